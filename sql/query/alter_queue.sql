@@ -1,0 +1,1 @@
+UPDATE pgqueue.queue SET settings = $2 WHERE id = $1

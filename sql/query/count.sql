@@ -1,0 +1,1 @@
+SELECT count(*) FROM pgqueue.message_state WHERE queue = $1 AND state = 'ready'

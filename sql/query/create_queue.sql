@@ -1,0 +1,3 @@
+INSERT INTO pgqueue.queue (name, owner, settings)
+VALUES ($1, $2, $3)
+ON CONFLICT (name) DO NOTHING

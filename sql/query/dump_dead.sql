@@ -1,0 +1,14 @@
+-- Takes the oldest dead letters out. A letter that another call is taking is skipped,
+-- so that no two calls return the same.
+WITH oldest AS (
+    SELECT id FROM pgqueue.dead
+     WHERE queue = $1
+     ORDER BY died_at, id
+     LIMIT $2
+       FOR UPDATE SKIP LOCKED
+), taken AS (
+    DELETE FROM pgqueue.dead d USING oldest WHERE d.id = oldest.id RETURNING d.*
+)
+SELECT id, payload, body, headers, deliveries, reason, errors, enqueued_at, died_at
+  FROM taken
+ ORDER BY died_at, id

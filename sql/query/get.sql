@@ -1,0 +1,16 @@
+-- All that is known of one message. The first column is for the check of rights.
+SELECT q.id, m.id, q.name, m.state, m.payload, m.body, m.headers, m.priority::integer, m.group_key, m.dedup_key,
+       m.deliveries, m.max_deliveries, m.enqueued_at,
+       CASE WHEN m.state = 'leased' THEN m.lease_until END, m.due_at, m.expires_at,
+       NULL::timestamptz, NULL::text, coalesce(m.errors, '[]')
+  FROM pgqueue.message_state m
+  JOIN pgqueue.queue q ON q.id = m.queue
+ WHERE m.id = $1
+UNION ALL
+SELECT q.id, d.id, q.name, 'dead', d.payload, d.body, d.headers, d.priority::integer, d.group_key, NULL,
+       d.deliveries, d.max_deliveries, d.enqueued_at,
+       NULL, NULL, NULL,
+       d.died_at, d.reason, d.errors
+  FROM pgqueue.dead d
+  JOIN pgqueue.queue q ON q.id = d.queue
+ WHERE d.id = $1

@@ -1,0 +1,5 @@
+SELECT id, payload, body, headers, deliveries, reason, errors, enqueued_at, died_at
+  FROM pgqueue.dead
+ WHERE queue = $1
+ ORDER BY died_at, id
+ LIMIT $2

@@ -1,0 +1,10 @@
+-- Without a state everything goes, what no call would deliver any more included.
+WITH messages AS (
+    DELETE FROM pgqueue.message m
+     USING pgqueue.message_state s
+     WHERE m.queue = $1 AND s.queue = $1 AND m.id = s.id AND ($2 IS NULL OR s.state = $2)
+    RETURNING 1
+), letters AS (
+    DELETE FROM pgqueue.dead WHERE queue = $1 AND ($2 IS NULL OR $2 = 'dead') RETURNING 1
+)
+SELECT (SELECT count(*) FROM messages), (SELECT count(*) FROM letters)

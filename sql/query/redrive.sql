@@ -1,0 +1,17 @@
+-- Makes dead letters live messages again, under their old ids. Without a reset each
+-- keeps its count and may be delivered once more.
+WITH oldest AS (
+    SELECT id FROM pgqueue.dead
+     WHERE queue = $1 AND ($4 IS NULL OR reason = $4)
+     ORDER BY died_at, id
+     LIMIT $3
+       FOR UPDATE SKIP LOCKED
+), back AS (
+    DELETE FROM pgqueue.dead d USING oldest WHERE d.id = oldest.id RETURNING d.*
+)
+INSERT INTO pgqueue.message (id, enqueued_at, deliveries, queue, priority, lease_ms, max_deliveries,
+                             group_key, payload, body, headers, errors)
+SELECT id, enqueued_at, CASE WHEN $5 THEN 0 ELSE deliveries END, $2, priority, lease_ms,
+       CASE WHEN $5 OR max_deliveries = 0 THEN max_deliveries ELSE deliveries + 1 END,
+       group_key, payload, body, headers, errors
+  FROM back

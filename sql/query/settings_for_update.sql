@@ -1,0 +1,1 @@
+SELECT settings FROM pgqueue.queue WHERE id = $1 FOR UPDATE

@@ -1,0 +1,6 @@
+-- Notes what the round did. An error stays until the same step fails again.
+UPDATE pgqueue.vacuum_run
+   SET last_run = clock_timestamp(), page_size = $1, leases_expired = $2, moved_to_dead = $3, dropped = $4,
+       ttl_dropped = $5, archive_dropped = 0,
+       errors = errors || (SELECT coalesce(jsonb_object_agg(step, note || jsonb_build_object('at', clock_timestamp())), '{}')
+                             FROM jsonb_each($6) AS new (step, note))

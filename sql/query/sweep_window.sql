@@ -1,0 +1,36 @@
+-- Looks at the next $3 messages by id, wherever the last round stopped, and gives the
+-- first $2 that need something: r its lease expired, t it did and no delivery is left,
+-- f no delivery is left, o its queue is gone.
+WITH place AS (
+    SELECT swept_to FROM pgqueue.vacuum_run
+), looked_at AS MATERIALIZED (
+    SELECT m.id, m.queue, m.lease_until, m.deliveries, m.max_deliveries
+      FROM pgqueue.message m
+     WHERE m.id > (SELECT swept_to FROM place)
+     ORDER BY m.id
+     LIMIT $3
+), found AS (
+    SELECT m.id,
+           CASE WHEN q.id IS NULL THEN 'o'
+                WHEN m.lease_until > '-infinity'
+                     AND (limits.exhausted OR q.settings ->> 'on_timeout' = 'dead') THEN 't'
+                WHEN m.lease_until > '-infinity' THEN 'r'
+                WHEN limits.exhausted THEN 'f'
+           END::"char" AS need
+      FROM looked_at m
+      LEFT JOIN pgqueue.queue q ON q.id = m.queue,
+           LATERAL (SELECT coalesce(m.max_deliveries, (q.settings ->> 'max_deliveries')::integer,
+                                    current_setting('pgqueue.max_deliveries')::integer) AS most) most,
+           LATERAL (SELECT most > 0 AND m.deliveries >= most AS exhausted) limits
+     WHERE m.lease_until <= $1
+), page AS (
+    SELECT id, need FROM found WHERE need IS NOT NULL ORDER BY id LIMIT $2
+), moved AS (
+    -- Full page: go on behind it. End of the table: begin again.
+    UPDATE pgqueue.vacuum_run
+       SET swept_to = CASE WHEN (SELECT count(*) FROM page) >= $2 THEN (SELECT max(id) FROM page)
+                           WHEN (SELECT count(*) FROM looked_at) >= $3 THEN (SELECT max(id) FROM looked_at)
+                           ELSE 0 END
+     WHERE EXISTS (SELECT FROM looked_at) OR swept_to > 0
+)
+SELECT id, need FROM page ORDER BY id

@@ -1,0 +1,34 @@
+-- Managing queues.
+
+CREATE FUNCTION pgq_create_queue(queue text, settings jsonb DEFAULT '{}')
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_create_queue';
+COMMENT ON FUNCTION pgq_create_queue(text, jsonb)
+    IS 'makes a queue; false if it was there (it keeps its settings)';
+
+CREATE FUNCTION pgq_alter_queue(queue text, settings jsonb)
+    RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_alter_queue';
+COMMENT ON FUNCTION pgq_alter_queue(text, jsonb)
+    IS 'changes the settings named, a null takes one back to its default, and returns all that are set';
+
+CREATE FUNCTION pgq_drop_queue(queue text)
+    RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_drop_queue';
+COMMENT ON FUNCTION pgq_drop_queue(text)
+    IS 'removes a queue with all its messages and dead letters and returns how many those were';
+
+CREATE FUNCTION pgq_purge(queue text, state text DEFAULT NULL)
+    RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_purge';
+COMMENT ON FUNCTION pgq_purge(text, text)
+    IS 'removes a queue''s messages and dead letters, or those of one state, and returns how many';
+
+CREATE FUNCTION pgq_pause(queue text)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_pause';
+COMMENT ON FUNCTION pgq_pause(text) IS 'lets a queue take pushes and give nothing; false if it was paused';
+
+CREATE FUNCTION pgq_resume(queue text)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_resume';
+COMMENT ON FUNCTION pgq_resume(text) IS 'lets a paused queue give messages again; false if it was not paused';
+
+CREATE FUNCTION pgq_vacuum()
+    RETURNS SETOF pgq_vacuum_stats LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1 AS 'MODULE_PATHNAME', 'pgq_vacuum';
+COMMENT ON FUNCTION pgq_vacuum()
+    IS 'one maintenance round by hand; returns what it did, as pgq_vacuum_stats shows it';

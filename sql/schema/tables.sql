@@ -1,0 +1,164 @@
+-- The tables. They lie in the schema pgqueue whatever schema the functions are in,
+-- belong to the owner of the extension and are readable by nobody else.
+
+CREATE SCHEMA pgqueue;
+REVOKE ALL ON SCHEMA pgqueue FROM PUBLIC;
+COMMENT ON SCHEMA pgqueue IS 'tables of the pgqueue extension; use the pgq_ functions instead';
+
+CREATE SEQUENCE pgqueue.queue_id AS integer;
+COMMENT ON SEQUENCE pgqueue.queue_id IS 'numbers of queues, never used twice';
+
+CREATE TABLE pgqueue.queue (
+    id         integer     NOT NULL DEFAULT nextval('pgqueue.queue_id'),
+    name       text        NOT NULL COLLATE "C",
+    -- A name, not a regrole: a dump must load where the role does not exist.
+    owner      name        NOT NULL,
+    settings   jsonb       NOT NULL DEFAULT '{}',
+    paused     boolean     NOT NULL DEFAULT false,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT queue_id_is_unique PRIMARY KEY (id),
+    CONSTRAINT queue_name_is_unique UNIQUE (name)
+) USING heap;
+ALTER SEQUENCE pgqueue.queue_id OWNED BY pgqueue.queue.id;
+COMMENT ON TABLE pgqueue.queue IS 'one row a queue';
+COMMENT ON COLUMN pgqueue.queue.owner IS 'role whose members may do everything with the queue';
+COMMENT ON COLUMN pgqueue.queue.settings IS 'what the queue sets itself; the rest comes from the server settings';
+
+CREATE FUNCTION pgqueue.forget_queues() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'forget_queues';
+REVOKE ALL ON FUNCTION pgqueue.forget_queues() FROM PUBLIC;
+COMMENT ON FUNCTION pgqueue.forget_queues() IS 'makes every session read the queues anew at its next call';
+
+CREATE TRIGGER forget_queues
+    AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgqueue.queue
+    FOR EACH STATEMENT EXECUTE FUNCTION pgqueue.forget_queues();
+ALTER TABLE pgqueue.queue ENABLE ALWAYS TRIGGER forget_queues;
+
+CREATE SEQUENCE pgqueue.message_id;
+COMMENT ON SEQUENCE pgqueue.message_id IS 'ids of messages, unique over all queues';
+
+-- Live messages. The engine reads and writes this table by attribute number
+-- (src/engine/message.rs): columns may be added at the end, never moved.
+--
+-- lease_until and deliveries stand together, fixed in width, before everything
+-- that varies, and in no index: taking a lease is a HOT update of a few bytes.
+CREATE TABLE pgqueue.message (
+    id             bigint      NOT NULL DEFAULT nextval('pgqueue.message_id'),
+    enqueued_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    lease_until    timestamptz NOT NULL DEFAULT '-infinity',
+    deliveries     integer     NOT NULL DEFAULT 0,
+    queue          integer     NOT NULL,
+    priority       smallint    NOT NULL DEFAULT 0,
+    lane           "char"      NOT NULL DEFAULT 'r',
+    due_at         timestamptz,
+    expires_at     timestamptz,
+    lease_ms       bigint,
+    max_deliveries integer,
+    group_key      text COLLATE "C",
+    dedup_key      text COLLATE "C",
+    payload        jsonb,
+    body           bytea,
+    headers        jsonb,
+    errors         jsonb,
+    CONSTRAINT message_id_is_unique PRIMARY KEY (id),
+    CONSTRAINT message_lane_is_known CHECK (lane IN ('r', 'd', 'b')),
+    CONSTRAINT message_delayed_has_due_time CHECK ((lane = 'd') = (due_at IS NOT NULL)),
+    CONSTRAINT message_has_payload_or_body CHECK (num_nonnulls(payload, body) = 1)
+) USING heap WITH (
+    fillfactor = 85,
+    autovacuum_vacuum_scale_factor = 0.02,
+    autovacuum_vacuum_threshold = 2000,
+    autovacuum_vacuum_insert_scale_factor = 0.2,
+    autovacuum_analyze_scale_factor = 0.2,
+    autovacuum_vacuum_cost_delay = 0
+);
+ALTER SEQUENCE pgqueue.message_id OWNED BY pgqueue.message.id;
+CREATE INDEX message_ready ON pgqueue.message (queue, priority, id) WHERE lane = 'r';
+CREATE INDEX message_due ON pgqueue.message (queue, due_at, id) WHERE lane = 'd';
+CREATE INDEX message_expires ON pgqueue.message (expires_at) WHERE expires_at IS NOT NULL;
+COMMENT ON TABLE pgqueue.message IS 'one row a live message';
+COMMENT ON COLUMN pgqueue.message.lease_until IS 'end of the lease; in the past: nobody holds the message';
+COMMENT ON COLUMN pgqueue.message.deliveries IS 'how often the message was leased; with the id, the receipt';
+COMMENT ON COLUMN pgqueue.message.lane IS 'r ready or leased, d waiting for due_at, b blocked by its group';
+COMMENT ON COLUMN pgqueue.message.lease_ms IS 'length of a lease in milliseconds; null: as the queue says';
+COMMENT ON COLUMN pgqueue.message.max_deliveries IS 'deliveries before the message is dead; 0: no limit; null: as the queue says';
+COMMENT ON COLUMN pgqueue.message.errors IS 'the last failures, oldest first: [{"at", "delivery", "error"}]';
+
+CREATE TABLE pgqueue.dead (
+    id             bigint      NOT NULL,
+    enqueued_at    timestamptz NOT NULL,
+    died_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    deliveries     integer     NOT NULL,
+    queue          integer     NOT NULL,
+    priority       smallint    NOT NULL,
+    reason         text        NOT NULL,
+    lease_ms       bigint,
+    max_deliveries integer,
+    group_key      text COLLATE "C",
+    payload        jsonb,
+    body           bytea,
+    headers        jsonb,
+    errors         jsonb,
+    CONSTRAINT dead_id_is_unique PRIMARY KEY (id),
+    CONSTRAINT dead_reason_is_known CHECK (reason IN ('failed', 'timeout', 'buried', 'expired'))
+);
+CREATE INDEX dead_oldest ON pgqueue.dead (queue, died_at, id);
+COMMENT ON TABLE pgqueue.dead IS 'one row a dead letter';
+
+-- Counters are summed rows: every transaction adds its own, nobody waits for
+-- anybody's, and the worker folds them. No index, so that adding one is cheap.
+CREATE TABLE pgqueue.counter (
+    queue     integer NOT NULL,
+    pushed    bigint  NOT NULL DEFAULT 0,
+    delivered bigint  NOT NULL DEFAULT 0,
+    deleted   bigint  NOT NULL DEFAULT 0,
+    retried   bigint  NOT NULL DEFAULT 0,
+    died      bigint  NOT NULL DEFAULT 0,
+    expired   bigint  NOT NULL DEFAULT 0
+) USING heap WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+ALTER TABLE pgqueue.counter REPLICA IDENTITY FULL; -- it has no key, and may be published
+COMMENT ON TABLE pgqueue.counter IS 'what happened to messages since their queue was made: the sum over a queue''s rows';
+
+CREATE TABLE pgqueue.vacuum_run (
+    only_row       boolean NOT NULL DEFAULT true,
+    last_run       timestamptz,
+    page_size      integer,
+    leases_expired bigint NOT NULL DEFAULT 0,
+    moved_to_dead  bigint NOT NULL DEFAULT 0,
+    dropped        bigint NOT NULL DEFAULT 0,
+    ttl_dropped    bigint NOT NULL DEFAULT 0,
+    archive_dropped bigint NOT NULL DEFAULT 0,
+    errors         jsonb  NOT NULL DEFAULT '{}',
+    swept_to       bigint NOT NULL DEFAULT 0,
+    CONSTRAINT vacuum_run_has_one_row PRIMARY KEY (only_row),
+    CONSTRAINT vacuum_run_row_is_true CHECK (only_row)
+);
+INSERT INTO pgqueue.vacuum_run DEFAULT VALUES;
+COMMENT ON TABLE pgqueue.vacuum_run IS 'what the last maintenance round did';
+COMMENT ON COLUMN pgqueue.vacuum_run.swept_to IS 'id up to which leases were looked at; the next round goes on from here';
+
+-- A message as its readers see it: `state` is what its columns mean at this moment.
+-- 'gone' is what no call will deliver any more and the next round clears away.
+CREATE VIEW pgqueue.message_state AS
+SELECT m.*,
+       CASE WHEN m.lease_until > clock_timestamp() THEN 'leased'
+            WHEN m.expires_at <= clock_timestamp() THEN 'gone'
+            WHEN m.deliveries >= limits.deliveries AND limits.deliveries > 0 THEN 'gone'
+            WHEN m.lane = 'b' THEN 'blocked'
+            WHEN m.due_at > clock_timestamp() THEN 'delayed'
+            ELSE 'ready'
+       END AS state
+  FROM pgqueue.message m
+  JOIN pgqueue.queue q ON q.id = m.queue,
+       LATERAL (SELECT coalesce(m.max_deliveries,
+                                (q.settings ->> 'max_deliveries')::integer,
+                                current_setting('pgqueue.max_deliveries')::integer) AS deliveries) limits;
+COMMENT ON VIEW pgqueue.message_state IS 'live messages with their state at this moment';
+
+-- What pg_dump carries: all that users put in. The last round is not theirs.
+SELECT pg_catalog.pg_extension_config_dump('pgqueue.queue', '');
+SELECT pg_catalog.pg_extension_config_dump('pgqueue.message', '');
+SELECT pg_catalog.pg_extension_config_dump('pgqueue.dead', '');
+SELECT pg_catalog.pg_extension_config_dump('pgqueue.counter', '');
+SELECT pg_catalog.pg_extension_config_dump('pgqueue.queue_id', '');
+SELECT pg_catalog.pg_extension_config_dump('pgqueue.message_id', '');

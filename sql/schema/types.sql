@@ -1,0 +1,61 @@
+-- The rows that functions give where a parameter and a column share a name.
+
+CREATE TYPE pgq_message AS (
+    id           bigint,
+    queue        text,
+    payload      jsonb,
+    body         bytea,
+    headers      jsonb,
+    priority     integer,
+    group_key    text,
+    delivery     integer,
+    enqueued_at  timestamptz,
+    leased_until timestamptz
+);
+COMMENT ON TYPE pgq_message IS 'a message as a consumer gets it; (id, delivery) is its receipt';
+
+CREATE TYPE pgq_message_details AS (
+    id             bigint,
+    queue          text,
+    state          text,
+    payload        jsonb,
+    body           bytea,
+    headers        jsonb,
+    priority       integer,
+    group_key      text,
+    dedup_key      text,
+    delivery       integer,
+    max_deliveries integer,
+    enqueued_at    timestamptz,
+    leased_until   timestamptz,
+    due_at         timestamptz,
+    expires_at     timestamptz,
+    died_at        timestamptz,
+    reason         text,
+    errors         jsonb
+);
+COMMENT ON TYPE pgq_message_details IS 'all that is known of a message, alive or dead';
+
+CREATE TYPE pgq_lease AS (id bigint, leased_until timestamptz);
+COMMENT ON TYPE pgq_lease IS 'a message and the end of its lease';
+
+CREATE TYPE pgq_failure AS (id bigint, outcome text, retry_at timestamptz);
+COMMENT ON TYPE pgq_failure IS 'what became of a failed message: retry (and when) or dead';
+
+CREATE TYPE pgq_queue_stats AS (
+    queue            text,
+    ready            bigint,
+    delayed          bigint,
+    leased           bigint,
+    blocked          bigint,
+    dead             bigint,
+    total            bigint,
+    oldest_ready_age interval,
+    pushed           bigint,
+    delivered        bigint,
+    deleted          bigint,
+    retried          bigint,
+    died             bigint,
+    expired          bigint
+);
+COMMENT ON TYPE pgq_queue_stats IS 'what is in a queue now, and what has happened in it since it was made';

@@ -1,0 +1,114 @@
+//! `pgq_reserve`, `pgq_pop`, `pgq_next`, `pgq_peek`, `pgq_get`.
+
+use pgrx::pg_sys::{self, Datum};
+
+use super::settle::receipts;
+use crate::call::{Answer, Call, Rows, text_datum};
+use crate::engine::message::Column;
+use crate::engine::queue::Queue;
+use crate::engine::reserve::{Take, Taken, Wish, reserve};
+use crate::engine::settle::{Verdict, settle};
+use crate::engine::statement::Statement;
+use crate::engine::{check_writable, queue};
+use crate::error::{Error, Result};
+use crate::worker;
+
+crate::export_to_sql!(pgq_reserve, pgq_pop, pgq_next, pgq_peek, pgq_get);
+
+static PEEK: Statement = Statement::new(
+    include_str!("../../sql/query/peek.sql"),
+    &[pg_sys::INT4OID, pg_sys::TEXTOID, pg_sys::INT8OID],
+);
+static GET: Statement = Statement::new(include_str!("../../sql/query/get.sql"), &[pg_sys::INT8OID]);
+
+/// States in which `pgq_peek` shows messages.
+const STATES: [&str; 4] = ["ready", "delayed", "leased", "blocked"];
+
+fn pgq_reserve(call: &Call) -> Answer {
+    let take = Take::Lease(call.span(1, "lease")?);
+    hand_out(call, "pgq_reserve", take, wish(call, 2)?)
+}
+
+fn pgq_pop(call: &Call) -> Answer {
+    hand_out(call, "pgq_pop", Take::Remove, wish(call, 1)?)
+}
+
+fn pgq_next(call: &Call) -> Answer {
+    let take = Take::Lease(call.span(3, "lease")?);
+    let wish = wish(call, 4)?;
+    // The first call of a loop has nothing done yet.
+    let done = if call.is_null_or_empty(1) { Vec::new() } else { receipts(call, 1, "done", 2)? };
+    call.name(0, "queue")?;
+    check_writable("pgq_next")?;
+    if !done.is_empty() {
+        settle(&done, Verdict::Delete)?;
+    }
+    hand_out(call, "pgq_next", take, wish)
+}
+
+/// Reads max, filter, group_key and lifo, which stand together from `first` on.
+fn wish(call: &Call, first: usize) -> Result<Wish> {
+    if call.optional::<Datum>(first + 2, "group_key")?.is_some() {
+        return Err(Error::not_yet("group_key"));
+    }
+    Ok(Wish {
+        max: call.max(first, "max")?,
+        filter: call.optional(first + 1, "filter")?,
+        lifo: call.optional(first + 3, "lifo")?,
+    })
+}
+
+fn hand_out(call: &Call, function: &str, take: Take, wish: Wish) -> Answer {
+    let name = call.name(0, "queue")?;
+    check_writable(function)?;
+    let mut rows = call.rows()?;
+    if let Some(queue) = queue::find(&name)? {
+        worker::ensure_running();
+        reserve(&queue, &wish, take, |taken| push_row(&mut rows, &queue, &taken));
+    }
+    rows.done()
+}
+
+fn push_row(rows: &mut Rows, queue: &Queue, taken: &Taken) {
+    let row = taken.row;
+    rows.push(&[
+        row.get(Column::Id),
+        Some(queue.name.datum()),
+        row.whole(Column::Payload),
+        row.whole(Column::Body),
+        row.whole(Column::Headers),
+        Some(i32::from(row.i16(Column::Priority)).into()),
+        row.whole(Column::GroupKey),
+        Some(taken.delivery.into()),
+        row.get(Column::EnqueuedAt),
+        taken.leased_until.map(Datum::from),
+    ]);
+}
+
+fn pgq_peek(call: &Call) -> Answer {
+    let name = call.name(0, "queue")?;
+    let max = call.max(1, "max")?;
+    let state: String = call.required(2, "state")?;
+    if !STATES.contains(&state.as_str()) {
+        return Err(Error::unknown_word("state", &state, &STATES));
+    }
+    let mut rows = call.rows()?;
+    if let Some(queue) = queue::find(&name)? {
+        let args = [Some(queue.id.into()), Some(text_datum(state.as_bytes())), Some((max as i64).into())];
+        PEEK.run(&args, |row| rows.push(&row.all()));
+    }
+    rows.done()
+}
+
+fn pgq_get(call: &Call) -> Answer {
+    let id: i64 = call.required(0, "id")?;
+    let mut rows = call.rows()?;
+    let mut problem = None;
+    GET.run(&[Some(id.into())], |row| match queue::by_id(row.i32(0)) {
+        // To those without a right on its queue the message is not there.
+        Ok(queue) if queue.as_ref().is_some_and(|queue| queue.is_allowed()) => rows.push(&row.all()[1..]),
+        Ok(_) => {}
+        Err(error) => problem = Some(error),
+    });
+    problem.map_or_else(|| rows.done(), Err)
+}

@@ -1,0 +1,127 @@
+//! `pgq_create_queue`, `pgq_alter_queue`, `pgq_drop_queue`, `pgq_purge`, `pgq_pause`,
+//! `pgq_resume`, `pgq_vacuum`, and the trigger that announces changes of queues.
+
+use std::rc::Rc;
+
+use pgrx::pg_sys::{self, Datum};
+use serde_json::Value;
+
+use crate::call::{Answer, Call, jsonb_datum, jsonb_text, text_datum};
+use crate::engine::counter::{self, Counts};
+use crate::engine::queue::{self, Queue, bad_setting};
+use crate::engine::statement::Statement;
+use crate::engine::{catalog, check_writable};
+use crate::error::{Error, Result};
+use crate::value::settings::{Settings, merge};
+use crate::worker::{self, sweep};
+
+crate::export_to_sql!(
+    pgq_create_queue,
+    pgq_alter_queue,
+    pgq_drop_queue,
+    pgq_purge,
+    pgq_pause,
+    pgq_resume,
+    pgq_vacuum,
+    forget_queues,
+);
+
+static SETTINGS: Statement =
+    Statement::new(include_str!("../../sql/query/settings_for_update.sql"), &[pg_sys::INT4OID]);
+static ALTER: Statement =
+    Statement::new(include_str!("../../sql/query/alter_queue.sql"), &[pg_sys::INT4OID, pg_sys::JSONBOID]);
+static DROP: Statement = Statement::new(include_str!("../../sql/query/drop_queue.sql"), &[pg_sys::INT4OID]);
+static PURGE: Statement =
+    Statement::new(include_str!("../../sql/query/purge.sql"), &[pg_sys::INT4OID, pg_sys::TEXTOID]);
+static PAUSE: Statement =
+    Statement::new(include_str!("../../sql/query/pause_queue.sql"), &[pg_sys::INT4OID, pg_sys::BOOLOID]);
+
+/// States that `pgq_purge` knows.
+const STATES: [&str; 5] = ["ready", "delayed", "leased", "blocked", "dead"];
+
+fn settings(call: &Call) -> Result<Value> {
+    let settings: Datum = call.required(1, "settings")?;
+    // SAFETY: declared as jsonb.
+    let text = unsafe { jsonb_text(settings) };
+    serde_json::from_str(&text).map_err(|error| Error::setting(".", &error.to_string()))
+}
+
+fn queue_to_manage(call: &Call, function: &str) -> Result<Rc<Queue>> {
+    let name = call.name(0, "queue")?;
+    check_writable(function)?;
+    queue::existing(&name)
+}
+
+fn pgq_create_queue(call: &Call) -> Answer {
+    let name = call.name(0, "queue")?;
+    let settings = settings(call)?;
+    check_writable("pgq_create_queue")?;
+    worker::ensure_running();
+    Ok(Some(queue::create(&name, settings)?.into()))
+}
+
+fn pgq_alter_queue(call: &Call) -> Answer {
+    let changes = settings(call)?;
+    let queue = queue_to_manage(call, "pgq_alter_queue")?;
+    // Locked, so that of two changes at once the second is laid over the first.
+    let mut current = Value::Null;
+    SETTINGS.run(&[Some(queue.id.into())], |row| {
+        // SAFETY: the column is a jsonb.
+        current = serde_json::from_str(&unsafe { jsonb_text(row.value(0)) }).unwrap_or(Value::Null);
+    });
+    let merged = merge(current, changes).map_err(bad_setting)?;
+    Settings::read(&merged).map_err(bad_setting)?;
+    let merged = jsonb_datum(&merged.to_string());
+    ALTER.run(&[Some(queue.id.into()), Some(merged)], |_| {});
+    Ok(Some(merged))
+}
+
+fn pgq_drop_queue(call: &Call) -> Answer {
+    let queue = queue_to_manage(call, "pgq_drop_queue")?;
+    let mut messages = 0;
+    DROP.run(&[Some(queue.id.into())], |row| messages = row.i64(0));
+    Ok(Some(messages.into()))
+}
+
+fn pgq_purge(call: &Call) -> Answer {
+    let state = call.optional::<String>(1, "state")?;
+    if let Some(state) = state.as_deref().filter(|state| !STATES.contains(state)) {
+        return Err(Error::unknown_word("state", state, &STATES));
+    }
+    let queue = queue_to_manage(call, "pgq_purge")?;
+    let (mut messages, mut letters) = (0, 0);
+    let state = state.map(|state| text_datum(state.as_bytes()));
+    PURGE.run(&[Some(queue.id.into()), state], |row| {
+        messages = row.i64(0);
+        letters = row.i64(1);
+    });
+    counter::add(queue.id, Counts { deleted: messages, ..Counts::default() });
+    Ok(Some((messages + letters).into()))
+}
+
+fn pgq_pause(call: &Call) -> Answer {
+    set_paused(call, "pgq_pause", true)
+}
+
+fn pgq_resume(call: &Call) -> Answer {
+    set_paused(call, "pgq_resume", false)
+}
+
+fn set_paused(call: &Call, function: &str, paused: bool) -> Answer {
+    let queue = queue_to_manage(call, function)?;
+    let changed = PAUSE.run(&[Some(queue.id.into()), Some(paused.into())], |_| {});
+    Ok(Some((changed > 0).into()))
+}
+
+fn pgq_vacuum(call: &Call) -> Answer {
+    check_writable("pgq_vacuum")?;
+    let mut rows = call.rows()?;
+    sweep::round_by_hand(|row| rows.push(&row.all()));
+    rows.done()
+}
+
+/// Trigger on `pgqueue.queue`: whoever changed it, every session hears of it at commit.
+fn forget_queues(_: &Call) -> Answer {
+    catalog::announce_change(catalog::refresh().queue);
+    Ok(Some(Datum::null()))
+}

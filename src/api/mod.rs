@@ -1,0 +1,12 @@
+//! The SQL surface: a file per verb family, a function per SQL function.
+//!
+//! Each checks its arguments, asks the engine and shapes the rows; `sql/schema`
+//! declares them. Arguments are numbered in the order of their declaration.
+
+pub mod consume;
+pub mod dead;
+pub mod manage;
+pub mod observe;
+pub mod produce;
+pub mod settle;
+pub mod wait;

@@ -1,0 +1,152 @@
+//! `pgq_push`, `pgq_push_batch`, `pgq_push_bytes`, `pgq_push_bytes_batch`.
+
+use pgrx::pg_sys::{Datum, TimestampTz};
+
+use crate::call::{Answer, ByteaArray, Call, JsonbArray};
+use crate::engine::push::{Content, Due, Options, push};
+use crate::engine::{check_writable, queue};
+use crate::error::{Error, Result};
+use crate::value::duration::Millis;
+use crate::worker;
+
+crate::export_to_sql!(pgq_push, pgq_push_batch, pgq_push_bytes, pgq_push_bytes_batch);
+
+fn pgq_push(call: &Call) -> Answer {
+    let payload = call.required(1, "payload")?;
+    push_one(call, "pgq_push", Content::Payload(payload))
+}
+
+fn pgq_push_bytes(call: &Call) -> Answer {
+    let body = call.required(1, "body")?;
+    push_one(call, "pgq_push_bytes", Content::Body(body))
+}
+
+fn pgq_push_batch(call: &Call) -> Answer {
+    let JsonbArray(payloads) = call.required(1, "payloads")?;
+    let contents = whole(payloads, "payloads")?.into_iter().map(Content::Payload).collect();
+    push_many(call, "pgq_push_batch", contents)
+}
+
+fn pgq_push_bytes_batch(call: &Call) -> Answer {
+    let ByteaArray(bodies) = call.required(1, "bodies")?;
+    let contents = whole(bodies, "bodies")?.into_iter().map(Content::Body).collect();
+    push_many(call, "pgq_push_bytes_batch", contents)
+}
+
+fn whole(elements: Vec<Option<Datum>>, argument: &str) -> Result<Vec<Datum>> {
+    elements.into_iter().map(|element| element.ok_or_else(|| Error::null(argument))).collect()
+}
+
+fn push_one(call: &Call, function: &str, content: Content) -> Answer {
+    let headers = call.optional(2, "headers")?;
+    let ids = push_checked(call, function, &[(content, headers)])?;
+    Ok(ids.first().map(|&id| id.into()))
+}
+
+fn push_many(call: &Call, function: &str, contents: Vec<Content>) -> Answer {
+    let headers = match call.optional::<JsonbArray>(2, "headers")? {
+        Some(JsonbArray(headers)) => headers,
+        None => vec![None; contents.len()],
+    };
+    if headers.len() != contents.len() {
+        return Err(Error::invalid(
+            "headers",
+            format!(
+                "must have as many elements as there are messages: {}, not {}",
+                contents.len(),
+                headers.len()
+            ),
+            "Leave it out, or give one element (or null) for each message.",
+        ));
+    }
+    let messages: Vec<_> = contents.into_iter().zip(headers).collect();
+    let ids = push_checked(call, function, &messages)?;
+    let mut rows = call.rows()?;
+    for id in ids {
+        rows.push(&[Some(id.into())]);
+    }
+    rows.done()
+}
+
+fn push_checked(call: &Call, function: &str, messages: &[(Content, Option<Datum>)]) -> Result<Vec<i64>> {
+    let name = call.name(0, "queue")?;
+    let options = options(call)?;
+    check_writable(function)?;
+    let queue = queue::for_push(&name)?;
+    worker::ensure_running();
+    Ok(push(&queue, messages, &options))
+}
+
+fn options(call: &Call) -> Result<Options> {
+    Ok(Options {
+        priority: priority(call)?,
+        due: due(call.span(4, "delay")?, call.optional(5, "deliver_at")?)?,
+        ttl: call.span(6, "ttl")?,
+        lease: call.span(10, "lease")?,
+        max_deliveries: max_deliveries(call)?,
+    })
+    .and_then(|options| {
+        not_yet(call, 7, "group_key")?;
+        not_yet(call, 8, "dedup_key")?;
+        on_duplicate(call)?;
+        Ok(options)
+    })
+}
+
+fn priority(call: &Call) -> Result<i16> {
+    let priority: i32 = call.required(3, "priority")?;
+    i16::try_from(priority).map_err(|_| {
+        Error::invalid(
+            "priority",
+            "must lie between -32768 and 32767",
+            "Smaller runs first; 0 is the default.",
+        )
+    })
+}
+
+fn due(delay: Option<Millis>, deliver_at: Option<TimestampTz>) -> Result<Due> {
+    match (delay, deliver_at) {
+        (None, None) => Ok(Due::Now),
+        (Some(delay), None) => Ok(Due::After(delay)),
+        (None, Some(i64::MIN | i64::MAX)) => Err(Error::invalid(
+            "deliver_at",
+            "must not be infinite",
+            "Give a moment; one in the past means now.",
+        )),
+        (None, Some(moment)) => Ok(Due::At(moment)),
+        (Some(_), Some(_)) => Err(Error::invalid(
+            "deliver_at",
+            "must not be given together with \"delay\"",
+            "Give one of the two.",
+        )),
+    }
+}
+
+fn max_deliveries(call: &Call) -> Result<Option<i32>> {
+    match call.optional::<i32>(11, "max_deliveries")? {
+        Some(max) if max < 0 => Err(Error::invalid(
+            "max_deliveries",
+            "must not be negative",
+            "0 means no limit; null means as the queue is set.",
+        )),
+        max => Ok(max),
+    }
+}
+
+fn on_duplicate(call: &Call) -> Result<()> {
+    const KNOWN: [&str; 2] = ["ignore", "replace"];
+    let word: String = call.required(9, "on_duplicate")?;
+    if KNOWN.contains(&word.as_str()) {
+        Ok(())
+    } else {
+        Err(Error::unknown_word("on_duplicate", &word, &KNOWN))
+    }
+}
+
+/// Parameters whose place is kept for a later version.
+fn not_yet(call: &Call, n: usize, argument: &str) -> Result<()> {
+    match call.optional::<Datum>(n, argument)? {
+        Some(_) => Err(Error::not_yet(argument)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,144 @@
+//! `pgq_delete`, `pgq_extend`, `pgq_release`, `pgq_fail`, `pgq_bury`: each for many
+//! messages and, as `…_one`, for one.
+
+use pgrx::pg_sys::Datum;
+
+use crate::call::{Answer, Call, text_datum};
+use crate::engine::settle::{Receipt, Settled, Verdict, permitted, settle};
+use crate::engine::{check_writable, dead};
+use crate::error::{Error, Result};
+use crate::value::duration::Millis;
+
+crate::export_to_sql!(
+    pgq_delete,
+    pgq_delete_one,
+    pgq_extend,
+    pgq_extend_one,
+    pgq_release,
+    pgq_release_one,
+    pgq_fail,
+    pgq_fail_one,
+    pgq_bury,
+    pgq_bury_one,
+);
+
+/// Reads ids and, if they are given, as many deliveries.
+pub fn receipts(call: &Call, ids: usize, argument: &str, deliveries: usize) -> Result<Vec<Receipt>> {
+    let ids: Vec<i64> = call.required(ids, argument)?;
+    let Some(deliveries) = call.optional::<Vec<i32>>(deliveries, "deliveries")? else {
+        return Ok(ids.into_iter().map(|id| (id, None)).collect());
+    };
+    if deliveries.len() != ids.len() {
+        return Err(Error::invalid(
+            "deliveries",
+            format!("must have as many elements as \"{argument}\": {}, not {}", ids.len(), deliveries.len()),
+            "Give the delivery of each message as pgq_reserve returned it.",
+        ));
+    }
+    Ok(ids.into_iter().zip(deliveries.into_iter().map(Some)).collect())
+}
+
+fn receipt(call: &Call, delivery: usize) -> Result<Vec<Receipt>> {
+    Ok(vec![(call.required(0, "id")?, call.optional(delivery, "delivery")?)])
+}
+
+fn ids(call: &Call, ids: impl IntoIterator<Item = i64>) -> Answer {
+    let mut rows = call.rows()?;
+    for id in ids {
+        rows.push(&[Some(id.into())]);
+    }
+    rows.done()
+}
+
+fn any<T>(settled: &[T]) -> Answer {
+    Ok(Some((!settled.is_empty()).into()))
+}
+
+fn pgq_delete(call: &Call) -> Answer {
+    let receipts = receipts(call, 0, "ids", 1)?;
+    check_writable("pgq_delete")?;
+    ids(call, settle(&receipts, Verdict::Delete)?.iter().map(|message| message.id))
+}
+
+fn pgq_delete_one(call: &Call) -> Answer {
+    let receipt = receipt(call, 1)?;
+    check_writable("pgq_delete")?;
+    any(&settle(&receipt, Verdict::Delete)?)
+}
+
+fn pgq_extend(call: &Call) -> Answer {
+    extend(call, receipts(call, 0, "ids", 2)?)
+}
+
+fn pgq_extend_one(call: &Call) -> Answer {
+    extend(call, receipt(call, 2)?)
+}
+
+fn extend(call: &Call, receipts: Vec<Receipt>) -> Answer {
+    let lease = call.span(1, "lease")?.ok_or_else(|| Error::null("lease"))?;
+    check_writable("pgq_extend")?;
+    let mut rows = call.rows()?;
+    for message in settle(&receipts, Verdict::Extend(lease))? {
+        rows.push(&[Some(message.id.into()), Some((message.at + lease.as_micros()).into())]);
+    }
+    rows.done()
+}
+
+fn pgq_release(call: &Call) -> Answer {
+    let released = release(call, receipts(call, 0, "ids", 2)?)?;
+    ids(call, released.iter().map(|message| message.id))
+}
+
+fn pgq_release_one(call: &Call) -> Answer {
+    any(&release(call, receipt(call, 2)?)?)
+}
+
+fn release(call: &Call, receipts: Vec<Receipt>) -> Result<Vec<Settled>> {
+    let delay: Millis = call.required(1, "delay")?;
+    let strict: bool = call.required(3, "strict")?;
+    check_writable("pgq_release")?;
+    let released = settle(&receipts, Verdict::Release(delay))?;
+    if strict {
+        let is_missing = |id: &i64| !released.iter().any(|message| message.id == *id);
+        let missing: Vec<i64> = receipts.iter().map(|(id, _)| *id).filter(is_missing).collect();
+        if !missing.is_empty() {
+            return Err(Error::release_incomplete(&missing));
+        }
+    }
+    Ok(released)
+}
+
+fn pgq_fail(call: &Call) -> Answer {
+    fail(call, receipts(call, 0, "ids", 2)?)
+}
+
+fn pgq_fail_one(call: &Call) -> Answer {
+    fail(call, receipt(call, 2)?)
+}
+
+fn fail(call: &Call, receipts: Vec<Receipt>) -> Answer {
+    let error: Datum = call.required(1, "error")?;
+    let delay: Option<Millis> = call.optional(3, "delay")?;
+    check_writable("pgq_fail")?;
+    let mut rows = call.rows()?;
+    for failure in dead::fail(&permitted(&receipts)?, error, delay)? {
+        let outcome: &[u8] = if failure.retry_at.is_some() { b"retry" } else { b"dead" };
+        rows.push(&[Some(failure.id.into()), Some(text_datum(outcome)), failure.retry_at.map(Datum::from)]);
+    }
+    rows.done()
+}
+
+fn pgq_bury(call: &Call) -> Answer {
+    let buried = bury(call, receipts(call, 0, "ids", 2)?)?;
+    ids(call, buried)
+}
+
+fn pgq_bury_one(call: &Call) -> Answer {
+    any(&bury(call, receipt(call, 2)?)?)
+}
+
+fn bury(call: &Call, receipts: Vec<Receipt>) -> Result<Vec<i64>> {
+    let error: Datum = call.required(1, "error")?;
+    check_writable("pgq_bury")?;
+    Ok(dead::bury(&permitted(&receipts)?, error))
+}

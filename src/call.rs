@@ -1,0 +1,407 @@
+//! A call from SQL: reading its arguments and returning its rows.
+//!
+//! The functions of `src/api` are declared in `sql/schema` and arrive here with
+//! Postgres's calling convention. Payloads travel as the datums they came in;
+//! nothing in between turns them into another representation.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys::{self, Datum, Oid};
+
+use crate::error::{Error, Result};
+use crate::value::duration::{BadSpan, Millis};
+
+/// Longest queue name or key, in bytes.
+pub const LONGEST_NAME: usize = 512;
+
+/// A moment as Postgres counts it: microseconds since 2000-01-01 UTC.
+pub type Timestamp = i64;
+
+/// What a function of `src/api` returns.
+pub type Answer = Result<Option<Datum>>;
+
+/// The arguments of one call from SQL.
+pub struct Call {
+    fcinfo: pg_sys::FunctionCallInfo,
+}
+
+/// Exports functions of `src/api` under their own names to Postgres.
+#[macro_export]
+macro_rules! export_to_sql {
+    ($($function:ident),* $(,)?) => {
+        mod exported {
+            $(
+                #[unsafe(no_mangle)]
+                #[pgrx::pg_guard]
+                pub unsafe extern "C-unwind" fn $function(
+                    fcinfo: pgrx::pg_sys::FunctionCallInfo,
+                ) -> pgrx::pg_sys::Datum {
+                    // SAFETY: Postgres hands every function a valid call.
+                    unsafe { $crate::call::answer(fcinfo, super::$function) }
+                }
+
+                pastey::paste! {
+                    #[unsafe(no_mangle)]
+                    pub extern "C" fn [<pg_finfo_ $function>]() -> &'static pgrx::pg_sys::Pg_finfo_record {
+                        &pgrx::pg_sys::Pg_finfo_record { api_version: 1 }
+                    }
+                }
+            )*
+        }
+    };
+}
+
+/// Runs `function` for a call from Postgres: raises its error, returns its answer.
+///
+/// # Safety
+/// `fcinfo` must be the call Postgres made.
+pub unsafe fn answer(fcinfo: pg_sys::FunctionCallInfo, function: fn(&Call) -> Answer) -> Datum {
+    let result = function(&Call { fcinfo });
+    match result {
+        Ok(Some(datum)) => datum,
+        Ok(None) => {
+            // SAFETY: the caller vouches for fcinfo.
+            unsafe { (*fcinfo).isnull = true };
+            Datum::null()
+        }
+        Err(error) => error.raise(),
+    }
+}
+
+impl Call {
+    fn argument(&self, n: usize) -> Option<Datum> {
+        // SAFETY: fcinfo is Postgres's, with nargs arguments behind it.
+        let args = unsafe { (*self.fcinfo).args.as_slice((*self.fcinfo).nargs as usize) };
+        let arg = args.get(n)?;
+        (!arg.isnull).then_some(arg.value)
+    }
+
+    /// An argument that may be null.
+    pub fn optional<T: Argument>(&self, n: usize, name: &str) -> Result<Option<T>> {
+        self.argument(n)
+            // SAFETY: `sql/schema` declares the argument with the type that T reads.
+            .map(|datum| unsafe { T::read(datum, name) })
+            .transpose()
+    }
+
+    /// An argument that must not be null.
+    pub fn required<T: Argument>(&self, n: usize, name: &str) -> Result<T> {
+        self.optional(n, name)?.ok_or_else(|| Error::null(name))
+    }
+
+    /// A queue's name or a key: 1 to 512 bytes.
+    pub fn name(&self, n: usize, argument: &str) -> Result<Name> {
+        Name::check(self.required(n, argument)?, argument)
+    }
+
+    /// A span of time greater than zero.
+    pub fn span(&self, n: usize, argument: &str) -> Result<Option<Millis>> {
+        self.optional::<Millis>(n, argument)?
+            .map(|span| span.positive().map_err(|bad| bad_span(argument, bad)))
+            .transpose()
+    }
+
+    /// How many messages at most: 1 or more.
+    pub fn max(&self, n: usize, argument: &str) -> Result<usize> {
+        let max: i32 = self.required(n, argument)?;
+        if max < 1 {
+            return Err(Error::invalid(argument, "must be 1 or more", "Ask for at least one message."));
+        }
+        Ok(max as usize)
+    }
+
+    /// Whether an array argument is null or has no elements.
+    pub fn is_null_or_empty(&self, n: usize) -> bool {
+        self.argument(n).is_none_or(|datum| {
+            // SAFETY: `sql/schema` declares the argument as an array.
+            unsafe { (*pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::ArrayType>()).ndim == 0 }
+        })
+    }
+
+    /// Begins the answer of a set-returning function.
+    pub fn rows(&self) -> Result<Rows> {
+        // SAFETY: fcinfo is Postgres's; rows() is called once a call.
+        unsafe { Rows::begin(self.fcinfo) }
+    }
+}
+
+/// A value that can be read from an argument.
+pub trait Argument: Sized {
+    /// # Safety
+    /// The datum must be of the SQL type that is read.
+    unsafe fn read(datum: Datum, name: &str) -> Result<Self>;
+}
+
+impl Argument for i64 {
+    unsafe fn read(datum: Datum, _: &str) -> Result<Self> {
+        Ok(datum.value() as i64)
+    }
+}
+
+impl Argument for i32 {
+    unsafe fn read(datum: Datum, _: &str) -> Result<Self> {
+        Ok(datum.value() as i32)
+    }
+}
+
+impl Argument for bool {
+    unsafe fn read(datum: Datum, _: &str) -> Result<Self> {
+        Ok(datum.value() & 0xff != 0)
+    }
+}
+
+/// Any value, as it came.
+impl Argument for Datum {
+    unsafe fn read(datum: Datum, _: &str) -> Result<Self> {
+        Ok(datum)
+    }
+}
+
+/// `text`, in the encoding of the server.
+impl Argument for Vec<u8> {
+    unsafe fn read(datum: Datum, _: &str) -> Result<Self> {
+        // SAFETY: the caller vouches for a text datum.
+        Ok(unsafe { varlena_bytes(datum) })
+    }
+}
+
+/// `text` that is compared with words of ours.
+impl Argument for String {
+    unsafe fn read(datum: Datum, _: &str) -> Result<Self> {
+        // SAFETY: the caller vouches for a text datum.
+        Ok(String::from_utf8_lossy(&unsafe { varlena_bytes(datum) }).into_owned())
+    }
+}
+
+/// `interval`, zero or more.
+impl Argument for Millis {
+    unsafe fn read(datum: Datum, name: &str) -> Result<Self> {
+        // SAFETY: the caller vouches for an interval datum.
+        let interval = unsafe { &*datum.cast_mut_ptr::<pg_sys::Interval>() };
+        Millis::from_interval(interval.month, interval.day, interval.time).map_err(|bad| bad_span(name, bad))
+    }
+}
+
+fn bad_span(argument: &str, bad: BadSpan) -> Error {
+    Error::invalid(
+        argument,
+        bad.to_string(),
+        "Spans of time have millisecond resolution: '250 ms', '30 s', '2 days'.",
+    )
+}
+
+/// `bigint[]` of ids: not empty, no nulls.
+impl Argument for Vec<i64> {
+    unsafe fn read(datum: Datum, name: &str) -> Result<Self> {
+        // SAFETY: the caller vouches for a bigint[] datum.
+        unsafe { whole_elements(datum, name, pg_sys::INT8OID) }
+            .map(|elements| elements.into_iter().map(|d| d.value() as i64).collect())
+    }
+}
+
+/// `integer[]` of deliveries: no nulls.
+impl Argument for Vec<i32> {
+    unsafe fn read(datum: Datum, name: &str) -> Result<Self> {
+        // SAFETY: the caller vouches for an integer[] datum.
+        unsafe { whole_elements(datum, name, pg_sys::INT4OID) }
+            .map(|elements| elements.into_iter().map(|d| d.value() as i32).collect())
+    }
+}
+
+/// `jsonb[]`, its elements as they came.
+pub struct JsonbArray(pub Vec<Option<Datum>>);
+
+impl Argument for JsonbArray {
+    unsafe fn read(datum: Datum, name: &str) -> Result<Self> {
+        // SAFETY: the caller vouches for a jsonb[] datum.
+        unsafe { elements(datum, name, pg_sys::JSONBOID) }.map(Self)
+    }
+}
+
+/// `bytea[]`, its elements as they came.
+pub struct ByteaArray(pub Vec<Option<Datum>>);
+
+impl Argument for ByteaArray {
+    unsafe fn read(datum: Datum, name: &str) -> Result<Self> {
+        // SAFETY: the caller vouches for a bytea[] datum.
+        unsafe { elements(datum, name, pg_sys::BYTEAOID) }.map(Self)
+    }
+}
+
+unsafe fn whole_elements(datum: Datum, name: &str, element: Oid) -> Result<Vec<Datum>> {
+    // SAFETY: as for `elements`, which is called with the caller's promise.
+    let elements = unsafe { elements(datum, name, element) }?;
+    elements.into_iter().map(|value| value.ok_or_else(|| Error::null(name))).collect()
+}
+
+/// The elements of an array that has one dimension and is not empty.
+unsafe fn elements(datum: Datum, name: &str, element: Oid) -> Result<Vec<Option<Datum>>> {
+    // SAFETY: the caller vouches for an array of `element`; deconstruct_array
+    // checks that again and allocates its results in the current context.
+    unsafe {
+        let array = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
+        if (*array).ndim > 1 {
+            return Err(Error::invalid(name, "must have one dimension", "Pass a flat array."));
+        }
+        let (mut len, mut by_value, mut align) = (0, false, 0);
+        pg_sys::get_typlenbyvalalign(element, &mut len, &mut by_value, &mut align);
+        let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
+        pg_sys::deconstruct_array(
+            array,
+            element,
+            i32::from(len),
+            by_value,
+            align,
+            &mut values,
+            &mut nulls,
+            &mut count,
+        );
+        if count == 0 {
+            return Err(Error::invalid(name, "must not be empty", "Pass at least one element."));
+        }
+        let count = count as usize;
+        let values = std::slice::from_raw_parts(values, count);
+        let nulls = std::slice::from_raw_parts(nulls, count);
+        Ok(values.iter().zip(nulls).map(|(&value, &null)| (!null).then_some(value)).collect())
+    }
+}
+
+/// The content of a text or bytea.
+///
+/// # Safety
+/// The datum must be a varlena.
+pub unsafe fn varlena_bytes(datum: Datum) -> Vec<u8> {
+    // SAFETY: the caller vouches for a varlena; the bytes are copied at once.
+    unsafe {
+        let varlena = pg_sys::pg_detoast_datum_packed(datum.cast_mut_ptr());
+        let length = pgrx::varsize_any_exhdr(varlena);
+        std::slice::from_raw_parts(pgrx::vardata_any(varlena).cast::<u8>(), length).to_vec()
+    }
+}
+
+/// A text datum with this content, in the current memory context.
+pub fn text_datum(bytes: &[u8]) -> Datum {
+    // SAFETY: the pointer and the length are those of one slice.
+    unsafe { pg_sys::cstring_to_text_with_len(bytes.as_ptr().cast(), bytes.len() as i32).into() }
+}
+
+/// A queue's name or a key: 1 to 512 bytes, compared byte by byte.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Name(Vec<u8>);
+
+impl Name {
+    fn check(bytes: Vec<u8>, argument: &str) -> Result<Self> {
+        match bytes.len() {
+            0 => Err(Error::invalid(argument, "must not be empty", "Give it at least one character.")),
+            length if length > LONGEST_NAME => Err(Error::too_long(argument, length, LONGEST_NAME)),
+            _ => Ok(Self(bytes)),
+        }
+    }
+
+    /// A name that the tables hold.
+    pub fn known(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    pub fn datum(&self) -> Datum {
+        text_datum(&self.0)
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
+/// The rows a set-returning function answers with, in a tuplestore.
+pub struct Rows {
+    store: *mut pg_sys::Tuplestorestate,
+    descriptor: pg_sys::TupleDesc,
+    columns: usize,
+}
+
+impl Rows {
+    unsafe fn begin(fcinfo: pg_sys::FunctionCallInfo) -> Result<Self> {
+        // SAFETY: fcinfo is Postgres's. For a set-returning function called in a
+        // place that takes sets, resultinfo is a ReturnSetInfo whose query context
+        // outlives the call; all that must outlive it is allocated there.
+        unsafe {
+            let info = (*fcinfo).resultinfo.cast::<pg_sys::ReturnSetInfo>();
+            if info.is_null()
+                || (*info).type_ != pg_sys::NodeTag::T_ReturnSetInfo
+                || (*info).allowedModes as u32 & pg_sys::SetFunctionReturnMode::SFRM_Materialize == 0
+            {
+                return Err(Error::no_set_here());
+            }
+            let random =
+                (*info).allowedModes as u32 & pg_sys::SetFunctionReturnMode::SFRM_Materialize_Random != 0;
+            let before = pg_sys::MemoryContextSwitchTo((*(*info).econtext).ecxt_per_query_memory);
+            let descriptor = row_descriptor(fcinfo);
+            let store = pg_sys::tuplestore_begin_heap(random, false, pg_sys::work_mem);
+            pg_sys::MemoryContextSwitchTo(before);
+            (*info).returnMode = pg_sys::SetFunctionReturnMode::SFRM_Materialize;
+            (*info).setResult = store;
+            (*info).setDesc = descriptor;
+            Ok(Self { store, descriptor, columns: (*descriptor).natts as usize })
+        }
+    }
+
+    /// Adds a row; the values are copied.
+    pub fn push(&mut self, row: &[Option<Datum>]) {
+        assert_eq!(row.len(), self.columns, "a row has as many values as its declaration columns");
+        let mut values: Vec<Datum> = row.iter().map(|value| value.unwrap_or(Datum::null())).collect();
+        let mut nulls: Vec<bool> = row.iter().map(Option::is_none).collect();
+        // SAFETY: both arrays have as many elements as the descriptor columns.
+        unsafe {
+            pg_sys::tuplestore_putvalues(
+                self.store,
+                self.descriptor,
+                values.as_mut_ptr(),
+                nulls.as_mut_ptr(),
+            );
+        }
+    }
+
+    /// The answer of a function that returned its rows.
+    pub fn done(self) -> Answer {
+        Ok(None)
+    }
+}
+
+/// The declared columns; one nameless column for `SETOF bigint`.
+unsafe fn row_descriptor(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::TupleDesc {
+    // SAFETY: fcinfo is Postgres's; the descriptor is a copy of our own.
+    unsafe {
+        let mut result_type = Oid::INVALID;
+        let mut descriptor = std::ptr::null_mut();
+        let class = pg_sys::get_call_result_type(fcinfo, &mut result_type, &mut descriptor);
+        if class == pg_sys::TypeFuncClass::TYPEFUNC_COMPOSITE {
+            return pg_sys::CreateTupleDescCopy(descriptor);
+        }
+        let descriptor = pg_sys::CreateTemplateTupleDesc(1);
+        pg_sys::TupleDescInitEntry(descriptor, 1, c"value".as_ptr(), result_type, -1, 0);
+        descriptor
+    }
+}
+
+/// The text form of a jsonb value.
+///
+/// # Safety
+/// The datum must be a jsonb.
+pub unsafe fn jsonb_text(datum: Datum) -> String {
+    // SAFETY: the caller vouches for a jsonb; its output function gives a C string.
+    unsafe {
+        let text: Datum = pgrx::direct_function_call_as_datum(pg_sys::jsonb_out, &[Some(datum)])
+            .expect("jsonb_out gives a value");
+        CStr::from_ptr(text.cast_mut_ptr()).to_string_lossy().into_owned()
+    }
+}
+
+/// A jsonb datum from its text form.
+pub fn jsonb_datum(text: &str) -> Datum {
+    let text = std::ffi::CString::new(text).expect("JSON has no NUL byte");
+    // SAFETY: jsonb_in reads a C string.
+    unsafe { pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[Some(text.as_ptr().into())]) }
+        .expect("jsonb_in gives a value")
+}

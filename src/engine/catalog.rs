@@ -1,0 +1,107 @@
+//! Where the tables are: their object ids, remembered until the catalog changes.
+//!
+//! Invariant: after `refresh()`, what is remembered is what a fresh look-up would
+//! find, in this session after DROP and CREATE EXTENSION too. Postgres tells us of
+//! every change (relcache invalidation), and of every change to `pgqueue.queue`,
+//! whose trigger sends the same message; it bumps `generation`.
+
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::sync::Once;
+
+use pgrx::pg_sys::{self, Datum, Oid};
+
+/// Object ids of the tables and indexes the engine opens itself.
+#[derive(Clone, Copy)]
+pub struct Catalog {
+    pub owner: Oid,
+    pub queue: Oid,
+    pub message: Oid,
+    pub message_by_id: Oid,
+    pub message_ready: Oid,
+    pub message_due: Oid,
+    pub message_id: Oid,
+    pub counter: Oid,
+}
+
+thread_local! {
+    static CATALOG: Cell<Option<Catalog>> = const { Cell::new(None) };
+    static GENERATION: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Hears what other sessions have committed and returns where the tables are.
+pub fn refresh() -> Catalog {
+    listen();
+    // SAFETY: allowed wherever a statement could start, which every call of ours is.
+    unsafe { pg_sys::AcceptInvalidationMessages() };
+    CATALOG.get().unwrap_or_else(|| {
+        let found = look_up();
+        CATALOG.set(Some(found));
+        found
+    })
+}
+
+/// Counts up with every change of the tables or of a queue.
+pub fn generation() -> u64 {
+    GENERATION.get()
+}
+
+fn listen() {
+    static LISTENING: Once = Once::new();
+    LISTENING.call_once(|| {
+        // SAFETY: on_change neither allocates nor raises.
+        unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(on_change), Datum::null()) }
+    });
+}
+
+/// Postgres calls this in the middle of its cache handling: it only sets flags.
+unsafe extern "C-unwind" fn on_change(_: Datum, relation: Oid) {
+    let Some(catalog) = CATALOG.get() else { return };
+    if relation == Oid::INVALID || catalog.relations().contains(&relation) {
+        CATALOG.set(None);
+        GENERATION.set(GENERATION.get() + 1);
+    }
+}
+
+impl Catalog {
+    fn relations(&self) -> [Oid; 7] {
+        let Self { queue, message, message_by_id, message_ready, message_due, message_id, counter, .. } =
+            *self;
+        [queue, message, message_by_id, message_ready, message_due, message_id, counter]
+    }
+}
+
+fn look_up() -> Catalog {
+    // SAFETY: catalog look-ups by name; a missing object raises or gives 0, which
+    // the first use of it reports.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"pgqueue".as_ptr(), false);
+        let find = |name: &CStr| pg_sys::get_relname_relid(name.as_ptr(), schema);
+        Catalog {
+            owner: owner_of(find(c"message")),
+            queue: find(c"queue"),
+            message: find(c"message"),
+            message_by_id: find(c"message_id_is_unique"),
+            message_ready: find(c"message_ready"),
+            message_due: find(c"message_due"),
+            message_id: find(c"message_id"),
+            counter: find(c"counter"),
+        }
+    }
+}
+
+fn owner_of(table: Oid) -> Oid {
+    // SAFETY: the relation is open while its entry is read.
+    unsafe {
+        let relation = pg_sys::relation_open(table, pg_sys::AccessShareLock as i32);
+        let owner = (*(*relation).rd_rel).relowner;
+        pg_sys::relation_close(relation, pg_sys::AccessShareLock as i32);
+        owner
+    }
+}
+
+/// Tells every session, at commit, that queues have changed.
+pub fn announce_change(queue_table: Oid) {
+    // SAFETY: queued with the transaction; the relation exists, it was just written.
+    unsafe { pg_sys::CacheInvalidateRelcacheByRelid(queue_table) }
+}

@@ -1,0 +1,202 @@
+//! Dead letters, and failing on the way there.
+
+use std::collections::HashMap;
+
+use pgrx::pg_sys::{self, Datum};
+
+use super::counter::{self, Counts};
+use super::message::is_exhausted;
+use super::queue::{self, Queue};
+use super::settle::Receipt;
+use super::statement::{Row, Statement, i32_array, i64_array, timestamp_array};
+use crate::call::{Timestamp, text_datum};
+use crate::error::Result;
+use crate::value::duration::Millis;
+
+static LOCK: Statement = Statement::new(
+    include_str!("../../sql/query/lock_messages.sql"),
+    &[pg_sys::INT8ARRAYOID, pg_sys::INT4ARRAYOID, pg_sys::BOOLOID],
+);
+static RETRY: Statement = Statement::new(
+    include_str!("../../sql/query/retry_messages.sql"),
+    &[pg_sys::INT8ARRAYOID, pg_sys::TIMESTAMPTZARRAYOID, pg_sys::TEXTOID],
+);
+static BURY: Statement = Statement::new(
+    include_str!("../../sql/query/bury_messages.sql"),
+    &[pg_sys::INT8ARRAYOID, pg_sys::TEXTOID, pg_sys::TEXTOID],
+);
+static DUMP: Statement =
+    Statement::new(include_str!("../../sql/query/dump_dead.sql"), &[pg_sys::INT4OID, pg_sys::INT8OID]);
+static PEEK: Statement =
+    Statement::new(include_str!("../../sql/query/peek_dead.sql"), &[pg_sys::INT4OID, pg_sys::INT8OID]);
+static REDRIVE: Statement = Statement::new(
+    include_str!("../../sql/query/redrive.sql"),
+    &[pg_sys::INT4OID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::TEXTOID, pg_sys::BOOLOID],
+);
+
+/// Why a message died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Its consumer said that it failed, and no delivery was left.
+    Failed,
+    /// Its lease ended unsettled, and no delivery was left.
+    Timeout,
+    /// `pgq_bury`.
+    Buried,
+    /// It outlived its time to live.
+    Expired,
+}
+
+impl Reason {
+    pub const NAMES: [&'static str; 4] = ["failed", "timeout", "buried", "expired"];
+
+    fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
+
+/// How many messages died: kept as dead letters, or dropped where a queue keeps none.
+#[derive(Clone, Copy, Default)]
+pub struct Buried {
+    pub kept: i64,
+    pub dropped: i64,
+}
+
+/// A message that is locked, to be failed or buried.
+struct Locked {
+    id: i64,
+    queue: i32,
+    deliveries: i32,
+    max_deliveries: Option<i32>,
+}
+
+/// What became of a failed message.
+pub struct Failure {
+    pub id: i64,
+    /// None: it is dead.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// Fails leased messages: those with deliveries left wait for their backoff, or for
+/// `delay`, the others die.
+pub fn fail(receipts: &[Receipt], error: Datum, delay: Option<Millis>) -> Result<Vec<Failure>> {
+    let mut failures = Vec::with_capacity(receipts.len());
+    let mut retried: HashMap<i32, i64> = HashMap::new();
+    for message in lock(receipts, true) {
+        let Some(queue) = queue::by_id(message.queue)? else { continue };
+        let max = message.max_deliveries.unwrap_or_else(|| queue.max_deliveries());
+        let retry_at = (!is_exhausted(message.deliveries, max)).then(|| {
+            let wait = delay.unwrap_or_else(|| backoff(&queue, message.deliveries));
+            super::now() + wait.as_micros()
+        });
+        if retry_at.is_some() {
+            *retried.entry(message.queue).or_default() += 1;
+        }
+        failures.push(Failure { id: message.id, retry_at });
+    }
+
+    let (ids, times): (Vec<i64>, Vec<Timestamp>) =
+        failures.iter().filter_map(|failure| Some((failure.id, failure.retry_at?))).unzip();
+    if !ids.is_empty() {
+        RETRY.run(&[Some(i64_array(&ids)), Some(timestamp_array(&times)), Some(error)], |_| {});
+    }
+    for (queue, retried) in retried {
+        counter::add(queue, Counts { retried, ..Counts::default() });
+    }
+    let dead: Vec<i64> =
+        failures.iter().filter(|failure| failure.retry_at.is_none()).map(|failure| failure.id).collect();
+    bury_ids(&dead, Reason::Failed, error);
+    Ok(failures)
+}
+
+fn backoff(queue: &Queue, deliveries: i32) -> Millis {
+    queue.settings.backoff.wait(deliveries, fastrand::f64())
+}
+
+/// Sends messages to the dead letters at once, leased or not.
+pub fn bury(receipts: &[Receipt], error: Datum) -> Vec<i64> {
+    let ids: Vec<i64> = lock(receipts, false).iter().map(|message| message.id).collect();
+    bury_ids(&ids, Reason::Buried, error);
+    ids
+}
+
+/// Sends messages that will never be delivered again to the dead letters, those that
+/// nobody else is just sending there.
+pub fn bury_exhausted(messages: &[(i64, Reason)]) -> Buried {
+    let mut buried = Buried::default();
+    for (reason, error) in
+        [(Reason::Timeout, "the last lease ran out"), (Reason::Failed, "no delivery is left")]
+    {
+        let ids: Vec<i64> = messages.iter().filter(|(_, why)| *why == reason).map(|(id, _)| *id).collect();
+        let some = bury_ids(&ids, reason, text_datum(error.as_bytes()));
+        buried.kept += some.kept;
+        buried.dropped += some.dropped;
+    }
+    buried
+}
+
+/// Locks those messages whose receipt is good, waiting for others to let go of them.
+fn lock(receipts: &[Receipt], leased: bool) -> Vec<Locked> {
+    let ids: Vec<i64> = receipts.iter().map(|(id, _)| *id).collect();
+    // Deliveries are counted from 1: 0 stands for any.
+    let deliveries: Vec<i32> = receipts.iter().map(|(_, delivery)| delivery.unwrap_or(0)).collect();
+    let mut locked = Vec::with_capacity(ids.len());
+    if ids.is_empty() {
+        return locked;
+    }
+    let args = [Some(i64_array(&ids)), Some(i32_array(&deliveries)), Some(leased.into())];
+    LOCK.run(&args, |row: &Row| {
+        locked.push(Locked {
+            id: row.i64(0),
+            queue: row.i32(1),
+            deliveries: row.i32(2),
+            max_deliveries: row.get(3).map(|max| max.value() as i32),
+        });
+    });
+    locked
+}
+
+fn bury_ids(ids: &[i64], reason: Reason, error: Datum) -> Buried {
+    let mut buried = Buried::default();
+    if ids.is_empty() {
+        return buried;
+    }
+    let mut died: HashMap<i32, i64> = HashMap::new();
+    let reason = text_datum(reason.name().as_bytes());
+    BURY.run(&[Some(i64_array(ids)), Some(reason), Some(error)], |row| {
+        *died.entry(row.i32(0)).or_default() += 1;
+        if row.bool(1) {
+            buried.kept += 1;
+        } else {
+            buried.dropped += 1;
+        }
+    });
+    for (queue, died) in died {
+        counter::add(queue, Counts { died, ..Counts::default() });
+    }
+    buried
+}
+
+/// Removes up to `max` dead letters, oldest first.
+pub fn dump(queue: &Queue, max: i64, each: impl FnMut(&Row)) {
+    DUMP.run(&[Some(queue.id.into()), Some(max.into())], each);
+}
+
+/// Shows up to `max` dead letters, oldest first.
+pub fn peek(queue: &Queue, max: i64, each: impl FnMut(&Row)) {
+    PEEK.run(&[Some(queue.id.into()), Some(max.into())], each);
+}
+
+/// Makes dead letters messages of `to` again and returns how many.
+pub fn redrive(from: &Queue, to: &Queue, max: Option<i64>, reason: Option<&str>, reset: bool) -> i64 {
+    REDRIVE.run(
+        &[
+            Some(from.id.into()),
+            Some(to.id.into()),
+            max.map(Datum::from),
+            reason.map(|reason| text_datum(reason.as_bytes())),
+            Some(reset.into()),
+        ],
+        |_| {},
+    ) as i64
+}

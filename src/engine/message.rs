@@ -1,0 +1,72 @@
+//! The row of a live message: its columns by number, and what they mean.
+
+use crate::call::Timestamp;
+
+/// Columns of `pgqueue.message`, in the order of `sql/schema/tables.sql`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Column {
+    Id,
+    EnqueuedAt,
+    LeaseUntil,
+    Deliveries,
+    Queue,
+    Priority,
+    Lane,
+    DueAt,
+    ExpiresAt,
+    LeaseMs,
+    MaxDeliveries,
+    GroupKey,
+    DedupKey,
+    Payload,
+    Body,
+    Headers,
+    Errors,
+}
+
+/// How many columns the install script gives the table.
+pub const COLUMNS: usize = Column::Errors as usize + 1;
+
+/// `lease_until` of a message that nobody holds: Postgres's `-infinity`.
+pub const NOT_LEASED: Timestamp = Timestamp::MIN;
+
+/// Where a message stands. Leasing changes no lane.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Lane {
+    /// May be reserved, or is leased.
+    Ready = b'r',
+    /// Waits for `due_at`.
+    Delayed = b'd',
+}
+
+/// Whether somebody holds the message at `now`.
+pub fn is_leased(lease_until: Timestamp, now: Timestamp) -> bool {
+    lease_until > now
+}
+
+/// Whether a message delivered `deliveries` times may not be delivered again.
+pub fn is_exhausted(deliveries: i32, max_deliveries: i32) -> bool {
+    max_deliveries > 0 && deliveries >= max_deliveries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_ends_at_its_end() {
+        assert!(is_leased(1_001, 1_000));
+        assert!(!is_leased(1_000, 1_000));
+        assert!(!is_leased(NOT_LEASED, 0));
+    }
+
+    #[test]
+    fn zero_max_deliveries_is_no_limit() {
+        assert!(!is_exhausted(i32::MAX, 0));
+        assert!(!is_exhausted(4, 5));
+        assert!(is_exhausted(5, 5));
+        assert!(is_exhausted(6, 5));
+    }
+}

@@ -1,0 +1,47 @@
+//! The engine: the states of messages and how calls move them.
+//!
+//! Push, reserve and settle reach their rows directly (`table`); everything rare is
+//! a SQL statement (`statement`). Nothing here knows how SQL calls us.
+
+pub mod catalog;
+pub mod counter;
+pub mod dead;
+pub mod message;
+pub mod owner;
+pub mod push;
+pub mod queue;
+pub mod reserve;
+pub mod settle;
+pub mod statement;
+pub mod table;
+
+use crate::error::{Error, Result};
+use pgrx::pg_sys;
+
+/// The time now, by the clock: in a long transaction `now()` lies in the past, and
+/// a lease counted from it would already be partly spent.
+pub fn now() -> crate::call::Timestamp {
+    // SAFETY: reads the clock.
+    unsafe { pg_sys::GetCurrentTimestamp() }
+}
+
+/// Refuses to go on where nothing can be written.
+pub fn check_writable(function: &str) -> Result<()> {
+    // SAFETY: both only read state of the server and the transaction.
+    unsafe {
+        if pg_sys::RecoveryInProgress() {
+            return Err(Error::read_only(function, true));
+        }
+        if pg_sys::XactReadOnly {
+            return Err(Error::read_only(function, false));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the transaction sees everything through the snapshot it began with
+/// (REPEATABLE READ, SERIALIZABLE): looking again would show the same.
+pub fn has_one_snapshot() -> bool {
+    // SAFETY: reads a variable of the transaction.
+    unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
+}

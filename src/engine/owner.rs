@@ -1,0 +1,51 @@
+//! Acting as the owner of the tables.
+//!
+//! The functions check the caller's right on a queue themselves and then touch
+//! tables the caller may not. Statements run as the tables' owner with a search
+//! path of their own, so that nothing resolves through what the caller has set.
+//! An error restores both through the end of its (sub)transaction.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys::{self, Oid};
+
+const SEARCH_PATH: &CStr = c"pg_catalog, pg_temp";
+
+/// Runs `work` as `owner`, with our own search path.
+pub fn act_as<R>(owner: Oid, work: impl FnOnce() -> R) -> R {
+    let (mut user, mut context) = (Oid::INVALID, 0);
+    // SAFETY: plain calls with pointers to locals; the pairs are closed below, or by
+    // the abort of the (sub)transaction if `work` raises.
+    unsafe {
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
+        pg_sys::SetUserIdAndSecContext(owner, context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32);
+        let level = pg_sys::NewGUCNestLevel();
+        pg_sys::set_config_option(
+            c"search_path".as_ptr(),
+            SEARCH_PATH.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
+        let result = work();
+        pg_sys::AtEOXact_GUC(true, level);
+        pg_sys::SetUserIdAndSecContext(user, context);
+        result
+    }
+}
+
+/// Whether the current user is a superuser or has the rights of the role named.
+///
+/// Nobody but superusers has the rights of a role that does not exist.
+pub fn caller_is_member_of(role: &[u8]) -> bool {
+    let Ok(name) = std::ffi::CString::new(role) else { return false };
+    // SAFETY: cached look-ups of roles.
+    unsafe {
+        let user = pg_sys::GetUserId();
+        let role = pg_sys::get_role_oid(name.as_ptr(), true);
+        if role == Oid::INVALID { pg_sys::superuser() } else { pg_sys::has_privs_of_role(user, role) }
+    }
+}

@@ -1,0 +1,165 @@
+//! Queues: finding them by name or number, and making them.
+//!
+//! What was read is remembered until any queue changes (`catalog::generation`).
+//! A queue is read as it is committed now, at every isolation level, so that what is
+//! remembered is never older than the last change this session has heard of.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use pgrx::pg_sys;
+use serde_json::Value;
+
+use super::statement::{Row, Sees, Statement};
+use super::{catalog, owner};
+use crate::call::{Name, jsonb_datum, jsonb_text, varlena_bytes};
+use crate::error::{Error, Result};
+use crate::setting;
+use crate::value::duration::Millis;
+use crate::value::settings::{BadSetting, DeadLetter, Settings};
+
+static BY_NAME: Statement =
+    Statement::new(include_str!("../../sql/query/queue_by_name.sql"), &[pg_sys::TEXTOID]);
+static BY_ID: Statement = Statement::new(include_str!("../../sql/query/queue_by_id.sql"), &[pg_sys::INT4OID]);
+static CREATE: Statement = Statement::new(
+    include_str!("../../sql/query/create_queue.sql"),
+    &[pg_sys::TEXTOID, pg_sys::NAMEOID, pg_sys::JSONBOID],
+);
+
+/// More queues than a session should remember.
+const MOST_REMEMBERED: usize = 10_000;
+
+/// A queue as it stands in its table.
+pub struct Queue {
+    pub id: i32,
+    pub name: Name,
+    pub paused: bool,
+    pub settings: Settings,
+    owner: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Remembered {
+    generation: u64,
+    by_name: HashMap<Name, Rc<Queue>>,
+    by_id: HashMap<i32, Rc<Queue>>,
+}
+
+thread_local! {
+    static REMEMBERED: RefCell<Remembered> = RefCell::default();
+}
+
+/// The queue with this name, which the caller must have a right on.
+pub fn find(name: &Name) -> Result<Option<Rc<Queue>>> {
+    let queue = match remembered(|known| known.by_name.get(name).cloned()) {
+        Some(queue) => Some(queue),
+        None => read(&BY_NAME, name.datum())?,
+    };
+    if let Some(queue) = &queue {
+        queue.check_right()?;
+    }
+    Ok(queue)
+}
+
+/// The queue with this name; an error where there is none.
+pub fn existing(name: &Name) -> Result<Rc<Queue>> {
+    find(name)?.ok_or_else(|| Error::no_such_queue(&name.to_string()))
+}
+
+/// The queue with this name, made if it is not there.
+pub fn for_push(name: &Name) -> Result<Rc<Queue>> {
+    if let Some(queue) = find(name)? {
+        return Ok(queue);
+    }
+    if setting::auto_create() {
+        create(name, Value::Object(serde_json::Map::new()))?;
+    }
+    existing(name)
+}
+
+/// The queue with this number, whoever may use it.
+pub fn by_id(id: i32) -> Result<Option<Rc<Queue>>> {
+    match remembered(|known| known.by_id.get(&id).cloned()) {
+        Some(queue) => Ok(Some(queue)),
+        None => read(&BY_ID, id.into()),
+    }
+}
+
+/// Makes a queue that belongs to the caller; false if the name is taken.
+pub fn create(name: &Name, settings: Value) -> Result<bool> {
+    Settings::read(&settings).map_err(bad_setting)?;
+    // SAFETY: both give the name of a role that exists.
+    let role = unsafe { pg_sys::GetUserNameFromId(pg_sys::GetUserId(), false) };
+    let made = CREATE
+        .run(&[Some(name.datum()), Some(role.into()), Some(jsonb_datum(&settings.to_string()))], |_| {});
+    Ok(made > 0)
+}
+
+pub fn bad_setting(bad: BadSetting) -> Error {
+    Error::setting(&bad.path, &bad.problem)
+}
+
+fn remembered<R>(look: impl FnOnce(&Remembered) -> Option<R>) -> Option<R> {
+    catalog::refresh();
+    REMEMBERED.with_borrow_mut(|known| {
+        if known.generation != catalog::generation() || known.by_name.len() > MOST_REMEMBERED {
+            *known = Remembered { generation: catalog::generation(), ..Remembered::default() };
+        }
+        look(known)
+    })
+}
+
+fn read(statement: &'static Statement, key: pg_sys::Datum) -> Result<Option<Rc<Queue>>> {
+    let generation = catalog::generation();
+    let mut found = None;
+    statement.run_seeing(Sees::Latest, &[Some(key)], |row| found = Some(Queue::from_row(row)));
+    let Some(queue) = found.transpose()?.map(Rc::new) else { return Ok(None) };
+    REMEMBERED.with_borrow_mut(|known| {
+        // A change heard of while reading makes what was read suspect: use it, forget it.
+        if known.generation == generation && catalog::generation() == generation {
+            known.by_name.insert(queue.name.clone(), queue.clone());
+            known.by_id.insert(queue.id, queue.clone());
+        }
+    });
+    Ok(Some(queue))
+}
+
+impl Queue {
+    fn from_row(row: &Row) -> Result<Self> {
+        // SAFETY: the statements give (integer, text, text, boolean, jsonb).
+        unsafe {
+            let settings = serde_json::from_str(&jsonb_text(row.value(4))).unwrap_or(Value::Null);
+            Ok(Self {
+                id: row.i32(0),
+                name: Name::known(varlena_bytes(row.value(1))),
+                owner: varlena_bytes(row.value(2)),
+                paused: row.bool(3),
+                settings: Settings::read(&settings).map_err(bad_setting)?,
+            })
+        }
+    }
+
+    fn check_right(&self) -> Result<()> {
+        if self.is_allowed() { Ok(()) } else { Err(Error::not_allowed(&self.name.to_string())) }
+    }
+
+    /// Whether the caller may use the queue: a member of its owner, or a superuser.
+    pub fn is_allowed(&self) -> bool {
+        owner::caller_is_member_of(&self.owner)
+    }
+
+    /// The lease of a message that brings none of its own.
+    pub fn lease(&self) -> Millis {
+        self.settings.lease.unwrap_or_else(setting::default_lease)
+    }
+
+    /// The limit of a message that brings none of its own; 0: none.
+    pub fn max_deliveries(&self) -> i32 {
+        self.settings.max_deliveries.map_or_else(setting::max_deliveries, |max| max.0)
+    }
+
+    pub fn keeps_dead_letters(&self) -> bool {
+        self.settings.dead_letter == DeadLetter::Kept
+    }
+}

@@ -1,0 +1,181 @@
+//! SQL statements of our own, planned once a session and run as the tables' owner.
+//!
+//! For everything that is rare. The texts lie in `sql/query`; names in them are
+//! qualified, and the search path holds only pg_catalog.
+
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use pgrx::pg_sys::{self, Datum, Oid};
+
+use super::{catalog, owner};
+
+/// A statement and the types of its parameters.
+pub struct Statement {
+    text: &'static str,
+    types: &'static [Oid],
+    plan: AtomicPtr<pg_sys::_SPI_plan>,
+}
+
+/// Which rows a statement sees.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Sees {
+    /// What the transaction sees; the statement may write.
+    Transaction,
+    /// What is committed now, whatever the isolation level; the statement only reads.
+    Latest,
+}
+
+/// A row of a result, valid while it is being looked at.
+pub struct Row {
+    tuple: pg_sys::HeapTuple,
+    descriptor: pg_sys::TupleDesc,
+}
+
+impl Row {
+    /// The value of a column, counted from 0.
+    pub fn get(&self, column: usize) -> Option<Datum> {
+        let mut null = false;
+        // SAFETY: tuple and descriptor are of one result that SPI keeps alive.
+        let value =
+            unsafe { pg_sys::SPI_getbinval(self.tuple, self.descriptor, column as i32 + 1, &mut null) };
+        (!null).then_some(value)
+    }
+
+    /// The value of a column that is never null.
+    pub fn value(&self, column: usize) -> Datum {
+        self.get(column).expect("the statement gives no null here")
+    }
+
+    pub fn i64(&self, column: usize) -> i64 {
+        self.value(column).value() as i64
+    }
+
+    pub fn i32(&self, column: usize) -> i32 {
+        self.value(column).value() as i32
+    }
+
+    pub fn bool(&self, column: usize) -> bool {
+        self.value(column).value() & 0xff != 0
+    }
+
+    /// All values, as a function's row takes them.
+    pub fn all(&self) -> Vec<Option<Datum>> {
+        // SAFETY: the descriptor is of the result that SPI keeps alive.
+        let columns = unsafe { (*self.descriptor).natts } as usize;
+        (0..columns).map(|column| self.get(column)).collect()
+    }
+}
+
+impl Statement {
+    pub const fn new(text: &'static str, types: &'static [Oid]) -> Self {
+        Self { text, types, plan: AtomicPtr::new(std::ptr::null_mut()) }
+    }
+
+    /// Runs the statement, shows `each` row and returns how many rows it touched.
+    pub fn run(&'static self, args: &[Option<Datum>], each: impl FnMut(&Row)) -> u64 {
+        self.run_seeing(Sees::Transaction, args, each)
+    }
+
+    pub fn run_seeing(&'static self, sees: Sees, args: &[Option<Datum>], mut each: impl FnMut(&Row)) -> u64 {
+        assert_eq!(args.len(), self.types.len(), "as many arguments as parameters: {}", self.text);
+        let mut values: Vec<Datum> = args.iter().map(|arg| arg.unwrap_or(Datum::null())).collect();
+        let nulls: Vec<i8> =
+            args.iter().map(|arg| if arg.is_some() { b' ' as i8 } else { b'n' as i8 }).collect();
+        owner::act_as(catalog::refresh().owner, || {
+            // SAFETY: connect and finish are paired, or closed by the abort if something
+            // between them raises; the result is only looked at in between.
+            unsafe {
+                check(pg_sys::SPI_connect(), "SPI_connect");
+                let plan = self.plan();
+                let code = match sees {
+                    Sees::Transaction => {
+                        pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), nulls.as_ptr(), false, 0)
+                    }
+                    Sees::Latest => {
+                        let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
+                        let code = pg_sys::SPI_execute_snapshot(
+                            plan,
+                            values.as_mut_ptr(),
+                            nulls.as_ptr(),
+                            snapshot,
+                            std::ptr::null_mut(),
+                            true,
+                            false,
+                            0,
+                        );
+                        pg_sys::UnregisterSnapshot(snapshot);
+                        code
+                    }
+                };
+                check(code, self.text);
+                let touched = pg_sys::SPI_processed;
+                let table = pg_sys::SPI_tuptable;
+                if !table.is_null() {
+                    for n in 0..touched as usize {
+                        each(&Row { tuple: *(*table).vals.add(n), descriptor: (*table).tupdesc });
+                    }
+                }
+                check(pg_sys::SPI_finish(), "SPI_finish");
+                touched
+            }
+        })
+    }
+
+    /// The saved plan; Postgres plans it anew by itself when tables change.
+    unsafe fn plan(&self) -> pg_sys::SPIPlanPtr {
+        let saved = self.plan.load(Ordering::Relaxed);
+        if !saved.is_null() {
+            return saved;
+        }
+        let text = std::ffi::CString::new(self.text).expect("statements have no NUL byte");
+        let mut types = self.types.to_vec();
+        // SAFETY: called between SPI_connect and SPI_finish; the plan is kept for the session.
+        unsafe {
+            let plan = pg_sys::SPI_prepare(text.as_ptr(), types.len() as i32, types.as_mut_ptr());
+            if plan.is_null() {
+                check(pg_sys::SPI_result, self.text);
+            }
+            check(pg_sys::SPI_keepplan(plan), "SPI_keepplan");
+            self.plan.store(plan, Ordering::Relaxed);
+            plan
+        }
+    }
+}
+
+/// Our own statements do not fail with a code: errors are raised.
+fn check(code: i32, what: &str) {
+    assert!(code >= 0, "SPI error {code}: {what}");
+}
+
+/// A `bigint[]` datum.
+pub fn i64_array(values: &[i64]) -> Datum {
+    array(values.iter().map(|&value| Datum::from(value)), pg_sys::INT8OID)
+}
+
+/// An `integer[]` datum.
+pub fn i32_array(values: &[i32]) -> Datum {
+    array(values.iter().map(|&value| Datum::from(value)), pg_sys::INT4OID)
+}
+
+/// A `timestamptz[]` datum.
+pub fn timestamp_array(values: &[i64]) -> Datum {
+    array(values.iter().map(|&value| Datum::from(value)), pg_sys::TIMESTAMPTZOID)
+}
+
+fn array(values: impl Iterator<Item = Datum>, element: Oid) -> Datum {
+    let mut values: Vec<Datum> = values.collect();
+    let (mut len, mut by_value, mut align) = (0, false, 0);
+    // SAFETY: the elements are of the type whose layout is looked up; construct_array copies them.
+    unsafe {
+        pg_sys::get_typlenbyvalalign(element, &mut len, &mut by_value, &mut align);
+        pg_sys::construct_array(
+            values.as_mut_ptr(),
+            values.len() as i32,
+            element,
+            i32::from(len),
+            by_value,
+            align,
+        )
+        .into()
+    }
+}

@@ -1,0 +1,414 @@
+//! Direct access to the tables: rows are found, added, changed and removed by the
+//! heap and index access methods, without an executor.
+//!
+//! Direct access skips privileges, triggers and constraints: the tables are ours,
+//! the callers of this module have checked the caller's right on the queue, and
+//! they write only rows that the table's constraints allow.
+//!
+//! Invariants:
+//! - every row added, and every row version that is not heap-only, gets its entries
+//!   in all indexes, those a DBA added included;
+//! - a row that somebody else is changing is never overwritten: the heap says so
+//!   (`Fate`), and the caller decides whether to skip it or to look again;
+//! - an error releases all of it with the (sub)transaction; `Drop` is for the rest.
+
+use std::cell::OnceCell;
+use std::ptr;
+
+use pgrx::pg_sys::{self, Datum, Oid};
+
+use super::message::Column;
+
+/// A table opened for writing, with a snapshot taken at the opening.
+pub struct Table {
+    relation: pg_sys::Relation,
+    indexing: OnceCell<Indexing>,
+}
+
+/// What index entries are made with.
+struct Indexing {
+    result: *mut pg_sys::ResultRelInfo,
+    estate: *mut pg_sys::EState,
+    slot: *mut pg_sys::TupleTableSlot,
+}
+
+/// What became of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Done,
+    /// Somebody else has changed the row since, or is changing it.
+    Contended,
+    /// The row is gone.
+    Gone,
+}
+
+/// Whether to wait for somebody who is changing the row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    Wait,
+    Skip,
+}
+
+impl Table {
+    pub fn open(table: Oid) -> Self {
+        // SAFETY: the lock is the one INSERT, UPDATE and DELETE take; it is kept until
+        // the end of the transaction.
+        let relation = unsafe { pg_sys::table_open(table, pg_sys::RowExclusiveLock as i32) };
+        Self { relation, indexing: OnceCell::new() }
+    }
+
+    fn descriptor(&self) -> pg_sys::TupleDesc {
+        // SAFETY: the relation is open.
+        unsafe { (*self.relation).rd_att }
+    }
+
+    /// Adds a row. Columns beyond those given are null.
+    pub fn insert(&self, row: &[Option<Datum>]) {
+        let columns = self.columns();
+        let mut values = vec![Datum::null(); columns];
+        let mut nulls = vec![true; columns];
+        for (n, value) in row.iter().enumerate() {
+            if let Some(value) = value {
+                values[n] = *value;
+                nulls[n] = false;
+            }
+        }
+        // SAFETY: values and nulls have as many elements as the descriptor columns; the
+        // tuple is ours until it is freed, after the last use of the slot that shows it.
+        unsafe {
+            let tuple = pg_sys::heap_form_tuple(self.descriptor(), values.as_mut_ptr(), nulls.as_mut_ptr());
+            pg_sys::heap_insert(self.relation, tuple, pg_sys::GetCurrentCommandId(true), 0, ptr::null_mut());
+            self.index(tuple, false);
+            pg_sys::heap_freetuple(tuple);
+        }
+    }
+
+    /// Writes a new version of the row a scan stands on.
+    pub fn update(&self, found: &Found, changes: &[(Column, Option<Datum>)], patience: Patience) -> Fate {
+        let columns = self.columns();
+        let mut values = vec![Datum::null(); columns];
+        let mut nulls = vec![false; columns];
+        let mut replace = vec![false; columns];
+        for &(column, value) in changes {
+            let n = column as usize;
+            values[n] = value.unwrap_or(Datum::null());
+            nulls[n] = value.is_none();
+            replace[n] = true;
+        }
+        // SAFETY: the slot holds a heap tuple of this table, pinned; the new tuple is a
+        // copy of our own.
+        unsafe {
+            let mut must_free = false;
+            let old = pg_sys::ExecFetchSlotHeapTuple(found.slot, false, &mut must_free);
+            let new = pg_sys::heap_modify_tuple(
+                old,
+                self.descriptor(),
+                values.as_mut_ptr(),
+                nulls.as_mut_ptr(),
+                replace.as_mut_ptr(),
+            );
+            let result = self.heap_update(&mut (*old).t_self.clone(), new, patience);
+            if result == pg_sys::TM_Result::TM_Ok && !is_heap_only(new) {
+                self.index(new, true);
+            }
+            pg_sys::heap_freetuple(new);
+            if must_free {
+                pg_sys::heap_freetuple(old);
+            }
+            fate(result)
+        }
+    }
+
+    unsafe fn heap_update(
+        &self,
+        old: pg_sys::ItemPointer,
+        new: pg_sys::HeapTuple,
+        patience: Patience,
+    ) -> pg_sys::TM_Result::Type {
+        let mut failure = pg_sys::TM_FailureData::default();
+        let mut lock_mode = 0;
+        #[cfg(any(feature = "pg16", feature = "pg17", feature = "pg18"))]
+        let mut which_indexes = 0;
+        // SAFETY: the caller gives a row of this table and its new version.
+        unsafe {
+            pg_sys::heap_update(
+                self.relation,
+                old,
+                new,
+                pg_sys::GetCurrentCommandId(true),
+                ptr::null_mut(),
+                patience == Patience::Wait,
+                &mut failure,
+                &mut lock_mode,
+                #[cfg(any(feature = "pg16", feature = "pg17", feature = "pg18"))]
+                &mut which_indexes,
+            )
+        }
+    }
+
+    /// Removes the row a scan stands on.
+    pub fn delete(&self, found: &Found, patience: Patience) -> Fate {
+        let mut failure = pg_sys::TM_FailureData::default();
+        // SAFETY: the slot holds a row of this table.
+        unsafe {
+            fate(pg_sys::heap_delete(
+                self.relation,
+                &raw mut (*found.slot).tts_tid,
+                pg_sys::GetCurrentCommandId(true),
+                ptr::null_mut(),
+                patience == Patience::Wait,
+                &mut failure,
+                false,
+            ))
+        }
+    }
+
+    fn columns(&self) -> usize {
+        // SAFETY: the descriptor lives as long as the relation is open.
+        unsafe { (*self.descriptor()).natts as usize }
+    }
+
+    /// Makes the index entries of a tuple that the heap has just taken.
+    unsafe fn index(&self, tuple: pg_sys::HeapTuple, update: bool) {
+        // SAFETY: the relation is open.
+        if !unsafe { (*(*self.relation).rd_rel).relhasindex } {
+            return;
+        }
+        let indexing = self.indexing.get_or_init(|| Indexing::open(self.relation));
+        // SAFETY: the tuple outlives its stay in the slot.
+        unsafe { indexing.add(tuple, update) }
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        if let Some(indexing) = self.indexing.take() {
+            indexing.close();
+        }
+        // SAFETY: opened in `open`; the lock stays until the transaction ends.
+        unsafe { pg_sys::table_close(self.relation, pg_sys::NoLock as i32) }
+    }
+}
+
+impl Indexing {
+    fn open(relation: pg_sys::Relation) -> Self {
+        // SAFETY: all of it lives in the current memory context and is closed in `close`.
+        unsafe {
+            let result = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
+            (*result).type_ = pg_sys::NodeTag::T_ResultRelInfo;
+            pg_sys::InitResultRelInfo(result, relation, 0, ptr::null_mut(), 0);
+            pg_sys::ExecOpenIndices(result, false);
+            let slot =
+                pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, &raw const pg_sys::TTSOpsHeapTuple);
+            Self { result, estate: pg_sys::CreateExecutorState(), slot }
+        }
+    }
+
+    unsafe fn add(&self, tuple: pg_sys::HeapTuple, update: bool) {
+        // SAFETY: the slot only shows the tuple until it is cleared.
+        unsafe {
+            pg_sys::ExecStoreHeapTuple(tuple, self.slot, false);
+            pg_sys::ExecInsertIndexTuples(
+                self.result,
+                self.slot,
+                self.estate,
+                update,
+                false,
+                ptr::null_mut(),
+                ptr::null_mut(),
+                #[cfg(any(feature = "pg16", feature = "pg17", feature = "pg18"))]
+                false,
+            );
+            let context = (*self.estate).es_per_tuple_exprcontext;
+            if !context.is_null() {
+                pg_sys::MemoryContextReset((*context).ecxt_per_tuple_memory);
+            }
+            pg_sys::ExecClearTuple(self.slot);
+        }
+    }
+
+    fn close(self) {
+        // SAFETY: opened in `open`.
+        unsafe {
+            pg_sys::ExecDropSingleTupleTableSlot(self.slot);
+            pg_sys::ExecCloseIndices(self.result);
+            pg_sys::FreeExecutorState(self.estate);
+            pg_sys::pfree(self.result.cast());
+        }
+    }
+}
+
+fn is_heap_only(tuple: pg_sys::HeapTuple) -> bool {
+    // SAFETY: heap_update has set the header of the tuple it was given.
+    unsafe { u32::from((*(*tuple).t_data).t_infomask2) & pg_sys::HEAP_ONLY_TUPLE != 0 }
+}
+
+fn fate(result: pg_sys::TM_Result::Type) -> Fate {
+    match result {
+        pg_sys::TM_Result::TM_Ok => Fate::Done,
+        pg_sys::TM_Result::TM_BeingModified | pg_sys::TM_Result::TM_Updated => Fate::Contended,
+        _ => Fate::Gone,
+    }
+}
+
+/// A snapshot of what is committed and what this transaction has done so far.
+///
+/// Under READ COMMITTED each is taken anew, as each statement's is.
+pub struct Snapshot(pg_sys::Snapshot);
+
+impl Snapshot {
+    pub fn take() -> Self {
+        // SAFETY: pushed here and popped in `drop`, in the order of a stack.
+        unsafe {
+            pg_sys::CommandCounterIncrement();
+            pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+            Self(pg_sys::GetActiveSnapshot())
+        }
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: pushed in `take`; what was pushed since has been popped.
+            unsafe { pg_sys::PopActiveSnapshot() }
+        }
+    }
+}
+
+/// A scan over one index of a table.
+pub struct Scan {
+    index: pg_sys::Relation,
+    scan: pg_sys::IndexScanDesc,
+    slot: *mut pg_sys::TupleTableSlot,
+    direction: pg_sys::ScanDirection::Type,
+}
+
+/// The row a scan stands on, until the scan moves on.
+pub struct Found {
+    slot: *mut pg_sys::TupleTableSlot,
+}
+
+/// A condition on a column of the index, counted from 1.
+pub struct Key {
+    pub column: i16,
+    pub strategy: u32,
+    pub procedure: Oid,
+    pub value: Datum,
+}
+
+impl Key {
+    pub fn equals(column: i16, procedure: u32, value: Datum) -> Self {
+        Self::new(column, pg_sys::BTEqualStrategyNumber, procedure, value)
+    }
+
+    pub fn new(column: i16, strategy: u32, procedure: u32, value: Datum) -> Self {
+        Self { column, strategy, procedure: Oid::from(procedure), value }
+    }
+}
+
+impl Scan {
+    /// Begins a scan of the rows that satisfy `keys`, in the order of the index or
+    /// backwards.
+    pub fn begin(table: &Table, index: Oid, snapshot: &Snapshot, keys: &[Key], backward: bool) -> Self {
+        // SAFETY: the keys are copied into the scan; all is closed in `drop`.
+        unsafe {
+            let index = pg_sys::index_open(index, pg_sys::AccessShareLock as i32);
+            let mut entries: Vec<pg_sys::ScanKeyData> = keys
+                .iter()
+                .map(|key| {
+                    let mut entry = pg_sys::ScanKeyData::default();
+                    pg_sys::ScanKeyInit(
+                        &mut entry,
+                        key.column,
+                        key.strategy as u16,
+                        key.procedure,
+                        key.value,
+                    );
+                    entry
+                })
+                .collect();
+            let scan = pg_sys::index_beginscan(
+                table.relation,
+                index,
+                snapshot.0,
+                #[cfg(feature = "pg18")]
+                ptr::null_mut(),
+                entries.len() as i32,
+                0,
+            );
+            pg_sys::index_rescan(scan, entries.as_mut_ptr(), entries.len() as i32, ptr::null_mut(), 0);
+            Self {
+                index,
+                scan,
+                slot: pg_sys::table_slot_create(table.relation, ptr::null_mut()),
+                direction: if backward {
+                    pg_sys::ScanDirection::BackwardScanDirection
+                } else {
+                    pg_sys::ScanDirection::ForwardScanDirection
+                },
+            }
+        }
+    }
+
+    /// The next row, or none.
+    pub fn next(&mut self) -> Option<Found> {
+        pg_sys::check_for_interrupts!();
+        // SAFETY: scan and slot are open; the slot's columns are read right away.
+        unsafe {
+            if !pg_sys::index_getnext_slot(self.scan, self.direction, self.slot) {
+                return None;
+            }
+            let columns = (*(*self.slot).tts_tupleDescriptor).natts;
+            pg_sys::slot_getsomeattrs_int(self.slot, columns);
+        }
+        Some(Found { slot: self.slot })
+    }
+}
+
+impl Drop for Scan {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        // SAFETY: opened in `begin`.
+        unsafe {
+            pg_sys::ExecDropSingleTupleTableSlot(self.slot);
+            pg_sys::index_endscan(self.scan);
+            pg_sys::index_close(self.index, pg_sys::NoLock as i32);
+        }
+    }
+}
+
+impl Found {
+    pub fn get(&self, column: Column) -> Option<Datum> {
+        let n = column as usize;
+        // SAFETY: `Scan::next` has read all columns of the slot.
+        unsafe {
+            let null = *(*self.slot).tts_isnull.add(n);
+            (!null).then(|| *(*self.slot).tts_values.add(n))
+        }
+    }
+
+    /// A value that outlives the row: what lies out of line is fetched.
+    pub fn whole(&self, column: Column) -> Option<Datum> {
+        self.get(column)
+            // SAFETY: only called for varlena columns.
+            .map(|datum| unsafe { pg_sys::detoast_external_attr(datum.cast_mut_ptr()).into() })
+    }
+
+    pub fn i64(&self, column: Column) -> i64 {
+        self.get(column).map_or(0, |datum| datum.value() as i64)
+    }
+
+    pub fn i32(&self, column: Column) -> i32 {
+        self.get(column).map_or(0, |datum| datum.value() as i32)
+    }
+
+    pub fn i16(&self, column: Column) -> i16 {
+        self.get(column).map_or(0, |datum| datum.value() as i16)
+    }
+}

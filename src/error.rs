@@ -1,0 +1,181 @@
+//! Every mistake a caller can make, once, with its SQLSTATE and a hint.
+//!
+//! Nothing has been changed when one of these is raised.
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{PgLogLevel, PgSqlErrorCode};
+
+/// A mistake of the caller, on its way to becoming an `ERROR`.
+#[derive(Debug)]
+pub struct Error {
+    code: PgSqlErrorCode,
+    message: String,
+    detail: Option<String>,
+    hint: Option<String>,
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    fn new(code: PgSqlErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), detail: None, hint: None }
+    }
+
+    fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Raises the error. Never returns.
+    pub fn raise(self) -> ! {
+        let mut report = ErrorReport::new(self.code, self.message, "pgqueue");
+        if let Some(detail) = self.detail {
+            report = report.set_detail(detail);
+        }
+        if let Some(hint) = self.hint {
+            report = report.set_hint(hint);
+        }
+        report.report(PgLogLevel::ERROR);
+        unreachable!("an ERROR does not return")
+    }
+
+    /// 22004: a null where a value must be.
+    pub fn null(argument: &str) -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+            format!("argument \"{argument}\" must not be null"),
+        )
+        .hint("For an empty payload push the JSON value null: 'null'::jsonb.")
+    }
+
+    /// 22023: a value an argument cannot have.
+    pub fn invalid(argument: &str, problem: impl AsRef<str>, hint: &str) -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            format!("argument \"{argument}\" {}", problem.as_ref()),
+        )
+        .hint(hint)
+    }
+
+    /// 22023: a word that is none of those an argument knows.
+    pub fn unknown_word(argument: &str, word: &str, known: &[&str]) -> Self {
+        Self::invalid(
+            argument,
+            format!("must not be \"{word}\""),
+            &format!("It is one of {}.", known.join(", ")),
+        )
+    }
+
+    /// 22023: a setting of a queue that does not exist or cannot have that value.
+    pub fn setting(path: &str, problem: &str) -> Self {
+        let message = if path == "." {
+            format!("argument \"settings\": {problem}")
+        } else {
+            format!("argument \"settings\", field \"{path}\": {problem}")
+        };
+        Self::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, message)
+            .hint("Settings are a JSON object such as {\"lease\": \"30 s\", \"max_deliveries\": 5}.")
+    }
+
+    /// 54000: a name or key longer than the tables' indexes should carry.
+    pub fn too_long(argument: &str, bytes: usize, limit: usize) -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            format!("argument \"{argument}\" is too long"),
+        )
+        .detail(format!("It has {bytes} bytes, at most {limit} are allowed."))
+        .hint("Use a shorter name, or a digest of it.")
+    }
+
+    /// 42704: the queue is not there and this call does not make it.
+    pub fn no_such_queue(name: &str) -> Self {
+        Self::new(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT, format!("queue \"{name}\" does not exist"))
+            .hint("pgq_create_queue makes it, and so does its first push while pgqueue.auto_create is on.")
+    }
+
+    /// 42501: the caller is not a member of the queue's owner.
+    pub fn not_allowed(name: &str) -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            format!("permission denied for queue \"{name}\""),
+        )
+        .hint("Become a member of the role that owns it: pgq_list_queues() shows that role its queues.")
+    }
+
+    /// 25006: this transaction or server cannot write.
+    pub fn read_only(function: &str, standby: bool) -> Self {
+        let (place, hint) = if standby {
+            ("during recovery", "Connect to the primary server.")
+        } else {
+            ("in a read-only transaction", "Start the transaction with READ WRITE.")
+        };
+        Self::new(
+            PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
+            format!("cannot execute {function}() {place}"),
+        )
+        .hint(hint)
+    }
+
+    /// 55000: this queue keeps no dead letters.
+    pub fn dead_letters_off(name: &str) -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("queue \"{name}\" keeps no dead letters"),
+        )
+        .hint("pgq_alter_queue(queue, '{\"dead_letter\": true}') makes it keep them from now on.")
+    }
+
+    /// 55000: a strict release could not put all messages back.
+    pub fn release_incomplete(missing: &[i64]) -> Self {
+        let ids: Vec<String> = missing.iter().take(10).map(i64::to_string).collect();
+        let more = if missing.len() > ids.len() { ", …" } else { "" };
+        Self::new(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("{} of the messages could not be released", missing.len()),
+        )
+        .detail(format!("Not leased any more, or to somebody else: {}{more}.", ids.join(", ")))
+        .hint("Nothing was released. Call again without strict to release those that can be.")
+    }
+
+    /// 25001: `CALL pgq_wait` would keep a snapshot for as long as it waits.
+    pub fn snapshot_must_stay() -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_ACTIVE_SQL_TRANSACTION,
+            "pgq_wait cannot let go of this transaction's snapshot",
+        )
+        .detail("It would hold back the cleaning of every table for as long as it waits.")
+        .hint("CALL it by itself, at isolation level READ COMMITTED, outside of functions and with no cursor open.")
+    }
+
+    /// 40001: another transaction changed a message this one's snapshot still shows.
+    pub fn could_not_serialize() -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+            "could not serialize access to a message due to a concurrent change",
+        )
+        .hint("Run the transaction again.")
+    }
+
+    /// 0A000: part of the contract that a later version brings.
+    pub fn not_yet(argument: &str) -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!("argument \"{argument}\" is not supported by this version of pgqueue"),
+        )
+        .hint("Leave it out. CHANGELOG.md says what each version brings.")
+    }
+
+    /// 0A000: a set-returning function where no set can be taken.
+    pub fn no_set_here() -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            "set-valued function called in context that cannot accept a set",
+        )
+        .hint("Call it in FROM.")
+    }
+}

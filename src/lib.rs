@@ -1,0 +1,66 @@
+//! pgqueue: a message queue inside PostgreSQL.
+//!
+//! # Words
+//! - **message**: a payload (jsonb) or a body (bytea) in a queue, with an id.
+//! - **lease**: a consumer's claim on a message, which ends by itself.
+//! - **delivery**: one handing-out of a message, counted from 1; `(id, delivery)` is
+//!   the **receipt** that settle calls check.
+//! - **settle**: delete, extend, release, fail or bury.
+//! - **dead letter**: a message that will not be delivered again, kept to be looked at.
+//! - **redrive**: making dead letters messages again.
+//! - **sweep**: a maintenance round of our own; users meet it as "vacuum".
+//!
+//! # States of a message
+//! ```text
+//!                 due                 reserve
+//!   ┌─────────┐ ───────▶ ┌───────┐ ────────────▶ ┌────────┐ ── delete ──▶ gone
+//!   │ delayed │          │ ready │               │ leased │
+//!   └─────────┘          └───────┘ ◀──────────── └────────┘
+//!        ▲                  ▲   release, expiry     │   │ fail, expiry: no delivery left; bury
+//!        │                  │                       │   ▼
+//!        └──── fail (backoff), release (delay) ─────┘ ┌──────┐
+//!                           └──────── redrive ─────── │ dead │
+//!                                                     └──────┘
+//! ```
+//!
+//! # Rooms
+//! `api` checks arguments and shapes rows, `engine` moves messages, `worker` keeps
+//! house, `value` knows no Postgres, `call` is the door to SQL, `setting` the server
+//! settings, `error` every mistake a caller can make. Arrows point one way:
+//! api → engine → value, worker → engine.
+
+mod api;
+mod call;
+mod engine;
+mod error;
+mod schema;
+mod setting;
+mod value;
+mod worker;
+
+#[cfg(any(test, feature = "pg_test"))]
+mod tests;
+
+use pgrx::pg_sys;
+
+pgrx::pg_module_magic!(name, version);
+
+/// Postgres calls this when it loads the library.
+#[pgrx::pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    setting::define();
+    // SAFETY: reads a variable of the server.
+    if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
+        worker::register_launcher();
+    }
+}
+
+/// `cargo pgrx test` looks for this module here.
+#[cfg(test)]
+pub mod pg_test {
+    pub fn setup(_options: Vec<&str>) {}
+
+    pub fn postgresql_conf_options() -> Vec<&'static str> {
+        vec!["shared_preload_libraries = 'pgqueue'", "pgqueue.auto_vacuum = off"]
+    }
+}

@@ -1,0 +1,13 @@
+//! The install script: fragments of `sql/schema` in the order in which they build
+//! on each other.
+
+use pgrx::extension_sql_file;
+
+extension_sql_file!("../sql/schema/tables.sql", name = "tables");
+extension_sql_file!("../sql/schema/types.sql", name = "types", requires = ["tables"]);
+extension_sql_file!("../sql/schema/produce.sql", name = "produce", requires = ["types"]);
+extension_sql_file!("../sql/schema/consume.sql", name = "consume", requires = ["types"]);
+extension_sql_file!("../sql/schema/settle.sql", name = "settle", requires = ["types"]);
+extension_sql_file!("../sql/schema/dead.sql", name = "dead", requires = ["types"]);
+extension_sql_file!("../sql/schema/observe.sql", name = "observe", requires = ["types"]);
+extension_sql_file!("../sql/schema/manage.sql", name = "manage", requires = ["observe"]);

@@ -1,0 +1,96 @@
+//! Server settings (GUC), each with its effect and unit.
+
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+use crate::value::duration::Millis;
+
+static VACUUM_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(6_000);
+static AUTO_VACUUM: GucSetting<bool> = GucSetting::<bool>::new(true);
+static VACUUM_PAGE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(1_000);
+static MAX_DELIVERIES: GucSetting<i32> = GucSetting::<i32>::new(5);
+static DEFAULT_LEASE: GucSetting<i32> = GucSetting::<i32>::new(30_000);
+static AUTO_CREATE: GucSetting<bool> = GucSetting::<bool>::new(true);
+
+pub fn vacuum_interval() -> Millis {
+    Millis::from_millis(VACUUM_INTERVAL.get().into())
+}
+
+pub fn auto_vacuum() -> bool {
+    AUTO_VACUUM.get()
+}
+
+pub fn vacuum_page_size() -> i32 {
+    VACUUM_PAGE_SIZE.get()
+}
+
+pub fn max_deliveries() -> i32 {
+    MAX_DELIVERIES.get()
+}
+
+pub fn default_lease() -> Millis {
+    Millis::from_millis(DEFAULT_LEASE.get().into())
+}
+
+pub fn auto_create() -> bool {
+    AUTO_CREATE.get()
+}
+
+/// Defines the settings. Called once, when the library is loaded.
+pub fn define() {
+    GucRegistry::define_int_guc(
+        c"pgqueue.vacuum_interval",
+        c"Time between two maintenance rounds of a database.",
+        c"Each round clears away what has expired or died, a page at a time. Calls are correct without it.",
+        &VACUUM_INTERVAL,
+        10,
+        86_400_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_bool_guc(
+        c"pgqueue.auto_vacuum",
+        c"Whether the background worker does maintenance rounds.",
+        c"Off, the worker stays and idles; SELECT * FROM pgq_vacuum() does a round by hand.",
+        &AUTO_VACUUM,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"pgqueue.vacuum_page_size",
+        c"How many messages each step of a maintenance round changes at most.",
+        c"A round that fills a page is followed by the next without waiting for the interval.",
+        &VACUUM_PAGE_SIZE,
+        1,
+        100_000,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"pgqueue.max_deliveries",
+        c"How often a message is delivered before it is dead.",
+        c"0 means no limit. A queue's or a message's own max_deliveries goes before it.",
+        &MAX_DELIVERIES,
+        0,
+        i32::MAX,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"pgqueue.default_lease",
+        c"Length of a lease where neither call, message nor queue names one.",
+        c"A message that is not settled within its lease is delivered again.",
+        &DEFAULT_LEASE,
+        1,
+        i32::MAX,
+        GucContext::Suset,
+        GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_bool_guc(
+        c"pgqueue.auto_create",
+        c"Whether a queue is made by its first push.",
+        c"Off, only pgq_create_queue makes queues, and a push to an unknown one is an error.",
+        &AUTO_CREATE,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+}

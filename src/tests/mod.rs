@@ -1,0 +1,1 @@
+//! Tests inside a backend; each is one transaction that is rolled back.

@@ -1,0 +1,5 @@
+//! Pure values: they know no Postgres and are tested with plain `#[test]`.
+
+pub mod backoff;
+pub mod duration;
+pub mod settings;

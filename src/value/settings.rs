@@ -1,0 +1,185 @@
+//! Settings of a queue, as `pgq_create_queue` and `pgq_alter_queue` take them.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::backoff::Backoff;
+use super::duration::Millis;
+
+/// What a queue sets itself. What it leaves out comes from the server settings.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Length of a lease whose caller names none.
+    pub lease: Option<Millis>,
+    /// Deliveries before a message is dead; 0: no limit.
+    pub max_deliveries: Option<MaxDeliveries>,
+    /// Whether what is dead is kept.
+    pub dead_letter: DeadLetter,
+    pub backoff: Backoff,
+    /// Time to live of a message whose push names none.
+    pub ttl: Option<Millis>,
+    pub order: Order,
+    pub on_timeout: OnTimeout,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "i64")]
+pub struct MaxDeliveries(pub i32);
+
+impl TryFrom<i64> for MaxDeliveries {
+    type Error = &'static str;
+
+    fn try_from(count: i64) -> Result<Self, Self::Error> {
+        match i32::try_from(count) {
+            Ok(count) if count >= 0 => Ok(Self(count)),
+            _ => Err("must be 0 (no limit) or a positive integer"),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "bool")]
+pub enum DeadLetter {
+    Kept,
+    Dropped,
+}
+
+impl Default for DeadLetter {
+    fn default() -> Self {
+        Self::Kept
+    }
+}
+
+impl From<bool> for DeadLetter {
+    fn from(kept: bool) -> Self {
+        if kept { Self::Kept } else { Self::Dropped }
+    }
+}
+
+/// Which message of a priority comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    #[default]
+    Fifo,
+    Lifo,
+}
+
+/// What an expired lease means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnTimeout {
+    #[default]
+    Retry,
+    Dead,
+}
+
+/// A setting that is not usable: where it stands ("backoff.factor") and why.
+#[derive(Debug, PartialEq)]
+pub struct BadSetting {
+    pub path: String,
+    pub problem: String,
+}
+
+impl BadSetting {
+    fn not_an_object() -> Self {
+        Self { path: ".".into(), problem: "must be a JSON object".into() }
+    }
+}
+
+impl Settings {
+    /// Checks settings field by field.
+    pub fn read(settings: &Value) -> Result<Self, BadSetting> {
+        if !settings.is_object() {
+            return Err(BadSetting::not_an_object());
+        }
+        serde_path_to_error::deserialize(settings).map_err(|error| BadSetting {
+            path: error.path().to_string(),
+            problem: error.inner().to_string(),
+        })
+    }
+}
+
+/// `settings` with `changes` laid over it; a null takes a setting back to its default.
+pub fn merge(settings: Value, changes: Value) -> Result<Value, BadSetting> {
+    let mut merged = object(settings)?;
+    for (name, value) in object(changes)? {
+        if value.is_null() {
+            // A null for a name nobody knows is still a mistake.
+            Settings::read(&Value::Object(Map::from_iter([(name.clone(), Value::Bool(true))])))
+                .err()
+                .filter(|bad| bad.problem.starts_with("unknown field"))
+                .map_or(Ok(()), Err)?;
+            merged.remove(&name);
+        } else {
+            merged.insert(name, value);
+        }
+    }
+    Ok(Value::Object(merged))
+}
+
+fn object(settings: Value) -> Result<Map<String, Value>, BadSetting> {
+    match settings {
+        Value::Object(map) => Ok(map),
+        _ => Err(BadSetting::not_an_object()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_empty_object_is_all_defaults() {
+        assert_eq!(Settings::read(&json!({})), Ok(Settings::default()));
+    }
+
+    #[test]
+    fn every_field_is_read() {
+        let settings = Settings::read(&json!({
+            "lease": "45 s", "max_deliveries": 0, "dead_letter": false, "ttl": "1 day",
+            "backoff": {"base": "5 s", "jitter": 0}, "order": "lifo", "on_timeout": "dead"
+        }))
+        .unwrap();
+        assert_eq!(settings.lease, Some(Millis::from_secs(45)));
+        assert_eq!(settings.max_deliveries, Some(MaxDeliveries(0)));
+        assert_eq!(settings.dead_letter, DeadLetter::Dropped);
+        assert_eq!(settings.ttl, Some(Millis::from_secs(86_400)));
+        assert_eq!(settings.backoff.wait(2, 0.9), Millis::from_secs(10));
+        assert_eq!(settings.order, Order::Lifo);
+        assert_eq!(settings.on_timeout, OnTimeout::Dead);
+    }
+
+    #[test]
+    fn mistakes_are_named_by_their_path() {
+        for (settings, path, word) in [
+            (json!({"lase": "1 s"}), "lase", "unknown field"),
+            (json!({"lease": 30}), "lease", "string"),
+            (json!({"lease": "0 s"}), "lease", "greater than zero"),
+            (json!({"lease": "fast"}), "lease", "span of time"),
+            (json!({"max_deliveries": -1}), "max_deliveries", "positive"),
+            (json!({"max_deliveries": "5"}), "max_deliveries", "integer"),
+            (json!({"dead_letter": "yes"}), "dead_letter", "boolean"),
+            (json!({"order": "random"}), "order", "random"),
+            (json!({"backoff": {"jitter": 2}}), "backoff", "jitter"),
+            (json!({"backoff": {"base": 1}}), "backoff.base", "string"),
+            (json!(["lease"]), ".", "object"),
+            (json!(null), ".", "object"),
+        ] {
+            let bad = Settings::read(&settings).unwrap_err();
+            assert!(bad.problem.contains(word), "{settings}: {bad:?}");
+            assert_eq!(bad.path, path, "{settings}: {bad:?}");
+        }
+    }
+
+    #[test]
+    fn merging_replaces_and_a_null_removes() {
+        let merged = merge(json!({"lease": "1 s", "ttl": "1 h"}), json!({"ttl": null, "order": "lifo"}));
+        assert_eq!(merged, Ok(json!({"lease": "1 s", "order": "lifo"})));
+        assert!(merge(json!({}), json!({"lase": null})).is_err());
+        assert!(merge(json!({}), json!("lifo")).is_err());
+    }
+}

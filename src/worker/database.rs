@@ -1,0 +1,86 @@
+//! The worker of one database: a round, a pause, a round.
+
+use std::ffi::CStr;
+use std::time::{Duration, Instant};
+
+use pgrx::pg_sys::{self, Oid};
+
+use super::place::{Place, is_wanted};
+use super::{handle_signals, sleep, sweep};
+use crate::setting;
+
+/// How long the worker sleeps at most before it looks whether it should go on.
+const NAP: Duration = Duration::from_millis(500);
+
+/// Pause after a round that left work behind.
+const SHORT_PAUSE: Duration = Duration::from_millis(10);
+
+#[unsafe(no_mangle)]
+#[pgrx::pg_guard]
+pub extern "C-unwind" fn pgqueue_worker(database: pg_sys::Datum) {
+    let database = Oid::from(database.value() as u32);
+    handle_signals();
+    // SAFETY: first thing in a background worker that asked for a connection.
+    unsafe { pg_sys::BackgroundWorkerInitializeConnectionByOid(database, Oid::INVALID, 0) };
+    set_own_settings();
+    if !Place::of(database).take() {
+        return;
+    }
+    while extension_exists() && !is_wanted(database) {
+        let mut pause = setting::vacuum_interval().as_millis() as u64;
+        if setting::auto_vacuum() && sweep::round().left_work {
+            pause = SHORT_PAUSE.as_millis() as u64;
+        }
+        if !rest(database, Duration::from_millis(pause)) {
+            return;
+        }
+    }
+}
+
+/// Sleeps; false if the worker should leave. A reload may change how long.
+fn rest(database: Oid, pause: Duration) -> bool {
+    let begun = Instant::now();
+    let interval = setting::vacuum_interval();
+    loop {
+        let left = pause.saturating_sub(begun.elapsed());
+        if left.is_zero() || setting::vacuum_interval() != interval {
+            return true;
+        }
+        sleep(left.min(NAP));
+        if is_wanted(database) {
+            return false;
+        }
+    }
+}
+
+fn extension_exists() -> bool {
+    // SAFETY: a catalog look-up in a transaction of its own.
+    unsafe {
+        pg_sys::StartTransactionCommand();
+        let oid = pg_sys::get_extension_oid(c"pgqueue".as_ptr(), true);
+        pg_sys::CommitTransactionCommand();
+        oid != Oid::INVALID
+    }
+}
+
+/// A round waits for nobody for long, whatever the database's defaults are.
+fn set_own_settings() {
+    const OWN: [(&CStr, &CStr); 5] = [
+        (c"application_name", c"pgqueue worker"),
+        (c"lock_timeout", c"1s"),
+        (c"statement_timeout", c"0"),
+        (c"default_transaction_isolation", c"read committed"),
+        (c"default_transaction_read_only", c"off"),
+    ];
+    for (name, value) in OWN {
+        // SAFETY: names and values are C strings of ours.
+        unsafe {
+            pg_sys::SetConfigOption(
+                name.as_ptr(),
+                value.as_ptr(),
+                pg_sys::GucContext::PGC_SUSET,
+                pg_sys::GucSource::PGC_S_OVERRIDE,
+            );
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The launcher: finds the databases that want a worker and starts it.
+//!
+//! It belongs to no database, so that it depends on none. Which of them has the
+//! extension only a process inside can tell: the launcher starts a worker, which
+//! leaves at once if there is nothing to do.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use pgrx::pg_sys::{self, Oid};
+
+use super::place::Place;
+use super::{handle_signals, sleep, start};
+
+/// How often the list of databases is read.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Pause before a worker that left a database is started there again.
+const RETRY: Duration = Duration::from_secs(3);
+
+/// How often a database that seems to lack the extension is asked again. Its first
+/// call of the extension starts the worker sooner.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+
+/// What the launcher knows of a database.
+struct Known {
+    started: Instant,
+    had_worker: bool,
+}
+
+#[unsafe(no_mangle)]
+#[pgrx::pg_guard]
+pub extern "C-unwind" fn pgqueue_launcher(_argument: pg_sys::Datum) {
+    handle_signals();
+    // SAFETY: first thing in a background worker that asked for a connection.
+    unsafe { pg_sys::BackgroundWorkerInitializeConnection(std::ptr::null(), std::ptr::null(), 0) };
+    let mut known: HashMap<Oid, Known> = HashMap::new();
+    loop {
+        let databases = databases();
+        known.retain(|database, _| databases.contains(database));
+        for database in databases {
+            look_after(database, &mut known);
+        }
+        sleep(LOOK_EVERY);
+    }
+}
+
+fn look_after(database: Oid, known: &mut HashMap<Oid, Known>) {
+    let free = Place::of(database).is_free();
+    match known.get_mut(&database) {
+        Some(state) if !free => state.had_worker = true,
+        Some(state) => {
+            let pause = if state.had_worker { RETRY } else { ASK_AGAIN };
+            if state.started.elapsed() >= pause {
+                *state = Known { started: Instant::now(), had_worker: false };
+                start(database);
+            }
+        }
+        None => {
+            known.insert(database, Known { started: Instant::now(), had_worker: !free });
+            if free {
+                start(database);
+            }
+        }
+    }
+}
+
+/// The databases that can be connected to, templates left out.
+fn databases() -> Vec<Oid> {
+    let mut databases = Vec::new();
+    // SAFETY: as Postgres's own launcher does: a transaction without a database may
+    // scan the shared catalogs; the tuple is looked at while the scan stands on it.
+    unsafe {
+        pg_sys::StartTransactionCommand();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        let catalog = pg_sys::table_open(pg_sys::DatabaseRelationId, pg_sys::AccessShareLock as i32);
+        let scan = pg_sys::systable_beginscan(
+            catalog,
+            Oid::INVALID,
+            false,
+            std::ptr::null_mut(),
+            0,
+            std::ptr::null_mut(),
+        );
+        loop {
+            let tuple = pg_sys::systable_getnext(scan);
+            if tuple.is_null() {
+                break;
+            }
+            let database = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>();
+            if database.datallowconn && !database.datistemplate {
+                databases.push(database.oid);
+            }
+        }
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(catalog, pg_sys::AccessShareLock as i32);
+        pg_sys::PopActiveSnapshot();
+        pg_sys::CommitTransactionCommand();
+    }
+    databases
+}

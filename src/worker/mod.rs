@@ -1,0 +1,111 @@
+//! The background worker: housekeeping, one process a database.
+//!
+//! ```text
+//! preloaded:      postmaster ── launcher ──starts──▶ worker of every database
+//!                                                      with the extension
+//! not preloaded:  first call of a session ──starts──▶ worker of its database
+//! ```
+//!
+//! Nothing depends on a worker for being correct. There is one a database because
+//! each holds its database's `Place`; a second one finds it taken and leaves.
+
+mod database;
+mod launcher;
+mod place;
+pub mod sweep;
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use pgrx::bgworkers::BackgroundWorkerBuilder;
+use pgrx::pg_sys::{self, Oid};
+
+use place::Place;
+
+/// How often a session looks whether its database has a worker.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Registers the launcher. Only while the library is being preloaded.
+pub fn register_launcher() {
+    BackgroundWorkerBuilder::new("pgqueue launcher")
+        .set_library("pgqueue")
+        .set_function("pgqueue_launcher")
+        .enable_spi_access()
+        .set_restart_time(Some(Duration::from_secs(1)))
+        .load();
+}
+
+/// Starts a worker for this database if it has none. Never fails, seldom looks.
+pub fn ensure_running() {
+    thread_local! {
+        static LOOKED: Cell<Option<Instant>> = const { Cell::new(None) };
+    }
+    if LOOKED.get().is_some_and(|looked| looked.elapsed() < LOOK_EVERY) {
+        return;
+    }
+    LOOKED.set(Some(Instant::now()));
+    // SAFETY: read variables of the server and this backend.
+    let (database, can_start) =
+        unsafe { (pg_sys::MyDatabaseId, pg_sys::IsUnderPostmaster && !pg_sys::RecoveryInProgress()) };
+    if can_start && Place::of(database).is_free() {
+        start(database);
+    }
+}
+
+/// Starts a worker for a database; says in the log if the server has no room for it.
+fn start(database: Oid) {
+    let started = BackgroundWorkerBuilder::new("pgqueue worker")
+        .set_library("pgqueue")
+        .set_function("pgqueue_worker")
+        .set_argument(Some(database.into()))
+        .enable_spi_access()
+        .set_restart_time(None) // whoever misses it starts it again
+        .load_dynamic();
+    if started.is_err() {
+        pgrx::debug1!(
+            "pgqueue: no free slot for a worker of database {database}; max_worker_processes is too low"
+        );
+    }
+}
+
+/// Lets SIGTERM end this process as it ends any backend, and SIGHUP reload settings.
+fn handle_signals() {
+    // Declared here, not taken from pgrx: signal handlers are called by the kernel,
+    // outside of any frame that could catch an error.
+    unsafe extern "C-unwind" {
+        fn die(signal: std::ffi::c_int);
+        fn SignalHandlerForConfigReload(signal: std::ffi::c_int);
+    }
+    // SAFETY: Postgres's own handlers, set before signals are unblocked.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        use pg_sys::pqsignal;
+        #[cfg(feature = "pg18")]
+        use pg_sys::pqsignal_be as pqsignal;
+        pqsignal(pg_sys::SIGTERM as i32, Some(die));
+        pqsignal(pg_sys::SIGHUP as i32, Some(SignalHandlerForConfigReload));
+        pg_sys::BackgroundWorkerUnblockSignals();
+    }
+}
+
+/// Sleeps until the time is up or a signal arrives, and honours what it says.
+fn sleep(time: Duration) {
+    // SAFETY: the latch is this process's own.
+    unsafe {
+        pg_sys::WaitLatch(
+            pg_sys::MyLatch,
+            (pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH) as i32,
+            time.as_millis() as std::ffi::c_long,
+            pg_sys::PG_WAIT_EXTENSION,
+        );
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+    pg_sys::check_for_interrupts!();
+    // SAFETY: the flag is set by the signal handler alone.
+    unsafe {
+        if (&raw const pg_sys::ConfigReloadPending).read_volatile() != 0 {
+            (&raw mut pg_sys::ConfigReloadPending).write_volatile(0);
+            pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Sweeping: one bounded housekeeping round over the queues of a database.
+//!
+//! Every step changes at most a page of messages and skips locked rows, so a round
+//! never waits for a consumer and no consumer waits for a round. In the worker each
+//! step is a transaction of its own; one that fails is logged and noted, the others
+//! go on. By hand (`pgq_vacuum`) all are part of the caller's transaction.
+
+use std::collections::HashMap;
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::panic::CaughtError;
+use pgrx::{PgSqlErrorCode, PgTryBuilder};
+
+use crate::call::jsonb_datum;
+use crate::engine::dead::{self, Reason};
+use crate::engine::now;
+use crate::engine::statement::{Row, Statement, i64_array};
+use crate::setting;
+
+static PROMOTE: Statement = Statement::new(
+    include_str!("../../sql/query/sweep_promote.sql"),
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID],
+);
+static WINDOW: Statement = Statement::new(
+    include_str!("../../sql/query/sweep_window.sql"),
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID, pg_sys::INT8OID],
+);
+static RETURN_EXPIRED: Statement = Statement::new(
+    include_str!("../../sql/query/sweep_return.sql"),
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8ARRAYOID],
+);
+static DELETE_ORPHANS: Statement =
+    Statement::new(include_str!("../../sql/query/sweep_orphans.sql"), &[pg_sys::INT8ARRAYOID]);
+static DROP_OUTLIVED: Statement =
+    Statement::new(include_str!("../../sql/query/sweep_ttl.sql"), &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID]);
+static FOLD_COUNTERS: Statement =
+    Statement::new(include_str!("../../sql/query/sweep_counters.sql"), &[pg_sys::INT8OID]);
+static RECORD: Statement = Statement::new(
+    include_str!("../../sql/query/sweep_record.sql"),
+    &[pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::INT8OID, pg_sys::INT8OID, pg_sys::INT8OID, pg_sys::JSONBOID],
+);
+static LAST_ROUND: Statement = Statement::new(include_str!("../../sql/query/last_round.sql"), &[]);
+
+/// How many messages a round looks at, a page's multiple, to find expired leases.
+const WINDOW_PAGES: i64 = 50;
+
+/// What a round did.
+#[derive(Default)]
+pub struct Report {
+    leases_expired: i64,
+    moved_to_dead: i64,
+    dropped: i64,
+    ttl_dropped: i64,
+    errors: HashMap<&'static str, serde_json::Value>,
+    /// A step filled its page: there may be more.
+    pub left_work: bool,
+}
+
+type Step = (&'static str, fn(&mut Report));
+
+const STEPS: [Step; 4] =
+    [("due", promote_due), ("leases", sweep_leases), ("ttl", drop_outlived), ("counters", fold_counters)];
+
+/// A round of the worker.
+pub fn round() -> Report {
+    let mut report = Report::default();
+    for (name, step) in STEPS {
+        if let Err(problem) = in_transaction(|| step(&mut report)) {
+            report.errors.insert(name, problem.note());
+            problem.log(name);
+        }
+    }
+    if let Err(problem) = in_transaction(|| record(&report)) {
+        problem.log("record");
+    }
+    report
+}
+
+/// A round in the caller's transaction; shows the row of `pgq_vacuum_stats`.
+pub fn round_by_hand(show: impl FnMut(&Row)) {
+    let mut report = Report::default();
+    for (_, step) in STEPS {
+        step(&mut report);
+    }
+    record(&report);
+    LAST_ROUND.run(&[], show);
+}
+
+fn page() -> i64 {
+    setting::vacuum_page_size().into()
+}
+
+/// Messages whose time has come move to the ready lane.
+fn promote_due(report: &mut Report) {
+    let promoted = PROMOTE.run(&[Some(now().into()), Some(page().into())], |_| {});
+    report.left_work |= promoted as i64 >= page();
+}
+
+/// Looks at the next window of messages: expired leases are taken back, what has no
+/// delivery left dies, what belongs to no queue any more goes.
+fn sweep_leases(report: &mut Report) {
+    let (mut expired, mut exhausted, mut orphans) = (Vec::new(), Vec::new(), Vec::new());
+    let window = page() * WINDOW_PAGES;
+    WINDOW.run(&[Some(now().into()), Some(page().into()), Some(window.into())], |row| {
+        let id = row.i64(0);
+        match row.value(1).value() as u8 {
+            b'r' => expired.push(id),
+            b't' => exhausted.push((id, Reason::Timeout)),
+            b'f' => exhausted.push((id, Reason::Failed)),
+            _ => orphans.push(id),
+        }
+    });
+    report.left_work |= (expired.len() + exhausted.len() + orphans.len()) as i64 >= page();
+
+    if !expired.is_empty() {
+        let args = [Some(now().into()), Some(i64_array(&expired))];
+        report.leases_expired = RETURN_EXPIRED.run(&args, |_| {}) as i64;
+    }
+    if !orphans.is_empty() {
+        DELETE_ORPHANS.run(&[Some(i64_array(&orphans))], |_| {});
+    }
+    let buried = dead::bury_exhausted(&exhausted);
+    report.moved_to_dead = buried.kept;
+    report.dropped = buried.dropped;
+}
+
+/// Drops messages that outlived their time to live, unless they are leased.
+fn drop_outlived(report: &mut Report) {
+    DROP_OUTLIVED.run(&[Some(now().into()), Some(page().into())], |row| {
+        report.ttl_dropped = row.i64(0);
+    });
+    report.left_work |= report.ttl_dropped >= page();
+}
+
+/// Adds up counter rows, so that there are few to read.
+fn fold_counters(report: &mut Report) {
+    let rows = page() * 10;
+    let mut folded = 0;
+    FOLD_COUNTERS.run(&[Some(rows.into())], |row| folded = row.i64(0));
+    report.left_work |= folded >= rows;
+}
+
+fn record(report: &Report) {
+    let errors = serde_json::to_string(&report.errors).expect("a map of strings");
+    RECORD.run(
+        &[
+            Some(setting::vacuum_page_size().into()),
+            Some(report.leases_expired.into()),
+            Some(report.moved_to_dead.into()),
+            Some(report.dropped.into()),
+            Some(report.ttl_dropped.into()),
+            Some(jsonb_datum(&errors)),
+        ],
+        |_| {},
+    );
+}
+
+/// An error of a step.
+struct Problem {
+    sqlstate: String,
+    message: String,
+}
+
+impl Problem {
+    fn note(&self) -> serde_json::Value {
+        serde_json::json!({ "sqlstate": self.sqlstate, "message": self.message })
+    }
+
+    fn log(&self, step: &str) {
+        pgrx::log!(
+            "pgqueue worker: step \"{step}\" failed with {}: {}; the next round tries again",
+            self.sqlstate,
+            self.message
+        );
+    }
+}
+
+impl From<CaughtError> for Problem {
+    fn from(caught: CaughtError) -> Self {
+        let report = match &caught {
+            CaughtError::PostgresError(report)
+            | CaughtError::ErrorReport(report)
+            | CaughtError::RustPanic { ereport: report, .. } => report,
+        };
+        Self { sqlstate: sqlstate(report.sql_error_code()), message: report.message().to_owned() }
+    }
+}
+
+fn sqlstate(code: PgSqlErrorCode) -> String {
+    // SAFETY: gives five characters in a buffer of the server's.
+    unsafe { CStr::from_ptr(pg_sys::unpack_sql_state(code as i32)) }.to_string_lossy().into_owned()
+}
+
+/// Runs a step in a transaction of its own; an error ends the transaction, not us.
+fn in_transaction(step: impl FnOnce()) -> Result<(), Problem> {
+    // SAFETY: the worker is between transactions here, before and after.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, c"pgqueue maintenance".as_ptr());
+    }
+    let result = PgTryBuilder::new(std::panic::AssertUnwindSafe(|| {
+        step();
+        // SAFETY: pushed and begun above.
+        unsafe {
+            pg_sys::PopActiveSnapshot();
+            pg_sys::CommitTransactionCommand();
+        }
+        Ok(())
+    }))
+    .catch_others(|caught| Err(Problem::from(caught)))
+    .execute();
+    // SAFETY: after an error the transaction is there to be aborted.
+    unsafe {
+        if result.is_err() {
+            pg_sys::AbortCurrentTransaction();
+        }
+        pg_sys::pgstat_report_stat(false);
+        pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_IDLE, std::ptr::null());
+    }
+    result
+}
