@@ -57,10 +57,11 @@ pub fn reserve(queue: &Queue, wish: &Wish, take: Take, mut each: impl FnMut(Take
     }
     let mut round = Round { queue, wish, now: now(), exhausted: Vec::new() };
     let taken = loop {
-        let (taken, contended) = round.run(take, &mut each);
-        // All that was ready went to somebody else meanwhile: look again, at what is
-        // committed now. A transaction with one snapshot would see the same again.
-        if taken > 0 || !contended || has_one_snapshot() {
+        let (taken, missed) = round.run(take, &mut each);
+        // Something changed hands between our snapshot and our touch, and may be free
+        // by now: look again, at what is committed now. A transaction with one
+        // snapshot would see the same again.
+        if taken > 0 || !missed || has_one_snapshot() {
             break taken;
         }
         round.now = now();
@@ -93,12 +94,12 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
-    /// Takes what it can; also says whether somebody else took what it wanted.
+    /// Takes what it can; also says whether something it wanted had changed since.
     fn run(&mut self, take: Take, each: &mut impl FnMut(Taken)) -> (usize, bool) {
         let table = Table::open(catalog::refresh().message);
         let snapshot = Snapshot::take();
         let mut candidates = Candidates::open(&table, &snapshot, self);
-        let (mut taken, mut contended) = (0, false);
+        let (mut taken, mut missed) = (0, false);
         while taken < self.wish.max
             && let Some(row) = candidates.next(self)
         {
@@ -116,11 +117,11 @@ impl Round<'_> {
                     each(Taken { row: &row, delivery, leased_until });
                     taken += 1;
                 }
-                Fate::Contended => contended = true,
-                Fate::Gone => {}
+                Fate::Changed => missed = true,
+                Fate::Busy | Fate::Gone => {}
             }
         }
-        (taken, contended)
+        (taken, missed)
     }
 
     fn count_ready(&mut self) -> usize {

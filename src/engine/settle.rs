@@ -108,8 +108,8 @@ fn settle_one(table: &Table, receipt: Receipt, verdict: Verdict) -> Result<Optio
             Fate::Done => return Ok(Some(Settled { id: receipt.0, at: now, queue: queue.id })),
             Fate::Gone => return Ok(None),
             // The next snapshot shows what the other transaction has committed.
-            Fate::Contended if has_one_snapshot() => return Err(Error::could_not_serialize()),
-            Fate::Contended => {}
+            _ if has_one_snapshot() => return Err(Error::could_not_serialize()),
+            Fate::Changed | Fate::Busy => {}
         }
     }
 }

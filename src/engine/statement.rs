@@ -3,6 +3,7 @@
 //! For everything that is rare. The texts lie in `sql/query`; names in them are
 //! qualified, and the search path holds only pg_catalog.
 
+use std::ffi::c_char;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pgrx::pg_sys::{self, Datum, Oid};
@@ -79,46 +80,44 @@ impl Statement {
     pub fn run_seeing(&'static self, sees: Sees, args: &[Option<Datum>], mut each: impl FnMut(&Row)) -> u64 {
         assert_eq!(args.len(), self.types.len(), "as many arguments as parameters: {}", self.text);
         let mut values: Vec<Datum> = args.iter().map(|arg| arg.unwrap_or(Datum::null())).collect();
-        let nulls: Vec<i8> =
-            args.iter().map(|arg| if arg.is_some() { b' ' as i8 } else { b'n' as i8 }).collect();
-        owner::act_as(catalog::refresh().owner, || {
-            // SAFETY: connect and finish are paired, or closed by the abort if something
-            // between them raises; the result is only looked at in between.
-            unsafe {
-                check(pg_sys::SPI_connect(), "SPI_connect");
-                let plan = self.plan();
-                let code = match sees {
-                    Sees::Transaction => {
-                        pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), nulls.as_ptr(), false, 0)
-                    }
-                    Sees::Latest => {
-                        let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
-                        let code = pg_sys::SPI_execute_snapshot(
-                            plan,
-                            values.as_mut_ptr(),
-                            nulls.as_ptr(),
-                            snapshot,
-                            std::ptr::null_mut(),
-                            true,
-                            false,
-                            0,
-                        );
-                        pg_sys::UnregisterSnapshot(snapshot);
-                        code
-                    }
-                };
-                check(code, self.text);
-                let touched = pg_sys::SPI_processed;
-                let table = pg_sys::SPI_tuptable;
-                if !table.is_null() {
-                    for n in 0..touched as usize {
-                        each(&Row { tuple: *(*table).vals.add(n), descriptor: (*table).tupdesc });
-                    }
+        let nulls: Vec<c_char> =
+            args.iter().map(|arg| if arg.is_some() { b' ' } else { b'n' } as c_char).collect();
+        // SAFETY: connect and finish are paired, or closed by the abort if something
+        // between them raises; the result is only looked at in between.
+        unsafe {
+            check(pg_sys::SPI_connect(), "SPI_connect");
+            let code = owner::act_as(catalog::refresh().owner, || {
+                self.execute(sees, values.as_mut_ptr(), nulls.as_ptr())
+            });
+            check(code, self.text);
+            let (touched, table) = (pg_sys::SPI_processed, pg_sys::SPI_tuptable);
+            if !table.is_null() {
+                for n in 0..touched as usize {
+                    // As the caller again: whoever looks may ask what the caller may see.
+                    each(&Row { tuple: *(*table).vals.add(n), descriptor: (*table).tupdesc });
                 }
-                check(pg_sys::SPI_finish(), "SPI_finish");
-                touched
             }
-        })
+            check(pg_sys::SPI_finish(), "SPI_finish");
+            touched
+        }
+    }
+
+    unsafe fn execute(&self, sees: Sees, values: *mut Datum, nulls: *const c_char) -> i32 {
+        // SAFETY: called while connected, with as many values as the plan has parameters.
+        unsafe {
+            let plan = self.plan();
+            match sees {
+                Sees::Transaction => pg_sys::SPI_execute_plan(plan, values, nulls, false, 0),
+                Sees::Latest => {
+                    let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
+                    let nothing = std::ptr::null_mut();
+                    let code =
+                        pg_sys::SPI_execute_snapshot(plan, values, nulls, snapshot, nothing, true, false, 0);
+                    pg_sys::UnregisterSnapshot(snapshot);
+                    code
+                }
+            }
+        }
     }
 
     /// The saved plan; Postgres plans it anew by itself when tables change.

@@ -36,8 +36,10 @@ struct Indexing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     Done,
-    /// Somebody else has changed the row since, or is changing it.
-    Contended,
+    /// Somebody else is changing the row, and was not waited for.
+    Busy,
+    /// Somebody else has changed the row since the snapshot was taken.
+    Changed,
     /// The row is gone.
     Gone,
 }
@@ -47,6 +49,21 @@ pub enum Fate {
 pub enum Patience {
     Wait,
     Skip,
+}
+
+impl Patience {
+    /// A row that this transaction has locked itself looks busy to a call that does
+    /// not wait. A call that waits finds nobody to wait for.
+    unsafe fn unless_locked_by_us(self, tuple: pg_sys::HeapTuple) -> Self {
+        // SAFETY: the caller gives a pinned tuple; its xmax is read as one word.
+        let ours = unsafe {
+            let xmax = (*(*tuple).t_data).t_choice.t_heap.t_xmax;
+            xmax != pg_sys::InvalidTransactionId
+                && u32::from((*(*tuple).t_data).t_infomask) & pg_sys::HEAP_XMAX_IS_MULTI == 0
+                && pg_sys::TransactionIdIsCurrentTransactionId(xmax)
+        };
+        if ours { Self::Wait } else { self }
+    }
 }
 
 impl Table {
@@ -107,6 +124,7 @@ impl Table {
                 nulls.as_mut_ptr(),
                 replace.as_mut_ptr(),
             );
+            let patience = patience.unless_locked_by_us(old);
             let result = self.heap_update(&mut (*old).t_self.clone(), new, patience);
             if result == pg_sys::TM_Result::TM_Ok && !is_heap_only(new) {
                 self.index(new, true);
@@ -149,17 +167,23 @@ impl Table {
     /// Removes the row a scan stands on.
     pub fn delete(&self, found: &Found, patience: Patience) -> Fate {
         let mut failure = pg_sys::TM_FailureData::default();
-        // SAFETY: the slot holds a row of this table.
+        let mut must_free = false;
+        // SAFETY: the slot holds a heap tuple of this table, pinned.
         unsafe {
-            fate(pg_sys::heap_delete(
+            let tuple = pg_sys::ExecFetchSlotHeapTuple(found.slot, false, &mut must_free);
+            let result = pg_sys::heap_delete(
                 self.relation,
-                &raw mut (*found.slot).tts_tid,
+                &mut (*tuple).t_self.clone(),
                 pg_sys::GetCurrentCommandId(true),
                 ptr::null_mut(),
-                patience == Patience::Wait,
+                patience.unless_locked_by_us(tuple) == Patience::Wait,
                 &mut failure,
                 false,
-            ))
+            );
+            if must_free {
+                pg_sys::heap_freetuple(tuple);
+            }
+            fate(result)
         }
     }
 
@@ -249,7 +273,8 @@ fn is_heap_only(tuple: pg_sys::HeapTuple) -> bool {
 fn fate(result: pg_sys::TM_Result::Type) -> Fate {
     match result {
         pg_sys::TM_Result::TM_Ok => Fate::Done,
-        pg_sys::TM_Result::TM_BeingModified | pg_sys::TM_Result::TM_Updated => Fate::Contended,
+        pg_sys::TM_Result::TM_BeingModified => Fate::Busy,
+        pg_sys::TM_Result::TM_Updated => Fate::Changed,
         _ => Fate::Gone,
     }
 }
@@ -285,6 +310,7 @@ pub struct Scan {
     scan: pg_sys::IndexScanDesc,
     slot: *mut pg_sys::TupleTableSlot,
     direction: pg_sys::ScanDirection::Type,
+    ended: bool,
 }
 
 /// The row a scan stands on, until the scan moves on.
@@ -350,6 +376,7 @@ impl Scan {
                 } else {
                     pg_sys::ScanDirection::ForwardScanDirection
                 },
+                ended: false,
             }
         }
     }
@@ -357,9 +384,14 @@ impl Scan {
     /// The next row, or none.
     pub fn next(&mut self) -> Option<Found> {
         pg_sys::check_for_interrupts!();
+        // Asked again after its end, an index scan would begin anew.
+        if self.ended {
+            return None;
+        }
         // SAFETY: scan and slot are open; the slot's columns are read right away.
         unsafe {
-            if !pg_sys::index_getnext_slot(self.scan, self.direction, self.slot) {
+            self.ended = !pg_sys::index_getnext_slot(self.scan, self.direction, self.slot);
+            if self.ended {
                 return None;
             }
             let columns = (*(*self.slot).tts_tupleDescriptor).natts;

@@ -1,1 +1,3 @@
 //! Tests inside a backend; each is one transaction that is rolled back.
+
+mod push;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, de};
 const MICROS_PER_MILLI: i64 = 1_000;
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 const DAYS_PER_MONTH: i64 = 30;
-const LONGEST: Millis = Millis(100 * 366 * 86_400_000);
+const LONGEST: Millis = Millis(100 * 12 * DAYS_PER_MONTH * MICROS_PER_DAY / MICROS_PER_MILLI);
 
 /// A span of time in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

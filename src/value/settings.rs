@@ -161,7 +161,7 @@ mod tests {
             (json!({"lease": "0 s"}), "lease", "greater than zero"),
             (json!({"lease": "fast"}), "lease", "span of time"),
             (json!({"max_deliveries": -1}), "max_deliveries", "positive"),
-            (json!({"max_deliveries": "5"}), "max_deliveries", "integer"),
+            (json!({"max_deliveries": "5"}), "max_deliveries", "invalid type"),
             (json!({"dead_letter": "yes"}), "dead_letter", "boolean"),
             (json!({"order": "random"}), "order", "random"),
             (json!({"backoff": {"jitter": 2}}), "backoff", "jitter"),

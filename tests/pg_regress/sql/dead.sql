@@ -1,0 +1,32 @@
+SELECT pgq_create_queue('dead', '{"max_deliveries": 1}'), pgq_create_queue('other');
+SELECT array_agg(id) AS ids FROM pgq_push_batch('dead', ARRAY['1', '2', '3', '4']::jsonb[], headers => ARRAY['{"h": 1}', NULL, NULL, NULL]::jsonb[]) AS id \gset
+-- bury: leased or not
+SELECT count(*) FROM pgq_bury((:'ids'::bigint[])[1:1], 'never');
+SELECT count(*) FROM pgq_reserve('dead', max => 2);
+SELECT pgq_bury((:'ids'::bigint[])[2], 'permanent', 1) AS buried;
+SELECT outcome FROM pgq_fail((:'ids'::bigint[])[3], 'failed');
+-- looking
+SELECT payload, body, headers, deliveries, reason, errors -> 0 ->> 'error' AS error FROM pgq_peek_dead('dead', max => 10);
+SELECT count(*) FROM pgq_peek_dead('dead');
+SELECT dead, ready, total, died FROM pgq_stats('dead');
+-- sending back: one, of one reason, to another queue
+SELECT pgq_redrive('dead', max => 1);
+SELECT payload, headers, delivery FROM pgq_reserve('dead');
+SELECT pgq_redrive('dead', reason => 'failed', to_queue => 'other');
+SELECT payload, queue, delivery FROM pgq_reserve('other');
+SELECT payload, reason FROM pgq_peek_dead('dead', max => 10);
+-- without a reset: the count is kept, one more try is granted
+SELECT pgq_redrive('dead', reset => false);
+SELECT payload, delivery FROM pgq_reserve('dead');
+SELECT outcome FROM pgq_fail((:'ids'::bigint[])[2], 'again');
+SELECT payload, deliveries, reason, jsonb_array_length(errors) FROM pgq_peek_dead('dead', max => 10);
+-- taking out
+SELECT payload, deliveries, reason FROM pgq_dump_dead('dead', 10);
+SELECT payload FROM pgq_dump_dead('dead', 10);
+SELECT pgq_redrive('dead');
+-- a queue that keeps none has none to give
+SELECT pgq_alter_queue('dead', '{"dead_letter": false}');
+\set VERBOSITY sqlstate
+SELECT * FROM pgq_dump_dead('dead');
+SELECT * FROM pgq_peek_dead('dead');
+\set VERBOSITY default

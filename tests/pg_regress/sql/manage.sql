@@ -1,0 +1,70 @@
+-- making
+SELECT pgq_create_queue('made', '{"lease": "45 s", "max_deliveries": 7, "backoff": {"base": "2 s"}}');
+SELECT pgq_create_queue('made', '{"lease": "1 s"}');
+SELECT name, settings, paused FROM pgq_list_queues() WHERE name = 'made';
+-- changing: what is named is laid over, a null takes a setting back
+SELECT pgq_alter_queue('made', '{"lease": "1 min", "backoff": null, "ttl": "7 days"}');
+SELECT pgq_alter_queue('made', '{"lease": null, "max_deliveries": null, "ttl": null}');
+SELECT pgq_alter_queue('made', '{}');
+-- nothing is changed by a mistake
+SELECT pgq_alter_queue('made', '{"lease": "20 s", "order": "sideways"}');
+SELECT settings FROM pgq_list_queues() WHERE name = 'made';
+-- a change is seen at the next call
+SELECT pgq_push('made', '1') IS NOT NULL AS pushed;
+SELECT pgq_alter_queue('made', '{"lease": "1000 s"}');
+SELECT round(extract(epoch FROM leased_until - clock_timestamp())) AS seconds FROM pgq_reserve('made');
+-- a change that is rolled back is not
+BEGIN;
+SELECT pgq_alter_queue('made', '{"lease": "1 s", "max_deliveries": 1}');
+ROLLBACK;
+SELECT pgq_push('made', '2') IS NOT NULL AS pushed;
+SELECT round(extract(epoch FROM leased_until - clock_timestamp())) AS seconds FROM pgq_reserve('made');
+-- purging, by state and all
+SELECT count(*) FROM pgq_push_batch('purge', ARRAY['1', '2', '3']::jsonb[]);
+SELECT pgq_push('purge', '4', delay => '1 h') IS NOT NULL AS pushed;
+SELECT pgq_bury(id, 'dead') FROM pgq_reserve('purge');
+SELECT count(*) FROM pgq_reserve('purge');
+SELECT ready, delayed, leased, dead FROM pgq_stats('purge');
+SELECT pgq_purge('purge', 'delayed'), pgq_purge('purge', 'dead'), pgq_purge('purge', 'blocked');
+SELECT ready, delayed, leased, dead FROM pgq_stats('purge');
+SELECT pgq_purge('purge');
+SELECT total, pushed, deleted, died FROM pgq_stats('purge');
+-- dropping takes the messages along; the name is free again
+SELECT count(*) FROM pgq_push_batch('dropped', ARRAY['1', '2', '3']::jsonb[]);
+SELECT pgq_bury(id, 'dead') FROM pgq_reserve('dropped');
+SELECT pgq_drop_queue('dropped');
+SELECT count(*) FROM pgq_list_queues() WHERE name = 'dropped';
+SELECT * FROM pgq_reserve('dropped');
+SELECT pgq_push('dropped', '"new"') IS NOT NULL AS pushed;
+SELECT payload FROM pgq_reserve('dropped');
+SELECT pushed FROM pgq_stats('dropped');
+-- without auto_create a queue has to be made
+SET pgqueue.auto_create = off;
+SELECT pgq_push('not made', '1');
+SELECT pgq_create_queue('not made');
+SELECT pgq_push('not made', '1') IS NOT NULL AS pushed;
+RESET pgqueue.auto_create;
+-- a maintenance round by hand: what is due, what has expired, what has died
+SELECT pgq_create_queue('round', '{"max_deliveries": 1}');
+SELECT count(*) FROM pgq_push_batch('round', ARRAY['1', '2', '3']::jsonb[]);
+SELECT count(*) FROM pgq_push_batch('round2', ARRAY['1', '2']::jsonb[]);
+SELECT pgq_push('round2', '3', delay => '1 h') IS NOT NULL AS pushed;
+SELECT (SELECT count(*) FROM pgq_reserve('round', max => 3)), (SELECT count(*) FROM pgq_reserve('round2', max => 2));
+UPDATE pgqueue.message SET lease_until = CASE WHEN lease_until > now() THEN now() - '1 s'::interval ELSE lease_until END,
+                           due_at = due_at - '2 h'::interval WHERE queue IN (SELECT id FROM pgqueue.queue WHERE name ~ '^round');
+SELECT page_size, leases_expired, moved_to_dead, dropped, ttl_dropped, archive_dropped, errors, last_run IS NOT NULL AS ran FROM pgq_vacuum();
+SELECT queue, ready, delayed, leased, dead FROM pgq_stats() WHERE queue ~ '^round' ORDER BY 1;
+SELECT leases_expired, moved_to_dead FROM pgq_vacuum();
+SELECT leases_expired, moved_to_dead FROM pgq_vacuum_stats;
+-- messages of a queue that is gone go with the next round
+INSERT INTO pgqueue.message (queue, payload) VALUES (-1, '"orphan"');
+SELECT count(*) FROM pgq_vacuum();
+SELECT count(*) FROM pgqueue.message WHERE queue = -1;
+-- counters are folded without changing their sum
+SELECT count(*) FROM generate_series(1, 50) n, pgq_push('count', to_jsonb(n));
+SELECT count(*) FROM pgqueue.counter WHERE queue = (SELECT id FROM pgqueue.queue WHERE name = 'count');
+SELECT pushed FROM pgq_stats('count');
+SELECT count(*) FROM pgq_vacuum();
+SELECT count(*) FROM pgqueue.counter WHERE queue = (SELECT id FROM pgqueue.queue WHERE name = 'count');
+SELECT pushed, ready FROM pgq_stats('count');
+SELECT pgq_count('count');
