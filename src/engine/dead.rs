@@ -43,15 +43,18 @@ pub enum Reason {
     Timeout,
     /// `pgq_bury`.
     Buried,
-    /// It outlived its time to live.
-    Expired,
 }
 
 impl Reason {
+    /// All that the column may hold.
     pub const NAMES: [&'static str; 4] = ["failed", "timeout", "buried", "expired"];
 
     fn name(self) -> &'static str {
-        Self::NAMES[self as usize]
+        match self {
+            Self::Failed => "failed",
+            Self::Timeout => "timeout",
+            Self::Buried => "buried",
+        }
     }
 }
 

@@ -18,6 +18,7 @@ pub enum Column {
     LeaseMs,
     MaxDeliveries,
     GroupKey,
+    #[expect(dead_code, reason = "keeps the place of its column")]
     DedupKey,
     Payload,
     Body,

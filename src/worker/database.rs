@@ -26,6 +26,9 @@ pub extern "C-unwind" fn pgqueue_worker(database: pg_sys::Datum) {
     if !Place::of(database).take() {
         return;
     }
+    if !extension_appears(database) {
+        return;
+    }
     while extension_exists() && !is_wanted(database) {
         let mut pause = setting::vacuum_interval().as_millis() as u64;
         if setting::auto_vacuum() && sweep::round().left_work {
@@ -51,6 +54,20 @@ fn rest(database: Oid, pause: Duration) -> bool {
             return false;
         }
     }
+}
+
+/// Waits a moment for the extension: the transaction that makes it, and whose first
+/// call started this worker, may have yet to commit.
+fn extension_appears(database: Oid) -> bool {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let begun = Instant::now();
+    while !extension_exists() {
+        if begun.elapsed() > PATIENCE || is_wanted(database) {
+            return false;
+        }
+        sleep(SHORT_PAUSE * 10);
+    }
+    true
 }
 
 fn extension_exists() -> bool {

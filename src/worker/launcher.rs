@@ -51,17 +51,14 @@ fn look_after(database: Oid, known: &mut HashMap<Oid, Known>) {
         Some(state) if !free => state.had_worker = true,
         Some(state) => {
             let pause = if state.had_worker { RETRY } else { ASK_AGAIN };
-            if state.started.elapsed() >= pause {
+            if state.started.elapsed() >= pause && start(database) {
                 *state = Known { started: Instant::now(), had_worker: false };
-                start(database);
             }
         }
-        None => {
+        None if !free || start(database) => {
             known.insert(database, Known { started: Instant::now(), had_worker: !free });
-            if free {
-                start(database);
-            }
         }
+        None => {} // no room: the next look tries again
     }
 }
 

@@ -52,20 +52,22 @@ pub fn ensure_running() {
     }
 }
 
-/// Starts a worker for a database; says in the log if the server has no room for it.
-fn start(database: Oid) {
+/// Starts a worker for a database; false if the server has no room for it.
+fn start(database: Oid) -> bool {
     let started = BackgroundWorkerBuilder::new("pgqueue worker")
         .set_library("pgqueue")
         .set_function("pgqueue_worker")
         .set_argument(Some(database.into()))
         .enable_spi_access()
         .set_restart_time(None) // whoever misses it starts it again
-        .load_dynamic();
-    if started.is_err() {
+        .load_dynamic()
+        .is_ok();
+    if !started {
         pgrx::debug1!(
-            "pgqueue: no free slot for a worker of database {database}; max_worker_processes is too low"
+            "pgqueue: no slot is free for a worker of database {database}: max_worker_processes is too low"
         );
     }
+    started
 }
 
 /// Lets SIGTERM end this process as it ends any backend, and SIGHUP reload settings.

@@ -1,0 +1,242 @@
+//! Private servers for the client tests.
+//!
+//! Each test starts the server it needs in a temporary directory, on a socket only,
+//! and the server is gone when its `Server` is dropped, however the test ends.
+
+#![allow(dead_code)] // each test file uses its part
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use postgres::types::{FromSql, ToSql};
+use postgres::{Client, Config, NoTls};
+
+/// How long something that must happen by itself may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct Server {
+    place: PathBuf,
+}
+
+/// How a server is stopped.
+#[derive(Clone, Copy)]
+pub enum Stop {
+    Fast,
+    Immediate,
+    /// SIGKILL to the postmaster, as a crash of the machine would.
+    Kill,
+}
+
+impl Server {
+    /// A server with pgqueue preloaded, and the extension in database `postgres`.
+    pub fn start() -> Self {
+        let server = Self::bare("shared_preload_libraries = 'pgqueue'\npgqueue.vacuum_interval = '100ms'");
+        server.connect().batch_execute("CREATE EXTENSION pgqueue").unwrap();
+        server
+    }
+
+    /// A server with settings of its own and nothing in it.
+    pub fn bare(settings: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let n = COUNT.fetch_add(1, Ordering::Relaxed);
+        let place = std::env::temp_dir().join(format!("pgqueue.{}.{n}", std::process::id()));
+        fs::create_dir_all(&place).unwrap();
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o777)).unwrap();
+        let server = Self { place };
+        let data = server.data();
+        run(as_server("initdb")
+            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N", "-D"])
+            .arg(&data));
+        let config = format!(
+            "listen_addresses = ''\nunix_socket_directories = '{}'\nmax_worker_processes = 32\n\
+             max_prepared_transactions = 10\nmax_connections = 200\n{settings}\n",
+            server.place.display()
+        );
+        fs::write(server.place.join("more.conf"), config).unwrap();
+        let include = format!(
+            "echo \"include '{}/more.conf'\" >> {}/postgresql.conf",
+            server.place.display(),
+            data.display()
+        );
+        run(as_user("sh").args(["-c", &include]));
+        server.launch();
+        server
+    }
+
+    fn data(&self) -> PathBuf {
+        self.place.join("data")
+    }
+
+    pub fn launch(&self) {
+        let log = self.place.join("log");
+        run(as_server("pg_ctl")
+            .args(["start", "-w", "-s", "-t", "60", "-l"])
+            .arg(&log)
+            .arg("-D")
+            .arg(self.data()));
+    }
+
+    pub fn stop(&self, how: Stop) {
+        match how {
+            Stop::Fast => run(&mut self.pg_ctl_stop("fast")),
+            Stop::Immediate => run(&mut self.pg_ctl_stop("immediate")),
+            Stop::Kill => {
+                let pid = self.postmaster_pid().expect("the server runs");
+                run(Command::new("kill").args(["-9", &pid.to_string()]));
+                // Its children notice within a moment; the next start would refuse before.
+                until("all processes of the server are gone", || !has_processes(&self.data()));
+                // A killed postmaster can stay a zombie, which Postgres takes for alive.
+                let left = [self.data().join("postmaster.pid"), self.place.join(".s.PGSQL.5432.lock")];
+                for file in left {
+                    fs::remove_file(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+                }
+            }
+        }
+    }
+
+    fn pg_ctl_stop(&self, mode: &str) -> Command {
+        let mut command = as_server("pg_ctl");
+        command.args(["stop", "-w", "-s", "-m", mode, "-D"]).arg(self.data());
+        command
+    }
+
+    fn postmaster_pid(&self) -> Option<u32> {
+        fs::read_to_string(self.data().join("postmaster.pid")).ok()?.lines().next()?.parse().ok()
+    }
+
+    /// Changes settings in the configuration and reloads it.
+    pub fn set(&self, settings: &str) {
+        let path = self.place.join("more.conf");
+        let config = fs::read_to_string(&path).unwrap() + settings + "\n";
+        fs::write(&path, config).unwrap();
+        self.connect().execute("SELECT pg_reload_conf()", &[]).unwrap();
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.place.join("log")).unwrap_or_default()
+    }
+
+    pub fn connect(&self) -> Client {
+        self.connect_to("postgres")
+    }
+
+    pub fn connect_to(&self, database: &str) -> Client {
+        self.config(database).connect(NoTls).unwrap()
+    }
+
+    pub fn config(&self, database: &str) -> Config {
+        let mut config = Config::new();
+        config.host_path(&self.place).port(5432).user("postgres").dbname(database);
+        config
+    }
+
+    /// Runs a client program of Postgres against this server; returns what it prints.
+    pub fn client(&self, program: &str, args: &[&str]) -> String {
+        let output = Command::new(bindir().join(program))
+            .env("PGHOST", &self.place)
+            .env("PGUSER", "postgres")
+            .env("PGPORT", "5432")
+            .args(args)
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{program} {args:?}: {errors}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.postmaster_pid().is_some() {
+            let _ = self.pg_ctl_stop("immediate").output();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- log of the server ---\n{}", self.log());
+        }
+        let _ = as_user("rm").arg("-rf").arg(self.data()).status();
+        let _ = fs::remove_dir_all(&self.place);
+    }
+}
+
+fn bindir() -> PathBuf {
+    std::env::var_os("PGQUEUE_BINDIR")
+        .map(PathBuf::from)
+        .expect("PGQUEUE_BINDIR says where the private server copy is: run the tests by 'make test'")
+}
+
+/// A command as the user the server runs as: Postgres refuses to be root.
+fn as_user(program: impl AsRef<Path>) -> Command {
+    let root =
+        fs::metadata("/proc/self").map(|me| std::os::unix::fs::MetadataExt::uid(&me)).unwrap_or(1) == 0;
+    let program = program.as_ref();
+    let mut command = if root {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "--"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
+    command.current_dir("/").env_remove("RUST_BACKTRACE").stdin(Stdio::null());
+    command
+}
+
+fn as_server(program: &str) -> Command {
+    as_user(bindir().join(program))
+}
+
+fn run(command: &mut Command) {
+    // pg_ctl's server inherits its output: a pipe would stay open with it.
+    let status =
+        command.stdout(Stdio::null()).status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(status.success(), "{command:?}");
+}
+
+fn has_processes(data: &Path) -> bool {
+    // Postgres and all its children stand in the data directory.
+    let mut processes = fs::read_dir("/proc").unwrap().flatten();
+    processes.any(|process| fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd == data))
+}
+
+/// Waits for a condition that must come about by itself.
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "did not happen in {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Short forms for queries of tests.
+pub trait Ask {
+    /// The one value a query gives.
+    fn one<T: for<'a> FromSql<'a>>(&mut self, query: &str) -> T;
+    /// The first column of all rows.
+    fn all<T: for<'a> FromSql<'a>>(&mut self, query: &str) -> Vec<T>;
+    fn all_with<T: for<'a> FromSql<'a>>(&mut self, query: &str, params: &[&(dyn ToSql + Sync)]) -> Vec<T>;
+    /// The SQLSTATE of the error a query must give.
+    fn sqlstate(&mut self, query: &str) -> String;
+}
+
+impl Ask for Client {
+    fn one<T: for<'a> FromSql<'a>>(&mut self, query: &str) -> T {
+        self.query_one(query, &[]).unwrap_or_else(|error| panic!("{query}: {error:?}")).get(0)
+    }
+
+    fn all<T: for<'a> FromSql<'a>>(&mut self, query: &str) -> Vec<T> {
+        self.all_with(query, &[])
+    }
+
+    fn all_with<T: for<'a> FromSql<'a>>(&mut self, query: &str, params: &[&(dyn ToSql + Sync)]) -> Vec<T> {
+        let rows = self.query(query, params).unwrap_or_else(|error| panic!("{query}: {error:?}"));
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    fn sqlstate(&mut self, query: &str) -> String {
+        let error = self.batch_execute(query).expect_err(query);
+        error.code().expect("an error of the server").code().to_owned()
+    }
+}

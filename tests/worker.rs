@@ -1,0 +1,187 @@
+//! The launcher and the workers.
+
+mod support;
+
+use postgres::Client;
+use support::{Ask, Server, until};
+
+const WORKERS: &str = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pgqueue worker'";
+
+fn has_worker(session: &mut Client, database: &str) -> bool {
+    session.one::<i64>(&format!("{WORKERS} AND datname = '{database}'")) == 1
+}
+
+fn ran(session: &mut Client) -> Option<std::time::SystemTime> {
+    session.one("SELECT last_run FROM pgq_vacuum_stats")
+}
+
+#[test]
+fn the_launcher_finds_every_database_also_later_ones() {
+    let server = Server::start();
+    let mut session = server.connect();
+    assert_eq!(
+        session.one::<i64>("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pgqueue launcher'"),
+        1
+    );
+    until("a worker for the first database", || has_worker(&mut session, "postgres"));
+    session.batch_execute("CREATE DATABASE later").unwrap();
+    let mut later = server.connect_to("later");
+    later.batch_execute("CREATE EXTENSION pgqueue; SELECT pgq_push('q', '1')").unwrap();
+    until("a worker for the second", || has_worker(&mut session, "later"));
+    // A copy has the extension, but nobody has called it there.
+    until("the worker makes room for the copy", || {
+        drop(std::mem::replace(&mut later, server.connect()));
+        session.batch_execute("CREATE DATABASE copy TEMPLATE later").is_ok()
+    });
+    until("a worker for the copy", || has_worker(&mut session, "copy"));
+    assert!(has_worker(&mut session, "postgres"));
+}
+
+#[test]
+fn a_killed_worker_comes_back() {
+    let server = Server::start();
+    let mut session = server.connect();
+    until("a worker", || has_worker(&mut session, "postgres"));
+    let kill =
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE backend_type = 'pgqueue worker'";
+    assert!(session.one::<bool>(kill));
+    until("a worker again", || has_worker(&mut session, "postgres"));
+    let before = ran(&mut session);
+    until("a round of it", || ran(&mut session) > before);
+}
+
+#[test]
+fn without_preload_the_first_call_starts_a_worker() {
+    let server = Server::bare("pgqueue.vacuum_interval = '100ms'");
+    let mut session = server.connect();
+    session.batch_execute("CREATE EXTENSION pgqueue").unwrap();
+    assert_eq!(session.one::<i64>(WORKERS), 0);
+    until("a worker", || {
+        session.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
+        has_worker(&mut session, "postgres")
+    });
+    until("a round of it", || ran(&mut session).is_some());
+}
+
+#[test]
+fn everything_is_correct_without_any_worker() {
+    let server = Server::bare("max_worker_processes = 0");
+    let mut session = server.connect();
+    session.batch_execute("CREATE EXTENSION pgqueue").unwrap();
+    let id: i64 = session.one("SELECT pgq_push('q', '1', delay => '2 ms', max_deliveries => 2)");
+    until("the delay is over", || session.one::<i64>("SELECT pgq_count('q')") == 1);
+    assert_eq!(session.all::<i32>("SELECT delivery FROM pgq_reserve('q', lease => '2 ms')"), [1]);
+    until("the lease has expired", || session.one::<i64>("SELECT pgq_count('q')") == 1);
+    assert_eq!(session.all::<i32>("SELECT delivery FROM pgq_reserve('q', lease => '2 ms')"), [2]);
+    until("the last lease has expired", || session.one::<i64>("SELECT leased FROM pgq_stats('q')") == 0);
+    assert_eq!(session.all::<i32>("SELECT delivery FROM pgq_reserve('q')"), []);
+    assert_eq!(session.one::<String>(&format!("SELECT reason FROM pgq_get({id})")), "timeout");
+    session.batch_execute("SET pgqueue.max_deliveries = 1; SELECT pgq_push('q', '2')").unwrap();
+    session.batch_execute("CALL pgq_wait('q', '1 s')").unwrap();
+    assert_eq!(session.one::<i64>(WORKERS), 0);
+}
+
+#[test]
+fn the_worker_clears_away_what_is_over() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            "SELECT pgq_create_queue('q', '{\"max_deliveries\": 1}'), pgq_create_queue('drop', '{\"max_deliveries\": 1, \"dead_letter\": false}');
+             SELECT pgq_push(q, '1') FROM unnest(ARRAY['q', 'drop', 'again']) q;
+             SELECT pgq_reserve(q, lease => '1 ms') FROM unnest(ARRAY['q', 'drop', 'again']) q;
+             SELECT pgq_push('ttl', '1', ttl => '1 ms'), pgq_push('due', '1', delay => '1 ms')",
+        )
+        .unwrap();
+    until("the lease that expired for the last time is a dead letter", || {
+        session.one::<i64>("SELECT dead FROM pgq_stats('q')") == 1
+    });
+    until("the queue without dead letters has dropped its message", || {
+        session.one::<i64>("SELECT total + died * 100 FROM pgq_stats('drop')") == 100
+    });
+    until("the other expired lease is taken back", || {
+        session.one("SELECT lease_until = '-infinity' FROM pgqueue.message m JOIN pgqueue.queue q ON q.id = m.queue WHERE name = 'again'")
+    });
+    until("what outlived its time to live is gone", || {
+        session.one::<i64>("SELECT total + expired * 100 FROM pgq_stats('ttl')") == 100
+    });
+    until("what was due is in the ready lane", || {
+        session.one::<i64>("SELECT count(*) FROM pgqueue.message WHERE lane = 'd'") == 0
+    });
+}
+
+#[test]
+fn rounds_are_bounded_by_the_page_size_and_go_on_until_all_is_done() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off\npgqueue.vacuum_page_size = 10");
+    let mut session = server.connect();
+    until("the settings have arrived", || session.one::<String>("SHOW pgqueue.vacuum_page_size") == "10");
+    session
+        .execute("SELECT pgq_push('q', to_jsonb(n), max_deliveries => 1) FROM generate_series(1, 95) n", &[])
+        .unwrap();
+    session.execute("SELECT pgq_reserve('q', lease => '1 ms', max => 95)", &[]).unwrap();
+    until("the leases have expired", || session.one::<i64>("SELECT leased FROM pgq_stats('q')") == 0);
+    let rounds: Vec<i64> = (0..11).map(|_| session.one("SELECT moved_to_dead FROM pgq_vacuum()")).collect();
+    assert_eq!(rounds, [10, 10, 10, 10, 10, 10, 10, 10, 10, 5, 0]);
+    assert_eq!(session.one::<i64>("SELECT dead FROM pgq_stats('q')"), 95);
+}
+
+#[test]
+fn a_failing_step_is_logged_with_its_sqlstate_and_the_others_go_on() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session.batch_execute("ALTER TABLE pgqueue.dead RENAME TO away").unwrap();
+    session
+        .batch_execute(
+            "SELECT pgq_push('q', '1', max_deliveries => 1); SELECT pgq_reserve('q', lease => '1 ms');
+             SELECT pgq_push('ttl', '1', ttl => '1 ms')",
+        )
+        .unwrap();
+    until("the error is noted", || {
+        session
+            .one::<Option<String>>("SELECT errors -> 'leases' ->> 'sqlstate' FROM pgq_vacuum_stats")
+            .as_deref()
+            == Some("42P01")
+    });
+    until("another step has done its work", || {
+        session.one::<i64>("SELECT count(*) FROM pgqueue.message m JOIN pgqueue.queue q ON q.id = m.queue WHERE name = 'ttl'") == 0
+    });
+    assert!(server.log().contains("step \"leases\" failed with 42P01"));
+    session.batch_execute("ALTER TABLE pgqueue.away RENAME TO dead").unwrap();
+    until("the next round has made up for it", || session.one::<i64>("SELECT dead FROM pgq_stats('q')") == 1);
+}
+
+#[test]
+fn auto_vacuum_and_the_interval_are_obeyed_on_reload() {
+    let server = Server::start();
+    let mut session = server.connect();
+    until("a round", || ran(&mut session).is_some());
+    server.set("pgqueue.auto_vacuum = off");
+    until("no more rounds", || {
+        let before = ran(&mut session);
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        before == ran(&mut session)
+    });
+    assert!(has_worker(&mut session, "postgres"), "it idles, but stays");
+    let before = ran(&mut session);
+    server.set("pgqueue.auto_vacuum = on\npgqueue.vacuum_interval = '1h'");
+    until("a round again", || ran(&mut session) > before);
+    let before = ran(&mut session);
+    server.set("pgqueue.vacuum_interval = '20ms'");
+    until("a round without waiting for the hour", || ran(&mut session) > before);
+}
+
+#[test]
+fn dropping_the_extension_or_the_database_stops_the_worker() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session.batch_execute("CREATE DATABASE second").unwrap();
+    server.connect_to("second").batch_execute("CREATE EXTENSION pgqueue; SELECT pgq_push('q', '1')").unwrap();
+    until("both workers", || session.one::<i64>(WORKERS) == 2);
+    session.batch_execute("DROP DATABASE second").unwrap();
+    until("one worker", || session.one::<i64>(WORKERS) == 1);
+    session.batch_execute("DROP EXTENSION pgqueue CASCADE").unwrap();
+    until("no worker", || session.one::<i64>(WORKERS) == 0);
+    session.batch_execute("CREATE EXTENSION pgqueue; SELECT pgq_push('q', '1')").unwrap();
+    until("a worker again", || session.one::<i64>(WORKERS) == 1);
+}
