@@ -1,0 +1,26 @@
+# Everything a person does with this checkout. What is missing on the machine is
+# installed first; each command starts and stops its own server.
+
+.PHONY: demo test psql build setup regress clean
+
+demo: build ## the main job on real input, with a live display
+	cargo build --quiet --release -p pgqueue-demo
+	.ci/with-server pgqueue.vacuum_interval=500ms -- target/release/pgqueue-demo
+
+test: ## all tests
+	.ci/test
+
+psql: build ## a prompt on a private server with pgqueue in it
+	.ci/with-server -- sh -c 'psql -X -q -c "CREATE EXTENSION pgqueue"; echo "A private server with pgqueue; it is gone when you leave."; exec psql'
+
+build: setup
+	.ci/build
+
+regress: build ## only tests/pg_regress
+	.ci/regress
+
+setup:
+	.ci/setup
+
+clean:
+	cargo clean
