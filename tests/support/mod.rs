@@ -134,15 +134,20 @@ impl Server {
         config
     }
 
+    /// What libpq needs to find this server.
+    pub fn environment(&self) -> [(&'static str, PathBuf); 4] {
+        [
+            ("PGHOST", self.place.clone()),
+            ("PGUSER", "postgres".into()),
+            ("PGDATABASE", "postgres".into()),
+            ("PGPORT", "5432".into()),
+        ]
+    }
+
     /// Runs a client program of Postgres against this server; returns what it prints.
     pub fn client(&self, program: &str, args: &[&str]) -> String {
-        let output = Command::new(bindir().join(program))
-            .env("PGHOST", &self.place)
-            .env("PGUSER", "postgres")
-            .env("PGPORT", "5432")
-            .args(args)
-            .output()
-            .unwrap();
+        let output =
+            Command::new(bindir().join(program)).envs(self.environment()).args(args).output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{program} {args:?}: {errors}");
         String::from_utf8(output.stdout).unwrap()
