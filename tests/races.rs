@@ -64,6 +64,28 @@ fn ten_consumers_deliver_each_message_exactly_once() {
 }
 
 #[test]
+fn who_has_pushed_one_message_for_each_reserve_never_goes_away_empty() {
+    // Each session pushes one and takes one, so that there is one for everybody at any
+    // time; but the one a snapshot shows may go to somebody else.
+    let server = Server::start();
+    server.connect().execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            let mut session = server.connect();
+            scope.spawn(move || {
+                for _ in 0..500 {
+                    session.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
+                    let taken: Vec<i64> = session.all("SELECT id FROM pgq_reserve('q')");
+                    assert_eq!(taken.len(), 1);
+                    session.execute("SELECT pgq_delete($1::bigint)", &[&taken[0]]).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(server.connect().one::<i64>("SELECT total FROM pgq_stats('q')"), 0);
+}
+
+#[test]
 fn a_late_commit_of_a_lower_id_is_found() {
     let server = Server::start();
     let (mut slow, mut fast, mut consumer) = (server.connect(), server.connect(), server.connect());

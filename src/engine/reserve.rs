@@ -5,6 +5,8 @@
 //! skipped, never waited for; only rows that are handed out are written. So an empty
 //! poll writes nothing, and a long transaction hides nothing but what it holds.
 
+use std::collections::HashSet;
+
 use pgrx::pg_sys::{self, Datum};
 
 use super::counter::{self, Counts};
@@ -55,12 +57,9 @@ pub fn reserve(queue: &Queue, wish: &Wish, take: Take, mut each: impl FnMut(Take
     if queue.paused {
         return 0;
     }
-    let mut round = Round { queue, wish, now: now(), exhausted: Vec::new() };
+    let mut round = Round::new(queue, wish);
     let taken = loop {
         let (taken, missed) = round.run(take, &mut each);
-        // Something changed hands between our snapshot and our touch, and may be free
-        // by now: look again, at what is committed now. A transaction with one
-        // snapshot would see the same again.
         if taken > 0 || !missed || has_one_snapshot() {
             break taken;
         }
@@ -81,20 +80,30 @@ pub fn reserve(queue: &Queue, wish: &Wish, take: Take, mut each: impl FnMut(Take
 /// Whether at least `min` messages could be reserved now.
 pub fn has_ready(queue: &Queue, min: usize) -> bool {
     let wish = Wish { max: min, filter: None, lifo: None };
-    let mut round = Round { queue, wish: &wish, now: now(), exhausted: Vec::new() };
+    let mut round = Round::new(queue, &wish);
     !queue.paused && round.count_ready() >= min
 }
 
-/// One pass over the queue with one snapshot.
+/// The passes of one call over the queue, each with a snapshot of its own.
 struct Round<'a> {
     queue: &'a Queue,
     wish: &'a Wish,
     now: Timestamp,
     exhausted: Vec<(i64, Reason)>,
+    /// Messages that somebody else was just taking.
+    busy: HashSet<i64>,
 }
 
-impl Round<'_> {
-    /// Takes what it can; also says whether something it wanted had changed since.
+impl<'a> Round<'a> {
+    fn new(queue: &'a Queue, wish: &'a Wish) -> Self {
+        Self { queue, wish, now: now(), exhausted: Vec::new(), busy: HashSet::new() }
+    }
+
+    /// Takes what it can in one pass. Also says whether it missed something: a message
+    /// that went to somebody else between the snapshot and the touch. Then the answer
+    /// "nothing is ready" would be about no moment at all: meanwhile another may have
+    /// been pushed, which only a new snapshot shows. A message that was busy in the
+    /// pass before is simply held, and no reason to look again.
     fn run(&mut self, take: Take, each: &mut impl FnMut(Taken)) -> (usize, bool) {
         let table = Table::open(catalog::refresh().message);
         let snapshot = Snapshot::take();
@@ -117,15 +126,15 @@ impl Round<'_> {
                     each(Taken { row: &row, delivery, leased_until });
                     taken += 1;
                 }
-                Fate::Changed => missed = true,
-                Fate::Busy | Fate::Gone => {}
+                Fate::Changed | Fate::Gone => missed = true,
+                Fate::Busy => missed |= self.busy.insert(row.i64(Column::Id)),
             }
         }
         (taken, missed)
     }
 
     fn count_ready(&mut self) -> usize {
-        let table = Table::open(catalog::refresh().message);
+        let table = Table::open_to_read(catalog::refresh().message);
         let snapshot = Snapshot::take();
         let mut candidates = Candidates::open(&table, &snapshot, self);
         let mut ready = 0;

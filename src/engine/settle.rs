@@ -66,7 +66,7 @@ fn count_deleted(settled: &[Settled]) {
 
 /// Those receipts whose message the caller has a right on, rising by id.
 pub fn permitted(receipts: &[Receipt]) -> Result<Vec<Receipt>> {
-    let table = Table::open(catalog::refresh().message);
+    let table = Table::open_to_read(catalog::refresh().message);
     let snapshot = Snapshot::take();
     let mut permitted = Vec::with_capacity(receipts.len());
     for receipt in in_order(receipts) {

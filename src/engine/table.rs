@@ -19,7 +19,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::message::Column;
 
-/// A table opened for writing, with a snapshot taken at the opening.
+/// A table that is open.
 pub struct Table {
     relation: pg_sys::Relation,
     indexing: OnceCell<Indexing>,
@@ -67,10 +67,20 @@ impl Patience {
 }
 
 impl Table {
+    /// Opens a table for changes, with the lock that INSERT, UPDATE and DELETE take.
     pub fn open(table: Oid) -> Self {
-        // SAFETY: the lock is the one INSERT, UPDATE and DELETE take; it is kept until
-        // the end of the transaction.
-        let relation = unsafe { pg_sys::table_open(table, pg_sys::RowExclusiveLock as i32) };
+        Self::open_with(table, pg_sys::RowExclusiveLock)
+    }
+
+    /// Opens a table for scans only, as a standby allows them too.
+    pub fn open_to_read(table: Oid) -> Self {
+        Self::open_with(table, pg_sys::AccessShareLock)
+    }
+
+    fn open_with(table: Oid, lock: u32) -> Self {
+        // SAFETY: raises if there is no such table; the lock is kept until the end of
+        // the transaction.
+        let relation = unsafe { pg_sys::table_open(table, lock as i32) };
         Self { relation, indexing: OnceCell::new() }
     }
 

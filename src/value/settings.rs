@@ -14,7 +14,6 @@ pub struct Settings {
     pub lease: Option<Millis>,
     /// Deliveries before a message is dead; 0: no limit.
     pub max_deliveries: Option<MaxDeliveries>,
-    /// Whether what is dead is kept.
     pub dead_letter: DeadLetter,
     pub backoff: Backoff,
     /// Time to live of a message whose push names none.
@@ -38,17 +37,13 @@ impl TryFrom<i64> for MaxDeliveries {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+/// What becomes of a message that is dead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "bool")]
 pub enum DeadLetter {
+    #[default]
     Kept,
     Dropped,
-}
-
-impl Default for DeadLetter {
-    fn default() -> Self {
-        Self::Kept
-    }
 }
 
 impl From<bool> for DeadLetter {
