@@ -4,7 +4,8 @@
 use pgrx::pg_sys::Datum;
 
 use crate::call::{Answer, Call, text_datum};
-use crate::engine::settle::{Receipt, Settled, Verdict, permitted, settle};
+use crate::engine::message::Receipt;
+use crate::engine::settle::{Settled, Verdict, permitted, settle};
 use crate::engine::{check_writable, dead};
 use crate::error::{Error, Result};
 use crate::value::duration::Millis;

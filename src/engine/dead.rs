@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use pgrx::pg_sys::{self, Datum};
 
 use super::counter::{self, Counts};
-use super::message::is_exhausted;
+use super::message::{Receipt, is_exhausted};
 use super::queue::{self, Queue};
-use super::settle::Receipt;
 use super::statement::{Row, Statement, i32_array, i64_array, timestamp_array};
 use crate::call::{Timestamp, text_datum};
 use crate::error::Result;

@@ -42,6 +42,9 @@ pub enum Lane {
     Delayed = b'd',
 }
 
+/// An id and, if the caller gave one, the delivery that makes it a receipt.
+pub type Receipt = (i64, Option<i32>);
+
 /// Whether somebody holds the message at `now`.
 pub fn is_leased(lease_until: Timestamp, now: Timestamp) -> bool {
     lease_until > now

@@ -6,6 +6,7 @@
 pub mod catalog;
 pub mod counter;
 pub mod dead;
+mod lane;
 pub mod message;
 pub mod owner;
 pub mod push;

@@ -11,9 +11,10 @@ use pgrx::pg_sys::{self, Datum};
 
 use super::counter::{self, Counts};
 use super::dead::{self, Reason};
+use super::lane::{self, Level};
 use super::message::{Column, Lane, NOT_LEASED, is_exhausted, is_leased};
 use super::queue::Queue;
-use super::table::{Fate, Found, Key, Patience, Scan, Snapshot, Table};
+use super::table::{Fate, Found, Patience, Scan, Snapshot, Table};
 use super::{catalog, has_one_snapshot, now};
 use crate::call::Timestamp;
 use crate::value::duration::Millis;
@@ -223,24 +224,15 @@ fn place(row: &Found) -> Place {
 impl<'a> Candidates<'a> {
     fn open(table: &'a Table, snapshot: &'a Snapshot, round: &Round) -> Self {
         let queue = round.queue.id;
-        let due_until =
-            Key::new(2, pg_sys::BTLessEqualStrategyNumber, pg_sys::F_TIMESTAMPTZ_LE, round.now.into());
-        let due = Scan::begin(
-            table,
-            catalog::refresh().message_due,
-            snapshot,
-            &[queue_key(queue), due_until],
-            false,
-        );
         let mut candidates = Self {
             table,
             snapshot,
             queue,
             lifo: round.backward(),
-            ready: ready_scan(table, snapshot, queue, None, false),
+            ready: lane::ready(table, snapshot, queue, Level::Any, false),
             level: None,
             head: None,
-            due,
+            due: lane::due(table, snapshot, queue, round.now),
             due_page: Vec::new(),
             due_row: None,
         };
@@ -291,11 +283,11 @@ impl<'a> Candidates<'a> {
 
     /// Turns the LIFO scan to the next priority that has messages.
     fn next_level(&mut self) {
-        let mut levels =
-            ready_scan(self.table, self.snapshot, self.queue, self.level.map(Level::Above), false);
+        let above = self.level.map_or(Level::Any, Level::Above);
+        let mut levels = lane::ready(self.table, self.snapshot, self.queue, above, false);
         self.level = levels.next().map(|row| row.i16(Column::Priority));
         if let Some(level) = self.level {
-            self.ready = ready_scan(self.table, self.snapshot, self.queue, Some(Level::Is(level)), true);
+            self.ready = lane::ready(self.table, self.snapshot, self.queue, Level::Is(level), true);
         }
     }
 
@@ -314,39 +306,11 @@ impl<'a> Candidates<'a> {
 
     fn next_due(&mut self) -> Option<Found> {
         let (_, id) = self.due_page.pop()?;
-        let mut scan = scan_by_id(self.table, self.snapshot, id);
+        let mut scan = lane::by_id(self.table, self.snapshot, id);
         let row = scan.next();
         self.due_row = Some(scan);
         row
     }
-}
-
-/// Which priorities a scan of the ready lane walks.
-#[derive(Clone, Copy)]
-enum Level {
-    Is(i16),
-    Above(i16),
-}
-
-fn ready_scan(table: &Table, snapshot: &Snapshot, queue: i32, level: Option<Level>, backward: bool) -> Scan {
-    let mut keys = vec![queue_key(queue)];
-    keys.extend(level.map(|level| match level {
-        Level::Is(priority) => Key::equals(2, pg_sys::F_INT2EQ, priority.into()),
-        Level::Above(priority) => {
-            Key::new(2, pg_sys::BTGreaterStrategyNumber, pg_sys::F_INT2GT, priority.into())
-        }
-    }));
-    Scan::begin(table, catalog::refresh().message_ready, snapshot, &keys, backward)
-}
-
-fn queue_key(queue: i32) -> Key {
-    Key::equals(1, pg_sys::F_INT4EQ, queue.into())
-}
-
-/// The row of one message, if it is there.
-pub fn scan_by_id(table: &Table, snapshot: &Snapshot, id: i64) -> Scan {
-    let key = Key::equals(1, pg_sys::F_INT8EQ, id.into());
-    Scan::begin(table, catalog::refresh().message_by_id, snapshot, &[key], false)
 }
 
 fn jsonb_contains(whole: Datum, part: Datum) -> bool {

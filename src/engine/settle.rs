@@ -8,17 +8,13 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::counter::{self, Counts};
-use super::message::{Column, Lane, NOT_LEASED, is_leased};
+use super::message::{Column, Lane, NOT_LEASED, Receipt, is_leased};
 use super::queue::{self, Queue};
-use super::reserve::scan_by_id;
 use super::table::{Fate, Found, Patience, Snapshot, Table};
-use super::{catalog, has_one_snapshot, now};
+use super::{catalog, has_one_snapshot, lane, now};
 use crate::call::Timestamp;
 use crate::error::{Error, Result};
 use crate::value::duration::Millis;
-
-/// An id and, if the caller gave one, the delivery that makes it a receipt.
-pub type Receipt = (i64, Option<i32>);
 
 /// What is to happen to a message whose receipt is good.
 #[derive(Clone, Copy)]
@@ -70,7 +66,7 @@ pub fn permitted(receipts: &[Receipt]) -> Result<Vec<Receipt>> {
     let snapshot = Snapshot::take();
     let mut permitted = Vec::with_capacity(receipts.len());
     for receipt in in_order(receipts) {
-        let mut scan = scan_by_id(&table, &snapshot, receipt.0);
+        let mut scan = lane::by_id(&table, &snapshot, receipt.0);
         if let Some(row) = scan.next()
             && queue_of(&row)?.is_some()
         {
@@ -97,7 +93,7 @@ fn queue_of(row: &Found) -> Result<Option<Rc<Queue>>> {
 fn settle_one(table: &Table, receipt: Receipt, verdict: Verdict) -> Result<Option<Settled>> {
     loop {
         let snapshot = Snapshot::take();
-        let mut scan = scan_by_id(table, &snapshot, receipt.0);
+        let mut scan = lane::by_id(table, &snapshot, receipt.0);
         let Some(row) = scan.next() else { return Ok(None) };
         let Some(queue) = queue_of(&row)? else { return Ok(None) };
         let now = now();
