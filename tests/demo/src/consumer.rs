@@ -19,7 +19,7 @@ use crate::report::{Job, Report};
 /// A third of a lease, so that one late sign of life is not yet a lost message.
 const SIGN_OF_LIFE: Duration = Duration::from_millis(700);
 /// One message in so many fails at its first delivery.
-const FAILURES: i64 = 20;
+pub const FAILURES: i64 = 20;
 
 pub fn run(number: &str) -> Result<()> {
     let stop = stop_at_end_of_input();
@@ -85,7 +85,7 @@ impl Consumer {
             Ok(checksums) => checksums,
             Err(error) => return self.fail(job, &error.to_string()),
         };
-        let mut audit = Audit::new();
+        let mut audit = Audit::default();
         for file in &checksums {
             audit.check(file);
             self.show_life(in_hand)?;
@@ -113,7 +113,8 @@ impl Consumer {
     /// it could run into the other's row.
     fn finish(&mut self, delivery: &Delivery, audit: &Audit) -> Result<()> {
         const DELETE: &str = "SELECT pgq_delete($1::bigint, $2::int)";
-        const INSERT: &str = "INSERT INTO audit (package, delivery, files, missing, altered, unread, enqueued_at)
+        const INSERT: &str =
+            "INSERT INTO audit (package, delivery, files, missing, altered, unread, enqueued_at)
                               VALUES ($1, $2, $3, $4, $5, $6, $7)";
         let job = &delivery.job;
         let mut transaction = self.client.transaction()?;
@@ -121,7 +122,7 @@ impl Consumer {
             transaction.rollback()?;
             return say(Report::Lost(job.package.clone()));
         }
-        let Audit { files, missing, altered, unread, .. } = audit;
+        let Audit { files, missing, altered, unread } = audit;
         let enqueued = &delivery.enqueued_at;
         transaction
             .execute(INSERT, &[&job.package, &job.delivery, files, missing, altered, unread, enqueued])?;

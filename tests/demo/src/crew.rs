@@ -30,7 +30,7 @@ impl Member {
             Report::Took(_) => {}
             Report::Began(package) => self.doing = format!("audits {package}"),
             Report::Done(_) => self.done += 1,
-            Report::Failed(package) => self.doing = format!("gave {package} back for a retry"),
+            Report::Failed(package) => self.doing = format!("failed on {package}"),
             Report::Lost(package) => self.doing = format!("came too late with {package}"),
             Report::Idle => self.doing = "waits".into(),
         }

@@ -4,7 +4,7 @@ use postgres::error::SqlState;
 use postgres::{Client, Config, NoTls};
 use serde_json::json;
 
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Result, explain};
 
 /// How long a consumer may be silent before its messages go to somebody else.
 pub const LEASE: &str = "2 s";
@@ -14,10 +14,12 @@ pub const MAX_DELIVERIES: i32 = 3;
 /// `who` is the connection's name in `pg_stat_activity`.
 pub fn connect(who: &str) -> Result<Client> {
     let Some(host) = variable("PGHOST") else {
-        return Err(Failure::Lacking("PGHOST is not set: run this as .ci/with-server -- pgqueue-demo".into()));
+        return Err(Failure::Lacking(
+            "PGHOST is not set: run this as .ci/with-server -- pgqueue-demo".into(),
+        ));
     };
     let mut config = Config::new();
-    config.host(&host).application_name(application_name(who));
+    config.host(&host).application_name(&application_name(who));
     config.user(variable("PGUSER").as_deref().unwrap_or("postgres"));
     config.dbname(variable("PGDATABASE").as_deref().unwrap_or("postgres"));
     if let Some(port) = variable("PGPORT") {
@@ -27,7 +29,7 @@ pub fn connect(who: &str) -> Result<Client> {
     if let Some(password) = variable("PGPASSWORD") {
         config.password(password);
     }
-    let unreachable = |error| Failure::Lacking(format!("no server at PGHOST={host}: {error}"));
+    let unreachable = |error| Failure::Lacking(format!("no server at PGHOST={host}: {}", explain(&error)));
     config.connect(NoTls).map_err(unreachable)
 }
 
@@ -43,7 +45,7 @@ fn variable(name: &str) -> Option<String> {
 /// something of these names is refused, for it may not be ours.
 pub fn set_up(client: &mut Client) -> Result<()> {
     client.batch_execute("SET client_min_messages = warning")?;
-    let without = |error| Failure::Lacking(format!("pgqueue is not installed in this server: {error}"));
+    let without = |error| Failure::Lacking(format!("this server cannot have pgqueue: {}", explain(&error)));
     client.batch_execute("CREATE EXTENSION IF NOT EXISTS pgqueue").map_err(without)?;
 
     let settings = json!({
@@ -63,7 +65,7 @@ pub fn set_up(client: &mut Client) -> Result<()> {
 fn taken(error: postgres::Error) -> Failure {
     match error.code() {
         Some(&SqlState::DUPLICATE_TABLE | &SqlState::DUPLICATE_FUNCTION | &SqlState::DUPLICATE_OBJECT) => {
-            used_before(&error.to_string())
+            used_before(&explain(&error))
         }
         _ => error.into(),
     }

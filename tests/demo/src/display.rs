@@ -12,7 +12,9 @@ use crate::crew::Member;
 use crate::failure::Result;
 use crate::stats::Stats;
 
+/// The bar's length, and the room for what stands beside it.
 const BAR: usize = 40;
+const BESIDE_BAR: usize = 40;
 const LINE_PERIOD: Duration = Duration::from_secs(1);
 /// The rate shown is that of this last while.
 const RATE_OVER: Duration = Duration::from_secs(2);
@@ -84,25 +86,20 @@ impl Display {
 
     fn draw(&self, stats: &Stats, members: &[Member], rate: i64) -> Vec<String> {
         let settled = stats.settled() as usize;
-        let filled = (settled * BAR / self.total).min(BAR);
-        let bar = paint(self.colour, Tone::Good, &"#".repeat(filled)) + &".".repeat(BAR - filled);
+        let length = BAR.min(width().saturating_sub(BESIDE_BAR));
+        let filled = (settled * length / self.total).min(length);
+        let bar = paint(self.colour, Tone::Good, &"#".repeat(filled)) + &".".repeat(length - filled);
         let mut frame = vec![
             String::new(),
             format!("{} [{bar}] {settled} of {}, {rate}/s", self.clock(), self.total),
-            self.fit(&format!("  now      {}", now(stats))),
-            self.fit(&format!("  so far   {}", so_far(stats))),
+            fit(&format!("  now      {}", now(stats))),
+            fit(&format!("  so far   {}", so_far(stats))),
         ];
         frame.extend(members.iter().map(|member| {
             let Member { number, done, doing, .. } = member;
-            self.fit(&format!("  consumer {number} (pid {})  {done:>4} done  {doing}", member.pid()))
+            fit(&format!("  consumer {number} (pid {})  {done:>4} done  {doing}", member.pid()))
         }));
         frame
-    }
-
-    /// Cuts a line to the terminal's width: one that wraps would spoil the redrawing.
-    fn fit(&self, line: &str) -> String {
-        let width = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0));
-        line.chars().take(width.saturating_sub(1)).collect()
     }
 
     fn clock(&self) -> String {
@@ -130,6 +127,15 @@ impl Display {
 /// Moves the cursor up over a frame and clears what is below.
 fn erase(lines: usize) -> String {
     if lines == 0 { String::new() } else { format!("\x1b[{lines}A\r\x1b[J") }
+}
+
+/// Cuts a line to the terminal's width: one that wraps would spoil the redrawing.
+fn fit(line: &str) -> String {
+    line.chars().take(width().saturating_sub(1)).collect()
+}
+
+fn width() -> usize {
+    terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0))
 }
 
 fn lines(frame: &[String]) -> String {

@@ -97,7 +97,8 @@ impl Dpkg {
     /// Whether this machine's dpkg is told not to unpack some files.
     pub fn leaves_files_out(&self) -> bool {
         let Ok(entries) = fs::read_dir("/etc/dpkg/dpkg.cfg.d") else { return false };
-        let excludes = |text: Vec<u8>| text.split(|&byte| byte == b'\n').any(|l| l.starts_with(b"path-exclude"));
+        let excludes =
+            |text: Vec<u8>| text.split(|&byte| byte == b'\n').any(|l| l.starts_with(b"path-exclude"));
         entries.flatten().any(|entry| fs::read(entry.path()).is_ok_and(excludes))
     }
 

@@ -26,6 +26,12 @@ impl Failure {
 
 impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Self {
-        Failure::Broken(error.to_string())
+        Failure::Broken(explain(&error))
     }
+}
+
+/// An error with its causes: the first words of the postgres crate's are "db error".
+pub fn explain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -9,6 +9,7 @@
 //! Exit codes: 0 the books add up, 1 they do not, 2 the machine lacks something.
 
 mod audit;
+mod closing;
 mod consumer;
 mod crew;
 mod database;
@@ -48,5 +49,5 @@ fn demo() -> Result<()> {
     let mut client = database::connect("main")?;
     database::set_up(&mut client)?;
     let account = run::run(&mut client, packages)?;
-    let _ = (dpkg, account); Ok(())
+    closing::close(&mut client, &dpkg, &account)
 }

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use postgres::Client;
 
+use crate::audit::MAX_MB;
+use crate::consumer::FAILURES;
 use crate::crew::Crew;
 use crate::database;
 use crate::display::{Display, Tone};
 use crate::dpkg::Package;
 use crate::failure::{Failure, Result};
-use crate::producer::{self, Plan};
+use crate::producer::{self, POISON, Plan};
 use crate::report::{Job, Report};
 use crate::stats::Stats;
 
@@ -46,7 +48,6 @@ struct Run<'a> {
     started: Instant,
     produced: bool,
     kill_wanted: bool,
-    killed: Option<usize>,
     orphans: Vec<Job>,
     /// Packages of the orphans that nobody has finished yet.
     waited_for: Vec<String>,
@@ -65,7 +66,6 @@ pub fn run(client: &mut Client, packages: Vec<Package>) -> Result<Account> {
         started,
         produced: false,
         kill_wanted: false,
-        killed: None,
         orphans: Vec::new(),
         waited_for: Vec::new(),
     };
@@ -81,16 +81,17 @@ pub fn run(client: &mut Client, packages: Vec<Package>) -> Result<Account> {
 
 impl Run<'_> {
     fn introduce(&mut self, plan: &Plan) -> Result<()> {
-        self.display.note(
-            Tone::Plain,
-            &format!(
-                "{} packages to audit: {} come in {} waves through a trigger, {} essential ones as an urgent batch",
-                plan.ordinary() + plan.essential(),
-                plan.ordinary(),
-                plan.waves,
-                plan.essential(),
+        let (ordinary, essential, waves) = (plan.ordinary(), plan.essential(), plan.waves);
+        let lines = [
+            format!("{} installed packages are audited by {CONSUMERS} processes:", ordinary + essential),
+            format!("{ordinary} come through a trigger, in {waves} waves a second apart;"),
+            format!("{essential} essential ones come as one urgent batch in between;"),
+            format!("one more, {POISON}, can never be done; every {FAILURES}th job fails once (simulated);"),
+            format!(
+                "one process is killed at work. Files over {MAX_MB} MB are only looked for, to be brief."
             ),
-        )
+        ];
+        lines.iter().try_for_each(|line| self.display.note(Tone::Plain, line))
     }
 
     fn watch(&mut self) -> Result<()> {
@@ -123,11 +124,10 @@ impl Run<'_> {
     fn take(&mut self, event: Event) -> Result<()> {
         match event {
             Event::Heard(number, report) => self.heard(number, &report),
-            Event::Silent(number) if self.killed == Some(number) => Ok(()),
-            Event::Silent(number) => Err(Failure::Broken(format!("consumer {number} ended by itself"))),
-            Event::PushedUrgent(count) => {
-                self.display.note(Tone::Plain, &format!("{count} essential packages pushed with priority -10"))
-            }
+            Event::Silent(number) => self.silent(number),
+            Event::PushedUrgent(count) => self
+                .display
+                .note(Tone::Plain, &format!("{count} essential packages pushed with priority -10")),
             Event::TimeToKill => {
                 self.kill_wanted = true;
                 Ok(())
@@ -139,11 +139,19 @@ impl Run<'_> {
         }
     }
 
+    /// A consumer that was killed is no member any more; one that is should not end.
+    fn silent(&mut self, number: usize) -> Result<()> {
+        match self.crew.member(number) {
+            Some(_) => Err(Failure::Broken(format!("consumer {number} ended by itself"))),
+            None => Ok(()),
+        }
+    }
+
     fn heard(&mut self, number: usize, report: &Report) -> Result<()> {
         let Some(member) = self.crew.member(number) else { return Ok(()) };
         member.heard(report);
         match report {
-            Report::Took(jobs) if self.kill_wanted => self.kill(number, jobs),
+            Report::Took(jobs) if self.kill_wanted && !poisoned(jobs) => self.kill(number, jobs),
             Report::Done(package) => self.finished(package),
             _ => Ok(()),
         }
@@ -152,16 +160,18 @@ impl Run<'_> {
     /// Kills a consumer that has just taken messages, and starts another in its place.
     fn kill(&mut self, number: usize, jobs: &[Job]) -> Result<()> {
         let pid = self.crew.kill(number)?;
-        self.killed = Some(number);
         self.await_end_of_session(number)?;
         self.orphans = self.still_leased(jobs)?;
         // One that finished everything just before it died shows nothing: try again.
         self.kill_wanted = self.orphans.is_empty();
         self.waited_for = self.orphans.iter().map(|job| job.package.clone()).collect();
         let replacement = self.crew.start_one()?;
+        let held = match self.orphans.len() {
+            0 => "too late, it had just finished".to_owned(),
+            count => format!("while it held {count} messages"),
+        };
         let text = format!(
-            "consumer {number} (pid {pid}) killed with SIGKILL while it held {} messages; consumer {replacement} takes its place",
-            self.orphans.len()
+            "consumer {number} (pid {pid}) killed with SIGKILL {held}; consumer {replacement} takes its place"
         );
         self.display.note(Tone::Bad, &text)
     }
@@ -169,9 +179,16 @@ impl Run<'_> {
     /// The server may still be at the victim's last statement; only then is it clear
     /// what the victim leaves behind.
     fn await_end_of_session(&mut self, number: usize) -> Result<()> {
-        const SQL: &str = "SELECT FROM pg_stat_activity WHERE application_name = $1";
+        const SQL: &str = "SELECT FROM pg_stat_activity
+                            WHERE application_name = $1 AND datname = current_database()";
+        let deadline = Instant::now() + DEADLINE;
         let name = database::application_name(&format!("consumer {number}"));
         while !self.client.query(SQL, &[&name])?.is_empty() {
+            if Instant::now() > deadline {
+                return Err(Failure::Broken(format!(
+                    "the session of consumer {number} outlives its process"
+                )));
+            }
             thread::sleep(Duration::from_millis(5));
         }
         Ok(())
@@ -195,8 +212,14 @@ impl Run<'_> {
             return Ok(());
         }
         let count = self.orphans.len();
-        let text =
-            format!("the {count} messages of the killed consumer came back after their lease; others finished them");
+        let text = format!(
+            "the {count} messages of the killed consumer came back after their lease; others finished them"
+        );
         self.display.note(Tone::Good, &text)
     }
+}
+
+/// The poison must fail three times; a kill would make one of them a timeout.
+fn poisoned(jobs: &[Job]) -> bool {
+    jobs.iter().any(|job| job.package == POISON)
 }

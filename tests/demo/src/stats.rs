@@ -14,6 +14,7 @@ pub struct Stats {
     pub delivered: i64,
     pub deleted: i64,
     pub retried: i64,
+    pub died: i64,
 }
 
 impl Stats {
@@ -29,6 +30,7 @@ impl Stats {
             delivered: row.get("delivered"),
             deleted: row.get("deleted"),
             retried: row.get("retried"),
+            died: row.get("died"),
         })
     }
 
