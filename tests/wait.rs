@@ -52,6 +52,26 @@ fn it_returns_at_once_when_there_is_enough_and_at_its_timeout_when_there_is_not(
 }
 
 #[test]
+fn a_message_that_somebody_is_just_taking_does_not_end_it() {
+    let server = Server::start();
+    let (mut holder, mut waiter) = (server.connect(), server.connect());
+    holder.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
+    holder.batch_execute("BEGIN; SELECT pgq_reserve('q')").unwrap();
+    let begun = Instant::now();
+    waiter.batch_execute("CALL pgq_wait('q', '300 ms')").unwrap();
+    assert!(begun.elapsed() >= Duration::from_millis(300), "else its consumer would poll without a pause");
+    // Nor does a try to take it cost a transaction id.
+    waiter.batch_execute("BEGIN; SELECT pgq_reserve('q')").unwrap();
+    assert_eq!(waiter.one::<Option<String>>("SELECT pg_current_xact_id_if_assigned()::text"), None);
+    waiter.batch_execute("COMMIT").unwrap();
+    // Given back, it does.
+    holder.batch_execute("ROLLBACK").unwrap();
+    let begun = Instant::now();
+    waiter.batch_execute("CALL pgq_wait('q', '20 s')").unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(15));
+}
+
+#[test]
 fn what_becomes_due_and_what_expires_ends_it() {
     let server = Server::start();
     let mut session = server.connect();

@@ -113,6 +113,10 @@ impl<'a> Round<'a> {
         while taken < self.wish.max
             && let Some(row) = candidates.next(self)
         {
+            if row.is_busy() {
+                missed |= self.busy.insert(row.i64(Column::Id));
+                continue;
+            }
             let delivery = row.i32(Column::Deliveries) + 1;
             let leased_until = match take {
                 Take::Lease(length) => Some(self.now + self.lease(&row, length).as_micros()),
@@ -139,8 +143,10 @@ impl<'a> Round<'a> {
         let snapshot = Snapshot::take();
         let mut candidates = Candidates::open(&table, &snapshot, self);
         let mut ready = 0;
-        while ready < self.wish.max && candidates.next(self).is_some() {
-            ready += 1;
+        while ready < self.wish.max
+            && let Some(row) = candidates.next(self)
+        {
+            ready += usize::from(!row.is_busy());
         }
         ready
     }

@@ -442,6 +442,25 @@ impl Found {
             .map(|datum| unsafe { pg_sys::detoast_external_attr(datum.cast_mut_ptr()).into() })
     }
 
+    /// Whether another transaction, not ended yet, has changed or locked the row.
+    pub fn is_busy(&self) -> bool {
+        let mut must_free = false;
+        // SAFETY: the slot holds a heap tuple in a pinned page; infomask and xmax are
+        // read as one word each, and only hint at what heap_update decides.
+        unsafe {
+            let tuple = pg_sys::ExecFetchSlotHeapTuple(self.slot, false, &mut must_free);
+            let header = (*tuple).t_data;
+            let (mask, xmax) = (u32::from((*header).t_infomask), (*header).t_choice.t_heap.t_xmax);
+            if mask & pg_sys::HEAP_XMAX_INVALID != 0 {
+                false
+            } else if mask & pg_sys::HEAP_XMAX_IS_MULTI != 0 {
+                pg_sys::MultiXactIdIsRunning(xmax, false)
+            } else {
+                !pg_sys::TransactionIdIsCurrentTransactionId(xmax) && pg_sys::TransactionIdIsInProgress(xmax)
+            }
+        }
+    }
+
     pub fn i64(&self, column: Column) -> i64 {
         self.get(column).map_or(0, |datum| datum.value() as i64)
     }
