@@ -71,16 +71,119 @@ fn a_message_that_somebody_is_just_taking_does_not_end_it() {
     assert!(begun.elapsed() < Duration::from_secs(15));
 }
 
+/// Sleepers look by themselves every five seconds; a signal must be sooner.
+const SOONER: Duration = Duration::from_secs(4);
+
+/// Lets a session sleep on a queue, does something and gives how long the sleep went
+/// on after it.
+fn sleep_after(server: &Server, queue: &str, something: impl FnOnce()) -> Duration {
+    let mut sleeper = server.connect();
+    let mut observer = server.connect();
+    let pid: i32 = sleeper.one("SELECT pg_backend_pid()");
+    let call = format!("CALL pgq_wait('{queue}', '60 s')");
+    let sleeping = thread::spawn(move || sleeper.batch_execute(&call).unwrap());
+    until("it sleeps", || {
+        observer.one(&format!(
+            "SELECT coalesce((SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = {pid}), false)"
+        ))
+    });
+    something();
+    let begun = Instant::now();
+    sleeping.join().unwrap();
+    begun.elapsed()
+}
+
 #[test]
-fn what_becomes_due_and_what_expires_ends_it() {
+fn all_that_makes_a_message_ready_wakes_a_sleeper() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off");
+    let mut session = server.connect();
+    session.execute("SELECT pgq_create_queue(q) FROM unnest(ARRAY['q', 'due', 'paused']) q", &[]).unwrap();
+    let mut woken_by = |what: &str, queue: &str, statements: &str| {
+        let slept = sleep_after(&server, queue, || session.batch_execute(statements).unwrap());
+        assert!(slept < SOONER, "{what}: {slept:?}");
+        session.batch_execute("SELECT pgq_reserve('q', lease => '1 h')").unwrap();
+    };
+    woken_by("a push", "q", "SELECT pgq_push('q', '1')");
+    woken_by("a release", "q", "SELECT pgq_release(id) FROM pgqueue.message");
+    woken_by(
+        "a failure to be retried at once",
+        "q",
+        "SELECT pgq_fail(id, 'x', delay => '0') FROM pgqueue.message",
+    );
+    woken_by("a redrive", "q", "SELECT pgq_bury(id, 'x') FROM pgqueue.message; SELECT pgq_redrive('q')");
+    woken_by(
+        "a lease that ends",
+        "q",
+        "SELECT pgq_extend(id, '200 ms') FROM pgqueue.message; SELECT pgq_push('q', '1', delay => '1 h')",
+    );
+    woken_by("a time that comes", "due", "SELECT pgq_push('due', '1', delay => '300 ms')");
+    woken_by(
+        "a resume",
+        "paused",
+        "SELECT pgq_pause('paused'), pgq_push('paused', '1'), pgq_resume('paused')",
+    );
+    woken_by("the first push of a queue", "new", "SELECT pgq_push('new', '1')");
+}
+
+#[test]
+fn a_reserve_that_is_rolled_back_wakes_a_sleeper() {
+    let server = Server::start();
+    let mut holder = server.connect();
+    holder.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
+    for (take, back) in [
+        ("BEGIN; SELECT pgq_reserve('q', lease => '1 h')", "ROLLBACK"),
+        ("BEGIN; SELECT pgq_pop('q')", "ROLLBACK"),
+        ("BEGIN; SAVEPOINT s; SELECT pgq_reserve('q', lease => '1 h')", "ROLLBACK TO s"),
+    ] {
+        holder.batch_execute(take).unwrap();
+        let slept = sleep_after(&server, "q", || holder.batch_execute(back).unwrap());
+        assert!(slept < SOONER, "{take}: {slept:?}");
+        holder.batch_execute("ROLLBACK").unwrap();
+    }
+}
+
+#[test]
+fn one_message_wakes_one_sleeper() {
     let server = Server::start();
     let mut session = server.connect();
-    session.execute("SELECT pgq_push('due', '1', delay => '300 ms'), pgq_push('lease', '1')", &[]).unwrap();
-    session.execute("SELECT pgq_reserve('lease', lease => '300 ms')", &[]).unwrap();
-    for queue in ["due", "lease"] {
-        session.batch_execute(&format!("CALL pgq_wait('{queue}', '20 s')")).unwrap();
-        assert_eq!(session.all::<i64>(&format!("SELECT id FROM pgq_reserve('{queue}')")).len(), 1, "{queue}");
-    }
+    session.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+    let sleepers: Vec<_> = (0..10)
+        .map(|_| {
+            let mut sleeper = server.connect();
+            thread::spawn(move || {
+                sleeper.batch_execute("CALL pgq_wait('q', '4 s')").unwrap();
+                sleeper.all::<i64>("SELECT id FROM pgq_pop('q')").len()
+            })
+        })
+        .collect();
+    until("all sleep", || {
+        session.one::<i64>("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Extension' AND query LIKE 'CALL%'") == 10
+    });
+    session.execute("SELECT pgq_push_batch('q', ARRAY['1', '2', '3']::jsonb[])", &[]).unwrap();
+    until("three are served", || session.one::<i64>("SELECT deleted FROM pgq_stats('q')") == 3);
+    let asleep: i64 =
+        session.one("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CALL%' AND state = 'active'");
+    assert_eq!(asleep, 7);
+    assert_eq!(sleepers.into_iter().map(|sleeper| sleeper.join().unwrap()).sum::<usize>(), 3);
+}
+
+#[test]
+fn without_preload_it_wakes_as_well() {
+    let server = Server::bare("max_worker_processes = 0");
+    let mut session = server.connect();
+    session.batch_execute("CREATE EXTENSION pgqueue; SELECT pgq_create_queue('q')").unwrap();
+    let slept = sleep_after(&server, "q", || session.batch_execute("SELECT pgq_push('q', '1')").unwrap());
+    assert!(slept < SOONER, "{slept:?}");
+}
+
+#[test]
+fn a_prepared_push_is_found_without_a_signal() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session.batch_execute("SELECT pgq_create_queue('q')").unwrap();
+    session.batch_execute("BEGIN; SELECT pgq_push('q', '1'); PREPARE TRANSACTION 'p'").unwrap();
+    sleep_after(&server, "q", || session.batch_execute("COMMIT PREPARED 'p'").unwrap());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::call::{Answer, Call, jsonb_datum, jsonb_text, text_datum};
 use crate::engine::counter::{self, Counts};
 use crate::engine::queue::{self, Queue, bad_setting};
 use crate::engine::statement::Statement;
-use crate::engine::{catalog, check_writable};
+use crate::engine::{catalog, check_writable, waking};
 use crate::error::{Error, Result};
 use crate::value::settings::{Settings, merge};
 use crate::worker::{self, sweep};
@@ -110,6 +110,9 @@ fn pgq_resume(call: &Call) -> Answer {
 fn set_paused(call: &Call, function: &str, paused: bool) -> Answer {
     let queue = queue_to_manage(call, function)?;
     let changed = PAUSE.run(&[Some(queue.id.into()), Some(paused.into())], |_| {});
+    if !paused {
+        waking::ready(queue.id, waking::ALL);
+    }
     Ok(Some((changed > 0).into()))
 }
 

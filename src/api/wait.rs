@@ -9,16 +9,14 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys;
 
 use crate::call::{Answer, Call, Name};
-use crate::engine::{has_one_snapshot, queue, reserve};
+use crate::engine::reserve::{self, Outlook};
+use crate::engine::waking::{NO_QUEUE, Sleeper};
+use crate::engine::{has_one_snapshot, queue};
 use crate::error::{Error, Result};
 use crate::value::duration::Millis;
 use crate::worker;
 
 crate::export_to_sql!(pgq_wait);
-
-/// First and longest pause between two looks at the queue.
-const PAUSE: Duration = Duration::from_millis(5);
-const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 fn pgq_wait(call: &Call) -> Answer {
     let name = call.name(0, "queue")?;
@@ -29,15 +27,20 @@ fn pgq_wait(call: &Call) -> Answer {
     let deadline = Instant::now() + Duration::from_millis(timeout.as_millis() as u64);
 
     let_go_of_snapshot()?;
-    let mut pause = PAUSE;
-    while !look(&name, min)? {
+    let mut sleeper: Option<Sleeper> = None;
+    loop {
+        let seen = look(&name, min)?;
         let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        if seen.outlook.enough || left.is_zero() {
             break;
         }
-        sleep(pause.min(left));
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        match &mut sleeper {
+            Some(sleeper) if sleeper.is_for(seen.queue) => sleeper.sleep(left, seen.outlook.next_change),
+            // Where signals reach it, it has to look once more before it may sleep.
+            _ => sleeper = Some(Sleeper::new(seen.queue)),
+        }
     }
+    drop(sleeper);
     // SAFETY: gives the portal a snapshot again, as it had at our call.
     unsafe { pg_sys::EnsurePortalSnapshotExists() };
     Ok(None)
@@ -69,29 +72,23 @@ fn let_go_of_snapshot() -> Result<()> {
     Ok(())
 }
 
+struct Seen {
+    queue: i32,
+    outlook: Outlook,
+}
+
 /// Looks at the queue with a snapshot of its own.
-fn look(name: &Name, min: usize) -> Result<bool> {
+fn look(name: &Name, min: usize) -> Result<Seen> {
     // SAFETY: pushed and popped here; what the look opened is closed by then.
     unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
-    let ready = queue::find(name)?.is_some_and(|queue| reserve::has_ready(&queue, min));
+    let seen = match queue::find(name)? {
+        Some(queue) => Seen { queue: queue.id, outlook: reserve::outlook(&queue, min) },
+        None => Seen { queue: NO_QUEUE, outlook: Outlook { enough: false, next_change: None } },
+    };
     // SAFETY: as above; the catalog's snapshot, which look-ups take, goes too.
     unsafe {
         pg_sys::PopActiveSnapshot();
         pg_sys::InvalidateCatalogSnapshot();
     }
-    Ok(ready)
-}
-
-fn sleep(pause: Duration) {
-    // SAFETY: the latch is this backend's; interrupts are honoured right after.
-    unsafe {
-        pg_sys::WaitLatch(
-            pg_sys::MyLatch,
-            (pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH) as i32,
-            pause.as_millis().max(1) as std::ffi::c_long,
-            pg_sys::PG_WAIT_EXTENSION,
-        );
-        pg_sys::ResetLatch(pg_sys::MyLatch);
-    }
-    pg_sys::check_for_interrupts!();
+    Ok(seen)
 }

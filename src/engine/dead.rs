@@ -8,6 +8,7 @@ use super::counter::{self, Counts};
 use super::message::{Receipt, is_exhausted};
 use super::queue::{self, Queue};
 use super::statement::{Row, Statement, i32_array, i64_array, timestamp_array};
+use super::waking;
 use crate::call::{Timestamp, text_datum};
 use crate::error::Result;
 use crate::value::duration::Millis;
@@ -91,7 +92,8 @@ pub fn fail(receipts: &[Receipt], error: Datum, delay: Option<Millis>) -> Result
             let wait = delay.unwrap_or_else(|| backoff(&queue, message.deliveries));
             super::now() + wait.as_micros()
         });
-        if retry_at.is_some() {
+        if let Some(at) = retry_at {
+            waking::later(message.queue, at);
             *retried.entry(message.queue).or_default() += 1;
         }
         failures.push(Failure { id: message.id, retry_at });
@@ -191,7 +193,7 @@ pub fn peek(queue: &Queue, max: i64, each: impl FnMut(&Row)) {
 
 /// Makes dead letters messages of `to` again and returns how many.
 pub fn redrive(from: &Queue, to: &Queue, max: Option<i64>, reason: Option<&str>, reset: bool) -> i64 {
-    REDRIVE.run(
+    let count = REDRIVE.run(
         &[
             Some(from.id.into()),
             Some(to.id.into()),
@@ -200,5 +202,7 @@ pub fn redrive(from: &Queue, to: &Queue, max: Option<i64>, reason: Option<&str>,
             Some(reset.into()),
         ],
         |_| {},
-    ) as i64
+    );
+    waking::ready(to.id, count as usize);
+    count as i64
 }

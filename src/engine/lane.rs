@@ -30,9 +30,18 @@ pub fn ready(table: &Table, snapshot: &Snapshot, queue: i32, level: Level, backw
 
 /// What waits in a queue's delayed lane and is due at `now`, the longest due first.
 pub fn due(table: &Table, snapshot: &Snapshot, queue: i32, now: Timestamp) -> Scan {
-    let strategy = pg_sys::BTLessEqualStrategyNumber;
-    let keys = [queue_key(queue), Key::new(2, strategy, pg_sys::F_TIMESTAMPTZ_LE, now.into())];
-    Scan::begin(table, catalog::refresh().message_due, snapshot, &keys, false)
+    let until = Key::new(2, pg_sys::BTLessEqualStrategyNumber, pg_sys::F_TIMESTAMPTZ_LE, now.into());
+    delayed(table, snapshot, queue, until)
+}
+
+/// What waits in a queue's delayed lane and is not due at `now`, the next first.
+pub fn next_due(table: &Table, snapshot: &Snapshot, queue: i32, now: Timestamp) -> Scan {
+    let after = Key::new(2, pg_sys::BTGreaterStrategyNumber, pg_sys::F_TIMESTAMPTZ_GT, now.into());
+    delayed(table, snapshot, queue, after)
+}
+
+fn delayed(table: &Table, snapshot: &Snapshot, queue: i32, due_at: Key) -> Scan {
+    Scan::begin(table, catalog::refresh().message_due, snapshot, &[queue_key(queue), due_at], false)
 }
 
 /// One message, if it is there.

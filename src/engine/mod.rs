@@ -15,6 +15,7 @@ pub mod reserve;
 pub mod settle;
 pub mod statement;
 pub mod table;
+pub mod waking;
 
 use crate::error::{Error, Result};
 use pgrx::pg_sys;
@@ -24,6 +25,21 @@ use pgrx::pg_sys;
 pub fn now() -> crate::call::Timestamp {
     // SAFETY: reads the clock.
     unsafe { pg_sys::GetCurrentTimestamp() }
+}
+
+/// Sleeps until the time is over or a signal arrives, and honours what it says.
+pub fn nap(time: std::time::Duration) {
+    // SAFETY: the latch is this process's own.
+    unsafe {
+        pg_sys::WaitLatch(
+            pg_sys::MyLatch,
+            (pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH) as i32,
+            time.as_millis() as std::ffi::c_long,
+            pg_sys::PG_WAIT_EXTENSION,
+        );
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+    pg_sys::check_for_interrupts!();
 }
 
 /// Refuses to go on where nothing can be written.

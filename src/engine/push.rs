@@ -6,7 +6,7 @@ use super::counter::{self, Counts};
 use super::message::{COLUMNS, Column, Lane, NOT_LEASED};
 use super::queue::Queue;
 use super::table::Table;
-use super::{catalog, now};
+use super::{catalog, now, waking};
 use crate::call::Timestamp;
 use crate::value::duration::Millis;
 
@@ -66,18 +66,27 @@ pub fn push(queue: &Queue, messages: &[(Content, Option<Datum>)], options: &Opti
             id
         })
         .collect();
+    match due_at(options.due, now()) {
+        None => waking::ready(queue.id, messages.len()),
+        Some(at) => waking::later(queue.id, at),
+    }
     counter::add(queue.id, Counts { pushed: messages.len() as i64, ..Counts::default() });
     ids
+}
+
+/// When a message is due; none: now.
+fn due_at(due: Due, now: Timestamp) -> Option<Timestamp> {
+    match due {
+        Due::Now => None,
+        Due::After(delay) => Some(now + delay.as_micros()),
+        Due::At(moment) => (moment > now).then_some(moment),
+    }
 }
 
 /// A row with everything but id and content.
 fn template(queue: &Queue, options: &Options) -> [Option<Datum>; COLUMNS] {
     let now = now();
-    let due_at = match options.due {
-        Due::Now => None,
-        Due::After(delay) => Some(now + delay.as_micros()),
-        Due::At(moment) => (moment > now).then_some(moment),
-    };
+    let due_at = due_at(options.due, now);
     let lane = if due_at.is_some() { Lane::Delayed } else { Lane::Ready };
     let expires_at = options.ttl.or(queue.settings.ttl).map(|ttl| now + ttl.as_micros());
 

@@ -12,7 +12,7 @@ use pgrx::pg_sys;
 use serde_json::Value;
 
 use super::statement::{Row, Sees, Statement};
-use super::{catalog, owner};
+use super::{catalog, owner, waking};
 use crate::call::{Name, jsonb_datum, jsonb_text, varlena_bytes};
 use crate::error::{Error, Result};
 use crate::setting;
@@ -93,6 +93,9 @@ pub fn create(name: &Name, settings: Value) -> Result<bool> {
     let role = unsafe { pg_sys::GetUserNameFromId(pg_sys::GetUserId(), false) };
     let made = CREATE
         .run(&[Some(name.datum()), Some(role.into()), Some(jsonb_datum(&settings.to_string()))], |_| {});
+    if made > 0 {
+        waking::ready(waking::NO_QUEUE, waking::ALL);
+    }
     Ok(made > 0)
 }
 

@@ -15,7 +15,7 @@ use super::lane::{self, Level};
 use super::message::{Column, Lane, NOT_LEASED, is_exhausted, is_leased};
 use super::queue::Queue;
 use super::table::{Fate, Found, Patience, Scan, Snapshot, Table};
-use super::{catalog, has_one_snapshot, now};
+use super::{catalog, has_one_snapshot, now, waking};
 use crate::call::Timestamp;
 use crate::value::duration::Millis;
 use crate::value::settings::{OnTimeout, Order};
@@ -67,6 +67,10 @@ pub fn reserve(queue: &Queue, wish: &Wish, take: Take, mut each: impl FnMut(Take
         round.now = now();
     };
     dead::bury_exhausted(&round.exhausted);
+    waking::taken(queue.id, taken);
+    if let Some(first_end) = round.first_lease_given {
+        waking::later(queue.id, first_end);
+    }
     let count = taken as i64;
     counter::add(
         queue.id,
@@ -78,11 +82,22 @@ pub fn reserve(queue: &Queue, wish: &Wish, take: Take, mut each: impl FnMut(Take
     taken
 }
 
-/// Whether at least `min` messages could be reserved now.
-pub fn has_ready(queue: &Queue, min: usize) -> bool {
+/// What a consumer that waits can expect.
+pub struct Outlook {
+    /// At least as many messages as asked for could be reserved now.
+    pub enough: bool,
+    /// The next time at which a message becomes due or a lease ends.
+    pub next_change: Option<Timestamp>,
+}
+
+/// Looks whether at least `min` messages could be reserved now, and changes nothing.
+pub fn outlook(queue: &Queue, min: usize) -> Outlook {
     let wish = Wish { max: min, filter: None, lifo: None };
     let mut round = Round::new(queue, &wish);
-    !queue.paused && round.count_ready() >= min
+    if queue.paused {
+        return Outlook { enough: false, next_change: None };
+    }
+    round.look()
 }
 
 /// The passes of one call over the queue, each with a snapshot of its own.
@@ -93,11 +108,23 @@ struct Round<'a> {
     exhausted: Vec<(i64, Reason)>,
     /// Messages that somebody else was just taking.
     busy: HashSet<i64>,
+    /// The first end of the leases it has come past.
+    first_lease_end: Option<Timestamp>,
+    /// The first end of the leases it has given.
+    first_lease_given: Option<Timestamp>,
 }
 
 impl<'a> Round<'a> {
     fn new(queue: &'a Queue, wish: &'a Wish) -> Self {
-        Self { queue, wish, now: now(), exhausted: Vec::new(), busy: HashSet::new() }
+        Self {
+            queue,
+            wish,
+            now: now(),
+            exhausted: Vec::new(),
+            busy: HashSet::new(),
+            first_lease_end: None,
+            first_lease_given: None,
+        }
     }
 
     /// Takes what it can in one pass. Also says whether it missed something: a message
@@ -130,6 +157,9 @@ impl<'a> Round<'a> {
                 Fate::Done => {
                     each(Taken { row: &row, delivery, leased_until });
                     taken += 1;
+                    if let Some(until) = leased_until {
+                        self.first_lease_given = earlier(self.first_lease_given, until);
+                    }
                 }
                 Fate::Changed | Fate::Gone => missed = true,
                 Fate::Busy => missed |= self.busy.insert(row.i64(Column::Id)),
@@ -138,7 +168,7 @@ impl<'a> Round<'a> {
         (taken, missed)
     }
 
-    fn count_ready(&mut self) -> usize {
+    fn look(&mut self) -> Outlook {
         let table = Table::open_to_read(catalog::refresh().message);
         let snapshot = Snapshot::take();
         let mut candidates = Candidates::open(&table, &snapshot, self);
@@ -148,7 +178,11 @@ impl<'a> Round<'a> {
         {
             ready += usize::from(!row.is_busy());
         }
-        ready
+        let next_due = lane::next_due(&table, &snapshot, self.queue.id, self.now)
+            .next()
+            .map(|row| row.i64(Column::DueAt));
+        let next_change = [next_due, self.first_lease_end].into_iter().flatten().min();
+        Outlook { enough: ready >= self.wish.max, next_change }
     }
 
     fn backward(&self) -> bool {
@@ -166,6 +200,7 @@ impl<'a> Round<'a> {
     fn wants(&mut self, row: &Found) -> bool {
         let lease_until = row.i64(Column::LeaseUntil);
         if is_leased(lease_until, self.now) {
+            self.first_lease_end = earlier(self.first_lease_end, lease_until);
             return false;
         }
         if row.get(Column::ExpiresAt).is_some_and(|at| at.value() as i64 <= self.now) {
@@ -188,6 +223,10 @@ impl<'a> Round<'a> {
             row.get(Column::Headers).is_some_and(|headers| jsonb_contains(headers, filter))
         })
     }
+}
+
+fn earlier(first: Option<Timestamp>, other: Timestamp) -> Option<Timestamp> {
+    Some(first.map_or(other, |first| first.min(other)))
 }
 
 fn lease(table: &Table, row: &Found, delivery: i32, until: Timestamp) -> Fate {

@@ -11,7 +11,7 @@ use super::counter::{self, Counts};
 use super::message::{Column, Lane, NOT_LEASED, Receipt, is_leased};
 use super::queue::{self, Queue};
 use super::table::{Fate, Found, Patience, Snapshot, Table};
-use super::{catalog, has_one_snapshot, lane, now};
+use super::{catalog, has_one_snapshot, lane, now, waking};
 use crate::call::Timestamp;
 use crate::error::{Error, Result};
 use crate::value::duration::Millis;
@@ -34,6 +34,17 @@ pub struct Settled {
     queue: i32,
 }
 
+impl Settled {
+    /// Tells sleepers of a message that can be reserved after this span.
+    fn announce(&self, span: Millis) {
+        if span.as_millis() == 0 {
+            waking::ready(self.queue, 1);
+        } else {
+            waking::later(self.queue, self.at + span.as_micros());
+        }
+    }
+}
+
 /// Settles messages and returns those that were, rising by id.
 pub fn settle(receipts: &[Receipt], verdict: Verdict) -> Result<Vec<Settled>> {
     let table = Table::open(catalog::refresh().message);
@@ -44,8 +55,11 @@ pub fn settle(receipts: &[Receipt], verdict: Verdict) -> Result<Vec<Settled>> {
             settled.extend(settle_one(&table, receipt, verdict)?);
         }
     }
-    if matches!(verdict, Verdict::Delete) {
-        count_deleted(&settled);
+    match verdict {
+        Verdict::Delete => count_deleted(&settled),
+        Verdict::Extend(span) | Verdict::Release(span) => {
+            settled.iter().for_each(|message| message.announce(span));
+        }
     }
     Ok(settled)
 }

@@ -16,7 +16,7 @@ use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use pgrx::{PGRXSharedMemory, PgAtomic, pg_shmem_init, pg_sys};
+use pgrx::{PGRXSharedMemory, PgAtomic, pg_guard, pg_shmem_init, pg_sys};
 
 use super::now;
 use crate::call::Timestamp;
@@ -82,7 +82,7 @@ pub fn request_shared_memory() {
 
 /// Tells at commit that messages of a queue are ready.
 pub fn ready(queue: i32, count: usize) {
-    tell(queue, |news| news.ready += count);
+    tell(queue, |news| news.ready = news.ready.saturating_add(count));
 }
 
 /// Tells at commit that a message of a queue will be ready at a time.
@@ -159,6 +159,12 @@ pub struct Sleeper {
     knows_a_time: bool,
 }
 
+/// The queue of those who wait for a queue that is not there yet.
+pub const NO_QUEUE: i32 = 0;
+
+/// As many as there can be.
+pub const ALL: usize = usize::MAX;
+
 impl Sleeper {
     pub fn new(queue: i32) -> Self {
         let sleeper = Self { queue, knows_a_time: false };
@@ -174,6 +180,10 @@ impl Sleeper {
         }
     }
 
+    pub fn is_for(&self, queue: i32) -> bool {
+        self.queue == queue
+    }
+
     /// Sleeps until it is woken, `most` is over or, if given, a time has come.
     pub fn sleep(&mut self, most: Duration, until: Option<Timestamp>) {
         let to_event = until.map(|at| Duration::from_micros((at - now()).max(0) as u64));
@@ -184,11 +194,7 @@ impl Sleeper {
         if PRELOADED.load(Ordering::Relaxed) {
             // SAFETY: prepared in `new`; honours interrupts.
             unsafe {
-                pg_sys::ConditionVariableTimedSleep(
-                    variable(self.queue),
-                    millis,
-                    pg_sys::PG_WAIT_EXTENSION,
-                );
+                pg_sys::ConditionVariableTimedSleep(variable(self.queue), millis, pg_sys::PG_WAIT_EXTENSION);
             }
         } else {
             super::nap(time.min(PAUSE));

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use pgrx::bgworkers::BackgroundWorkerBuilder;
 use pgrx::pg_sys::{self, Oid};
 
+use crate::engine::nap;
 use place::Place;
 
 /// How often a session looks whether its database has a worker.
@@ -90,19 +91,9 @@ fn handle_signals() {
     }
 }
 
-/// Sleeps until the time is up or a signal arrives, and honours what it says.
+/// Sleeps until the time is over or a signal arrives; settings are reloaded.
 fn sleep(time: Duration) {
-    // SAFETY: the latch is this process's own.
-    unsafe {
-        pg_sys::WaitLatch(
-            pg_sys::MyLatch,
-            (pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH) as i32,
-            time.as_millis() as std::ffi::c_long,
-            pg_sys::PG_WAIT_EXTENSION,
-        );
-        pg_sys::ResetLatch(pg_sys::MyLatch);
-    }
-    pg_sys::check_for_interrupts!();
+    nap(time);
     // SAFETY: the flag is set by the signal handler alone.
     unsafe {
         if (&raw const pg_sys::ConfigReloadPending).read_volatile() != 0 {
