@@ -78,18 +78,15 @@ fn push_checked(call: &Call, function: &str, messages: &[(Content, Option<Datum>
 }
 
 fn options(call: &Call) -> Result<Options> {
+    not_yet(call, 7, "group_key")?;
+    not_yet(call, 8, "dedup_key")?;
+    on_duplicate(call)?;
     Ok(Options {
         priority: priority(call)?,
         due: due(call.span(4, "delay")?, call.optional(5, "deliver_at")?)?,
         ttl: call.span(6, "ttl")?,
         lease: call.span(10, "lease")?,
         max_deliveries: max_deliveries(call)?,
-    })
-    .and_then(|options| {
-        not_yet(call, 7, "group_key")?;
-        not_yet(call, 8, "dedup_key")?;
-        on_duplicate(call)?;
-        Ok(options)
     })
 }
 

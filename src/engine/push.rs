@@ -66,27 +66,22 @@ pub fn push(queue: &Queue, messages: &[(Content, Option<Datum>)], options: &Opti
             id
         })
         .collect();
-    match due_at(options.due, now()) {
+    match template[Column::DueAt as usize] {
         None => waking::ready(queue.id, messages.len()),
-        Some(at) => waking::later(queue.id, at),
+        Some(at) => waking::later(queue.id, at.value() as Timestamp),
     }
     counter::add(queue.id, Counts { pushed: messages.len() as i64, ..Counts::default() });
     ids
 }
 
-/// When a message is due; none: now.
-fn due_at(due: Due, now: Timestamp) -> Option<Timestamp> {
-    match due {
-        Due::Now => None,
-        Due::After(delay) => Some(now + delay.as_micros()),
-        Due::At(moment) => (moment > now).then_some(moment),
-    }
-}
-
 /// A row with everything but id and content.
 fn template(queue: &Queue, options: &Options) -> [Option<Datum>; COLUMNS] {
     let now = now();
-    let due_at = due_at(options.due, now);
+    let due_at = match options.due {
+        Due::Now => None,
+        Due::After(delay) => Some(now + delay.as_micros()),
+        Due::At(moment) => (moment > now).then_some(moment),
+    };
     let lane = if due_at.is_some() { Lane::Delayed } else { Lane::Ready };
     let expires_at = options.ttl.or(queue.settings.ttl).map(|ttl| now + ttl.as_micros());
 
