@@ -154,6 +154,92 @@ fn a_delete_after_an_uncommitted_extend_still_deletes() {
 }
 
 #[test]
+fn a_lease_that_ended_while_its_extension_waited_is_not_extended() {
+    let server = Server::start();
+    let (mut worker, mut other, mut observer) = (server.connect(), server.connect(), server.connect());
+    worker.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
+    for settle in [
+        "SELECT id FROM pgq_extend({id}, '1 h', {n})",
+        "SELECT 1::bigint WHERE pgq_release({id}, delivery => {n})",
+        "SELECT id FROM pgq_fail({id}, 'x', {n})",
+    ] {
+        let row =
+            worker.query_one("SELECT id, delivery FROM pgq_reserve('q', lease => '500 ms')", &[]).unwrap();
+        let (id, delivery): (i64, i32) = (row.get(0), row.get(1));
+        other
+            .batch_execute(&format!("BEGIN; SELECT FROM pgqueue.message WHERE id = {id} FOR UPDATE"))
+            .unwrap();
+        let settle = settle.replace("{id}", &id.to_string()).replace("{n}", &delivery.to_string());
+        let pid: i32 = worker.one("SELECT pg_backend_pid()");
+        let waiting = thread::spawn(move || {
+            let done = worker.all::<i64>(&settle);
+            (worker, done)
+        });
+        until_blocked(&mut observer, pid);
+        until("the lease has ended", || {
+            observer
+                .one(&format!("SELECT lease_until < clock_timestamp() FROM pgqueue.message WHERE id = {id}"))
+        });
+        other.batch_execute("ROLLBACK").unwrap();
+        let (session, done) = waiting.join().unwrap();
+        assert!(done.is_empty());
+        worker = session;
+    }
+}
+
+#[test]
+fn a_last_lease_extended_in_time_is_not_buried_by_who_saw_it_end() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off");
+    let (mut worker, mut other) = (server.connect(), server.connect());
+    let id: i64 = worker.one("SELECT pgq_push('q', '1', max_deliveries => 1)");
+    worker.execute("SELECT pgq_reserve('q', lease => '300 ms')", &[]).unwrap();
+    worker.batch_execute(&format!("BEGIN; SELECT pgq_extend({id}, '1 h', 1)")).unwrap();
+    until("the old lease has ended", || {
+        other.one(&format!("SELECT lease_until < clock_timestamp() FROM pgqueue.message WHERE id = {id}"))
+    });
+    // It looks exhausted to the others, who may not touch it.
+    other.batch_execute("SELECT pgq_reserve('q'); SELECT pgq_vacuum()").unwrap();
+    worker.batch_execute("COMMIT").unwrap();
+    other.batch_execute("SELECT pgq_reserve('q'); SELECT pgq_vacuum()").unwrap();
+    assert_eq!(other.one::<String>(&format!("SELECT state FROM pgq_get({id})")), "leased");
+    assert!(worker.one::<bool>(&format!("SELECT pgq_delete({id}, 1)")));
+}
+
+#[test]
+fn a_purge_of_what_is_ready_spares_what_was_leased_while_it_waited() {
+    let server = Server::start();
+    let (mut consumer, mut manager, mut observer) = (server.connect(), server.connect(), server.connect());
+    consumer.execute("SELECT pgq_push_batch('q', ARRAY['1', '2']::jsonb[])", &[]).unwrap();
+    consumer.batch_execute("BEGIN; SELECT pgq_reserve('q')").unwrap();
+    let pid: i32 = manager.one("SELECT pg_backend_pid()");
+    let purging = thread::spawn(move || manager.one::<i64>("SELECT pgq_purge('q', 'ready')"));
+    until_blocked(&mut observer, pid);
+    consumer.batch_execute("COMMIT").unwrap();
+    assert_eq!(purging.join().unwrap(), 1);
+    assert_eq!(observer.one::<i64>("SELECT leased FROM pgq_stats('q')"), 1);
+}
+
+#[test]
+fn dropping_a_queue_takes_along_what_dies_meanwhile() {
+    let server = Server::start();
+    let (mut consumer, mut manager, mut observer) = (server.connect(), server.connect(), server.connect());
+    let id: i64 = consumer.one("SELECT pgq_push('q', '1')");
+    consumer.batch_execute(&format!("BEGIN; SELECT pgq_bury({id}, 'x')")).unwrap();
+    let pid: i32 = manager.one("SELECT pg_backend_pid()");
+    let dropping = thread::spawn(move || manager.one::<i64>("SELECT pgq_drop_queue('q')"));
+    until_blocked(&mut observer, pid);
+    consumer.batch_execute("COMMIT").unwrap();
+    assert_eq!(dropping.join().unwrap(), 1);
+    assert_eq!(
+        observer.one::<i64>(
+            "SELECT (SELECT count(*) FROM pgqueue.dead) + (SELECT count(*) FROM pgqueue.message)"
+        ),
+        0
+    );
+}
+
+#[test]
 fn settling_an_outdated_row_under_repeatable_read_is_a_serialization_failure() {
     let server = Server::start();
     let (mut old, mut new) = (server.connect(), server.connect());

@@ -152,6 +152,35 @@ fn a_failing_step_is_logged_with_its_sqlstate_and_the_others_go_on() {
 }
 
 #[test]
+fn a_database_without_the_extension_is_left_alone() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session.batch_execute("CREATE DATABASE plain").unwrap();
+    until("a worker where there is work", || has_worker(&mut session, "postgres"));
+    // The launcher asks it once, and then not again for half a minute.
+    let seen = (0..80).filter(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        has_worker(&mut session, "plain")
+    });
+    assert!(seen.count() < 20);
+}
+
+#[test]
+fn a_round_by_hand_that_is_not_committed_does_not_stop_the_worker() {
+    let server = Server::start();
+    let (mut idle, mut session) = (server.connect(), server.connect());
+    idle.batch_execute("BEGIN; SELECT pgq_vacuum()").unwrap();
+    session
+        .batch_execute(
+            "SELECT pgq_push('q', '1', max_deliveries => 1); SELECT pgq_reserve('q', lease => '1 ms')",
+        )
+        .unwrap();
+    until("the worker has moved what is dead", || session.one::<i64>("SELECT dead FROM pgq_stats('q')") == 1);
+    idle.batch_execute("COMMIT").unwrap();
+    assert!(!server.log().contains("failed with 55P03"));
+}
+
+#[test]
 fn auto_vacuum_and_the_interval_are_obeyed_on_reload() {
     let server = Server::start();
     let mut session = server.connect();

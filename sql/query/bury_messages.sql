@@ -1,7 +1,10 @@
 -- Moves messages to the dead letters, those of queues that keep none to nowhere.
--- What somebody else is changing is skipped: callers that must have it hold it.
+-- What somebody else is changing is skipped: callers that must have it hold it. With $4
+-- a message is left alone whose lease has been extended since it was looked at.
 WITH free AS (
-    SELECT id FROM pgqueue.message WHERE id = ANY ($1) FOR UPDATE SKIP LOCKED
+    SELECT id FROM pgqueue.message
+     WHERE id = ANY ($1) AND (lease_until <= clock_timestamp() OR NOT $4)
+       FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM pgqueue.message m USING free WHERE m.id = free.id RETURNING m.*
 ), kept AS (

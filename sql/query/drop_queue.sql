@@ -4,9 +4,5 @@ WITH gone AS (
     DELETE FROM pgqueue.queue WHERE id = $1
 ), messages AS (
     DELETE FROM pgqueue.message WHERE queue = $1 RETURNING 1
-), letters AS (
-    DELETE FROM pgqueue.dead WHERE queue = $1 RETURNING 1
-), counts AS (
-    DELETE FROM pgqueue.counter WHERE queue = $1
 )
-SELECT (SELECT count(*) FROM messages) + (SELECT count(*) FROM letters)
+SELECT count(*) FROM messages

@@ -2,7 +2,10 @@
 WITH messages AS (
     DELETE FROM pgqueue.message m
      USING pgqueue.message_state s
-     WHERE m.queue = $1 AND s.queue = $1 AND m.id = s.id AND ($2 IS NULL OR s.state = $2)
+     WHERE m.queue = $1 AND s.queue = $1 AND m.id = s.id
+       AND ($2 IS NULL
+            -- after a wait for somebody's change, s still shows the row from before it
+            OR s.state = $2 AND (m.lease_until, m.deliveries, m.lane) = (s.lease_until, s.deliveries, s.lane))
     RETURNING 1
 ), letters AS (
     DELETE FROM pgqueue.dead WHERE queue = $1 AND ($2 IS NULL OR $2 = 'dead') RETURNING 1

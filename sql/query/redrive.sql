@@ -1,5 +1,6 @@
--- Makes dead letters live messages again, under their old ids. Without a reset each
--- keeps its count and may be delivered once more.
+-- Makes dead letters live messages again. After a reset deliveries are counted from 1
+-- anew, so the message gets a new id: an old receipt must not fit it. Without a reset it
+-- keeps id and count, and may be delivered once more.
 WITH oldest AS (
     SELECT id FROM pgqueue.dead
      WHERE queue = $1 AND ($4 IS NULL OR reason = $4)
@@ -11,7 +12,8 @@ WITH oldest AS (
 )
 INSERT INTO pgqueue.message (id, enqueued_at, deliveries, queue, priority, lease_ms, max_deliveries,
                              group_key, payload, body, headers, errors)
-SELECT id, enqueued_at, CASE WHEN $5 THEN 0 ELSE deliveries END, $2, priority, lease_ms,
+SELECT CASE WHEN $5 THEN nextval('pgqueue.message_id') ELSE id END, enqueued_at,
+       CASE WHEN $5 THEN 0 ELSE deliveries END, $2, priority, lease_ms,
        CASE WHEN $5 OR max_deliveries = 0 THEN max_deliveries ELSE deliveries + 1 END,
        group_key, payload, body, headers, errors
-  FROM back
+  FROM (SELECT * FROM back ORDER BY died_at, id) letters

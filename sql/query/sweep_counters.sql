@@ -1,12 +1,14 @@
--- Adds up to $1 counter rows together, a row a queue, once they are many.
-WITH page AS (
-    SELECT ctid FROM pgqueue.counter LIMIT $1 FOR UPDATE SKIP LOCKED
+-- Adds the counter rows of each queue that has more than one together, up to $1 of them.
+WITH crowded AS (
+    SELECT queue FROM pgqueue.counter GROUP BY queue HAVING count(*) > 1 LIMIT $1
+), page AS (
+    SELECT c.ctid
+      FROM pgqueue.counter c
+     WHERE c.queue IN (SELECT queue FROM crowded)
+     LIMIT $1
+       FOR UPDATE SKIP LOCKED
 ), gone AS (
-    DELETE FROM pgqueue.counter c
-     USING page
-     WHERE c.ctid = page.ctid
-       AND (SELECT count(*) FROM page) > (SELECT count(*) * 2 FROM pgqueue.queue)
-    RETURNING c.*
+    DELETE FROM pgqueue.counter c USING page WHERE c.ctid = page.ctid RETURNING c.*
 ), added AS (
     INSERT INTO pgqueue.counter (queue, pushed, delivered, deleted, retried, died, expired)
     SELECT g.queue, sum(pushed), sum(delivered), sum(deleted), sum(retried), sum(died), sum(expired)

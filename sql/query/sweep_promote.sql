@@ -1,5 +1,6 @@
 -- Messages whose time has come, of each queue that has delayed ones. The recursion
--- hops from queue to queue along the index instead of reading all that is delayed.
+-- hops from queue to queue along the index instead of reading all that is delayed;
+-- locked messages are skipped before they are counted.
 WITH RECURSIVE waiting AS (
     (SELECT queue FROM pgqueue.message WHERE lane = 'd' ORDER BY queue LIMIT 1)
     UNION ALL
@@ -8,15 +9,13 @@ WITH RECURSIVE waiting AS (
       FROM waiting w
      WHERE w.queue IS NOT NULL
 ), due AS (
-    SELECT m.id
-      FROM (SELECT d.id
-              FROM waiting w,
-                   LATERAL (SELECT id FROM pgqueue.message
-                             WHERE queue = w.queue AND lane = 'd' AND due_at <= $1
-                             ORDER BY due_at LIMIT $2) d
-             LIMIT $2) found
-      JOIN pgqueue.message m ON m.id = found.id
-     WHERE m.lane = 'd' AND m.due_at <= $1
-       FOR UPDATE OF m SKIP LOCKED
+    SELECT d.id
+      FROM waiting w,
+           LATERAL (SELECT id FROM pgqueue.message
+                     WHERE queue = w.queue AND lane = 'd' AND due_at <= $1
+                     ORDER BY due_at
+                     LIMIT $2
+                       FOR UPDATE SKIP LOCKED) d
+     LIMIT $2
 )
 UPDATE pgqueue.message m SET lane = 'r', due_at = NULL FROM due WHERE m.id = due.id

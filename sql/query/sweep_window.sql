@@ -26,11 +26,13 @@ WITH place AS (
 ), page AS (
     SELECT id, need FROM found WHERE need IS NOT NULL ORDER BY id LIMIT $2
 ), moved AS (
-    -- Full page: go on behind it. End of the table: begin again.
+    -- Full page: go on behind it. End of the table: begin again. If another round, by
+    -- hand, has not committed yet, the place is left to it.
     UPDATE pgqueue.vacuum_run
        SET swept_to = CASE WHEN (SELECT count(*) FROM page) >= $2 THEN (SELECT max(id) FROM page)
                            WHEN (SELECT count(*) FROM looked_at) >= $3 THEN (SELECT max(id) FROM looked_at)
                            ELSE 0 END
-     WHERE EXISTS (SELECT FROM looked_at) OR swept_to > 0
+     WHERE only_row = (SELECT only_row FROM pgqueue.vacuum_run FOR UPDATE SKIP LOCKED)
+       AND (swept_to > 0 OR EXISTS (SELECT FROM looked_at))
 )
 SELECT id, need FROM page ORDER BY id

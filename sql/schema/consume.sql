@@ -38,12 +38,12 @@ CREATE FUNCTION pgq_peek(
     queue text,
     max   integer DEFAULT 1,
     state text    DEFAULT 'ready'
-) RETURNS SETOF pgq_message LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'pgq_peek';
+) RETURNS SETOF pgq_message LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_peek';
 COMMENT ON FUNCTION pgq_peek(text, integer, text)
     IS 'shows up to max messages that are ready, delayed, leased or blocked, and changes nothing';
 
 CREATE FUNCTION pgq_get(id bigint)
-    RETURNS SETOF pgq_message_details LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 1 AS 'MODULE_PATHNAME', 'pgq_get';
+    RETURNS SETOF pgq_message_details LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1 AS 'MODULE_PATHNAME', 'pgq_get';
 COMMENT ON FUNCTION pgq_get(bigint)
     IS 'shows all that is known of one message, alive or dead, and changes nothing';
 

@@ -10,7 +10,7 @@ COMMENT ON FUNCTION pgq_dump_dead(text, integer)
 CREATE FUNCTION pgq_peek_dead(queue text, max integer DEFAULT 1)
     RETURNS TABLE (id bigint, payload jsonb, body bytea, headers jsonb, deliveries integer, reason text,
                    errors jsonb, enqueued_at timestamptz, died_at timestamptz)
-    LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'pgq_peek_dead';
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_peek_dead';
 COMMENT ON FUNCTION pgq_peek_dead(text, integer)
     IS 'shows up to max dead letters, oldest first, and changes nothing';
 

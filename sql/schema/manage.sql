@@ -32,3 +32,13 @@ CREATE FUNCTION pgq_vacuum()
     RETURNS SETOF pgq_vacuum_stats LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1 AS 'MODULE_PATHNAME', 'pgq_vacuum';
 COMMENT ON FUNCTION pgq_vacuum()
     IS 'one maintenance round by hand; returns what it did, as pgq_vacuum_stats shows it';
+-- A round concerns every queue, and what it returns may quote errors about any of them.
+REVOKE EXECUTE ON FUNCTION pgq_vacuum() FROM PUBLIC;
+
+-- Not before the transaction that makes the extension commits is there work to do; the
+-- worker waits for it a moment.
+CREATE FUNCTION pgqueue.start_worker()
+    RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'start_worker';
+COMMENT ON FUNCTION pgqueue.start_worker() IS 'starts the worker of this database if it has none';
+REVOKE EXECUTE ON FUNCTION pgqueue.start_worker() FROM PUBLIC;
+SELECT pgqueue.start_worker();

@@ -1,17 +1,17 @@
 -- Observing.
 
 CREATE FUNCTION pgq_count(queue text)
-    RETURNS bigint LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'pgq_count';
+    RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_count';
 COMMENT ON FUNCTION pgq_count(text) IS 'how many messages could be reserved now';
 
 CREATE FUNCTION pgq_stats(queue text DEFAULT NULL)
-    RETURNS SETOF pgq_queue_stats LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'pgq_stats';
+    RETURNS SETOF pgq_queue_stats LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_stats';
 COMMENT ON FUNCTION pgq_stats(text)
     IS 'a row a queue: its messages by state now, and what has happened since it was made';
 
 CREATE FUNCTION pgq_list_queues()
     RETURNS TABLE (name text, owner text, settings jsonb, created_at timestamptz, paused boolean)
-    LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 10 AS 'MODULE_PATHNAME', 'pgq_list_queues';
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_list_queues';
 COMMENT ON FUNCTION pgq_list_queues() IS 'the queues the caller has a right on';
 
 CREATE VIEW pgq_vacuum_stats AS

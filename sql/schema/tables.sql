@@ -144,6 +144,7 @@ SELECT m.*,
        CASE WHEN m.lease_until > clock_timestamp() THEN 'leased'
             WHEN m.expires_at <= clock_timestamp() THEN 'gone'
             WHEN m.deliveries >= limits.deliveries AND limits.deliveries > 0 THEN 'gone'
+            WHEN m.lease_until > '-infinity' AND q.settings ->> 'on_timeout' = 'dead' THEN 'gone'
             WHEN m.lane = 'b' THEN 'blocked'
             WHEN m.due_at > clock_timestamp() THEN 'delayed'
             ELSE 'ready'

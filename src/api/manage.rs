@@ -24,6 +24,7 @@ crate::export_to_sql!(
     pgq_resume,
     pgq_vacuum,
     forget_queues,
+    start_worker,
 );
 
 static SETTINGS: Statement =
@@ -31,6 +32,8 @@ static SETTINGS: Statement =
 static ALTER: Statement =
     Statement::new(include_str!("../../sql/query/alter_queue.sql"), &[pg_sys::INT4OID, pg_sys::JSONBOID]);
 static DROP: Statement = Statement::new(include_str!("../../sql/query/drop_queue.sql"), &[pg_sys::INT4OID]);
+static DROP_REST: Statement =
+    Statement::new(include_str!("../../sql/query/drop_queue_rest.sql"), &[pg_sys::INT4OID]);
 static PURGE: Statement =
     Statement::new(include_str!("../../sql/query/purge.sql"), &[pg_sys::INT4OID, pg_sys::TEXTOID]);
 static PAUSE: Statement =
@@ -78,9 +81,11 @@ fn pgq_alter_queue(call: &Call) -> Answer {
 
 fn pgq_drop_queue(call: &Call) -> Answer {
     let queue = queue_to_manage(call, "pgq_drop_queue")?;
-    let mut messages = 0;
-    DROP.run(&[Some(queue.id.into())], |row| messages = row.i64(0));
-    Ok(Some(messages.into()))
+    let mut gone = 0;
+    for statement in [&DROP, &DROP_REST] {
+        statement.run(&[Some(queue.id.into())], |row| gone += row.i64(0));
+    }
+    Ok(Some(gone.into()))
 }
 
 fn pgq_purge(call: &Call) -> Answer {
@@ -121,6 +126,12 @@ fn pgq_vacuum(call: &Call) -> Answer {
     let mut rows = call.rows()?;
     sweep::round_by_hand(|row| rows.push(&row.all()));
     rows.done()
+}
+
+/// Called by the install script, so that a new database has its worker at once.
+fn start_worker(_: &Call) -> Answer {
+    worker::ensure_running();
+    Ok(None)
 }
 
 /// Trigger on `pgqueue.queue`: whoever changed it, every session hears of it at commit.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use pgrx::pg_sys::{self, Datum};
 
 use super::counter::{self, Counts};
-use super::message::{Receipt, is_exhausted};
+use super::message::{Receipt, is_exhausted, is_leased};
 use super::queue::{self, Queue};
 use super::statement::{Row, Statement, i32_array, i64_array, timestamp_array};
 use super::waking;
@@ -15,7 +15,7 @@ use crate::value::duration::Millis;
 
 static LOCK: Statement = Statement::new(
     include_str!("../../sql/query/lock_messages.sql"),
-    &[pg_sys::INT8ARRAYOID, pg_sys::INT4ARRAYOID, pg_sys::BOOLOID],
+    &[pg_sys::INT8ARRAYOID, pg_sys::INT4ARRAYOID],
 );
 static RETRY: Statement = Statement::new(
     include_str!("../../sql/query/retry_messages.sql"),
@@ -23,7 +23,7 @@ static RETRY: Statement = Statement::new(
 );
 static BURY: Statement = Statement::new(
     include_str!("../../sql/query/bury_messages.sql"),
-    &[pg_sys::INT8ARRAYOID, pg_sys::TEXTOID, pg_sys::TEXTOID],
+    &[pg_sys::INT8ARRAYOID, pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::BOOLOID],
 );
 static DUMP: Statement =
     Statement::new(include_str!("../../sql/query/dump_dead.sql"), &[pg_sys::INT4OID, pg_sys::INT8OID]);
@@ -63,6 +63,13 @@ impl Reason {
 pub struct Buried {
     pub kept: i64,
     pub dropped: i64,
+}
+
+/// Whether messages are buried although they are leased.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leased {
+    Too,
+    Spare,
 }
 
 /// A message that is locked, to be failed or buried.
@@ -109,7 +116,7 @@ pub fn fail(receipts: &[Receipt], error: Datum, delay: Option<Millis>) -> Result
     }
     let dead: Vec<i64> =
         failures.iter().filter(|failure| failure.retry_at.is_none()).map(|failure| failure.id).collect();
-    bury_ids(&dead, Reason::Failed, error);
+    bury_ids(&dead, Reason::Failed, error, Leased::Too);
     Ok(failures)
 }
 
@@ -120,7 +127,7 @@ fn backoff(queue: &Queue, deliveries: i32) -> Millis {
 /// Sends messages to the dead letters at once, leased or not.
 pub fn bury(receipts: &[Receipt], error: Datum) -> Vec<i64> {
     let ids: Vec<i64> = lock(receipts, false).iter().map(|message| message.id).collect();
-    bury_ids(&ids, Reason::Buried, error);
+    bury_ids(&ids, Reason::Buried, error, Leased::Too);
     ids
 }
 
@@ -132,7 +139,7 @@ pub fn bury_exhausted(messages: &[(i64, Reason)]) -> Buried {
         [(Reason::Timeout, "the last lease ran out"), (Reason::Failed, "no delivery is left")]
     {
         let ids: Vec<i64> = messages.iter().filter(|(_, why)| *why == reason).map(|(id, _)| *id).collect();
-        let some = bury_ids(&ids, reason, text_datum(error.as_bytes()));
+        let some = bury_ids(&ids, reason, text_datum(error.as_bytes()), Leased::Spare);
         buried.kept += some.kept;
         buried.dropped += some.dropped;
     }
@@ -148,8 +155,12 @@ fn lock(receipts: &[Receipt], leased: bool) -> Vec<Locked> {
     if ids.is_empty() {
         return locked;
     }
-    let args = [Some(i64_array(&ids)), Some(i32_array(&deliveries)), Some(leased.into())];
+    let args = [Some(i64_array(&ids)), Some(i32_array(&deliveries))];
     LOCK.run(&args, |row: &Row| {
+        // The clock is read after the wait for the lock: the lease may have ended in it.
+        if leased && !is_leased(row.i64(4), super::now()) {
+            return;
+        }
         locked.push(Locked {
             id: row.i64(0),
             queue: row.i32(1),
@@ -160,14 +171,15 @@ fn lock(receipts: &[Receipt], leased: bool) -> Vec<Locked> {
     locked
 }
 
-fn bury_ids(ids: &[i64], reason: Reason, error: Datum) -> Buried {
+fn bury_ids(ids: &[i64], reason: Reason, error: Datum, leased: Leased) -> Buried {
     let mut buried = Buried::default();
     if ids.is_empty() {
         return buried;
     }
     let mut died: HashMap<i32, i64> = HashMap::new();
     let reason = text_datum(reason.name().as_bytes());
-    BURY.run(&[Some(i64_array(ids)), Some(reason), Some(error)], |row| {
+    let spare = leased == Leased::Spare;
+    BURY.run(&[Some(i64_array(ids)), Some(reason), Some(error), Some(spare.into())], |row| {
         *died.entry(row.i32(0)).or_default() += 1;
         if row.bool(1) {
             buried.kept += 1;

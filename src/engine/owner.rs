@@ -49,3 +49,9 @@ pub fn caller_is_member_of(role: &[u8]) -> bool {
         if role == Oid::INVALID { pg_sys::superuser() } else { pg_sys::has_privs_of_role(user, role) }
     }
 }
+
+/// The name of the current user, in the encoding of the server.
+pub fn caller_name() -> Vec<u8> {
+    // SAFETY: gives a C string in the current memory context, or raises.
+    unsafe { CStr::from_ptr(pg_sys::GetUserNameFromId(pg_sys::GetUserId(), false)) }.to_bytes().to_vec()
+}

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::statement::{Row, Sees, Statement};
 use super::{catalog, owner, waking};
-use crate::call::{Name, jsonb_datum, jsonb_text, varlena_bytes};
+use crate::call::{Name, jsonb_datum, jsonb_text, text_datum, varlena_bytes};
 use crate::error::{Error, Result};
 use crate::setting;
 use crate::value::duration::Millis;
@@ -24,7 +24,7 @@ static BY_NAME: Statement =
 static BY_ID: Statement = Statement::new(include_str!("../../sql/query/queue_by_id.sql"), &[pg_sys::INT4OID]);
 static CREATE: Statement = Statement::new(
     include_str!("../../sql/query/create_queue.sql"),
-    &[pg_sys::TEXTOID, pg_sys::NAMEOID, pg_sys::JSONBOID],
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::JSONBOID],
 );
 
 /// More queues than a session should remember.
@@ -89,10 +89,9 @@ pub fn by_id(id: i32) -> Result<Option<Rc<Queue>>> {
 /// Makes a queue that belongs to the caller; false if the name is taken.
 pub fn create(name: &Name, settings: Value) -> Result<bool> {
     Settings::read(&settings).map_err(bad_setting)?;
-    // SAFETY: both give the name of a role that exists.
-    let role = unsafe { pg_sys::GetUserNameFromId(pg_sys::GetUserId(), false) };
-    let made = CREATE
-        .run(&[Some(name.datum()), Some(role.into()), Some(jsonb_datum(&settings.to_string()))], |_| {});
+    let role = text_datum(&owner::caller_name());
+    let made =
+        CREATE.run(&[Some(name.datum()), Some(role), Some(jsonb_datum(&settings.to_string()))], |_| {});
     if made > 0 {
         waking::ready(waking::NO_QUEUE, waking::ALL);
     }

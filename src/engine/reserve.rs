@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 
+use pgrx::PgMemoryContexts;
 use pgrx::pg_sys::{self, Datum};
 
 use super::counter::{self, Counts};
@@ -112,6 +113,8 @@ struct Round<'a> {
     first_lease_end: Option<Timestamp>,
     /// The first end of the leases it has given.
     first_lease_given: Option<Timestamp>,
+    /// Memory for one row at a time: a call may come past a million.
+    scratch: PgMemoryContexts,
 }
 
 impl<'a> Round<'a> {
@@ -124,6 +127,7 @@ impl<'a> Round<'a> {
             busy: HashSet::new(),
             first_lease_end: None,
             first_lease_given: None,
+            scratch: PgMemoryContexts::new("pgqueue row"),
         }
     }
 
@@ -155,7 +159,7 @@ impl<'a> Round<'a> {
             };
             match fate {
                 Fate::Done => {
-                    each(Taken { row: &row, delivery, leased_until });
+                    self.with_scratch(|| each(Taken { row: &row, delivery, leased_until }));
                     taken += 1;
                     if let Some(until) = leased_until {
                         self.first_lease_given = earlier(self.first_lease_given, until);
@@ -219,9 +223,19 @@ impl<'a> Round<'a> {
             }
             return false;
         }
-        self.wish.filter.is_none_or(|filter| {
-            row.get(Column::Headers).is_some_and(|headers| jsonb_contains(headers, filter))
-        })
+        let Some(filter) = self.wish.filter else { return true };
+        let headers = row.get(Column::Headers);
+        self.with_scratch(|| headers.is_some_and(|headers| jsonb_contains(headers, filter)))
+    }
+
+    /// Does something with a row; what it allocates is gone afterwards.
+    fn with_scratch<R>(&mut self, work: impl FnOnce() -> R) -> R {
+        // SAFETY: nothing that work allocates outlives it: rows are copied to their store.
+        unsafe {
+            let result = self.scratch.switch_to(|_| work());
+            self.scratch.reset();
+            result
+        }
     }
 }
 

@@ -105,11 +105,22 @@ fn queue_of(row: &Found) -> Result<Option<Rc<Queue>>> {
 }
 
 fn settle_one(table: &Table, receipt: Receipt, verdict: Verdict) -> Result<Option<Settled>> {
+    let mut locked = false;
     loop {
         let snapshot = Snapshot::take();
         let mut scan = lane::by_id(table, &snapshot, receipt.0);
         let Some(row) = scan.next() else { return Ok(None) };
         let Some(queue) = queue_of(&row)? else { return Ok(None) };
+        if !locked && row.is_busy() {
+            // Wait first, and judge by the clock and the row as they are then.
+            match table.lock(&row, Patience::Wait) {
+                Fate::Done => locked = true,
+                Fate::Gone => return Ok(None),
+                _ if has_one_snapshot() => return Err(Error::could_not_serialize()),
+                Fate::Changed | Fate::Busy => {}
+            }
+            continue;
+        }
         let now = now();
         if !is_good(&row, receipt, verdict, now) {
             return Ok(None);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys::{self, Oid};
 
 use super::place::{Place, is_wanted};
-use super::{handle_signals, sleep, sweep};
+use super::{ASKED_BY_CALL, handle_signals, sleep, sweep};
 use crate::setting;
 
 /// How long the worker sleeps at most before it looks whether it should go on.
@@ -17,16 +17,16 @@ const SHORT_PAUSE: Duration = Duration::from_millis(10);
 
 #[unsafe(no_mangle)]
 #[pgrx::pg_guard]
-pub extern "C-unwind" fn pgqueue_worker(database: pg_sys::Datum) {
-    let database = Oid::from(database.value() as u32);
+pub extern "C-unwind" fn pgqueue_worker(argument: pg_sys::Datum) {
+    let database = Oid::from(argument.value() as u32);
+    let asked_by_call = argument.value() as u64 & ASKED_BY_CALL != 0;
     handle_signals();
     // SAFETY: first thing in a background worker that asked for a connection.
     unsafe { pg_sys::BackgroundWorkerInitializeConnectionByOid(database, Oid::INVALID, 0) };
     set_own_settings();
-    if !Place::of(database).take() {
-        return;
-    }
-    if !extension_appears(database) {
+    let is_there = if asked_by_call { extension_appears(database) } else { extension_exists() };
+    // The place is taken last: to the launcher a worker is one that has work here.
+    if !is_there || !Place::of(database).take() {
         return;
     }
     while extension_exists() && !is_wanted(database) {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys::{self, Oid};
 
 use super::place::Place;
-use super::{handle_signals, sleep, start};
+use super::{Asked, handle_signals, sleep, start};
 
 /// How often the list of databases is read.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -51,11 +51,11 @@ fn look_after(database: Oid, known: &mut HashMap<Oid, Known>) {
         Some(state) if !free => state.had_worker = true,
         Some(state) => {
             let pause = if state.had_worker { RETRY } else { ASK_AGAIN };
-            if state.started.elapsed() >= pause && start(database) {
+            if state.started.elapsed() >= pause && start(database, Asked::ByLauncher) {
                 *state = Known { started: Instant::now(), had_worker: false };
             }
         }
-        None if !free || start(database) => {
+        None if !free || start(database, Asked::ByLauncher) => {
             known.insert(database, Known { started: Instant::now(), had_worker: !free });
         }
         None => {} // no room: the next look tries again

@@ -49,16 +49,30 @@ pub fn ensure_running() {
     let (database, can_start) =
         unsafe { (pg_sys::MyDatabaseId, pg_sys::IsUnderPostmaster && !pg_sys::RecoveryInProgress()) };
     if can_start && Place::of(database).is_free() {
-        start(database);
+        start(database, Asked::ByCall);
     }
 }
 
+/// Who asked for a worker.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// A call of the extension, in a transaction that may have made it: the worker
+    /// waits a moment for the extension to appear.
+    ByCall,
+    /// The launcher, which only wants to know whether the extension is there.
+    ByLauncher,
+}
+
+/// The bit of a worker's argument beside the number of its database.
+const ASKED_BY_CALL: u64 = 1 << 32;
+
 /// Starts a worker for a database; false if the server has no room for it.
-fn start(database: Oid) -> bool {
+fn start(database: Oid, asked: Asked) -> bool {
+    let flag = if asked == Asked::ByCall { ASKED_BY_CALL } else { 0 };
     let started = BackgroundWorkerBuilder::new("pgqueue worker")
         .set_library("pgqueue")
         .set_function("pgqueue_worker")
-        .set_argument(Some(database.into()))
+        .set_argument(Some((u64::from(database.to_u32()) | flag).into()))
         .enable_spi_access()
         .set_restart_time(None) // whoever misses it starts it again
         .load_dynamic()

@@ -57,6 +57,16 @@ pub struct Report {
     pub left_work: bool,
 }
 
+impl Report {
+    fn add(&mut self, step: Self) {
+        self.leases_expired += step.leases_expired;
+        self.moved_to_dead += step.moved_to_dead;
+        self.dropped += step.dropped;
+        self.ttl_dropped += step.ttl_dropped;
+        self.left_work |= step.left_work;
+    }
+}
+
 type Step = (&'static str, fn(&mut Report));
 
 const STEPS: [Step; 4] =
@@ -66,9 +76,14 @@ const STEPS: [Step; 4] =
 pub fn round() -> Report {
     let mut report = Report::default();
     for (name, step) in STEPS {
-        if let Err(problem) = in_transaction(|| step(&mut report)) {
-            report.errors.insert(name, problem.note());
-            problem.log(name);
+        // What a step did counts only if it was not rolled back.
+        let mut done = Report::default();
+        match in_transaction(|| step(&mut done)) {
+            Ok(()) => report.add(done),
+            Err(problem) => {
+                report.errors.insert(name, problem.note());
+                problem.log(name);
+            }
         }
     }
     if let Err(problem) = in_transaction(|| record(&report)) {
@@ -111,18 +126,20 @@ fn sweep_leases(report: &mut Report) {
             _ => orphans.push(id),
         }
     });
-    report.left_work |= (expired.len() + exhausted.len() + orphans.len()) as i64 >= page();
 
     if !expired.is_empty() {
         let args = [Some(now().into()), Some(i64_array(&expired))];
         report.leases_expired = RETURN_EXPIRED.run(&args, |_| {}) as i64;
     }
+    let mut deleted = 0;
     if !orphans.is_empty() {
-        DELETE_ORPHANS.run(&[Some(i64_array(&orphans))], |_| {});
+        deleted = DELETE_ORPHANS.run(&[Some(i64_array(&orphans))], |_| {}) as i64;
     }
     let buried = dead::bury_exhausted(&exhausted);
     report.moved_to_dead = buried.kept;
     report.dropped = buried.dropped;
+    // What is locked by somebody else is no reason to come back at once.
+    report.left_work |= report.leases_expired + deleted + buried.kept + buried.dropped >= page();
 }
 
 /// Drops messages that outlived their time to live, unless they are leased.

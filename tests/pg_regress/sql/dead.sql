@@ -9,15 +9,17 @@ SELECT outcome FROM pgq_fail((:'ids'::bigint[])[3], 'failed');
 SELECT payload, body, headers, deliveries, reason, errors -> 0 ->> 'error' AS error FROM pgq_peek_dead('dead', max => 10);
 SELECT count(*) FROM pgq_peek_dead('dead');
 SELECT dead, ready, total, died FROM pgq_stats('dead');
--- sending back: one, of one reason, to another queue
+-- sending back: one, of one reason, to another queue; as a new message, so that no old
+-- receipt fits it
 SELECT pgq_redrive('dead', max => 1);
-SELECT payload, headers, delivery FROM pgq_reserve('dead');
+SELECT payload, headers, delivery, id = ANY (:'ids'::bigint[]) AS old_id FROM pgq_reserve('dead', max => 9);
+SELECT count(*) FROM pgq_delete((:'ids'::bigint[])[1:1], ARRAY[1]);
 SELECT pgq_redrive('dead', reason => 'failed', to_queue => 'other');
 SELECT payload, queue, delivery FROM pgq_reserve('other');
 SELECT payload, reason FROM pgq_peek_dead('dead', max => 10);
 -- without a reset: the count is kept, one more try is granted
 SELECT pgq_redrive('dead', reset => false);
-SELECT payload, delivery FROM pgq_reserve('dead');
+SELECT payload, delivery, id = ANY (:'ids'::bigint[]) AS old_id FROM pgq_reserve('dead');
 SELECT outcome FROM pgq_fail((:'ids'::bigint[])[2], 'again');
 SELECT payload, deliveries, reason, jsonb_array_length(errors) FROM pgq_peek_dead('dead', max => 10);
 -- taking out

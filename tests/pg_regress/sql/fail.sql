@@ -54,6 +54,7 @@ SELECT delivery FROM pgq_reserve('once');
 SELECT pgq_release(:id) AS released;
 SELECT delivery FROM pgq_reserve('once');
 UPDATE pgqueue.message SET lease_until = now() - '1 s'::interval WHERE id = :id;
+SELECT pgq_count('once');
 SELECT delivery FROM pgq_reserve('once');
 SELECT state, reason, delivery FROM pgq_get(:id);
 -- 0 is no limit

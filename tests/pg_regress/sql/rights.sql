@@ -41,6 +41,7 @@ SELECT * FROM pgqueue.queue;
 DELETE FROM pgqueue.dead;
 SELECT nextval('pgqueue.message_id');
 SELECT * FROM pgq_vacuum_stats;
+SELECT * FROM pgq_vacuum();
 \set VERBOSITY default
 -- their own queues are theirs, whatever the search path holds
 CREATE TEMP TABLE message (id int, queue int);

@@ -1,0 +1,8 @@
+-- In a statement of its own, after the messages: it sees the letter that a message has
+-- become while their deletion waited for it.
+WITH letters AS (
+    DELETE FROM pgqueue.dead WHERE queue = $1 RETURNING 1
+), counts AS (
+    DELETE FROM pgqueue.counter WHERE queue = $1
+)
+SELECT count(*) FROM letters
