@@ -1,7 +1,7 @@
 # Everything a person does with this checkout. What is missing on the machine is
 # installed first; each command starts and stops its own server.
 
-.PHONY: demo test psql build setup regress clean
+.PHONY: demo test bench psql build setup regress clean
 
 demo: build ## the main job on real input, with a live display
 	cargo build --quiet --release -p pgqueue-demo
@@ -9,6 +9,9 @@ demo: build ## the main job on real input, with a live display
 
 test: ## all tests
 	.ci/test
+
+bench: build ## throughput and flatness; QUICK=1 in a minute
+	benches/run
 
 psql: build ## a prompt on a private server with pgqueue in it
 	.ci/with-server -- sh -c 'psql -X -q -c "CREATE EXTENSION pgqueue"; echo "A private server with pgqueue; it is gone when you leave."; exec psql'

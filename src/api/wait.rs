@@ -37,7 +37,10 @@ fn pgq_wait(call: &Call) -> Answer {
         match &mut sleeper {
             Some(sleeper) if sleeper.is_for(seen.queue) => sleeper.sleep(left, seen.outlook.next_change),
             // Where signals reach it, it has to look once more before it may sleep.
-            _ => sleeper = Some(Sleeper::new(seen.queue)),
+            _ => {
+                drop(sleeper.take());
+                sleeper = Some(Sleeper::new(seen.queue));
+            }
         }
     }
     drop(sleeper);

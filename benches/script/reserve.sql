@@ -1,0 +1,1 @@
+SELECT count(pgq_release(id, delivery => delivery)) FROM pgq_reserve('flat');
