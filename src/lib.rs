@@ -51,6 +51,7 @@ pub extern "C-unwind" fn _PG_init() {
     setting::define();
     // SAFETY: reads a variable of the server.
     if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
+        setting::define_for_shared_memory();
         engine::waking::request_shared_memory();
         worker::register_launcher();
     }

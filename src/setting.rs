@@ -10,6 +10,10 @@ static VACUUM_PAGE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(1_000);
 static MAX_DELIVERIES: GucSetting<i32> = GucSetting::<i32>::new(5);
 static DEFAULT_LEASE: GucSetting<i32> = GucSetting::<i32>::new(30_000);
 static AUTO_CREATE: GucSetting<bool> = GucSetting::<bool>::new(true);
+static MAX_QUEUES_HINT: GucSetting<i32> = GucSetting::<i32>::new(1_000);
+
+/// The most that `pgqueue.max_queues_hint` can be.
+pub const MOST_QUEUES_HINT: usize = 10_000;
 
 pub fn vacuum_interval() -> Millis {
     Millis::from_millis(VACUUM_INTERVAL.get().into())
@@ -33,6 +37,25 @@ pub fn default_lease() -> Millis {
 
 pub fn auto_create() -> bool {
     AUTO_CREATE.get()
+}
+
+/// How many queues shared memory tells apart.
+pub fn max_queues_hint() -> usize {
+    MAX_QUEUES_HINT.get() as usize
+}
+
+/// Defines what can be set at the start of the server only. While preloading.
+pub fn define_for_shared_memory() {
+    GucRegistry::define_int_guc(
+        c"pgqueue.max_queues_hint",
+        c"How many queues of all databases shared memory tells apart.",
+        c"More queues share a place: a push to one then also wakes sleepers of another, who look and sleep on.",
+        &MAX_QUEUES_HINT,
+        1,
+        MOST_QUEUES_HINT as i32,
+        GucContext::Postmaster,
+        GucFlags::default(),
+    );
 }
 
 /// Defines the settings. Called once, when the library is loaded.

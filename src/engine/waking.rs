@@ -20,9 +20,7 @@ use pgrx::{PGRXSharedMemory, PgAtomic, pg_guard, pg_shmem_init, pg_sys};
 
 use super::now;
 use crate::call::Timestamp;
-
-/// Condition variables for all queues of all databases.
-const VARIABLES: usize = 256;
+use crate::setting;
 
 /// How long a sleeper sleeps at most before it looks. Finds what comes without a
 /// signal: COMMIT PREPARED, rows written behind our back.
@@ -31,7 +29,8 @@ pub const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 /// The pause between two looks where nobody can be woken.
 const PAUSE: Duration = Duration::from_millis(50);
 
-struct Variables([UnsafeCell<pg_sys::ConditionVariable>; VARIABLES]);
+/// Condition variables for all queues of all databases, a few bytes each.
+struct Variables([UnsafeCell<pg_sys::ConditionVariable>; setting::MOST_QUEUES_HINT]);
 
 // SAFETY: condition variables are made to be shared; Postgres's functions lock them.
 unsafe impl PGRXSharedMemory for Variables {}
@@ -148,7 +147,8 @@ fn wake(queue: i32, messages: usize) {
 fn variable(queue: i32) -> *mut pg_sys::ConditionVariable {
     // SAFETY: reads a variable of this backend.
     let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
-    let n = (queue as u32).wrapping_add(database.wrapping_mul(0x9e37_79b1)) as usize % VARIABLES;
+    let n =
+        (queue as u32).wrapping_add(database.wrapping_mul(0x9e37_79b1)) as usize % setting::max_queues_hint();
     VARIABLES_SHARED.get().0[n].get()
 }
 

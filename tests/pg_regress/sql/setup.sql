@@ -6,6 +6,7 @@ SHOW pgqueue.vacuum_page_size;
 SHOW pgqueue.max_deliveries;
 SHOW pgqueue.default_lease;
 SHOW pgqueue.auto_create;
+SHOW pgqueue.max_queues_hint;
 -- every object carries a comment
 SELECT objid FROM (
     SELECT pg_describe_object(classid, objid, objsubid) AS objid, obj_description(objid, classid::regclass::name) AS comment
