@@ -7,12 +7,14 @@ SHOW pgqueue.max_deliveries;
 SHOW pgqueue.default_lease;
 SHOW pgqueue.auto_create;
 SHOW pgqueue.max_queues_hint;
--- every object carries a comment
+-- every object carries a comment (types that come with a table or an array aside)
 SELECT objid FROM (
     SELECT pg_describe_object(classid, objid, objsubid) AS objid, obj_description(objid, classid::regclass::name) AS comment
       FROM pg_depend
      WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
        AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pgqueue')
+       AND NOT (classid = 'pg_type'::regclass
+                AND objid NOT IN (SELECT reltype FROM pg_class WHERE relkind = 'c'))
 ) objects WHERE comment IS NULL ORDER BY 1;
 -- what pg_dump carries
 SELECT unnest(extconfig)::regclass FROM pg_extension WHERE extname = 'pgqueue';
