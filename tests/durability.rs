@@ -150,7 +150,7 @@ fn a_killed_consumer_s_messages_come_back_when_its_lease_ends() {
     let server = Server::start();
     let (mut victim, mut other) = (server.connect(), server.connect());
     victim.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
-    assert_eq!(victim.all::<i32>("SELECT delivery FROM pgq_reserve('q', lease => '300 ms')"), [1]);
+    assert_eq!(victim.all::<i32>("SELECT delivery FROM pgq_reserve('q', lease => '3 s')"), [1]);
     let pid: i32 = victim.one("SELECT pg_backend_pid()");
     other.execute(&format!("SELECT pg_terminate_backend({pid}, 5000)"), &[]).unwrap();
     assert!(other.all::<i32>("SELECT delivery FROM pgq_reserve('q')").is_empty());

@@ -163,8 +163,7 @@ fn a_lease_that_ended_while_its_extension_waited_is_not_extended() {
         "SELECT 1::bigint WHERE pgq_release({id}, delivery => {n})",
         "SELECT id FROM pgq_fail({id}, 'x', {n})",
     ] {
-        let row =
-            worker.query_one("SELECT id, delivery FROM pgq_reserve('q', lease => '500 ms')", &[]).unwrap();
+        let row = worker.query_one("SELECT id, delivery FROM pgq_reserve('q', lease => '2 s')", &[]).unwrap();
         let (id, delivery): (i64, i32) = (row.get(0), row.get(1));
         other
             .batch_execute(&format!("BEGIN; SELECT FROM pgqueue.message WHERE id = {id} FOR UPDATE"))
@@ -193,7 +192,7 @@ fn a_last_lease_extended_in_time_is_not_buried_by_who_saw_it_end() {
     server.set("pgqueue.auto_vacuum = off");
     let (mut worker, mut other) = (server.connect(), server.connect());
     let id: i64 = worker.one("SELECT pgq_push('q', '1', max_deliveries => 1)");
-    worker.execute("SELECT pgq_reserve('q', lease => '300 ms')", &[]).unwrap();
+    worker.execute("SELECT pgq_reserve('q', lease => '2 s')", &[]).unwrap();
     worker.batch_execute(&format!("BEGIN; SELECT pgq_extend({id}, '1 h', 1)")).unwrap();
     until("the old lease has ended", || {
         other.one(&format!("SELECT lease_until < clock_timestamp() FROM pgqueue.message WHERE id = {id}"))
