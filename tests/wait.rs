@@ -5,7 +5,17 @@ mod support;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use postgres::Client;
 use support::{Ask, Server, until};
+
+/// Waits until a session sleeps in `pgq_wait`.
+fn until_asleep(observer: &mut Client, pid: i32) {
+    until("it sleeps", || {
+        observer.one(&format!(
+            "SELECT coalesce((SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = {pid}), false)"
+        ))
+    });
+}
 
 #[test]
 fn a_push_wakes_it_and_meanwhile_it_holds_no_snapshot() {
@@ -82,11 +92,7 @@ fn sleep_after(server: &Server, queue: &str, something: impl FnOnce()) -> Durati
     let pid: i32 = sleeper.one("SELECT pg_backend_pid()");
     let call = format!("CALL pgq_wait('{queue}', '60 s')");
     let sleeping = thread::spawn(move || sleeper.batch_execute(&call).unwrap());
-    until("it sleeps", || {
-        observer.one(&format!(
-            "SELECT coalesce((SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = {pid}), false)"
-        ))
-    });
+    until_asleep(&mut observer, pid);
     something();
     let begun = Instant::now();
     sleeping.join().unwrap();
@@ -202,9 +208,7 @@ fn cancel_timeout_and_terminate_end_it() {
         let mut session = server.connect();
         let pid: i32 = session.one("SELECT pg_backend_pid()");
         let waiting = thread::spawn(move || session.batch_execute("CALL pgq_wait('q', '1 h')").unwrap_err());
-        until("it waits", || {
-            observer.one(&format!("SELECT coalesce((SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = {pid}), false)"))
-        });
+        until_asleep(&mut observer, pid);
         observer.execute(&format!("SELECT {signal}({pid})"), &[]).unwrap();
         let error = waiting.join().unwrap();
         // The driver may see the connection close before it reads the server's last words.

@@ -3,6 +3,8 @@
 //! Each call adds a row of its own, in its own transaction: nobody waits, and what
 //! was rolled back was not counted. The worker folds the rows.
 
+use std::collections::HashMap;
+
 use pgrx::pg_sys::Datum;
 
 use super::catalog;
@@ -16,6 +18,17 @@ pub struct Counts {
     pub deleted: i64,
     pub retried: i64,
     pub died: i64,
+}
+
+/// Adds to the counters of each queue that occurs, by how often it does.
+pub fn add_each(queues: impl IntoIterator<Item = i32>, counts: impl Fn(i64) -> Counts) {
+    let mut times: HashMap<i32, i64> = HashMap::new();
+    for queue in queues {
+        *times.entry(queue).or_default() += 1;
+    }
+    for (queue, n) in times {
+        add(queue, counts(n));
+    }
 }
 
 /// Adds to the counters of a queue.

@@ -1,7 +1,5 @@
 //! Dead letters, and failing on the way there.
 
-use std::collections::HashMap;
-
 use pgrx::pg_sys::{self, Datum};
 
 use super::counter::{self, Counts};
@@ -91,7 +89,7 @@ pub struct Failure {
 /// `delay`, the others die.
 pub fn fail(receipts: &[Receipt], error: Datum, delay: Option<Millis>) -> Result<Vec<Failure>> {
     let mut failures = Vec::with_capacity(receipts.len());
-    let mut retried: HashMap<i32, i64> = HashMap::new();
+    let mut retried = Vec::new();
     for message in lock(receipts, true) {
         let Some(queue) = queue::by_id(message.queue)? else { continue };
         let max = message.max_deliveries.unwrap_or_else(|| queue.max_deliveries());
@@ -101,7 +99,7 @@ pub fn fail(receipts: &[Receipt], error: Datum, delay: Option<Millis>) -> Result
         });
         if let Some(at) = retry_at {
             waking::later(message.queue, at);
-            *retried.entry(message.queue).or_default() += 1;
+            retried.push(message.queue);
         }
         failures.push(Failure { id: message.id, retry_at });
     }
@@ -111,9 +109,7 @@ pub fn fail(receipts: &[Receipt], error: Datum, delay: Option<Millis>) -> Result
     if !ids.is_empty() {
         RETRY.run(&[Some(i64_array(&ids)), Some(timestamp_array(&times)), Some(error)], |_| {});
     }
-    for (queue, retried) in retried {
-        counter::add(queue, Counts { retried, ..Counts::default() });
-    }
+    counter::add_each(retried, |retried| Counts { retried, ..Counts::default() });
     let dead: Vec<i64> =
         failures.iter().filter(|failure| failure.retry_at.is_none()).map(|failure| failure.id).collect();
     bury_ids(&dead, Reason::Failed, error, Leased::Too);
@@ -149,13 +145,13 @@ pub fn bury_exhausted(messages: &[(i64, Reason)]) -> Buried {
 /// Locks those messages whose receipt is good, waiting for others to let go of them.
 fn lock(receipts: &[Receipt], leased: bool) -> Vec<Locked> {
     let ids: Vec<i64> = receipts.iter().map(|(id, _)| *id).collect();
-    // Deliveries are counted from 1: 0 stands for any.
-    let deliveries: Vec<i32> = receipts.iter().map(|(_, delivery)| delivery.unwrap_or(0)).collect();
+    // A call gives the deliveries of all its messages or of none.
+    let deliveries: Option<Vec<i32>> = receipts.iter().map(|(_, delivery)| *delivery).collect();
     let mut locked = Vec::with_capacity(ids.len());
     if ids.is_empty() {
         return locked;
     }
-    let args = [Some(i64_array(&ids)), Some(i32_array(&deliveries))];
+    let args = [Some(i64_array(&ids)), deliveries.as_deref().map(i32_array)];
     LOCK.run(&args, |row: &Row| {
         // The clock is read after the wait for the lock: the lease may have ended in it.
         if leased && !is_leased(row.i64(4), super::now()) {
@@ -176,20 +172,18 @@ fn bury_ids(ids: &[i64], reason: Reason, error: Datum, leased: Leased) -> Buried
     if ids.is_empty() {
         return buried;
     }
-    let mut died: HashMap<i32, i64> = HashMap::new();
+    let mut died = Vec::new();
     let reason = text_datum(reason.name().as_bytes());
     let spare = leased == Leased::Spare;
     BURY.run(&[Some(i64_array(ids)), Some(reason), Some(error), Some(spare.into())], |row| {
-        *died.entry(row.i32(0)).or_default() += 1;
+        died.push(row.i32(0));
         if row.bool(1) {
             buried.kept += 1;
         } else {
             buried.dropped += 1;
         }
     });
-    for (queue, died) in died {
-        counter::add(queue, Counts { died, ..Counts::default() });
-    }
+    counter::add_each(died, |died| Counts { died, ..Counts::default() });
     buried
 }
 

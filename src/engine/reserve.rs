@@ -93,12 +93,10 @@ pub struct Outlook {
 
 /// Looks whether at least `min` messages could be reserved now, and changes nothing.
 pub fn outlook(queue: &Queue, min: usize) -> Outlook {
-    let wish = Wish { max: min, filter: None, lifo: None };
-    let mut round = Round::new(queue, &wish);
     if queue.paused {
         return Outlook { enough: false, next_change: None };
     }
-    round.look()
+    Round::new(queue, &Wish { max: min, filter: None, lifo: None }).look()
 }
 
 /// The passes of one call over the queue, each with a snapshot of its own.

@@ -4,7 +4,6 @@
 //! a circle. A row is judged and changed in one version: if somebody else changed
 //! it in between, it is looked at again and judged anew.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::counter::{self, Counts};
@@ -56,22 +55,15 @@ pub fn settle(receipts: &[Receipt], verdict: Verdict) -> Result<Vec<Settled>> {
         }
     }
     match verdict {
-        Verdict::Delete => count_deleted(&settled),
+        Verdict::Delete => {
+            let queues = settled.iter().map(|message| message.queue);
+            counter::add_each(queues, |deleted| Counts { deleted, ..Counts::default() });
+        }
         Verdict::Extend(span) | Verdict::Release(span) => {
             settled.iter().for_each(|message| message.announce(span));
         }
     }
     Ok(settled)
-}
-
-fn count_deleted(settled: &[Settled]) {
-    let mut by_queue: HashMap<i32, i64> = HashMap::new();
-    for message in settled {
-        *by_queue.entry(message.queue).or_default() += 1;
-    }
-    for (queue, deleted) in by_queue {
-        counter::add(queue, Counts { deleted, ..Counts::default() });
-    }
 }
 
 /// Those receipts whose message the caller has a right on, rising by id.

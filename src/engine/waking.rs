@@ -81,7 +81,9 @@ pub fn request_shared_memory() {
 
 /// Tells at commit that messages of a queue are ready.
 pub fn ready(queue: i32, count: usize) {
-    tell(queue, |news| news.ready = news.ready.saturating_add(count));
+    if count > 0 {
+        tell(queue, |news| news.ready = news.ready.saturating_add(count));
+    }
 }
 
 /// Tells at commit that a message of a queue will be ready at a time.
@@ -94,7 +96,9 @@ pub fn later(queue: i32, at: Timestamp) {
 
 /// Tells, should the transaction abort, that what it took is ready again.
 pub fn taken(queue: i32, count: usize) {
-    tell(queue, |news| news.taken += count);
+    if count > 0 {
+        tell(queue, |news| news.taken += count);
+    }
 }
 
 fn tell(queue: i32, change: impl FnOnce(&mut News)) {

@@ -19,6 +19,8 @@ SELECT count(*) FROM pgq_extend(ARRAY[:id], '1 h', ARRAY[1]);
 SELECT count(*) FROM pgq_release(ARRAY[:id], deliveries => ARRAY[1]);
 SELECT count(*) FROM pgq_fail(ARRAY[:id], 'late', ARRAY[1]);
 SELECT count(*) FROM pgq_bury(ARRAY[:id], 'late', ARRAY[1]);
+-- 0 is no delivery, and not a word for any
+SELECT pgq_delete(:id, 0), pgq_release(:id, delivery => 0), pgq_bury(:id, 'x', 0), (SELECT count(*) FROM pgq_fail(:id, 'x', 0));
 SELECT state, delivery, errors FROM pgq_get(:id);
 SELECT pgq_delete(:id, 2) AS deleted;
 -- extend: now + lease, for leases still valid
