@@ -15,7 +15,7 @@ use crate::value::duration::{BadSpan, Millis};
 pub const LONGEST_NAME: usize = 512;
 
 /// A moment as Postgres counts it: microseconds since 2000-01-01 UTC.
-pub type Timestamp = i64;
+pub use crate::hint::Timestamp;
 
 /// What a function of `src/api` returns.
 pub type Answer = Result<Option<Datum>>;
@@ -116,6 +116,21 @@ impl Call {
             // SAFETY: `sql/schema` declares the argument as an array.
             unsafe { (*pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::ArrayType>()).ndim == 0 }
         })
+    }
+
+    /// The first columns of the row a row trigger is called for, as it is now.
+    pub fn new_row(&self, columns: usize) -> Vec<Option<Datum>> {
+        // SAFETY: `sql/schema` uses the callers as row triggers for INSERT and UPDATE only.
+        unsafe {
+            let trigger = (*self.fcinfo).context.cast::<pg_sys::TriggerData>();
+            let updated = (*trigger).tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_UPDATE;
+            let row = if updated { (*trigger).tg_newtuple } else { (*trigger).tg_trigtuple };
+            let descriptor = (*(*trigger).tg_relation).rd_att;
+            let mut values = vec![Datum::null(); (*descriptor).natts as usize];
+            let mut nulls = vec![true; values.len()];
+            pg_sys::heap_deform_tuple(row, descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
+            values.iter().zip(&nulls).take(columns).map(|(&value, &null)| (!null).then_some(value)).collect()
+        }
     }
 
     /// Begins the answer of a set-returning function.

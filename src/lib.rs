@@ -33,6 +33,7 @@ mod api;
 mod call;
 mod engine;
 mod error;
+mod hint;
 mod schema;
 mod setting;
 mod value;
@@ -49,10 +50,11 @@ pgrx::pg_module_magic!(name, version);
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     setting::define();
+    engine::news::listen();
     // SAFETY: reads a variable of the server.
     if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
         setting::define_for_shared_memory();
-        engine::waking::request_shared_memory();
+        engine::board::request();
         worker::register_launcher();
     }
 }

@@ -259,10 +259,21 @@ fn settling_an_outdated_row_under_repeatable_read_is_a_serialization_failure() {
 }
 
 #[test]
-fn a_prepared_push_appears_at_commit_prepared() {
+fn a_prepared_push_appears_soon_after_commit_prepared() {
     let server = Server::start();
     let (mut producer, mut consumer) = (server.connect(), server.connect());
     producer.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+    producer.batch_execute("BEGIN; SELECT pgq_push('q', '1'); PREPARE TRANSACTION 'push'").unwrap();
+    assert!(consumer.all::<i64>("SELECT id FROM pgq_reserve('q')").is_empty());
+    producer.batch_execute("COMMIT PREPARED 'push'").unwrap();
+    until("the message is found", || consumer.all::<i64>("SELECT id FROM pgq_reserve('q')").len() == 1);
+}
+
+#[test]
+fn a_prepared_push_appears_at_once_where_nothing_is_shared() {
+    let server = Server::bare("");
+    let (mut producer, mut consumer) = (server.connect(), server.connect());
+    producer.batch_execute("CREATE EXTENSION pgqueue; SELECT pgq_create_queue('q')").unwrap();
     producer.batch_execute("BEGIN; SELECT pgq_push('q', '1'); PREPARE TRANSACTION 'push'").unwrap();
     assert!(consumer.all::<i64>("SELECT id FROM pgq_reserve('q')").is_empty());
     producer.batch_execute("COMMIT PREPARED 'push'").unwrap();
@@ -277,7 +288,7 @@ fn a_prepared_reserve_holds_its_message_until_it_is_decided() {
     first.batch_execute("BEGIN; SELECT pgq_reserve('q'); PREPARE TRANSACTION 'work'").unwrap();
     assert!(second.all::<i64>("SELECT id FROM pgq_reserve('q')").is_empty());
     first.batch_execute("ROLLBACK PREPARED 'work'").unwrap();
-    assert_eq!(second.all::<i32>("SELECT delivery FROM pgq_reserve('q')"), [1]);
+    until("the message is back", || second.all::<i32>("SELECT delivery FROM pgq_reserve('q')") == [1]);
 }
 
 #[test]

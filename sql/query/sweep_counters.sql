@@ -1,6 +1,12 @@
--- Adds the counter rows of each queue that has more than one together, up to $1 of them.
+-- Adds the counter rows of each queue that has more than one together, up to $1 of them,
+-- and clears away those of queues that are gone.
 WITH crowded AS (
-    SELECT queue FROM pgqueue.counter GROUP BY queue HAVING count(*) > 1 LIMIT $1
+    SELECT c.queue
+      FROM pgqueue.counter c
+      LEFT JOIN pgqueue.queue q ON q.id = c.queue
+     GROUP BY c.queue
+    HAVING count(*) > 1 OR count(q.id) = 0
+     LIMIT $1
 ), page AS (
     SELECT c.ctid
       FROM pgqueue.counter c

@@ -37,8 +37,8 @@ REVOKE EXECUTE ON FUNCTION pgq_vacuum() FROM PUBLIC;
 
 -- Not before the transaction that makes the extension commits is there work to do; the
 -- worker waits for it a moment.
-CREATE FUNCTION pgqueue.start_worker()
-    RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'start_worker';
-COMMENT ON FUNCTION pgqueue.start_worker() IS 'starts the worker of this database if it has none';
-REVOKE EXECUTE ON FUNCTION pgqueue.start_worker() FROM PUBLIC;
-SELECT pgqueue.start_worker();
+CREATE FUNCTION pgqueue.begin_anew()
+    RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'begin_anew';
+COMMENT ON FUNCTION pgqueue.begin_anew() IS 'forgets what shared memory knows of an extension that was here before, and starts the worker';
+REVOKE EXECUTE ON FUNCTION pgqueue.begin_anew() FROM PUBLIC;
+SELECT pgqueue.begin_anew();

@@ -84,6 +84,16 @@ COMMENT ON COLUMN pgqueue.message.lease_ms IS 'length of a lease in milliseconds
 COMMENT ON COLUMN pgqueue.message.max_deliveries IS 'deliveries before the message is dead; 0: no limit; null: as the queue says';
 COMMENT ON COLUMN pgqueue.message.errors IS 'the last failures, oldest first: [{"at", "delivery", "error"}]';
 
+CREATE FUNCTION pgqueue.announce_message() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'announce_message';
+REVOKE ALL ON FUNCTION pgqueue.announce_message() FROM PUBLIC;
+COMMENT ON FUNCTION pgqueue.announce_message() IS 'tells consumers of messages that a statement has written';
+
+CREATE TRIGGER announce_message
+    AFTER INSERT OR UPDATE ON pgqueue.message
+    FOR EACH ROW EXECUTE FUNCTION pgqueue.announce_message();
+ALTER TABLE pgqueue.message ENABLE ALWAYS TRIGGER announce_message;
+
 CREATE TABLE pgqueue.dead (
     id             bigint      NOT NULL,
     enqueued_at    timestamptz NOT NULL,
@@ -105,8 +115,9 @@ CREATE TABLE pgqueue.dead (
 CREATE INDEX dead_oldest ON pgqueue.dead (queue, died_at, id);
 COMMENT ON TABLE pgqueue.dead IS 'one row a dead letter';
 
--- Counters are summed rows: every transaction adds its own, nobody waits for
--- anybody's, and the worker folds them. No index, so that adding one is cheap.
+-- Counters are summed rows: nobody waits for anybody's, and the worker folds them. What
+-- transactions have counted lately is in shared memory (pgqueue.pending_counts), where
+-- there is some. No index, so that adding a row is cheap.
 CREATE TABLE pgqueue.counter (
     queue     integer NOT NULL,
     pushed    bigint  NOT NULL DEFAULT 0,
@@ -118,6 +129,11 @@ CREATE TABLE pgqueue.counter (
 ) USING heap WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 ALTER TABLE pgqueue.counter REPLICA IDENTITY FULL; -- it has no key, and may be published
 COMMENT ON TABLE pgqueue.counter IS 'what happened to messages since their queue was made: the sum over a queue''s rows';
+
+CREATE FUNCTION pgqueue.pending_counts() RETURNS SETOF pgqueue.counter
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'pending_counts';
+REVOKE ALL ON FUNCTION pgqueue.pending_counts() FROM PUBLIC;
+COMMENT ON FUNCTION pgqueue.pending_counts() IS 'what was counted and not written to pgqueue.counter yet';
 
 CREATE TABLE pgqueue.vacuum_run (
     only_row       boolean NOT NULL DEFAULT true,

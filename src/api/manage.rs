@@ -1,5 +1,5 @@
 //! `pgq_create_queue`, `pgq_alter_queue`, `pgq_drop_queue`, `pgq_purge`, `pgq_pause`,
-//! `pgq_resume`, `pgq_vacuum`, and the trigger that announces changes of queues.
+//! `pgq_resume`, `pgq_vacuum`.
 
 use std::rc::Rc;
 
@@ -10,7 +10,7 @@ use crate::call::{Answer, Call, jsonb_datum, jsonb_text, text_datum};
 use crate::engine::counter::{self, Counts};
 use crate::engine::queue::{self, Queue, bad_setting};
 use crate::engine::statement::Statement;
-use crate::engine::{catalog, check_writable, waking};
+use crate::engine::{check_writable, news};
 use crate::error::{Error, Result};
 use crate::value::settings::{Settings, merge};
 use crate::worker::{self, sweep};
@@ -23,8 +23,6 @@ crate::export_to_sql!(
     pgq_pause,
     pgq_resume,
     pgq_vacuum,
-    forget_queues,
-    start_worker,
 );
 
 static SETTINGS: Statement =
@@ -76,6 +74,8 @@ fn pgq_alter_queue(call: &Call) -> Answer {
     Settings::read(&merged).map_err(bad_setting)?;
     let merged = jsonb_datum(&merged.to_string());
     ALTER.run(&[Some(queue.id.into()), Some(merged)], |_| {});
+    // What could not be reserved by the old settings may be by the new ones.
+    news::forget(queue.id);
     Ok(Some(merged))
 }
 
@@ -116,7 +116,7 @@ fn set_paused(call: &Call, function: &str, paused: bool) -> Answer {
     let queue = queue_to_manage(call, function)?;
     let changed = PAUSE.run(&[Some(queue.id.into()), Some(paused.into())], |_| {});
     if !paused {
-        waking::ready(queue.id, waking::ALL);
+        news::resumed(queue.id);
     }
     Ok(Some((changed > 0).into()))
 }
@@ -126,16 +126,4 @@ fn pgq_vacuum(call: &Call) -> Answer {
     let mut rows = call.rows()?;
     sweep::round_by_hand(|row| rows.push(&row.all()));
     rows.done()
-}
-
-/// Called by the install script, so that a new database has its worker at once.
-fn start_worker(_: &Call) -> Answer {
-    worker::ensure_running();
-    Ok(None)
-}
-
-/// Trigger on `pgqueue.queue`: whoever changed it, every session hears of it at commit.
-fn forget_queues(_: &Call) -> Answer {
-    catalog::announce_change(catalog::refresh().queue);
-    Ok(Some(Datum::null()))
 }

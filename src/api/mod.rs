@@ -5,6 +5,7 @@
 
 pub mod consume;
 pub mod dead;
+pub mod inside;
 pub mod manage;
 pub mod observe;
 pub mod produce;

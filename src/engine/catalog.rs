@@ -41,6 +41,11 @@ pub fn refresh() -> Catalog {
     })
 }
 
+/// Where the tables are, as the call that is under way has heard.
+pub fn known() -> Catalog {
+    CATALOG.get().unwrap_or_else(refresh)
+}
+
 /// Counts up with every change of the tables or of a queue.
 pub fn generation() -> u64 {
     GENERATION.get()

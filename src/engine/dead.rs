@@ -6,7 +6,6 @@ use super::counter::{self, Counts};
 use super::message::{Receipt, is_exhausted, is_leased};
 use super::queue::{self, Queue};
 use super::statement::{Row, Statement, i32_array, i64_array, timestamp_array};
-use super::waking;
 use crate::call::{Timestamp, text_datum};
 use crate::error::Result;
 use crate::value::duration::Millis;
@@ -97,8 +96,7 @@ pub fn fail(receipts: &[Receipt], error: Datum, delay: Option<Millis>) -> Result
             let wait = delay.unwrap_or_else(|| backoff(&queue, message.deliveries));
             super::now() + wait.as_micros()
         });
-        if let Some(at) = retry_at {
-            waking::later(message.queue, at);
+        if retry_at.is_some() {
             retried.push(message.queue);
         }
         failures.push(Failure { id: message.id, retry_at });
@@ -199,7 +197,7 @@ pub fn peek(queue: &Queue, max: i64, each: impl FnMut(&Row)) {
 
 /// Makes dead letters messages of `to` again and returns how many.
 pub fn redrive(from: &Queue, to: &Queue, max: Option<i64>, reason: Option<&str>, reset: bool) -> i64 {
-    let count = REDRIVE.run(
+    REDRIVE.run(
         &[
             Some(from.id.into()),
             Some(to.id.into()),
@@ -208,7 +206,5 @@ pub fn redrive(from: &Queue, to: &Queue, max: Option<i64>, reason: Option<&str>,
             Some(reset.into()),
         ],
         |_| {},
-    );
-    waking::ready(to.id, count as usize);
-    count as i64
+    ) as i64
 }

@@ -1,55 +1,78 @@
-//! Scans over messages: one by its id, a queue's ready ones in order, its due ones.
+//! Scans over messages: one by its id, those of a priority, a queue's delayed ones.
 
 use pgrx::pg_sys;
 
 use super::catalog;
-use super::table::{Key, Scan, Snapshot, Table};
+use super::table::{Key as Condition, Scan, Snapshot, Table};
 use crate::call::Timestamp;
+use crate::hint::{Direction, Key, START};
 
-/// Which priorities a scan of the ready lane walks.
-#[derive(Clone, Copy)]
-pub enum Level {
-    Any,
-    Is(i16),
-    Above(i16),
+/// The index entries of the ready lane of one priority, from a key on.
+pub fn entries(
+    table: &Table,
+    snapshot: Option<&Snapshot>,
+    queue: i32,
+    priority: i16,
+    from: Key,
+    direction: Direction,
+) -> Scan {
+    let conditions = ready(queue, priority, from, direction);
+    Scan::begin_entries(table, catalog::known().message_ready, snapshot, &conditions, backward(direction))
 }
 
-/// What is in a queue's ready lane, leased or not, by priority and id, or backwards.
-pub fn ready(table: &Table, snapshot: &Snapshot, queue: i32, level: Level, backward: bool) -> Scan {
-    let mut keys = vec![queue_key(queue)];
-    match level {
-        Level::Any => {}
-        Level::Is(priority) => keys.push(Key::equals(2, pg_sys::F_INT2EQ, priority.into())),
-        Level::Above(priority) => {
-            let strategy = pg_sys::BTGreaterStrategyNumber;
-            keys.push(Key::new(2, strategy, pg_sys::F_INT2GT, priority.into()));
-        }
+/// What is in the ready lane of one priority, leased or not, from a key on.
+pub fn rows(
+    table: &Table,
+    snapshot: &Snapshot,
+    queue: i32,
+    priority: i16,
+    from: Key,
+    direction: Direction,
+) -> Scan {
+    let conditions = ready(queue, priority, from, direction);
+    Scan::begin(table, catalog::known().message_ready, snapshot, &conditions, backward(direction))
+}
+
+fn ready(queue: i32, priority: i16, from: Key, direction: Direction) -> Vec<Condition> {
+    let mut conditions = vec![queue_is(queue), Condition::equals(2, pg_sys::F_INT2EQ, priority.into())];
+    if from != START {
+        let (strategy, procedure) = match direction {
+            Direction::OldestFirst => (pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_INT8GE),
+            Direction::NewestFirst => (pg_sys::BTLessEqualStrategyNumber, pg_sys::F_INT8LE),
+        };
+        conditions.push(Condition::new(3, strategy, procedure, direction.id(from).into()));
     }
-    Scan::begin(table, catalog::refresh().message_ready, snapshot, &keys, backward)
+    conditions
 }
 
-/// What waits in a queue's delayed lane and is due at `now`, the longest due first.
-pub fn due(table: &Table, snapshot: &Snapshot, queue: i32, now: Timestamp) -> Scan {
-    let until = Key::new(2, pg_sys::BTLessEqualStrategyNumber, pg_sys::F_TIMESTAMPTZ_LE, now.into());
-    delayed(table, snapshot, queue, until)
+fn backward(direction: Direction) -> bool {
+    direction == Direction::NewestFirst
 }
 
-/// What waits in a queue's delayed lane and is not due at `now`, the next first.
-pub fn next_due(table: &Table, snapshot: &Snapshot, queue: i32, now: Timestamp) -> Scan {
-    let after = Key::new(2, pg_sys::BTGreaterStrategyNumber, pg_sys::F_TIMESTAMPTZ_GT, now.into());
-    delayed(table, snapshot, queue, after)
+/// The first priority after `after` that has entries in the ready lane of a queue.
+pub fn next_priority(table: &Table, queue: i32, after: Option<i16>) -> Option<i16> {
+    let mut conditions = vec![queue_is(queue)];
+    if let Some(after) = after {
+        let strategy = pg_sys::BTGreaterStrategyNumber;
+        conditions.push(Condition::new(2, strategy, pg_sys::F_INT2GT, after.into()));
+    }
+    let mut scan = Scan::begin_entries(table, catalog::known().message_ready, None, &conditions, false);
+    scan.next_entry().map(|entry| entry.priority)
 }
 
-fn delayed(table: &Table, snapshot: &Snapshot, queue: i32, due_at: Key) -> Scan {
-    Scan::begin(table, catalog::refresh().message_due, snapshot, &[queue_key(queue), due_at], false)
+/// What waits in a queue's delayed lane, from a due time on.
+pub fn delayed(table: &Table, snapshot: &Snapshot, queue: i32, from: Timestamp) -> Scan {
+    let strategy = pg_sys::BTGreaterEqualStrategyNumber;
+    let from = Condition::new(2, strategy, pg_sys::F_TIMESTAMPTZ_GE, from.into());
+    Scan::begin(table, catalog::known().message_due, snapshot, &[queue_is(queue), from], false)
 }
 
 /// One message, if it is there.
 pub fn by_id(table: &Table, snapshot: &Snapshot, id: i64) -> Scan {
-    let key = Key::equals(1, pg_sys::F_INT8EQ, id.into());
-    Scan::begin(table, catalog::refresh().message_by_id, snapshot, &[key], false)
+    let is_it = Condition::equals(1, pg_sys::F_INT8EQ, id.into());
+    Scan::begin(table, catalog::known().message_by_id, snapshot, &[is_it], false)
 }
 
-fn queue_key(queue: i32) -> Key {
-    Key::equals(1, pg_sys::F_INT4EQ, queue.into())
+fn queue_is(queue: i32) -> Condition {
+    Condition::equals(1, pg_sys::F_INT4EQ, queue.into())
 }

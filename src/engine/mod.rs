@@ -3,14 +3,19 @@
 //! Push, reserve and settle reach their rows directly (`table`); everything rare is
 //! a SQL statement (`statement`). Nothing here knows how SQL calls us.
 
+pub mod board;
 pub mod catalog;
 pub mod counter;
 pub mod dead;
+mod due;
 mod lane;
 pub mod message;
+pub mod news;
 pub mod owner;
+pub mod pass;
 pub mod push;
 pub mod queue;
+mod ready;
 pub mod reserve;
 pub mod settle;
 pub mod statement;

@@ -6,7 +6,7 @@ use super::counter::{self, Counts};
 use super::message::{COLUMNS, Column, Lane, NOT_LEASED};
 use super::queue::Queue;
 use super::table::Table;
-use super::{catalog, now, waking};
+use super::{catalog, news, now};
 use crate::call::Timestamp;
 use crate::value::duration::Millis;
 
@@ -63,13 +63,13 @@ pub fn push(queue: &Queue, messages: &[(Content, Option<Datum>)], options: &Opti
                 Content::Body(body) => row[Column::Body as usize] = Some(body),
             }
             table.insert(&row);
+            match template[Column::DueAt as usize] {
+                None => news::ready(queue.id, options.priority, id),
+                Some(at) => news::delayed(queue.id, at.value() as Timestamp),
+            }
             id
         })
         .collect();
-    match template[Column::DueAt as usize] {
-        None => waking::ready(queue.id, messages.len()),
-        Some(at) => waking::later(queue.id, at.value() as Timestamp),
-    }
     counter::add(queue.id, Counts { pushed: messages.len() as i64, ..Counts::default() });
     ids
 }

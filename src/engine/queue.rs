@@ -12,7 +12,7 @@ use pgrx::pg_sys;
 use serde_json::Value;
 
 use super::statement::{Row, Sees, Statement};
-use super::{catalog, owner, waking};
+use super::{catalog, news, owner, waking};
 use crate::call::{Name, jsonb_datum, jsonb_text, text_datum, varlena_bytes};
 use crate::error::{Error, Result};
 use crate::setting;
@@ -93,7 +93,7 @@ pub fn create(name: &Name, settings: Value) -> Result<bool> {
     let made =
         CREATE.run(&[Some(name.datum()), Some(role), Some(jsonb_datum(&settings.to_string()))], |_| {});
     if made > 0 {
-        waking::ready(waking::NO_QUEUE, waking::ALL);
+        news::resumed(waking::NO_QUEUE);
     }
     Ok(made > 0)
 }

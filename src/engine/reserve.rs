@@ -1,9 +1,9 @@
 //! Reserve: the next messages of a queue, leased or removed.
 //!
-//! Two scans are merged by (priority, id): the ready lane in the order of its index,
-//! and the first page of what is due, sorted. A row somebody else is changing is
-//! skipped, never waited for; only rows that are handed out are written. So an empty
-//! poll writes nothing, and a long transaction hides nothing but what it holds.
+//! What is ready (`ready`) and the first page of what is due (`due`) are merged by
+//! (priority, id). A row somebody else is changing is skipped, never waited for; only
+//! rows that are handed out are written. So an empty poll writes nothing, and a long
+//! transaction hides nothing but what it holds.
 
 use std::collections::HashSet;
 
@@ -12,18 +12,16 @@ use pgrx::pg_sys::{self, Datum};
 
 use super::counter::{self, Counts};
 use super::dead::{self, Reason};
-use super::lane::{self, Level};
+use super::due::DuePage;
 use super::message::{Column, Lane, NOT_LEASED, is_exhausted, is_leased};
 use super::queue::Queue;
-use super::table::{Fate, Found, Patience, Scan, Snapshot, Table};
-use super::{catalog, has_one_snapshot, now, waking};
+use super::ready::{Hinted, Scanned};
+use super::table::{Fate, Found, Patience, Snapshot, Table};
+use super::{board, catalog, has_one_snapshot, lane, news, now};
 use crate::call::Timestamp;
+use crate::hint::{Direction, Key};
 use crate::value::duration::Millis;
 use crate::value::settings::{OnTimeout, Order};
-
-/// How many due messages are looked at to find the first of them in order. The
-/// worker moves due messages to the ready lane, so more are seldom waiting.
-const DUE_PAGE: usize = 256;
 
 /// How many messages that ran out of deliveries one call clears away.
 const EXHAUSTED_PAGE: usize = 100;
@@ -54,24 +52,35 @@ pub struct Taken<'a> {
     pub leased_until: Option<Timestamp>,
 }
 
+/// Priority and key, by which messages are ordered.
+pub type Place = (i16, Key);
+
 /// Hands out up to `wish.max` messages, in order, and returns how many.
-pub fn reserve(queue: &Queue, wish: &Wish, take: Take, mut each: impl FnMut(Taken)) -> usize {
+pub fn reserve(queue: &Queue, wish: &Wish, take: Take, each: impl FnMut(Taken)) -> usize {
+    match take {
+        Take::Lease(_) if !queue.settings.durable_lease => {
+            news::harmless(|| hand_out(queue, wish, take, each))
+        }
+        _ => hand_out(queue, wish, take, each),
+    }
+}
+
+fn hand_out(queue: &Queue, wish: &Wish, take: Take, mut each: impl FnMut(Taken)) -> usize {
     if queue.paused {
         return 0;
     }
-    let mut round = Round::new(queue, wish);
-    let taken = loop {
-        let (taken, missed) = round.run(take, &mut each);
-        if taken > 0 || !missed || has_one_snapshot() {
-            break taken;
+    let table = Table::open(catalog::refresh().message);
+    let mut round = Round::new(&table, queue, wish, Some((take, &mut each)));
+    let takes_all_it_sees = wish.filter.is_none() && !has_one_snapshot() && !news::has_ready(queue.id);
+    match takes_all_it_sees.then(|| Hinted::open(&table, queue, &round)).flatten() {
+        Some(mut hinted) => {
+            round.merge(|round, limit| hinted.take_before(round, limit));
+            hinted.take_suspected(&mut round);
         }
-        round.now = now();
-    };
-    dead::bury_exhausted(&round.exhausted);
-    waking::taken(queue.id, taken);
-    if let Some(first_end) = round.first_lease_given {
-        waking::later(queue.id, first_end);
+        None => round.scan_until_sure(),
     }
+    let (taken, exhausted) = (round.taken, std::mem::take(&mut round.exhausted));
+    dead::bury_exhausted(&exhausted);
     let count = taken as i64;
     counter::add(
         queue.id,
@@ -96,99 +105,161 @@ pub fn outlook(queue: &Queue, min: usize) -> Outlook {
     if queue.paused {
         return Outlook { enough: false, next_change: None };
     }
-    Round::new(queue, &Wish { max: min, filter: None, lifo: None }).look()
+    let table = Table::open_to_read(catalog::refresh().message);
+    let wish = Wish { max: min, filter: None, lifo: None };
+    let mut round = Round::new(&table, queue, &wish, None);
+    if let Some(hinted) = Hinted::open(&table, queue, &round) {
+        hinted.finish_passes(&round);
+    }
+    let due = DuePage::read(&table, queue.id, &mut round);
+    Scanned::open(&table, queue, &round).take_before(&mut round, None);
+    let known = board::with_hint(queue.id, round.direction, |hint| hint.next_change());
+    let next = [known, due.next, round.first_lease_passed];
+    Outlook {
+        enough: round.taken + due.len() >= min,
+        next_change: next.into_iter().flatten().filter(|&at| at > round.now).min(),
+    }
 }
 
-/// The passes of one call over the queue, each with a snapshot of its own.
-struct Round<'a> {
+/// One call, on its way over the queue.
+pub struct Round<'a> {
+    table: &'a Table,
     queue: &'a Queue,
     wish: &'a Wish,
-    now: Timestamp,
-    exhausted: Vec<(i64, Reason)>,
+    /// None: it only looks.
+    take: Option<(Take, &'a mut dyn FnMut(Taken))>,
+    pub direction: Direction,
+    pub now: Timestamp,
+    pub taken: usize,
+    /// A message went to somebody else between the snapshot and the touch.
+    missed: bool,
     /// Messages that somebody else was just taking.
     busy: HashSet<i64>,
+    exhausted: Vec<(i64, Reason)>,
     /// The first end of the leases it has come past.
-    first_lease_end: Option<Timestamp>,
-    /// The first end of the leases it has given.
-    first_lease_given: Option<Timestamp>,
+    first_lease_passed: Option<Timestamp>,
     /// Memory for one row at a time: a call may come past a million.
-    scratch: PgMemoryContexts,
+    scratch: Option<PgMemoryContexts>,
 }
 
 impl<'a> Round<'a> {
-    fn new(queue: &'a Queue, wish: &'a Wish) -> Self {
+    fn new(
+        table: &'a Table,
+        queue: &'a Queue,
+        wish: &'a Wish,
+        take: Option<(Take, &'a mut dyn FnMut(Taken))>,
+    ) -> Self {
+        let newest_first = wish.lifo.unwrap_or(queue.settings.order == Order::Lifo);
         Self {
+            table,
             queue,
             wish,
+            take,
+            direction: if newest_first { Direction::NewestFirst } else { Direction::OldestFirst },
             now: now(),
-            exhausted: Vec::new(),
+            taken: 0,
+            missed: false,
             busy: HashSet::new(),
-            first_lease_end: None,
-            first_lease_given: None,
-            scratch: PgMemoryContexts::new("pgqueue row"),
+            exhausted: Vec::new(),
+            first_lease_passed: None,
+            scratch: None,
         }
     }
 
-    /// Takes what it can in one pass. Also says whether it missed something: a message
-    /// that went to somebody else between the snapshot and the touch. Then the answer
-    /// "nothing is ready" would be about no moment at all: meanwhile another may have
-    /// been pushed, which only a new snapshot shows. A message that was busy in the
-    /// pass before is simply held, and no reason to look again.
-    fn run(&mut self, take: Take, each: &mut impl FnMut(Taken)) -> (usize, bool) {
-        let table = Table::open(catalog::refresh().message);
-        let snapshot = Snapshot::take();
-        let mut candidates = Candidates::open(&table, &snapshot, self);
-        let (mut taken, mut missed) = (0, false);
-        while taken < self.wish.max
-            && let Some(row) = candidates.next(self)
-        {
-            if row.is_busy() {
-                missed |= self.busy.insert(row.i64(Column::Id));
-                continue;
+    pub fn missing(&self) -> usize {
+        self.wish.max - self.taken
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.missing() == 0
+    }
+
+    pub fn take_first_lease_passed(&mut self) -> Option<Timestamp> {
+        self.first_lease_passed.take()
+    }
+
+    /// Takes what is due at its place among what is ready.
+    fn merge(&mut self, mut take_ready_before: impl FnMut(&mut Self, Option<Place>)) {
+        let mut due = DuePage::read(self.table, self.queue.id, self);
+        loop {
+            take_ready_before(self, due.first());
+            match due.pop() {
+                Some((_, key)) if !self.is_full() => self.probe([self.direction.id(key)]),
+                _ => return,
             }
-            let delivery = row.i32(Column::Deliveries) + 1;
-            let leased_until = match take {
-                Take::Lease(length) => Some(self.now + self.lease(&row, length).as_micros()),
-                Take::Remove => None,
-            };
-            let fate = match leased_until {
-                Some(until) => lease(&table, &row, delivery, until),
-                None => table.delete(&row, Patience::Skip),
-            };
-            match fate {
-                Fate::Done => {
-                    self.with_scratch(|| each(Taken { row: &row, delivery, leased_until }));
-                    taken += 1;
-                    if let Some(until) = leased_until {
-                        self.first_lease_given = earlier(self.first_lease_given, until);
-                    }
+        }
+    }
+
+    /// Takes what snapshots show, a new one as long as messages went to somebody else
+    /// between the snapshot and the touch: the answer "nothing is ready" would be about
+    /// no moment at all. Meanwhile another may have been pushed, which only a new
+    /// snapshot shows. A message that was busy the time before is simply held.
+    fn scan_until_sure(&mut self) {
+        loop {
+            self.missed = false;
+            let mut scanned = Scanned::open(self.table, self.queue, self);
+            self.merge(|round, limit| scanned.take_before(round, limit));
+            if self.taken > 0 || !self.missed || has_one_snapshot() {
+                return;
+            }
+            self.now = now();
+        }
+    }
+
+    /// Takes these messages if they can be had.
+    pub fn probe(&mut self, ids: impl IntoIterator<Item = i64>) {
+        let snapshot = Snapshot::take();
+        for id in ids {
+            let mut scan = lane::by_id(self.table, &snapshot, id);
+            if let Some(row) = scan.next() {
+                self.offer(&row);
+            }
+        }
+    }
+
+    /// Takes a row if it can be had.
+    pub fn offer(&mut self, row: &Found) -> bool {
+        if !self.wants(row) {
+            return false;
+        }
+        let fate = if row.is_busy() { Fate::Busy } else { self.hand_over(row) };
+        match fate {
+            Fate::Done => self.taken += 1,
+            Fate::Changed | Fate::Gone => self.missed = true,
+            Fate::Busy => self.missed |= self.busy.insert(row.i64(Column::Id)),
+        }
+        fate == Fate::Done
+    }
+
+    /// Whether a row can be had now.
+    pub fn could_take(&mut self, row: &Found) -> bool {
+        self.wants(row) && !row.is_busy()
+    }
+
+    fn hand_over(&mut self, row: &Found) -> Fate {
+        let Some((take, _)) = &self.take else { return Fate::Done };
+        let (id, priority, delivery) =
+            (row.i64(Column::Id), row.i16(Column::Priority), row.i32(Column::Deliveries) + 1);
+        let leased_until = match take {
+            Take::Lease(length) => Some(self.now + self.lease(row, *length).as_micros()),
+            Take::Remove => None,
+        };
+        news::touched(self.queue.id, priority, id);
+        let fate = match leased_until {
+            Some(until) => lease(self.table, row, delivery, until),
+            None => self.table.delete(row, Patience::Skip),
+        };
+        if fate == Fate::Done {
+            if let Some(until) = leased_until {
+                news::leased(self.queue.id, priority, id, until);
+                if row.lane() == Lane::Delayed as i8 {
+                    // It comes into the ready lane, where nobody has been told of it.
+                    news::ready(self.queue.id, priority, id);
                 }
-                Fate::Changed | Fate::Gone => missed = true,
-                Fate::Busy => missed |= self.busy.insert(row.i64(Column::Id)),
             }
+            self.show(&Taken { row, delivery, leased_until });
         }
-        (taken, missed)
-    }
-
-    fn look(&mut self) -> Outlook {
-        let table = Table::open_to_read(catalog::refresh().message);
-        let snapshot = Snapshot::take();
-        let mut candidates = Candidates::open(&table, &snapshot, self);
-        let mut ready = 0;
-        while ready < self.wish.max
-            && let Some(row) = candidates.next(self)
-        {
-            ready += usize::from(!row.is_busy());
-        }
-        let next_due = lane::next_due(&table, &snapshot, self.queue.id, self.now)
-            .next()
-            .map(|row| row.i64(Column::DueAt));
-        let next_change = [next_due, self.first_lease_end].into_iter().flatten().min();
-        Outlook { enough: ready >= self.wish.max, next_change }
-    }
-
-    fn backward(&self) -> bool {
-        self.wish.lifo.unwrap_or(self.queue.settings.order == Order::Lifo)
+        fate
     }
 
     /// The caller's wish, or the message's own lease, or its queue's.
@@ -202,10 +273,11 @@ impl<'a> Round<'a> {
     fn wants(&mut self, row: &Found) -> bool {
         let lease_until = row.i64(Column::LeaseUntil);
         if is_leased(lease_until, self.now) {
-            self.first_lease_end = earlier(self.first_lease_end, lease_until);
+            let first = self.first_lease_passed.map_or(lease_until, |first| first.min(lease_until));
+            self.first_lease_passed = Some(first);
             return false;
         }
-        if row.get(Column::ExpiresAt).is_some_and(|at| at.value() as i64 <= self.now) {
+        if row.has_expired(self.now) {
             return false;
         }
         let max = row
@@ -223,22 +295,29 @@ impl<'a> Round<'a> {
         }
         let Some(filter) = self.wish.filter else { return true };
         let headers = row.get(Column::Headers);
-        self.with_scratch(|| headers.is_some_and(|headers| jsonb_contains(headers, filter)))
+        self.with_scratch(|_| headers.is_some_and(|headers| jsonb_contains(headers, filter)))
+    }
+
+    fn show(&mut self, taken: &Taken) {
+        self.with_scratch(|round| {
+            if let Some((_, each)) = &mut round.take {
+                each(Taken { ..*taken });
+            }
+        });
     }
 
     /// Does something with a row; what it allocates is gone afterwards.
-    fn with_scratch<R>(&mut self, work: impl FnOnce() -> R) -> R {
+    fn with_scratch<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
+        let mut scratch = self.scratch.take().unwrap_or_else(|| PgMemoryContexts::new("pgqueue row"));
         // SAFETY: nothing that work allocates outlives it: rows are copied to their store.
-        unsafe {
-            let result = self.scratch.switch_to(|_| work());
-            self.scratch.reset();
+        let result = unsafe {
+            let result = scratch.switch_to(|_| work(self));
+            scratch.reset();
             result
-        }
+        };
+        self.scratch = Some(scratch);
+        result
     }
-}
-
-fn earlier(first: Option<Timestamp>, other: Timestamp) -> Option<Timestamp> {
-    Some(first.map_or(other, |first| first.min(other)))
 }
 
 fn lease(table: &Table, row: &Found, delivery: i32, until: Timestamp) -> Fate {
@@ -251,123 +330,6 @@ fn lease(table: &Table, row: &Found, delivery: i32, until: Timestamp) -> Fate {
     // A ready message changes its lease only; that keeps the update heap-only.
     let was_due = row.get(Column::DueAt).is_some();
     table.update(row, if was_due { &changes } else { &changes[..2] }, Patience::Skip)
-}
-
-/// The rows of a queue that may be handed out: by priority, then id, rising or,
-/// under LIFO, falling.
-struct Candidates<'a> {
-    table: &'a Table,
-    snapshot: &'a Snapshot,
-    queue: i32,
-    lifo: bool,
-    ready: Scan,
-    /// Under LIFO the scan of the ready lane walks one priority after the other.
-    level: Option<i16>,
-    head: Option<Found>,
-    due: Scan,
-    /// A page of what is due, the first in order last.
-    due_page: Vec<Place>,
-    /// Keeps the last due row that was handed out.
-    due_row: Option<Scan>,
-}
-
-/// Priority and id, by which messages are ordered.
-type Place = (i16, i64);
-
-fn place(row: &Found) -> Place {
-    (row.i16(Column::Priority), row.i64(Column::Id))
-}
-
-impl<'a> Candidates<'a> {
-    fn open(table: &'a Table, snapshot: &'a Snapshot, round: &Round) -> Self {
-        let queue = round.queue.id;
-        let mut candidates = Self {
-            table,
-            snapshot,
-            queue,
-            lifo: round.backward(),
-            ready: lane::ready(table, snapshot, queue, Level::Any, false),
-            level: None,
-            head: None,
-            due: lane::due(table, snapshot, queue, round.now),
-            due_page: Vec::new(),
-            due_row: None,
-        };
-        if candidates.lifo {
-            candidates.next_level();
-        }
-        candidates
-    }
-
-    /// The next row that `round` wants.
-    fn next(&mut self, round: &mut Round) -> Option<Found> {
-        loop {
-            if self.head.is_none() {
-                self.head = self.next_ready(round);
-            }
-            if self.due_page.is_empty() {
-                self.read_due_page(round);
-            }
-            let due_is_first = match (&self.head, self.due_page.last()) {
-                (_, None) => false,
-                (None, Some(_)) => true,
-                (Some(head), Some(&due)) => self.key(due) < self.key(place(head)),
-            };
-            if !due_is_first {
-                return self.head.take();
-            }
-            if let Some(row) = self.next_due() {
-                return Some(row);
-            }
-        }
-    }
-
-    /// What places are compared by.
-    fn key(&self, (priority, id): Place) -> Place {
-        (priority, if self.lifo { -id } else { id })
-    }
-
-    fn next_ready(&mut self, round: &mut Round) -> Option<Found> {
-        loop {
-            match self.ready.next() {
-                Some(row) if round.wants(&row) => return Some(row),
-                Some(_) => {}
-                None if self.level.is_some() => self.next_level(),
-                None => return None,
-            }
-        }
-    }
-
-    /// Turns the LIFO scan to the next priority that has messages.
-    fn next_level(&mut self) {
-        let above = self.level.map_or(Level::Any, Level::Above);
-        let mut levels = lane::ready(self.table, self.snapshot, self.queue, above, false);
-        self.level = levels.next().map(|row| row.i16(Column::Priority));
-        if let Some(level) = self.level {
-            self.ready = lane::ready(self.table, self.snapshot, self.queue, Level::Is(level), true);
-        }
-    }
-
-    fn read_due_page(&mut self, round: &mut Round) {
-        while self.due_page.len() < DUE_PAGE
-            && let Some(row) = self.due.next()
-        {
-            if round.wants(&row) {
-                self.due_page.push(place(&row));
-            }
-        }
-        let mut page = std::mem::take(&mut self.due_page);
-        page.sort_unstable_by_key(|&place| std::cmp::Reverse(self.key(place)));
-        self.due_page = page;
-    }
-
-    fn next_due(&mut self) -> Option<Found> {
-        let (_, id) = self.due_page.pop()?;
-        let mut scan = lane::by_id(self.table, self.snapshot, id);
-        let row = scan.next();
-        self.due_row = Some(scan);
-        row
-    }
 }
 
 fn jsonb_contains(whole: Datum, part: Datum) -> bool {

@@ -6,11 +6,13 @@
 
 use std::rc::Rc;
 
+use pgrx::pg_sys::Datum;
+
 use super::counter::{self, Counts};
 use super::message::{Column, Lane, NOT_LEASED, Receipt, is_leased};
 use super::queue::{self, Queue};
 use super::table::{Fate, Found, Patience, Snapshot, Table};
-use super::{catalog, has_one_snapshot, lane, now, waking};
+use super::{catalog, has_one_snapshot, lane, news, now};
 use crate::call::Timestamp;
 use crate::error::{Error, Result};
 use crate::value::duration::Millis;
@@ -33,17 +35,6 @@ pub struct Settled {
     queue: i32,
 }
 
-impl Settled {
-    /// Tells sleepers of a message that can be reserved after this span.
-    fn announce(&self, span: Millis) {
-        if span.as_millis() == 0 {
-            waking::ready(self.queue, 1);
-        } else {
-            waking::later(self.queue, self.at + span.as_micros());
-        }
-    }
-}
-
 /// Settles messages and returns those that were, rising by id.
 pub fn settle(receipts: &[Receipt], verdict: Verdict) -> Result<Vec<Settled>> {
     let table = Table::open(catalog::refresh().message);
@@ -54,14 +45,9 @@ pub fn settle(receipts: &[Receipt], verdict: Verdict) -> Result<Vec<Settled>> {
             settled.extend(settle_one(&table, receipt, verdict)?);
         }
     }
-    match verdict {
-        Verdict::Delete => {
-            let queues = settled.iter().map(|message| message.queue);
-            counter::add_each(queues, |deleted| Counts { deleted, ..Counts::default() });
-        }
-        Verdict::Extend(span) | Verdict::Release(span) => {
-            settled.iter().for_each(|message| message.announce(span));
-        }
+    if matches!(verdict, Verdict::Delete) {
+        let queues = settled.iter().map(|message| message.queue);
+        counter::add_each(queues, |deleted| Counts { deleted, ..Counts::default() });
     }
     Ok(settled)
 }
@@ -117,7 +103,7 @@ fn settle_one(table: &Table, receipt: Receipt, verdict: Verdict) -> Result<Optio
         if !is_good(&row, receipt, verdict, now) {
             return Ok(None);
         }
-        match apply(table, &row, verdict, now) {
+        match apply(table, &row, &queue, verdict, now) {
             Fate::Done => return Ok(Some(Settled { id: receipt.0, at: now, queue: queue.id })),
             Fate::Gone => return Ok(None),
             // The next snapshot shows what the other transaction has committed.
@@ -133,20 +119,31 @@ fn is_good(row: &Found, (_, delivery): Receipt, verdict: Verdict, now: Timestamp
     is_this_delivery && (!needs_lease || is_leased(row.i64(Column::LeaseUntil), now))
 }
 
-fn apply(table: &Table, row: &Found, verdict: Verdict, now: Timestamp) -> Fate {
+/// Changes the row, and tells what becomes of it.
+fn apply(table: &Table, row: &Found, queue: &Queue, verdict: Verdict, now: Timestamp) -> Fate {
+    let (id, priority) = (row.i64(Column::Id), row.i16(Column::Priority));
+    let change = |changes: &[(Column, Option<Datum>)]| table.update(row, changes, Patience::Wait);
     let not_leased = (Column::LeaseUntil, Some(NOT_LEASED.into()));
     match verdict {
-        Verdict::Delete => table.delete(row, Patience::Wait),
+        Verdict::Delete => {
+            news::touched(queue.id, priority, id);
+            let delete = || table.delete(row, Patience::Wait);
+            if queue.settings.durable_delete { delete() } else { news::harmless(delete) }
+        }
         Verdict::Extend(lease) => {
             let until = now + lease.as_micros();
-            table.update(row, &[(Column::LeaseUntil, Some(until.into()))], Patience::Wait)
+            news::leased(queue.id, priority, id, until);
+            change(&[(Column::LeaseUntil, Some(until.into()))])
         }
-        Verdict::Release(delay) if delay.as_millis() == 0 => table.update(row, &[not_leased], Patience::Wait),
+        Verdict::Release(delay) if delay.as_millis() == 0 => {
+            news::ready(queue.id, priority, id);
+            change(&[not_leased])
+        }
         Verdict::Release(delay) => {
             let due_at = now + delay.as_micros();
+            news::delayed(queue.id, due_at);
             let lane = (Column::Lane, Some((Lane::Delayed as i8).into()));
-            let due = (Column::DueAt, Some(due_at.into()));
-            table.update(row, &[not_leased, lane, due], Patience::Wait)
+            change(&[not_leased, lane, (Column::DueAt, Some(due_at.into()))])
         }
     }
 }

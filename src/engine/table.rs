@@ -19,7 +19,9 @@ use std::sync::OnceLock;
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
-use super::message::Column;
+use super::message::{Column, Lane};
+use crate::call::Timestamp;
+use crate::hint::{self, Direction};
 
 /// A table that is open.
 pub struct Table {
@@ -377,6 +379,14 @@ pub struct Found {
     slot: *mut pg_sys::TupleTableSlot,
 }
 
+/// An entry of the index over (queue, priority, id), whatever has become of its row.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    pub priority: i16,
+    pub id: i64,
+    place: pg_sys::ItemPointerData,
+}
+
 /// A condition on a column of the index, counted from 1.
 pub struct Key {
     pub column: i16,
@@ -399,6 +409,30 @@ impl Scan {
     /// Begins a scan of the rows that satisfy `keys`, in the order of the index or
     /// backwards.
     pub fn begin(table: &Table, index: Oid, snapshot: &Snapshot, keys: &[Key], backward: bool) -> Self {
+        Self::begin_with(table, index, snapshot.0, keys, backward, false)
+    }
+
+    /// Begins a scan of index entries: without a snapshot of all, with one of those
+    /// that are not known to be dead. Which row is visible only `fetch` tells.
+    pub fn begin_entries(
+        table: &Table,
+        index: Oid,
+        snapshot: Option<&Snapshot>,
+        keys: &[Key],
+        backward: bool,
+    ) -> Self {
+        let any = &raw mut pg_sys::SnapshotAnyData;
+        Self::begin_with(table, index, snapshot.map_or(any, |snapshot| snapshot.0), keys, backward, true)
+    }
+
+    fn begin_with(
+        table: &Table,
+        index: Oid,
+        snapshot: pg_sys::Snapshot,
+        keys: &[Key],
+        backward: bool,
+        wants_entries: bool,
+    ) -> Self {
         // SAFETY: the keys are copied into the scan; all is closed in `drop`.
         unsafe {
             let index = pg_sys::index_open(index, pg_sys::AccessShareLock as i32);
@@ -419,12 +453,13 @@ impl Scan {
             let scan = pg_sys::index_beginscan(
                 table.relation,
                 index,
-                snapshot.0,
+                snapshot,
                 #[cfg(feature = "pg18")]
                 ptr::null_mut(),
                 entries.len() as i32,
                 0,
             );
+            (*scan).xs_want_itup = wants_entries;
             pg_sys::index_rescan(scan, entries.as_mut_ptr(), entries.len() as i32, ptr::null_mut(), 0);
             Self {
                 index,
@@ -447,16 +482,71 @@ impl Scan {
         if self.ended {
             return None;
         }
-        // SAFETY: scan and slot are open; the slot's columns are read right away.
+        // SAFETY: scan and slot are open.
         unsafe {
             self.ended = !pg_sys::index_getnext_slot(self.scan, self.direction, self.slot);
+        }
+        if self.ended { None } else { Some(self.found()) }
+    }
+
+    /// The next entry of the index, or none. For scans of entries.
+    pub fn next_entry(&mut self) -> Option<Entry> {
+        pg_sys::check_for_interrupts!();
+        if self.ended {
+            return None;
+        }
+        // SAFETY: the scan was begun with entries asked for; the index has three columns.
+        unsafe {
+            let place = pg_sys::index_getnext_tid(self.scan, self.direction);
+            self.ended = place.is_null();
             if self.ended {
                 return None;
             }
+            let (mut values, mut nulls) = ([Datum::null(); 3], [false; 3]);
+            pg_sys::index_deform_tuple(
+                (*self.scan).xs_itup,
+                (*self.scan).xs_itupdesc,
+                values.as_mut_ptr(),
+                nulls.as_mut_ptr(),
+            );
+            let [_, priority, id] = values.map(|value| value.value() as i64);
+            Some(Entry { priority: priority as i16, id, place: *place })
+        }
+    }
+
+    /// The row of the entry the scan stands on, if the scan's snapshot shows it.
+    pub fn fetch(&mut self) -> Option<Found> {
+        // SAFETY: called after `next_entry` of a scan with a snapshot.
+        unsafe { pg_sys::index_fetch_heap(self.scan, self.slot) }.then(|| self.found())
+    }
+
+    /// The row of an entry the scan has come by, if `snapshot` shows it and it is still
+    /// the entry's: the place may have been given to another row since.
+    pub fn fetch_entry(&mut self, entry: &Entry, snapshot: &Snapshot) -> Option<Found> {
+        let (mut place, mut again, mut all_dead) = (entry.place, false, false);
+        // SAFETY: the scan's own means to fetch rows; that a row is dead is not noted,
+        // because the scan stands elsewhere.
+        let visible = unsafe {
+            pg_sys::table_index_fetch_tuple(
+                (*self.scan).xs_heapfetch,
+                &mut place,
+                snapshot.0,
+                self.slot,
+                &mut again,
+                &mut all_dead,
+            )
+        };
+        let row = visible.then(|| self.found())?;
+        (row.i64(Column::Id) == entry.id && row.lane() == Lane::Ready as i8).then_some(row)
+    }
+
+    fn found(&self) -> Found {
+        // SAFETY: the slot holds a row; its columns are read right away.
+        unsafe {
             let columns = (*(*self.slot).tts_tupleDescriptor).natts;
             pg_sys::slot_getsomeattrs_int(self.slot, columns);
         }
-        Some(Found { slot: self.slot })
+        Found { slot: self.slot }
     }
 }
 
@@ -516,6 +606,20 @@ impl Found {
 
     pub fn i32(&self, column: Column) -> i32 {
         self.get(column).map_or(0, |datum| datum.value() as i32)
+    }
+
+    /// Where the row stands among those of its queue.
+    pub fn place(&self, direction: Direction) -> (i16, hint::Key) {
+        (self.i16(Column::Priority), direction.key(self.i64(Column::Id)))
+    }
+
+    /// Whether its time to live is over.
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.get(Column::ExpiresAt).is_some_and(|at| at.value() as i64 <= now)
+    }
+
+    pub fn lane(&self) -> i8 {
+        self.get(Column::Lane).map_or(0, |datum| datum.value() as i8)
     }
 
     pub fn i16(&self, column: Column) -> i16 {

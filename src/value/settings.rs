@@ -7,7 +7,7 @@ use super::backoff::Backoff;
 use super::duration::Millis;
 
 /// What a queue sets itself. What it leaves out comes from the server settings.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Length of a lease whose caller names none.
@@ -20,6 +20,28 @@ pub struct Settings {
     pub ttl: Option<Millis>,
     pub order: Order,
     pub on_timeout: OnTimeout,
+    /// Whether a lease is on disk before it is given. Without, a crash of the server may
+    /// forget the last ones, and their messages are delivered again.
+    pub durable_lease: bool,
+    /// Whether a deletion is on disk before its call returns. Without, a crash of the
+    /// server may undo the last ones, and their messages are delivered again.
+    pub durable_delete: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            lease: None,
+            max_deliveries: None,
+            dead_letter: DeadLetter::default(),
+            backoff: Backoff::default(),
+            ttl: None,
+            order: Order::default(),
+            on_timeout: OnTimeout::default(),
+            durable_lease: false,
+            durable_delete: true,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys::{self, Oid};
 
 use super::place::{Place, is_wanted};
-use super::{ASKED_BY_CALL, handle_signals, sleep, sweep};
+use super::{ASKED_BY_CALL, Terminate, handle_signals, is_asked_to_end, sleep, sweep};
 use crate::setting;
 
 /// How long the worker sleeps at most before it looks whether it should go on.
@@ -20,7 +20,7 @@ const SHORT_PAUSE: Duration = Duration::from_millis(10);
 pub extern "C-unwind" fn pgqueue_worker(argument: pg_sys::Datum) {
     let database = Oid::from(argument.value() as u32);
     let asked_by_call = argument.value() as u64 & ASKED_BY_CALL != 0;
-    handle_signals();
+    handle_signals(Terminate::Gracefully);
     // SAFETY: first thing in a background worker that asked for a connection.
     unsafe { pg_sys::BackgroundWorkerInitializeConnectionByOid(database, Oid::INVALID, 0) };
     set_own_settings();
@@ -29,29 +29,35 @@ pub extern "C-unwind" fn pgqueue_worker(argument: pg_sys::Datum) {
     if !is_there || !Place::of(database).take() {
         return;
     }
-    while extension_exists() && !is_wanted(database) {
+    while extension_exists() && !should_leave(database) {
         let mut pause = setting::vacuum_interval().as_millis() as u64;
         if setting::auto_vacuum() && sweep::round().left_work {
             pause = SHORT_PAUSE.as_millis() as u64;
         }
-        if !rest(database, Duration::from_millis(pause)) {
-            return;
-        }
+        rest(database, Duration::from_millis(pause));
+    }
+    if is_asked_to_end() && setting::auto_vacuum() {
+        sweep::write_counts();
     }
 }
 
-/// Sleeps; false if the worker should leave. A reload may change how long.
-fn rest(database: Oid, pause: Duration) -> bool {
+/// Whether the server or a command that changes databases needs it to go.
+fn should_leave(database: Oid) -> bool {
+    is_asked_to_end() || is_wanted(database)
+}
+
+/// Sleeps, and does passes over hints as they fall due. A reload may change how long.
+fn rest(database: Oid, pause: Duration) {
     let begun = Instant::now();
     let interval = setting::vacuum_interval();
     loop {
         let left = pause.saturating_sub(begun.elapsed());
-        if left.is_zero() || setting::vacuum_interval() != interval {
-            return true;
+        if left.is_zero() || setting::vacuum_interval() != interval || should_leave(database) {
+            return;
         }
         sleep(left.min(NAP));
-        if is_wanted(database) {
-            return false;
+        if setting::auto_vacuum() {
+            sweep::passes();
         }
     }
 }
@@ -62,7 +68,7 @@ fn extension_appears(database: Oid) -> bool {
     const PATIENCE: Duration = Duration::from_secs(2);
     let begun = Instant::now();
     while !extension_exists() {
-        if begun.elapsed() > PATIENCE || is_wanted(database) {
+        if begun.elapsed() > PATIENCE || should_leave(database) {
             return false;
         }
         sleep(SHORT_PAUSE * 10);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys::{self, Oid};
 
 use super::place::Place;
-use super::{Asked, handle_signals, sleep, start};
+use super::{Asked, Terminate, handle_signals, sleep, start};
 
 /// How often the list of databases is read.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -31,7 +31,7 @@ struct Known {
 #[unsafe(no_mangle)]
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn pgqueue_launcher(_argument: pg_sys::Datum) {
-    handle_signals();
+    handle_signals(Terminate::AtOnce);
     // SAFETY: first thing in a background worker that asked for a connection.
     unsafe { pg_sys::BackgroundWorkerInitializeConnection(std::ptr::null(), std::ptr::null(), 0) };
     let mut known: HashMap<Oid, Known> = HashMap::new();

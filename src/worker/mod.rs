@@ -85,13 +85,23 @@ fn start(database: Oid, asked: Asked) -> bool {
     started
 }
 
-/// Lets SIGTERM end this process as it ends any backend, and SIGHUP reload settings.
-fn handle_signals() {
+/// What SIGTERM does to a process.
+#[derive(Clone, Copy)]
+enum Terminate {
+    /// It ends as any backend does.
+    AtOnce,
+    /// It is asked to end (`is_asked_to_end`).
+    Gracefully,
+}
+
+/// Lets SIGTERM end this process, and SIGHUP reload settings.
+fn handle_signals(terminate: Terminate) {
     // Declared here, not taken from pgrx: signal handlers are called by the kernel,
     // outside of any frame that could catch an error.
     unsafe extern "C-unwind" {
         fn die(signal: std::ffi::c_int);
         fn SignalHandlerForConfigReload(signal: std::ffi::c_int);
+        fn SignalHandlerForShutdownRequest(signal: std::ffi::c_int);
     }
     // SAFETY: Postgres's own handlers, set before signals are unblocked.
     unsafe {
@@ -99,10 +109,19 @@ fn handle_signals() {
         use pg_sys::pqsignal;
         #[cfg(feature = "pg18")]
         use pg_sys::pqsignal_be as pqsignal;
-        pqsignal(pg_sys::SIGTERM as i32, Some(die));
+        let handler = match terminate {
+            Terminate::AtOnce => die,
+            Terminate::Gracefully => SignalHandlerForShutdownRequest,
+        };
+        pqsignal(pg_sys::SIGTERM as i32, Some(handler));
         pqsignal(pg_sys::SIGHUP as i32, Some(SignalHandlerForConfigReload));
         pg_sys::BackgroundWorkerUnblockSignals();
     }
+}
+
+fn is_asked_to_end() -> bool {
+    // SAFETY: the flag is set by the signal handler alone.
+    unsafe { (&raw const pg_sys::ShutdownRequestPending).read_volatile() != 0 }
 }
 
 /// Sleeps until the time is over or a signal arrives; settings are reloaded.

@@ -14,8 +14,9 @@ use pgrx::{PgSqlErrorCode, PgTryBuilder};
 
 use crate::call::jsonb_datum;
 use crate::engine::dead::{self, Reason};
-use crate::engine::now;
 use crate::engine::statement::{Row, Statement, i64_array};
+use crate::engine::table::Table;
+use crate::engine::{catalog, counter, now, pass};
 use crate::setting;
 
 static PROMOTE: Statement = Statement::new(
@@ -40,10 +41,14 @@ static RECORD: Statement = Statement::new(
     include_str!("../../sql/query/sweep_record.sql"),
     &[pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::INT8OID, pg_sys::INT8OID, pg_sys::INT8OID, pg_sys::JSONBOID],
 );
+static PREPARED: Statement = Statement::new(include_str!("../../sql/query/prepared.sql"), &[]);
 static LAST_ROUND: Statement = Statement::new(include_str!("../../sql/query/last_round.sql"), &[]);
 
 /// How many messages a round looks at, a page's multiple, to find expired leases.
 const WINDOW_PAGES: i64 = 50;
+
+/// How many entries one transaction of a pass looks at.
+const PASS_PART: u64 = 50_000;
 
 /// What a round did.
 #[derive(Default)]
@@ -69,8 +74,13 @@ impl Report {
 
 type Step = (&'static str, fn(&mut Report));
 
-const STEPS: [Step; 4] =
-    [("due", promote_due), ("leases", sweep_leases), ("ttl", drop_outlived), ("counters", fold_counters)];
+const STEPS: [Step; 5] = [
+    ("due", promote_due),
+    ("leases", sweep_leases),
+    ("ttl", drop_outlived),
+    ("counters", fold_counters),
+    ("prepared", settle_prepared),
+];
 
 /// A round of the worker.
 pub fn round() -> Report {
@@ -150,12 +160,42 @@ fn drop_outlived(report: &mut Report) {
     report.left_work |= report.ttl_dropped >= page();
 }
 
-/// Adds up counter rows, so that there are few to read.
+/// Writes down what shared memory has counted, and adds up rows, so that there are few
+/// to read.
 fn fold_counters(report: &mut Report) {
+    counter::drain();
     let rows = page() * 10;
     let mut folded = 0;
     FOLD_COUNTERS.run(&[Some(rows.into())], |row| folded = row.i64(0));
     report.left_work |= folded >= rows;
+}
+
+/// Lets go of what prepared transactions held, when there is none any more.
+fn settle_prepared(_: &mut Report) {
+    pass::settle_prepared(|| {
+        let mut is_over = true;
+        PREPARED.run(&[], |_| is_over = false);
+        is_over
+    });
+}
+
+/// Goes on with passes over hints that are due, a transaction after the other.
+pub fn passes() {
+    while pass::is_due() && !super::is_asked_to_end() {
+        let done = in_transaction(|| {
+            pass::work(&Table::open_to_read(catalog::refresh().message), PASS_PART);
+        });
+        if let Err(problem) = done {
+            return problem.log("passes");
+        }
+    }
+}
+
+/// Writes down what shared memory has counted, before the server stops.
+pub fn write_counts() {
+    if let Err(problem) = in_transaction(counter::drain) {
+        problem.log("counters");
+    }
 }
 
 fn record(report: &Report) {

@@ -1,0 +1,320 @@
+//! The board: what all backends know together about queues, in shared memory.
+//!
+//! A place a queue and direction, found by hashing; places are few, and the one that
+//! was not used longest is taken for another queue. Losing a place costs a scan from
+//! the beginning of its queue, nothing else. Beside the hints it holds counters that
+//! the worker has yet to write down, and condition variables for sleepers.
+//!
+//! Each bucket of places has one lock, held for the length of a closure that neither
+//! raises nor allocates; nobody holds two. Without shared memory (not preloaded), and
+//! on a standby, there is no board.
+
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pgrx::pg_sys;
+
+use super::counter::Counts;
+use crate::hint::Direction;
+use crate::hint::level::Level;
+use crate::hint::queue::QueueHint;
+use crate::setting;
+
+/// Places in a bucket.
+pub const WAYS: usize = 8;
+
+const TRANCHE: &std::ffi::CStr = c"pgqueue board";
+
+/// What is known of a queue.
+#[repr(C)]
+pub struct Place {
+    database: u32,
+    queue: i32,
+    direction: Direction,
+    last_used: u64,
+    /// Counted by committed transactions and not yet written to `pgqueue.counter`.
+    pub counts: Counts,
+    pub hint: QueueHint,
+}
+
+#[repr(C)]
+struct Bucket {
+    lock: pg_sys::LWLock,
+    places: [Place; WAYS],
+}
+
+#[repr(C)]
+struct Header {
+    uses: AtomicU64,
+    tranche: i32,
+}
+
+/// Where the parts of the board lie. The same in all processes that the postmaster forks.
+#[derive(Clone, Copy)]
+struct Board {
+    header: *mut Header,
+    buckets: *mut Bucket,
+    variables: *mut pg_sys::ConditionVariable,
+}
+
+thread_local! {
+    static BOARD: Cell<Option<Board>> = const { Cell::new(None) };
+}
+
+static mut NEXT_STARTUP_HOOK: pg_sys::shmem_startup_hook_type = None;
+
+/// Asks for shared memory. Only while the library is being preloaded.
+pub fn request() {
+    // SAFETY: the postmaster has one thread; the hooks before ours are called by ours.
+    unsafe {
+        NEXT_STARTUP_HOOK = pg_sys::shmem_startup_hook;
+        pg_sys::shmem_startup_hook = Some(startup);
+        #[cfg(feature = "pg14")]
+        pg_sys::RequestAddinShmemSpace(size());
+        #[cfg(not(feature = "pg14"))]
+        {
+            NEXT_REQUEST_HOOK = pg_sys::shmem_request_hook;
+            pg_sys::shmem_request_hook = Some(request_space);
+        }
+    }
+}
+
+#[cfg(not(feature = "pg14"))]
+static mut NEXT_REQUEST_HOOK: pg_sys::shmem_request_hook_type = None;
+
+#[cfg(not(feature = "pg14"))]
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn request_space() {
+    // SAFETY: called once by the postmaster, in the phase for such requests.
+    unsafe {
+        if let Some(next) = NEXT_REQUEST_HOOK {
+            next();
+        }
+        pg_sys::RequestAddinShmemSpace(size());
+    }
+}
+
+/// How many buckets there are.
+pub fn buckets() -> usize {
+    if BOARD.get().is_some() { wanted_buckets() } else { 0 }
+}
+
+fn wanted_buckets() -> usize {
+    setting::max_queues_hint().div_ceil(WAYS)
+}
+
+/// Condition variables: as many as places.
+fn variables() -> usize {
+    wanted_buckets() * WAYS
+}
+
+fn size() -> usize {
+    const ALIGNMENT: usize = 128 * 3; // of each of the three parts
+    size_of::<Header>()
+        + wanted_buckets() * size_of::<Bucket>()
+        + variables() * size_of::<pg_sys::ConditionVariable>()
+        + ALIGNMENT
+}
+
+/// Lays out the board, at the start of the server and again after a crash.
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn startup() {
+    // SAFETY: called by the postmaster before it forks; each part has the size that is
+    // asked for, is aligned for anything, and nobody else looks at it yet.
+    unsafe {
+        if let Some(next) = NEXT_STARTUP_HOOK {
+            next();
+        }
+        let part = |name: &std::ffi::CStr, size: usize| -> *mut c_void {
+            let mut found = false;
+            pg_sys::ShmemInitStruct(name.as_ptr(), size, &mut found)
+        };
+        let board = Board {
+            header: part(c"pgqueue board", size_of::<Header>()).cast(),
+            buckets: part(c"pgqueue hints", wanted_buckets() * size_of::<Bucket>()).cast(),
+            variables: part(c"pgqueue waking", variables() * size_of::<pg_sys::ConditionVariable>()).cast(),
+        };
+        let tranche = pg_sys::LWLockNewTrancheId();
+        pg_sys::LWLockRegisterTranche(tranche, TRANCHE.as_ptr());
+        board.header.write(Header { uses: AtomicU64::new(1), tranche });
+        for n in 0..wanted_buckets() {
+            let bucket = board.buckets.add(n);
+            pg_sys::LWLockInitialize(&raw mut (*bucket).lock, tranche);
+            for way in 0..WAYS {
+                (&raw mut (*bucket).places[way]).write(Place::free());
+            }
+        }
+        for n in 0..variables() {
+            pg_sys::ConditionVariableInit(board.variables.add(n));
+        }
+        BOARD.set(Some(board));
+    }
+}
+
+impl Place {
+    fn free() -> Self {
+        Self {
+            database: 0,
+            queue: 0,
+            direction: Direction::OldestFirst,
+            last_used: 0,
+            counts: Counts::default(),
+            hint: QueueHint::new(),
+        }
+    }
+
+    fn is_of(&self, database: u32, queue: i32) -> bool {
+        self.queue == queue && self.database == database && self.last_used > 0
+    }
+
+    /// Whether another queue may have it: nothing would be lost.
+    fn may_be_taken(&mut self) -> bool {
+        self.last_used == 0 || (self.counts == Counts::default() && !self.hint.has_prepared())
+    }
+}
+
+/// Whether there is a board that tells of this server's queues.
+pub fn is_there() -> bool {
+    // SAFETY: reads state of the server.
+    BOARD.get().is_some() && !unsafe { pg_sys::RecoveryInProgress() }
+}
+
+/// Whether the postmaster loaded us.
+pub fn is_preloaded() -> bool {
+    BOARD.get().is_some()
+}
+
+/// The condition variable of a queue; some share one.
+pub fn variable(queue: i32) -> Option<*mut pg_sys::ConditionVariable> {
+    let board = BOARD.get()?;
+    // SAFETY: there are as many as `variables()` says.
+    Some(unsafe { board.variables.add(hash(queue) as usize % variables()) })
+}
+
+fn database() -> u32 {
+    // SAFETY: reads a variable of this backend.
+    unsafe { pg_sys::MyDatabaseId }.to_u32()
+}
+
+fn hash(queue: i32) -> u64 {
+    let key = u64::from(database()) << 32 | u64::from(queue as u32);
+    key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20
+}
+
+impl Board {
+    /// Does something with the places of a bucket, under its lock.
+    fn with_bucket<R>(self, n: usize, work: impl FnOnce(&mut [Place; WAYS]) -> R) -> R {
+        // SAFETY: the bucket is there; the lock is held while the reference lives. An error
+        // would release it, but none is raised in between: work is ours, and only computes.
+        unsafe {
+            let bucket = self.buckets.add(n);
+            pg_sys::LWLockAcquire(&raw mut (*bucket).lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
+            let result = work(&mut *(&raw mut (*bucket).places));
+            pg_sys::LWLockRelease(&raw mut (*bucket).lock);
+            result
+        }
+    }
+
+    fn with_places_of<R>(self, queue: i32, work: impl FnOnce(&mut [Place; WAYS]) -> R) -> R {
+        self.with_bucket(hash(queue) as usize % wanted_buckets(), work)
+    }
+
+    fn next_use(self) -> u64 {
+        // SAFETY: written before anybody else runs; the counter is atomic.
+        unsafe { (*self.header).uses.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+/// Does something with the hint of a queue, which is made if it is not there. None if
+/// there is no board, or no room on it.
+pub fn with_hint<R>(queue: i32, direction: Direction, work: impl FnOnce(&mut QueueHint) -> R) -> Option<R> {
+    let board = BOARD.get().filter(|_| is_there())?;
+    let (database, last_used) = (database(), board.next_use());
+    board.with_places_of(queue, |places| {
+        let place = place_of(places, database, queue, direction)?;
+        place.last_used = last_used;
+        Some(work(&mut place.hint))
+    })
+}
+
+fn place_of(
+    places: &mut [Place; WAYS],
+    database: u32,
+    queue: i32,
+    direction: Direction,
+) -> Option<&mut Place> {
+    let is_it = |place: &Place| place.is_of(database, queue) && place.direction == direction;
+    if let Some(n) = places.iter().position(is_it) {
+        return Some(&mut places[n]);
+    }
+    let mut free = places.iter_mut().filter_map(|place| place.may_be_taken().then_some(place));
+    let first = free.next()?;
+    let place =
+        free.fold(first, |oldest, place| if place.last_used < oldest.last_used { place } else { oldest });
+    (place.database, place.queue, place.direction) = (database, queue, direction);
+    place.hint.clear();
+    Some(place)
+}
+
+/// Does something with one level of a queue, if its hint has it.
+pub fn with_level<R>(
+    queue: i32,
+    direction: Direction,
+    priority: i16,
+    work: impl FnOnce(&mut Level) -> R,
+) -> Option<R> {
+    with_hint(queue, direction, |hint| hint.level(priority).map(work))?
+}
+
+/// Does something with what is known of a queue, in each direction.
+pub fn with_known(queue: i32, mut work: impl FnMut(&mut Place, Direction)) {
+    let Some(board) = BOARD.get() else { return };
+    let database = database();
+    board.with_places_of(queue, |places| {
+        for place in places.iter_mut().filter(|place| place.is_of(database, queue)) {
+            let direction = place.direction;
+            work(place, direction);
+        }
+    });
+}
+
+/// Does something with each known queue of this database that lies in bucket `n`.
+pub fn with_bucket_of_this_database(n: usize, mut work: impl FnMut(&mut Place, i32, Direction)) {
+    let Some(board) = BOARD.get() else { return };
+    let database = database();
+    board.with_bucket(n, |places| {
+        for place in places.iter_mut().filter(|place| place.last_used > 0 && place.database == database) {
+            let (queue, direction) = (place.queue, place.direction);
+            work(place, queue, direction);
+        }
+    });
+}
+
+/// Whether there is room to count what happens to a queue.
+pub fn has_room_for(queue: i32) -> bool {
+    with_hint(queue, Direction::OldestFirst, |_| ()).is_some()
+}
+
+/// Counts what happened to a queue.
+pub fn add_counts(queue: i32, counts: Counts) {
+    let Some(board) = BOARD.get() else { return };
+    let (database, last_used) = (database(), board.next_use());
+    board.with_places_of(queue, |places| {
+        // Room was there when the call began; statistics may lose what finds none now.
+        if let Some(place) = place_of(places, database, queue, Direction::OldestFirst) {
+            place.last_used = last_used;
+            place.counts += counts;
+        }
+    });
+}
+
+/// Forgets all queues of this database: their numbers begin anew.
+pub fn forget_all() {
+    for n in 0..buckets() {
+        with_bucket_of_this_database(n, |place, _, _| {
+            place.counts = Counts::default();
+            place.last_used = 0;
+        });
+    }
+}

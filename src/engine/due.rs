@@ -1,0 +1,84 @@
+//! What is due of a queue's delayed lane.
+
+use super::board;
+use super::lane;
+use super::message::Column;
+use super::reserve::{Place, Round};
+use super::table::{Snapshot, Table};
+use super::{has_one_snapshot, news};
+use crate::hint::queue::Due;
+use crate::hint::{START, Timestamp};
+
+/// How many due messages are looked at to find the first of them in order. The
+/// worker moves due messages to the ready lane, so more are seldom waiting.
+const PAGE: usize = 256;
+
+/// A page of what is due, the first in order last.
+pub struct DuePage {
+    places: Vec<Place>,
+    /// The first time after now at which a message is due, if the look got that far.
+    pub next: Option<Timestamp>,
+}
+
+impl DuePage {
+    /// Reads a page; not even looks if the board says that nothing is due.
+    pub fn read(table: &Table, queue: i32, round: &mut Round) -> Self {
+        let mut page = Self { places: Vec::new(), next: None };
+        // Of what this transaction has delayed itself the board does not know.
+        let knows_all = !news::has_delayed(queue);
+        let hint = board::with_hint(queue, round.direction, |hint| hint.due()).filter(|_| knows_all);
+        let from = hint.map_or(START, |due| due.first);
+        if from > round.now {
+            page.next = Some(from);
+            return page;
+        }
+        let first = page.fill(table, queue, from, round);
+        if let Some(seen) = hint {
+            page.note(queue, round, seen, first);
+        }
+        page.places.sort_unstable_by_key(|&place| std::cmp::Reverse(place));
+        page
+    }
+
+    /// Returns the first due time that is visible, whoever has the message in hand.
+    fn fill(&mut self, table: &Table, queue: i32, from: Timestamp, round: &mut Round) -> Option<Timestamp> {
+        let snapshot = Snapshot::take();
+        let mut scan = lane::delayed(table, &snapshot, queue, from);
+        let mut first = None;
+        while self.places.len() < PAGE
+            && let Some(row) = scan.next()
+        {
+            let due_at = row.i64(Column::DueAt);
+            first.get_or_insert(due_at);
+            if due_at > round.now {
+                self.next = Some(due_at);
+                break;
+            }
+            if round.could_take(&row) {
+                self.places.push(row.place(round.direction));
+            }
+        }
+        first
+    }
+
+    /// A snapshot from before the hint was read may not show what the hint counted.
+    fn note(&self, queue: i32, round: &Round, seen: Due, first: Option<Timestamp>) {
+        if !has_one_snapshot() {
+            board::with_hint(queue, round.direction, |hint| hint.saw_due(seen, first));
+        }
+    }
+
+    /// Where the first of them stands.
+    pub fn first(&self) -> Option<Place> {
+        self.places.last().copied()
+    }
+
+    /// The first of them.
+    pub fn pop(&mut self) -> Option<Place> {
+        self.places.pop()
+    }
+
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+}

@@ -1,0 +1,310 @@
+//! News: what a transaction tells the others when it ends.
+//!
+//! Calls note here what they do; the callbacks bring it to the board and wake sleepers.
+//! Postgres calls them when the end of the transaction is visible to everybody, so
+//! whoever hears of a message can see it.
+//!
+//! Also here: how a transaction that did nothing but lease is spared the wait for the
+//! disk.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::c_void;
+
+use pgrx::pg_sys;
+
+use super::counter::{self, Counts};
+use super::waking::{self, LONGEST_SLEEP};
+use super::{board, now};
+use crate::hint::ids::Ids;
+use crate::hint::{Key, Timestamp};
+
+/// What a transaction has done to one queue.
+#[derive(Default)]
+struct QueueNews {
+    queue: i32,
+    levels: Vec<LevelNews>,
+    /// The first time for which a message was delayed.
+    delayed: Option<Timestamp>,
+    /// Sleepers have to look, all of them.
+    resumed: bool,
+    /// What is known of its messages does not hold any more.
+    forget: bool,
+}
+
+/// What a transaction has done to the messages of one priority.
+#[derive(Default)]
+struct LevelNews {
+    priority: i16,
+    /// They are ready when it commits.
+    ready: Ids,
+    /// They were taken, or looked at to be taken: as before, should it abort.
+    touched: Ids,
+    /// They were leased, the first of the leases until then.
+    leased: Ids,
+    first_end: Timestamp,
+}
+
+/// Counts of a queue, by the level of the savepoint that counted them.
+struct Counted {
+    level: i32,
+    queue: i32,
+    counts: Counts,
+}
+
+thread_local! {
+    static QUEUES: RefCell<Vec<QueueNews>> = const { RefCell::new(Vec::new()) };
+    static COUNTED: RefCell<Vec<Counted>> = const { RefCell::new(Vec::new()) };
+    /// Where the log ended after our own harmless writes, if nothing else was written.
+    static HARMLESS: Cell<Option<u64>> = const { Cell::new(None) };
+    /// What `synchronous_commit` was before this commit.
+    static SYNCHRONOUS: Cell<Option<i32>> = const { Cell::new(None) };
+}
+
+/// Registers the callbacks. Once in a process, or in the postmaster for all it forks.
+pub fn listen() {
+    // SAFETY: the callbacks convert panics to errors, as Postgres expects them.
+    unsafe {
+        pg_sys::RegisterXactCallback(Some(at_end), std::ptr::null_mut());
+        pg_sys::RegisterSubXactCallback(Some(at_end_of_savepoint), std::ptr::null_mut());
+    }
+}
+
+/// A message is ready once the transaction commits.
+pub fn ready(queue: i32, priority: i16, id: i64) {
+    tell_of(queue, priority, |level| level.ready.add(id));
+}
+
+/// A message is about to be taken: told before its row is touched.
+pub fn touched(queue: i32, priority: i16, id: i64) {
+    tell_of(queue, priority, |level| level.touched.add(id));
+}
+
+/// A message is leased.
+pub fn leased(queue: i32, priority: i16, id: i64, until: Timestamp) {
+    tell_of(queue, priority, |level| {
+        level.first_end = if level.leased.is_empty() { until } else { level.first_end.min(until) };
+        level.leased.add(id);
+    });
+}
+
+/// A message waits until `at`.
+pub fn delayed(queue: i32, at: Timestamp) {
+    tell(queue, |news| news.delayed = Some(news.delayed.map_or(at, |first| first.min(at))));
+}
+
+/// Whoever sleeps on the queue has to look.
+pub fn resumed(queue: i32) {
+    tell(queue, |news| news.resumed = true);
+}
+
+/// What was known of the queue's messages may not hold any more.
+pub fn forget(queue: i32) {
+    tell(queue, |news| news.forget = true);
+}
+
+/// Whether this transaction has itself made messages of the queue ready. Others do
+/// not know of them.
+pub fn has_ready(queue: i32) -> bool {
+    QUEUES.with_borrow(|all| {
+        let is_it = |news: &&QueueNews| news.queue == queue;
+        all.iter().find(is_it).is_some_and(|news| news.levels.iter().any(|level| !level.ready.is_empty()))
+    })
+}
+
+/// Whether this transaction has itself made messages of the queue wait.
+pub fn has_delayed(queue: i32) -> bool {
+    QUEUES.with_borrow(|all| all.iter().any(|news| news.queue == queue && news.delayed.is_some()))
+}
+
+/// Adds to the counters of a queue on the board, once the transaction commits.
+pub fn count(queue: i32, counts: Counts) {
+    // SAFETY: reads state of the transaction.
+    let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
+    COUNTED.with_borrow_mut(|all| {
+        match all.iter_mut().find(|counted| counted.queue == queue && counted.level == level) {
+            Some(counted) => counted.counts += counts,
+            None => all.push(Counted { level, queue, counts }),
+        }
+    });
+}
+
+fn tell(queue: i32, change: impl FnOnce(&mut QueueNews)) {
+    if !board::is_preloaded() {
+        return;
+    }
+    QUEUES.with_borrow_mut(|all| {
+        let n = all.iter().position(|news| news.queue == queue).unwrap_or_else(|| {
+            all.push(QueueNews { queue, ..QueueNews::default() });
+            all.len() - 1
+        });
+        change(&mut all[n]);
+    });
+}
+
+fn tell_of(queue: i32, priority: i16, change: impl FnOnce(&mut LevelNews)) {
+    tell(queue, |news| {
+        let n = news.levels.iter().position(|level| level.priority == priority).unwrap_or_else(|| {
+            news.levels.push(LevelNews { priority, ..LevelNews::default() });
+            news.levels.len() - 1
+        });
+        change(&mut news.levels[n]);
+    });
+}
+
+/// How a transaction ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Commit,
+    Abort,
+    /// Decided later, by another session.
+    Prepare,
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _argument: *mut c_void) {
+    let end = match event {
+        pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT => return spare_the_wait(),
+        pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE => return write_counts(),
+        pg_sys::XactEvent::XACT_EVENT_COMMIT => End::Commit,
+        pg_sys::XactEvent::XACT_EVENT_ABORT => End::Abort,
+        pg_sys::XactEvent::XACT_EVENT_PREPARE => End::Prepare,
+        _ => return,
+    };
+    wait_as_before();
+    QUEUES.with_borrow_mut(|all| {
+        all.iter().for_each(|news| publish(news, end));
+        all.clear();
+    });
+    COUNTED.with_borrow_mut(|all| {
+        if end == End::Commit {
+            all.iter().for_each(|counted| board::add_counts(counted.queue, counted.counts));
+        }
+        all.clear();
+    });
+}
+
+/// A savepoint was rolled back or released. What was taken since may be ready again,
+/// though the transaction goes on; too much is told, which costs a look.
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn at_end_of_savepoint(
+    event: pg_sys::SubXactEvent::Type,
+    _savepoint: pg_sys::SubTransactionId,
+    _parent: pg_sys::SubTransactionId,
+    _argument: *mut c_void,
+) {
+    // SAFETY: reads state of the transaction, which still is at the savepoint's level.
+    let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
+    match event {
+        pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => {
+            QUEUES.with_borrow(|all| all.iter().for_each(|news| publish(news, End::Abort)));
+            COUNTED.with_borrow_mut(|all| all.retain(|counted| counted.level < level));
+        }
+        pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => COUNTED.with_borrow_mut(|all| {
+            all.iter_mut().for_each(|counted| counted.level = counted.level.min(level - 1));
+        }),
+        _ => {}
+    }
+}
+
+/// Brings news to the board, then wakes who waits for it.
+fn publish(news: &QueueNews, end: End) {
+    let now = now();
+    board::with_known(news.queue, |place, direction| {
+        for told in &news.levels {
+            let Some(level) = place.hint.level_or_new(told.priority, now) else { continue };
+            let first = |ids: &Ids| -> Option<Key> { (!ids.is_empty()).then(|| ids.first(direction)) };
+            match end {
+                End::Commit => {
+                    if let Some(first) = first(&told.leased) {
+                        level.leased(first, told.first_end);
+                    }
+                    if !told.ready.is_empty() {
+                        level.appeared(&told.ready, direction);
+                    }
+                }
+                End::Abort if !told.touched.is_empty() => level.appeared(&told.touched, direction),
+                End::Abort => {}
+                End::Prepare => {
+                    for first in [first(&told.ready), first(&told.touched)].into_iter().flatten() {
+                        level.prepared(first, now);
+                    }
+                    if let Some(first) = first(&told.leased) {
+                        level.leased(first, told.first_end);
+                    }
+                }
+            }
+        }
+        if let Some(at) = news.delayed.filter(|_| end != End::Abort) {
+            place.hint.delayed(at);
+        }
+        if news.forget && end != End::Abort {
+            place.hint.clear();
+        }
+    });
+    waking::wake(news.queue, news.sleepers_to_wake(end, now));
+}
+
+impl QueueNews {
+    fn sleepers_to_wake(&self, end: End, now: Timestamp) -> usize {
+        let sum = |ids: fn(&LevelNews) -> &Ids| self.levels.iter().map(|level| ids(level).count()).sum();
+        match end {
+            End::Abort => sum(|level| &level.touched),
+            // Sleepers find out by themselves.
+            End::Prepare => 0,
+            End::Commit if self.resumed => usize::MAX,
+            End::Commit => {
+                let leases = self.levels.iter().filter(|level| !level.leased.is_empty());
+                let next = leases.map(|level| level.first_end).chain(self.delayed).min();
+                // Somebody has to know the time; who sleeps looks again before a later one.
+                let soon = next.is_some_and(|at| at < now + LONGEST_SLEEP.as_micros() as i64);
+                sum(|level| &level.ready).max(usize::from(soon))
+            }
+        }
+    }
+}
+
+/// Who prepares a transaction does not decide about it: what it has counted becomes
+/// part of it.
+fn write_counts() {
+    let counted = COUNTED.take();
+    counted.into_iter().for_each(|counted| counter::write(counted.queue, counted.counts));
+}
+
+/// Writes something whose loss in a crash does no harm, such as a lease: the message
+/// is delivered again.
+///
+/// A transaction that writes nothing else commits without waiting for the disk. That
+/// is known by where its last log record ends.
+pub fn harmless<R>(write: impl FnOnce() -> R) -> R {
+    // SAFETY: reads a variable of this backend.
+    let log_end = || unsafe { pg_sys::XactLastRecEnd };
+    let before = log_end();
+    let nothing_else = before == 0 || HARMLESS.get() == Some(before);
+    let result = write();
+    HARMLESS.set((nothing_else && log_end() != 0).then(log_end));
+    result
+}
+
+fn spare_the_wait() {
+    // SAFETY: reads a variable of this backend.
+    let log_end = unsafe { pg_sys::XactLastRecEnd };
+    if log_end == 0 || HARMLESS.get() != Some(log_end) {
+        return;
+    }
+    // SAFETY: the variable behind the setting, for this commit only; put back when the
+    // transaction has ended, however it does.
+    unsafe {
+        if pg_sys::synchronous_commit > pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_OFF as i32 {
+            SYNCHRONOUS.set(Some(pg_sys::synchronous_commit));
+            pg_sys::synchronous_commit = pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_OFF as i32;
+        }
+    }
+}
+
+fn wait_as_before() {
+    HARMLESS.set(None);
+    if let Some(before) = SYNCHRONOUS.take() {
+        // SAFETY: the value that was there.
+        unsafe { pg_sys::synchronous_commit = before }
+    }
+}

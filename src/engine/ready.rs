@@ -1,0 +1,362 @@
+//! Where the messages of the ready lane come from, priority by priority.
+//!
+//! `Hinted` starts where the board says and claims what it looks at, so that no two
+//! consumers visit the same rows. `Scanned` starts at the lowest place that may hold
+//! something and disturbs nobody's hint; it is for those who do not take everything
+//! they see (a filter), see the past (REPEATABLE READ), see more than others do (their
+//! own uncommitted messages), only look, or have no board.
+
+use super::board;
+use super::lane;
+use super::news;
+use super::pass;
+use super::queue::Queue;
+use super::reserve::{Place, Round};
+use super::table::{Entry, Found, Scan, Snapshot, Table};
+use crate::hint::level::{Chunk, Level, Look, Step, Sweeper};
+use crate::hint::queue::LEVELS;
+use crate::hint::{Direction, Key, NOWHERE, START, Timestamp};
+
+/// After so many entries in a row that gave nothing, a walk looks for a place to jump to.
+const VAIN: usize = 2_000;
+
+/// How many entries a walk that has found nothing for long claims at a time.
+const STRIDE: usize = 256;
+
+/// How many entries of a pass a call looks at in passing.
+const IN_PASSING: u64 = 64;
+
+/// How many of them at a time when it has found nothing else.
+const THOROUGH: u64 = 2_000;
+
+/// How many that give nothing a call looks at that has found something, but not enough.
+const FOR_MORE: u64 = 20_000;
+
+/// The priorities of a queue, as the board knows them.
+#[derive(Clone, Copy)]
+struct Priorities {
+    all: [i16; LEVELS],
+    count: usize,
+    rest: Option<i16>,
+}
+
+impl Priorities {
+    fn hinted(&self) -> &[i16] {
+        &self.all[..self.count]
+    }
+
+    /// Asks the board; what it does not know is looked up.
+    fn of(table: &Table, queue: i32, direction: Direction, round: &Round) -> Option<Self> {
+        let ask = || {
+            board::with_hint(queue, direction, |hint| {
+                let mut known = Self { all: [0; LEVELS], count: 0, rest: hint.rest() };
+                for priority in hint.priorities() {
+                    known.all[known.count] = priority;
+                    known.count += 1;
+                }
+                (known, hint.is_known(round.now))
+            })
+        };
+        let (known, is_known) = ask()?;
+        if is_known {
+            return Some(known);
+        }
+        let mut last = None;
+        while let Some(priority) = lane::next_priority(table, queue, last) {
+            last = Some(priority);
+            let has_hint =
+                board::with_hint(queue, direction, |hint| hint.level_or_new(priority, round.now).is_some())?;
+            if !has_hint {
+                break;
+            }
+        }
+        board::with_hint(queue, direction, |hint| hint.has_become_known(round.now))?;
+        ask().map(|(known, _)| known)
+    }
+}
+
+/// Takes the messages that hints point at.
+pub struct Hinted<'a> {
+    table: &'a Table,
+    queue: i32,
+    direction: Direction,
+    priorities: Priorities,
+    /// Entries in a row that gave nothing.
+    vain: usize,
+    has_jumped: bool,
+}
+
+/// What to do next on a level.
+enum Task {
+    Sweep(Chunk),
+    Step(Step, Look),
+}
+
+impl<'a> Hinted<'a> {
+    /// None if there is no board, or no room on it.
+    pub fn open(table: &'a Table, queue: &Queue, round: &Round) -> Option<Self> {
+        let direction = round.direction;
+        let priorities = Priorities::of(table, queue.id, direction, round)?;
+        Some(Self { table, queue: queue.id, direction, priorities, vain: 0, has_jumped: false })
+    }
+
+    /// Takes what is ready and comes before `limit`, until the round has enough.
+    pub fn take_before(&mut self, round: &mut Round, limit: Option<Place>) {
+        let priorities = self.priorities;
+        for &priority in priorities.hinted() {
+            let limit = match limit {
+                Some((last, _)) if last < priority => return,
+                Some((last, key)) if last == priority => key,
+                _ => NOWHERE,
+            };
+            self.take_level(round, priority, limit);
+            if round.is_full() {
+                return;
+            }
+        }
+        if let Some(rest) = priorities.rest {
+            Scanned::from_priority(self.table, self.queue, self.direction, rest).take_before(round, limit);
+        }
+    }
+
+    fn take_level(&mut self, round: &mut Round, priority: i16, limit: Key) {
+        let mut has_swept = false;
+        while !round.is_full() {
+            let (max, now) = (round.missing(), round.now);
+            let task = self.with_level(priority, |level| match level.chunk(Sweeper::Call, now) {
+                Some(chunk) if !has_swept => Task::Sweep(chunk),
+                _ => Task::Step(level.next_step(max, limit), level.look()),
+            });
+            match task {
+                Some(Task::Sweep(chunk)) => {
+                    has_swept = true;
+                    pass::sweep(self.table, self.queue, self.direction, priority, chunk, IN_PASSING);
+                }
+                Some(Task::Step(Step::Probe(known), _)) => {
+                    let ids = known.keys().iter().map(|&key| self.direction.id(key));
+                    ids.clone().for_each(|id| news::touched(self.queue, priority, id));
+                    round.probe(ids);
+                }
+                Some(Task::Step(Step::Walk, look)) => {
+                    if !self.walk(round, priority, look, limit) {
+                        return;
+                    }
+                }
+                Some(Task::Step(Step::Nothing, _)) | None => return,
+            }
+        }
+    }
+
+    fn with_level<R>(&self, priority: i16, work: impl FnOnce(&mut Level) -> R) -> Option<R> {
+        board::with_level(self.queue, self.direction, priority, work)
+    }
+
+    /// Walks on from the front, claims what it has come by, and takes it. False if it
+    /// came by nothing.
+    fn walk(&mut self, round: &mut Round, priority: i16, look: Look, limit: Key) -> bool {
+        let mut scan = lane::entries(self.table, None, self.queue, priority, look.front, self.direction);
+        let (walked, at_limit) = self.next_entries(&mut scan, round.missing().max(self.stride()), limit);
+        let Some(last) = walked.last().map(|entry| self.key(entry)) else {
+            if !at_limit {
+                self.with_level(priority, |level| level.found_nothing(look));
+            }
+            return false;
+        };
+        walked.iter().for_each(|entry| news::touched(self.queue, priority, entry.id));
+        if self.with_level(priority, |level| level.claim(look, last)) != Some(true) {
+            return true; // somebody was faster, or something has appeared: walk again
+        }
+        self.take_claimed(round, priority, &mut scan, &walked);
+        if self.vain >= VAIN && !self.has_jumped {
+            self.jump(round, priority);
+        }
+        true
+    }
+
+    /// As many entries as a walk claims at once at least.
+    fn stride(&self) -> usize {
+        if self.vain == 0 { 1 } else { (self.vain * 2).min(STRIDE) }
+    }
+
+    /// The next `count` entries before `limit`, those with the key of the last one
+    /// included; and whether the limit was what ended it.
+    fn next_entries(&self, scan: &mut Scan, count: usize, limit: Key) -> (Vec<Entry>, bool) {
+        let mut walked: Vec<Entry> = Vec::with_capacity(count.min(STRIDE));
+        while let Some(entry) = scan.next_entry() {
+            if self.key(&entry) >= limit {
+                return (walked, true);
+            }
+            // A row whose lease did not fit on its page has a second entry.
+            let is_same = walked.last().is_some_and(|last| last.id == entry.id);
+            if walked.len() >= count && !is_same {
+                break;
+            }
+            walked.push(entry);
+        }
+        (walked, false)
+    }
+
+    fn key(&self, entry: &Entry) -> Key {
+        self.direction.key(entry.id)
+    }
+
+    /// Takes claimed messages; those that are not needed are given back.
+    fn take_claimed(&mut self, round: &mut Round, priority: i16, scan: &mut Scan, claimed: &[Entry]) {
+        let (first, last) = (self.key(&claimed[0]), self.key(&claimed[claimed.len() - 1]));
+        // Taken after the claim: what is committed later than this comes to the board
+        // later than the claim, and is told of there.
+        let snapshot = Snapshot::take();
+        for entry in claimed {
+            if round.is_full() {
+                self.with_level(priority, |level| level.give_back(self.key(entry), last));
+                break;
+            }
+            let took = scan.fetch_entry(entry, &snapshot).is_some_and(|row| round.offer(&row));
+            self.vain = if took { 0 } else { self.vain + 1 };
+        }
+        if let Some(end) = round.take_first_lease_passed() {
+            self.with_level(priority, |level| level.leased(first, end));
+        }
+    }
+
+    /// Looks for a place further on where something is ready, by halving: what is in
+    /// flight mostly lies together. What is jumped over is left to the pass.
+    fn jump(&mut self, round: &mut Round, priority: i16) {
+        self.has_jumped = true;
+        let Some(look) = self.with_level(priority, |level| level.look()) else { return };
+        let back = match self.direction {
+            Direction::OldestFirst => Direction::NewestFirst,
+            Direction::NewestFirst => Direction::OldestFirst,
+        };
+        let end = lane::entries(self.table, None, self.queue, priority, START, back).next_entry();
+        let Some(end) = end.map(|entry| self.key(&entry)) else { return };
+        let snapshot = Snapshot::take();
+        let (mut low, mut high, mut found) = (look.front, end.saturating_add(1), None);
+        while low < high {
+            let middle = low.midpoint(high);
+            let mut scan = lane::entries(self.table, None, self.queue, priority, middle, self.direction);
+            let Some(entry) = scan.next_entry().filter(|entry| self.key(entry) < high) else {
+                high = middle;
+                continue;
+            };
+            if scan.fetch_entry(&entry, &snapshot).is_some_and(|row| round.could_take(&row)) {
+                found = Some(self.key(&entry));
+                high = middle;
+            } else {
+                low = self.key(&entry) + 1;
+            }
+        }
+        if let Some(to) = found {
+            self.with_level(priority, |level| level.jump(look, to));
+        }
+    }
+
+    /// Does what is left of passes that look for something likely to be there.
+    pub fn finish_passes(&self, round: &Round) {
+        for &priority in self.priorities.hinted() {
+            while let Some(chunk) = self.suspected_chunk(priority, round.now) {
+                pass::sweep(self.table, self.queue, self.direction, priority, chunk, THOROUGH);
+            }
+        }
+    }
+
+    fn suspected_chunk(&self, priority: i16, now: Timestamp) -> Option<Chunk> {
+        self.with_level(priority, |level| level.chunk(Sweeper::Call, now).filter(|_| level.is_suspected()))?
+    }
+
+    /// When nothing else is left: does what is left of passes that look for something
+    /// likely to be there, and takes what they find. So that an empty answer is true.
+    pub fn take_suspected(&mut self, round: &mut Round) {
+        let mut budget = FOR_MORE;
+        let priorities = self.priorities;
+        for &priority in priorities.hinted() {
+            while !round.is_full() && (round.taken == 0 || budget > 0) {
+                let Some(chunk) = self.suspected_chunk(priority, round.now) else { break };
+                let vain = pass::sweep(self.table, self.queue, self.direction, priority, chunk, THOROUGH);
+                budget = budget.saturating_sub(vain);
+                self.take_level(round, priority, NOWHERE);
+            }
+        }
+    }
+}
+
+/// Offers what a snapshot shows, one priority after the other.
+pub struct Scanned<'a> {
+    table: &'a Table,
+    queue: i32,
+    direction: Direction,
+    /// Where to begin, by priority; others begin at their beginning.
+    starts: Vec<(i16, Key)>,
+    /// The priority that was scanned last.
+    last: Option<i16>,
+    scan: Option<Scan>,
+    head: Option<Found>,
+    snapshot: Snapshot,
+}
+
+impl<'a> Scanned<'a> {
+    /// Begins where something may lie first.
+    pub fn open(table: &'a Table, queue: &Queue, round: &Round) -> Self {
+        let starts = if news::has_ready(queue.id) { Vec::new() } else { Self::starts(queue.id, round) };
+        Self::begin(table, queue.id, round.direction, None, starts)
+    }
+
+    /// Begins at a priority.
+    fn from_priority(table: &'a Table, queue: i32, direction: Direction, priority: i16) -> Self {
+        Self::begin(table, queue, direction, priority.checked_sub(1), Vec::new())
+    }
+
+    fn begin(
+        table: &'a Table,
+        queue: i32,
+        direction: Direction,
+        last: Option<i16>,
+        starts: Vec<(i16, Key)>,
+    ) -> Self {
+        let snapshot = Snapshot::take();
+        Self { table, queue, direction, starts, last, scan: None, head: None, snapshot }
+    }
+
+    /// The lowest places of the queue's priorities. Read before the snapshot is taken.
+    fn starts(queue: i32, round: &Round) -> Vec<(i16, Key)> {
+        let mut starts = Vec::with_capacity(LEVELS);
+        board::with_hint(queue, round.direction, |hint| {
+            // A queue that nobody has looked through has no lowest places.
+            if hint.is_known(round.now) {
+                starts.extend(hint.levels().iter().map(|level| (level.priority, level.lowest(round.now))));
+            }
+        });
+        starts
+    }
+
+    /// Offers what comes before `limit`, until the round has enough.
+    pub fn take_before(&mut self, round: &mut Round, limit: Option<Place>) {
+        while !round.is_full()
+            && let Some(place) = self.head_place()
+            && limit.is_none_or(|limit| place < limit)
+        {
+            if let Some(row) = self.head.take() {
+                round.offer(&row);
+            }
+        }
+    }
+
+    fn head_place(&mut self) -> Option<Place> {
+        while self.head.is_none() {
+            self.head = self.scan.as_mut().and_then(Scan::next);
+            if self.head.is_none() && !self.next_level() {
+                return None;
+            }
+        }
+        self.head.as_ref().map(|row| row.place(self.direction))
+    }
+
+    fn next_level(&mut self) -> bool {
+        let Some(priority) = lane::next_priority(self.table, self.queue, self.last) else { return false };
+        self.last = Some(priority);
+        let known = self.starts.iter().find(|(level, _)| *level == priority);
+        let from = known.map_or(START, |(_, from)| *from);
+        self.scan = Some(lane::rows(self.table, &self.snapshot, self.queue, priority, from, self.direction));
+        true
+    }
+}

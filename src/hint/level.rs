@@ -1,0 +1,622 @@
+//! The hint of one priority level.
+//!
+//! ```text
+//!      low            cursor                  front
+//!  ─────┼───────────────┼───────────────────────┼─────────────────────▶ key
+//!  gone │ in flight, gone · a few in the stash  │ pushed, nobody has looked
+//!       └── a pass: looked at again, from ──────┘
+//!           the cursor on
+//! ```
+//!
+//! Invariant, for every message that could be reserved and that no reserve has in its
+//! hands: its key is at or beyond `front`, or in `stash`, or at or beyond `cursor`, or
+//! its lease ended no earlier than `first_end`, or the transaction that will make it
+//! known (`appeared`) has yet to do so.
+
+use super::ids::Ids;
+use super::{Direction, Key, NEVER, NOWHERE, START, Timestamp};
+
+/// How many keys before the front are known one by one.
+pub const STASH: usize = 32;
+
+/// How many appearances a claim can be compared with.
+const LATELY: usize = 16;
+
+const MILLISECOND: Timestamp = 1_000;
+
+/// A pass for nothing in particular: rows that came without anybody telling.
+const ROUTINE: Timestamp = 5_000 * MILLISECOND;
+
+/// How much later than the worker a reserve does a routine pass.
+const GRACE: Timestamp = 2_000 * MILLISECOND;
+
+/// How often what prepared transactions hold is looked at.
+const PREPARED: Timestamp = 1_000 * MILLISECOND;
+
+/// Time between two passes over expired leases, for each entry of the first. Keeps
+/// passes below about a tenth of a core however much is in flight.
+const REST_PER_ENTRY: Timestamp = 2;
+
+/// The same for routine passes: below about a fiftieth.
+const ROUTINE_PER_ENTRY: Timestamp = 10;
+
+#[derive(Clone, Debug)]
+#[repr(C)]
+pub struct Level {
+    pub priority: i16,
+    /// The pass looks for something that is likely there.
+    suspected: bool,
+    /// The pass began at the very beginning.
+    from_start: bool,
+    /// Everything before it is gone, in flight, or accounted for otherwise.
+    front: Key,
+    /// Keys before the front that may be reservable.
+    stash: Stash,
+    /// Counts up with every appearance, from the time at which the hint was made: what
+    /// was seen of another hint, in its place before, is older.
+    appearances: u64,
+    /// The first key of the last appearances, each at its number.
+    lately: [Key; LATELY],
+    /// The number of appearances at which nothing lay from the front on.
+    nothing_at: Option<u64>,
+    /// Where the pass goes on; nowhere: there is none.
+    cursor: Key,
+    /// How often keys were left to the pass.
+    left_to_pass: u64,
+    /// Nothing before it is visible to anybody: passes begin here.
+    low: Key,
+    /// No lease known ends earlier.
+    first_end: Timestamp,
+    /// Entries the pass has come by.
+    passed: u64,
+    /// The next pass over expired leases begins no earlier.
+    rest_until: Timestamp,
+    /// The next routine pass.
+    routine_at: Timestamp,
+    /// The first key that a prepared transaction holds.
+    prepared: Key,
+    prepared_at: Timestamp,
+    times_prepared: u64,
+}
+
+/// What a reserve has seen of the front before it walks on from there.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    pub front: Key,
+    appearances: u64,
+}
+
+/// What a reserve should do next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Look at these keys one by one; they are in its hands now.
+    Probe(Stash),
+    /// Walk on from the front, and claim what comes.
+    Walk,
+    /// There is nothing.
+    Nothing,
+}
+
+/// A part of a pass: the keys from `from` on, those before `to`.
+#[derive(Clone, Copy, Debug)]
+pub struct Chunk {
+    pub from: Key,
+    pub to: Key,
+    look: Look,
+    left_to_pass: u64,
+}
+
+/// What was found in a chunk.
+#[derive(Clone, Debug)]
+pub struct Findings {
+    /// What may be reserved, at most as many as the stash holds, in order.
+    pub found: Vec<Key>,
+    /// Where the look ended; nowhere: it came to the end of the chunk.
+    pub reached: Key,
+    /// The first message that was visible, reservable or not.
+    pub first_visible: Option<Key>,
+    /// The first end of the leases that were seen.
+    pub first_end: Timestamp,
+    /// Index entries it has come by.
+    pub entries: u64,
+}
+
+/// Who does a part of a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sweeper {
+    Worker,
+    Call,
+}
+
+impl Level {
+    pub fn new(priority: i16, now: Timestamp) -> Self {
+        Self {
+            priority,
+            suspected: false,
+            from_start: false,
+            front: START,
+            stash: Stash::default(),
+            appearances: now.unsigned_abs(),
+            lately: [NOWHERE; LATELY],
+            nothing_at: None,
+            cursor: NOWHERE,
+            left_to_pass: 0,
+            low: START,
+            first_end: NEVER,
+            passed: 0,
+            rest_until: 0,
+            routine_at: now + ROUTINE,
+            prepared: NOWHERE,
+            prepared_at: 0,
+            times_prepared: 0,
+        }
+    }
+
+    // What transactions tell when they have ended.
+
+    /// Messages may be reservable from now on that were not before.
+    pub fn appeared(&mut self, ids: &Ids, direction: Direction) {
+        let first = ids.first(direction);
+        self.appearances += 1;
+        self.lately[(self.appearances % LATELY as u64) as usize] = first;
+        if first >= self.front {
+            return;
+        }
+        match ids.each() {
+            Some(each) => {
+                for key in each.iter().map(|&id| direction.key(id)) {
+                    if key < self.front {
+                        self.put_back(key);
+                    }
+                }
+            }
+            None => self.leave_to_pass(first),
+        }
+    }
+
+    /// Messages were leased, the first of them with this key, until `end` or later.
+    pub fn leased(&mut self, first: Key, end: Timestamp) {
+        self.low = self.low.min(first);
+        self.first_end = self.first_end.min(end);
+    }
+
+    /// A transaction that holds messages was prepared; nobody will tell when it ends.
+    pub fn prepared(&mut self, first: Key, now: Timestamp) {
+        self.low = self.low.min(first);
+        self.prepared = self.prepared.min(first);
+        self.prepared_at = now + PREPARED;
+        self.times_prepared += 1;
+    }
+
+    /// No prepared transaction is left.
+    pub fn nothing_is_prepared(&mut self) {
+        if self.prepared != NOWHERE {
+            let first = std::mem::replace(&mut self.prepared, NOWHERE);
+            self.leave_to_pass(first);
+        }
+    }
+
+    pub fn has_prepared(&self) -> bool {
+        self.prepared != NOWHERE
+    }
+
+    pub fn times_prepared(&self) -> u64 {
+        self.times_prepared
+    }
+
+    // What a reserve does.
+
+    /// What to do to find up to `max` messages before `limit`.
+    pub fn next_step(&mut self, max: usize, limit: Key) -> Step {
+        let known = self.stash.take(max, limit);
+        if known.count > 0 {
+            return Step::Probe(known);
+        }
+        if limit <= self.front || self.nothing_at == Some(self.appearances) {
+            return Step::Nothing;
+        }
+        Step::Walk
+    }
+
+    pub fn look(&self) -> Look {
+        Look { front: self.front, appearances: self.appearances }
+    }
+
+    /// Takes everything from the front to `last` into the hands of a reserve, which has
+    /// walked over it since `look`. False if it may have missed something.
+    pub fn claim(&mut self, look: Look, last: Key) -> bool {
+        let behind = last.saturating_add(1);
+        let is_ours = self.front == look.front && self.nothing_appeared(look, behind);
+        if is_ours {
+            self.front = behind;
+        }
+        is_ours
+    }
+
+    /// Whether it is certain that nothing appeared before `limit` since `look`.
+    fn nothing_appeared(&self, look: Look, limit: Key) -> bool {
+        self.appearances.checked_sub(look.appearances).is_some_and(|since| since <= LATELY as u64)
+            && (look.appearances + 1..=self.appearances)
+                .all(|n| self.lately[(n % LATELY as u64) as usize] >= limit)
+    }
+
+    /// A walk from `look` on found nothing at all.
+    pub fn found_nothing(&mut self, look: Look) {
+        if self.front == look.front {
+            self.nothing_at = Some(look.appearances);
+        }
+    }
+
+    /// Messages of a claim that ended at `last` were not needed, the first of them `first`.
+    pub fn give_back(&mut self, first: Key, last: Key) {
+        if self.front == last.saturating_add(1) {
+            self.front = first;
+            self.nothing_at = None;
+        } else {
+            self.leave_to_pass(first);
+        }
+    }
+
+    /// A key that a reserve had in its hands and did not need.
+    pub fn put_back(&mut self, key: Key) {
+        if let Some(crowded_out) = self.stash.put(key) {
+            self.leave_to_pass(crowded_out);
+        }
+    }
+
+    /// Goes on from `to`; what lies before is left to the pass.
+    pub fn jump(&mut self, look: Look, to: Key) {
+        if self.front == look.front && to > self.front {
+            self.leave_to_pass(self.front);
+            self.front = to;
+        }
+    }
+
+    fn leave_to_pass(&mut self, from: Key) {
+        self.cursor = self.cursor.min(from);
+        self.suspected = true;
+        self.left_to_pass += 1;
+    }
+
+    // What a pass does.
+
+    /// The next part of the pass, if one is due.
+    pub fn chunk(&mut self, sweeper: Sweeper, now: Timestamp) -> Option<Chunk> {
+        self.begin_pass(now);
+        let is_wanted = self.suspected
+            || sweeper == Sweeper::Worker
+            || is_over(self.routine_at, now.saturating_sub(GRACE));
+        // A crowded stash has to be emptied first.
+        if self.cursor == NOWHERE || !is_wanted || self.stash.count > STASH / 2 {
+            return None;
+        }
+        if self.cursor >= self.front {
+            self.end_pass(now);
+            return None;
+        }
+        let (look, left_to_pass) = (self.look(), self.left_to_pass);
+        Some(Chunk { from: self.cursor, to: self.front, look, left_to_pass })
+    }
+
+    fn begin_pass(&mut self, now: Timestamp) {
+        if !self.suspected && self.first_end <= now && is_over(self.rest_until, now) {
+            self.cursor = self.cursor.min(self.low);
+            self.suspected = true;
+            // The pass sees every lease anew, later ones included.
+            self.first_end = NEVER;
+        }
+        if !self.suspected && self.prepared != NOWHERE && is_over(self.prepared_at, now) {
+            self.cursor = self.cursor.min(self.prepared);
+            self.suspected = true;
+            self.prepared_at = now + PREPARED;
+        }
+        if self.cursor == NOWHERE && is_over(self.routine_at, now) {
+            self.cursor = START;
+            self.from_start = true;
+        }
+    }
+
+    /// Notes what was found in a chunk.
+    pub fn swept(&mut self, chunk: Chunk, findings: Findings, now: Timestamp) {
+        let undisturbed = self.left_to_pass == chunk.left_to_pass;
+        self.first_end = self.first_end.min(findings.first_end);
+        self.passed += findings.entries;
+        let reached = findings.reached.min(chunk.to);
+        let visible = findings.first_visible.unwrap_or(reached);
+        if undisturbed && chunk.from <= self.low && self.nothing_appeared(chunk.look, visible) {
+            self.low = self.low.max(visible);
+        }
+        if undisturbed && self.cursor == chunk.from {
+            self.cursor = reached;
+            // What lies from there to the front was claimed since, by calls that answer for it.
+            if reached == chunk.to {
+                self.end_pass(now);
+            }
+        }
+        findings.found.into_iter().for_each(|key| self.put_back(key));
+    }
+
+    fn end_pass(&mut self, now: Timestamp) {
+        let entries = Timestamp::try_from(self.passed).unwrap_or(ROUTINE);
+        self.rest_until = now + entries * REST_PER_ENTRY;
+        if self.from_start {
+            self.routine_at = now + ROUTINE.max(entries * ROUTINE_PER_ENTRY * REST_PER_ENTRY);
+        }
+        self.cursor = NOWHERE;
+        self.suspected = false;
+        self.from_start = false;
+        self.passed = 0;
+    }
+
+    // What others ask.
+
+    /// Whether a pass is under way that looks for something that is likely there.
+    pub fn is_suspected(&self) -> bool {
+        self.suspected
+    }
+
+    /// No message before this key can be reserved.
+    pub fn lowest(&self, now: Timestamp) -> Key {
+        let expired = if self.first_end <= now { self.low } else { NOWHERE };
+        let left_to_pass = if self.suspected { self.cursor } else { NOWHERE };
+        self.front.min(self.stash.first()).min(left_to_pass).min(self.prepared).min(expired)
+    }
+
+    /// The next time at which a lease may end, or a pass over ended ones begin.
+    pub fn next_end(&self) -> Timestamp {
+        if self.first_end == NEVER { NEVER } else { self.first_end.max(self.rest_until) }
+    }
+
+    /// Forgets that nothing was beyond the front: what was not told will be seen.
+    pub fn doubt(&mut self) {
+        self.nothing_at = None;
+    }
+}
+
+/// Whether a moment has come. One that lies absurdly far ahead has: the clock was set back.
+fn is_over(moment: Timestamp, now: Timestamp) -> bool {
+    moment <= now || moment > now.saturating_add(3_600_000 * MILLISECOND)
+}
+
+/// A few keys in order, each once.
+#[derive(Clone, Debug, PartialEq)]
+#[repr(C)]
+pub struct Stash {
+    count: usize,
+    keys: [Key; STASH],
+}
+
+impl Default for Stash {
+    fn default() -> Self {
+        Self { count: 0, keys: [NOWHERE; STASH] }
+    }
+}
+
+impl Stash {
+    pub fn keys(&self) -> &[Key] {
+        &self.keys[..self.count]
+    }
+
+    fn first(&self) -> Key {
+        self.keys().first().copied().unwrap_or(NOWHERE)
+    }
+
+    /// Adds a key. When there is no room, the last one has to leave and is returned.
+    fn put(&mut self, key: Key) -> Option<Key> {
+        let Err(place) = self.keys().binary_search(&key) else { return None };
+        if place == STASH {
+            return Some(key);
+        }
+        let crowded_out = (self.count == STASH).then(|| self.keys[STASH - 1]);
+        self.count = (self.count + 1).min(STASH);
+        self.keys.copy_within(place..self.count - 1, place + 1);
+        self.keys[place] = key;
+        crowded_out
+    }
+
+    /// Removes the first keys, up to `max` of those before `limit`.
+    fn take(&mut self, max: usize, limit: Key) -> Self {
+        let mut taken = Self::default();
+        taken.count = self.keys().partition_point(|&key| key < limit).min(max);
+        taken.keys[..taken.count].copy_from_slice(&self.keys[..taken.count]);
+        self.keys.copy_within(taken.count..self.count, 0);
+        self.count -= taken.count;
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Key = NOWHERE;
+
+    fn ids(ids: impl IntoIterator<Item = i64>) -> Ids {
+        let mut all = Ids::default();
+        ids.into_iter().for_each(|id| all.add(id));
+        all
+    }
+
+    fn level_with_front(front: Key) -> Level {
+        let mut level = Level::new(0, 0);
+        assert!(level.claim(level.look(), front - 1));
+        level
+    }
+
+    fn probed(level: &mut Level) -> Vec<Key> {
+        match level.next_step(usize::MAX, ALL) {
+            Step::Probe(stash) => stash.keys().to_vec(),
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_appears_before_the_front_is_known_by_its_key() {
+        let mut level = level_with_front(100);
+        level.appeared(&ids([7, 5, 7, 150]), Direction::OldestFirst);
+        assert_eq!(probed(&mut level), [5, 7]);
+        assert_eq!(level.next_step(1, ALL), Step::Walk);
+    }
+
+    #[test]
+    fn a_claim_is_refused_when_something_appeared_in_what_was_walked_over() {
+        let mut level = level_with_front(100);
+        let look = level.look();
+        level.appeared(&ids([200]), Direction::OldestFirst);
+        let second = level.look();
+        assert!(!level.clone().claim(look, 200), "200 may have come after the walk");
+        assert!(level.claim(look, 199), "200 lies beyond");
+        assert!(!level.claim(second, 250), "another was faster");
+    }
+
+    #[test]
+    fn a_claim_that_too_much_has_happened_since_is_refused() {
+        let mut level = level_with_front(100);
+        let look = level.look();
+        for n in 0..=LATELY as i64 {
+            level.appeared(&ids([1_000 + n]), Direction::OldestFirst);
+        }
+        assert!(!level.claim(look, 150));
+        assert!(level.claim(level.look(), 150));
+    }
+
+    #[test]
+    fn newest_first_is_the_mirror() {
+        let mut level = Level::new(0, 0);
+        assert!(level.claim(level.look(), -100));
+        level.appeared(&ids([101, 103, 50]), Direction::NewestFirst);
+        assert_eq!(probed(&mut level), [-103, -101]);
+    }
+
+    #[test]
+    fn a_crowded_stash_keeps_the_first_keys_and_leaves_the_rest_to_the_pass() {
+        let mut level = level_with_front(1_000);
+        for id in (1..=40).rev() {
+            level.appeared(&ids([id]), Direction::OldestFirst);
+        }
+        assert_eq!(level.chunk(Sweeper::Call, 0).map(|chunk| chunk.from), None, "crowded");
+        assert_eq!(probed(&mut level), (1..=32).collect::<Vec<_>>());
+        let chunk = level.chunk(Sweeper::Call, 0).expect("33 to 40 are left");
+        assert_eq!((chunk.from, chunk.to), (33, 1_000));
+    }
+
+    #[test]
+    fn a_pass_begins_when_the_first_lease_ends_and_goes_on_where_it_stopped() {
+        let mut level = level_with_front(1_000);
+        level.leased(10, 500);
+        assert!(level.chunk(Sweeper::Call, 499).is_none());
+        let chunk = level.chunk(Sweeper::Call, 500).expect("a lease has ended");
+        let findings =
+            Findings { found: vec![10], reached: 300, first_visible: Some(10), first_end: 900, entries: 5 };
+        level.swept(chunk, findings.clone(), 500);
+        assert_eq!(probed(&mut level), [10]);
+        let chunk = level.chunk(Sweeper::Call, 501).expect("the pass is not over");
+        assert_eq!(chunk.from, 300);
+        level.swept(chunk, Findings { found: vec![], reached: NOWHERE, ..findings }, 501);
+        assert!(!level.is_suspected());
+        assert_eq!(level.next_end(), 900);
+    }
+
+    #[test]
+    fn a_pass_does_not_go_on_past_what_was_left_to_it_meanwhile() {
+        let mut level = level_with_front(1_000);
+        level.give_back(500, 500);
+        let chunk = level.chunk(Sweeper::Call, 0).unwrap();
+        level.give_back(500, 500);
+        let nothing =
+            Findings { found: vec![], reached: NOWHERE, first_visible: None, first_end: NEVER, entries: 1 };
+        level.swept(chunk, nothing, 0);
+        assert_eq!(level.chunk(Sweeper::Call, 0).map(|chunk| chunk.from), Some(500));
+    }
+
+    #[test]
+    fn an_empty_walk_is_remembered_until_something_appears() {
+        let mut level = level_with_front(100);
+        level.found_nothing(level.look());
+        assert_eq!(level.next_step(1, ALL), Step::Nothing);
+        level.appeared(&ids([150]), Direction::OldestFirst);
+        assert_eq!(level.next_step(1, ALL), Step::Walk);
+    }
+
+    #[test]
+    fn an_empty_walk_is_not_remembered_when_something_was_given_back_meanwhile() {
+        let mut level = level_with_front(100);
+        let (claimer, walker) = (level.look(), level.look());
+        assert!(level.claim(claimer, 109));
+        let walker = Look { front: 110, ..walker };
+        level.give_back(105, 109);
+        level.found_nothing(walker);
+        assert_eq!(level.next_step(1, ALL), Step::Walk);
+    }
+
+    #[test]
+    fn where_passes_begin_is_not_raised_over_what_appeared_during_one() {
+        let mut level = level_with_front(1_000);
+        level.leased(500, 10);
+        let chunk = level.chunk(Sweeper::Call, 10).unwrap();
+        level.appeared(&ids([7]), Direction::OldestFirst);
+        level.leased(7, 50);
+        let saw_500_only =
+            Findings { found: vec![], reached: NOWHERE, first_visible: Some(500), first_end: 60, entries: 1 };
+        level.swept(chunk, saw_500_only, 10);
+        assert_eq!(probed(&mut level), [7]);
+        let chunk = level.chunk(Sweeper::Call, 50).expect("7 may be ready again");
+        assert!(chunk.from <= 7, "the pass begins at {}", chunk.from);
+    }
+
+    #[test]
+    fn passes_skip_what_is_gone() {
+        let mut level = level_with_front(1_000);
+        level.leased(500, 10);
+        let chunk = level.chunk(Sweeper::Call, 10).unwrap();
+        let nothing_before_500 =
+            Findings { found: vec![], reached: NOWHERE, first_visible: Some(500), first_end: 60, entries: 1 };
+        level.swept(chunk, nothing_before_500, 10);
+        assert_eq!(level.chunk(Sweeper::Call, 60).map(|chunk| chunk.from), Some(500));
+    }
+
+    #[test]
+    fn what_a_prepared_transaction_holds_is_looked_at_again_and_again() {
+        let mut level = level_with_front(1_000);
+        level.prepared(300, 0);
+        let nothing =
+            Findings { found: vec![], reached: NOWHERE, first_visible: None, first_end: NEVER, entries: 1 };
+        for second in 1..4 {
+            let chunk = level.chunk(Sweeper::Call, second * PREPARED).expect("every second");
+            assert_eq!(chunk.from, 300);
+            level.swept(chunk, nothing.clone(), second * PREPARED);
+            assert!(level.chunk(Sweeper::Call, second * PREPARED + 1).is_none());
+        }
+        level.nothing_is_prepared();
+        let chunk = level.chunk(Sweeper::Call, 3 * PREPARED + 1).expect("once more");
+        level.swept(chunk, nothing, 3 * PREPARED + 1);
+        assert!(level.chunk(Sweeper::Call, 4 * PREPARED + 1).is_none());
+    }
+
+    #[test]
+    fn a_routine_pass_begins_at_the_beginning_and_a_call_does_it_only_when_the_worker_does_not() {
+        let mut level = level_with_front(1_000);
+        assert!(level.chunk(Sweeper::Worker, ROUTINE - 1).is_none());
+        assert!(level.chunk(Sweeper::Call, ROUTINE).is_none());
+        assert_eq!(level.clone().chunk(Sweeper::Worker, ROUTINE).map(|chunk| chunk.from), Some(START));
+        assert_eq!(level.chunk(Sweeper::Call, ROUTINE + GRACE).map(|chunk| chunk.from), Some(START));
+    }
+
+    #[test]
+    fn a_pass_over_much_is_followed_by_a_rest() {
+        let mut level = level_with_front(1_000_000);
+        level.leased(1, 10);
+        let chunk = level.chunk(Sweeper::Call, 10).unwrap();
+        let findings = Findings {
+            found: vec![],
+            reached: NOWHERE,
+            first_visible: Some(1),
+            first_end: 11,
+            entries: 1_000_000,
+        };
+        level.swept(chunk, findings, 10);
+        assert!(level.chunk(Sweeper::Call, 11).is_none());
+        assert_eq!(level.next_end(), 2_000_010);
+        assert!(level.chunk(Sweeper::Call, 2_000_010).is_some());
+    }
+}

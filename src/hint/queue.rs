@@ -1,0 +1,201 @@
+//! The hints of one queue, read in one direction.
+
+use super::level::Level;
+use super::{NEVER, START, Timestamp};
+
+/// How many priorities of a queue have a hint. Those behind are scanned from their beginning.
+pub const LEVELS: usize = 16;
+
+/// How often it is looked whether rows came without anybody telling.
+const DOUBT: Timestamp = 5_000_000;
+
+#[derive(Clone, Debug)]
+#[repr(C)]
+pub struct QueueHint {
+    levels: [Level; LEVELS],
+    count: usize,
+    /// Priorities from here on have no hint.
+    rest: i32,
+    /// All priorities that have messages are known, until then.
+    known_until: Timestamp,
+    due: Due,
+}
+
+/// No priority is as high.
+const NO_REST: i32 = i32::MAX;
+
+/// What is known of the delayed lane.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Due {
+    /// No message is due earlier.
+    pub first: Timestamp,
+    appearances: u64,
+}
+
+impl QueueHint {
+    pub fn new() -> Self {
+        Self {
+            levels: std::array::from_fn(|_| Level::new(0, 0)),
+            count: 0,
+            rest: NO_REST,
+            known_until: Timestamp::MIN,
+            due: Due { first: START, appearances: 0 },
+        }
+    }
+
+    /// Knows nothing any more. Cheaper than a new one.
+    pub fn clear(&mut self) {
+        self.count = 0;
+        self.rest = NO_REST;
+        self.known_until = Timestamp::MIN;
+        self.due = Due { first: START, appearances: self.due.appearances + 1 };
+    }
+
+    pub fn levels(&mut self) -> &mut [Level] {
+        &mut self.levels[..self.count]
+    }
+
+    /// Priorities that have a hint, in order.
+    pub fn priorities(&self) -> impl Iterator<Item = i16> {
+        self.levels[..self.count].iter().map(|level| level.priority)
+    }
+
+    /// The first priority without a hint, if there is one.
+    pub fn rest(&self) -> Option<i16> {
+        i16::try_from(self.rest).ok()
+    }
+
+    pub fn level(&mut self, priority: i16) -> Option<&mut Level> {
+        let place = self.place(priority).ok()?;
+        Some(&mut self.levels[place])
+    }
+
+    fn place(&self, priority: i16) -> Result<usize, usize> {
+        self.levels[..self.count].binary_search_by_key(&priority, |level| level.priority)
+    }
+
+    /// The hint of a priority, made if it is not there; none if it belongs to the rest.
+    pub fn level_or_new(&mut self, priority: i16, now: Timestamp) -> Option<&mut Level> {
+        if i32::from(priority) >= self.rest {
+            return None;
+        }
+        let place = match self.place(priority) {
+            Ok(place) => place,
+            Err(LEVELS) => {
+                self.rest = i32::from(priority);
+                return None;
+            }
+            Err(place) => {
+                if self.count == LEVELS {
+                    self.count -= 1;
+                    self.rest = i32::from(self.levels[self.count].priority);
+                }
+                self.levels[place..=self.count].rotate_right(1);
+                self.levels[place] = Level::new(priority, now);
+                self.count += 1;
+                place
+            }
+        };
+        Some(&mut self.levels[place])
+    }
+
+    /// Whether all priorities that have messages are known.
+    pub fn is_known(&self, now: Timestamp) -> bool {
+        now < self.known_until && self.known_until <= now + DOUBT
+    }
+
+    /// All priorities have been looked for.
+    pub fn has_become_known(&mut self, now: Timestamp) {
+        self.known_until = now + DOUBT;
+        self.due.first = START;
+        self.due.appearances += 1;
+        self.levels().iter_mut().for_each(Level::doubt);
+    }
+
+    pub fn due(&self) -> Due {
+        self.due
+    }
+
+    /// A message waits in the delayed lane until `at`.
+    pub fn delayed(&mut self, at: Timestamp) {
+        self.due.first = self.due.first.min(at);
+        self.due.appearances += 1;
+    }
+
+    /// A look at the delayed lane saw that no message is due before `first`.
+    pub fn saw_due(&mut self, seen: Due, first: Option<Timestamp>) {
+        if self.due.appearances == seen.appearances {
+            self.due.first = first.unwrap_or(NEVER);
+        }
+    }
+
+    /// The next time at which something may be ready without anybody telling.
+    pub fn next_change(&mut self) -> Timestamp {
+        let due = self.due.first;
+        self.levels().iter().map(Level::next_end).min().unwrap_or(NEVER).min(due)
+    }
+
+    /// Whether prepared transactions hold messages.
+    pub fn has_prepared(&mut self) -> bool {
+        self.levels().iter().any(Level::has_prepared)
+    }
+
+    /// Counts up with every transaction that is prepared.
+    pub fn times_prepared(&mut self) -> u64 {
+        self.levels().iter().map(Level::times_prepared).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_priorities_have_hints_and_the_rest_is_named() {
+        let mut hint = QueueHint::new();
+        for priority in (0..20).rev() {
+            assert!(hint.level_or_new(priority, 0).is_some() || priority >= 20 - 4);
+        }
+        assert_eq!(hint.priorities().collect::<Vec<_>>(), (0..16).collect::<Vec<_>>());
+        assert_eq!(hint.rest(), Some(16));
+        assert!(hint.level_or_new(16, 0).is_none());
+        assert!(hint.level_or_new(100, 0).is_none());
+        assert!(hint.level_or_new(-5, 0).is_some());
+        assert_eq!(hint.rest(), Some(15));
+    }
+
+    #[test]
+    fn a_full_hint_takes_no_higher_priority() {
+        let mut hint = QueueHint::new();
+        (0..16).for_each(|priority| assert!(hint.level_or_new(priority, 0).is_some()));
+        assert!(hint.level_or_new(20, 0).is_none());
+        assert_eq!(hint.rest(), Some(20));
+        assert!(hint.level_or_new(18, 0).is_none(), "18 lies before the rest, and has messages");
+        assert_eq!(hint.rest(), Some(18));
+    }
+
+    #[test]
+    fn a_due_time_that_appears_during_a_look_is_not_forgotten() {
+        let mut hint = QueueHint::new();
+        let seen = hint.due();
+        hint.delayed(50);
+        hint.saw_due(seen, None);
+        assert_eq!(hint.due().first, START);
+        let seen = hint.due();
+        hint.saw_due(seen, Some(50));
+        assert_eq!(hint.due().first, 50);
+        hint.delayed(20);
+        assert_eq!(hint.next_change(), 20);
+    }
+
+    #[test]
+    fn knowledge_is_doubted_after_a_while_and_when_the_clock_is_set_back() {
+        let mut hint = QueueHint::new();
+        assert!(!hint.is_known(0));
+        hint.has_become_known(100);
+        assert!(hint.is_known(101));
+        assert!(!hint.is_known(100 + DOUBT));
+        assert!(!hint.is_known(-1_000_000));
+    }
+}
