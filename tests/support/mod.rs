@@ -53,7 +53,7 @@ impl Server {
             .arg(&data));
         let config = format!(
             "listen_addresses = ''\nunix_socket_directories = '{}'\nmax_worker_processes = 32\n\
-             max_prepared_transactions = 10\nmax_connections = 200\n{settings}\n",
+             max_prepared_transactions = 50\nmax_connections = 200\n{settings}\n",
             server.place.display()
         );
         fs::write(server.place.join("more.conf"), config).unwrap();
