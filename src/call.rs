@@ -321,6 +321,10 @@ impl Name {
     pub fn datum(&self) -> Datum {
         text_datum(&self.0)
     }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl std::fmt::Display for Name {

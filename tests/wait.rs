@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use postgres::Client;
+use postgres::fallible_iterator::FallibleIterator;
 use support::{Ask, Server, until};
 
 /// Waits until a session sleeps in `pgq_wait`.
@@ -217,4 +218,41 @@ fn cancel_timeout_and_terminate_end_it() {
             None => assert!(error.is_closed(), "{error:?}"),
         }
     }
+}
+
+#[test]
+fn listeners_hear_of_a_queue_that_notifies() {
+    let server = Server::start();
+    let (mut listener, mut producer) = (server.connect(), server.connect());
+    producer
+        .batch_execute(
+            "SELECT pgq_create_queue('loud', '{\"notify\": true}'), pgq_create_queue('quiet');
+             SELECT pgq_push('loud', '0')",
+        )
+        .unwrap();
+    listener.batch_execute("LISTEN \"pgq:loud\"; LISTEN \"pgq:quiet\"").unwrap();
+    let mut heard = |what: &str| {
+        let mut channels = Vec::new();
+        until(what, || {
+            let mut notifications = listener.notifications();
+            let mut some = notifications.timeout_iter(Duration::from_millis(50));
+            while let Some(notification) = some.next().unwrap() {
+                channels.push(notification.channel().to_owned());
+            }
+            !channels.is_empty()
+        });
+        assert!(channels.iter().all(|channel| channel == "pgq:loud"), "{what}: {channels:?}");
+        channels.len()
+    };
+    producer.batch_execute("SELECT pgq_push('quiet', '1'); SELECT pgq_push('loud', '1')").unwrap();
+    heard("a push");
+    let many = "SELECT pgq_push('loud', to_jsonb(n)) FROM generate_series(1, 500) n";
+    producer.execute(many, &[]).unwrap();
+    assert!(heard("many pushes") < 10, "they are told of together");
+    producer.batch_execute("SELECT pgq_reserve('loud'); SELECT pgq_purge('loud', 'ready')").unwrap();
+    producer.batch_execute("SELECT pgq_push('loud', '2', delay => '300 ms')").unwrap();
+    heard("a message that became due");
+    producer.batch_execute("BEGIN; SELECT pgq_reserve('loud'); ROLLBACK").unwrap();
+    producer.batch_execute("SELECT pgq_pause('loud'); SELECT pgq_resume('loud')").unwrap();
+    heard("a queue that goes on");
 }

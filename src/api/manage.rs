@@ -12,7 +12,7 @@ use crate::engine::queue::{self, Queue, bad_setting};
 use crate::engine::statement::Statement;
 use crate::engine::{check_writable, news};
 use crate::error::{Error, Result};
-use crate::value::settings::{Settings, merge};
+use crate::value::settings::merge;
 use crate::worker::{self, sweep};
 
 crate::export_to_sql!(
@@ -71,7 +71,7 @@ fn pgq_alter_queue(call: &Call) -> Answer {
         current = serde_json::from_str(&unsafe { jsonb_text(row.value(0)) }).unwrap_or(Value::Null);
     });
     let merged = merge(current, changes).map_err(bad_setting)?;
-    Settings::read(&merged).map_err(bad_setting)?;
+    queue::check_settings(&queue.name, &merged)?;
     let merged = jsonb_datum(&merged.to_string());
     ALTER.run(&[Some(queue.id.into()), Some(merged)], |_| {});
     // What could not be reserved by the old settings may be by the new ones.

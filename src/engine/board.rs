@@ -35,6 +35,10 @@ pub struct Place {
     last_used: u64,
     /// Counted by committed transactions and not yet written to `pgqueue.counter`.
     pub counts: Counts,
+    /// Messages became ready since the worker looked last.
+    pub has_news: bool,
+    /// The worker wants to know of news at once: it sends them to listeners.
+    pub is_listened_to: bool,
     pub hint: QueueHint,
 }
 
@@ -160,6 +164,8 @@ impl Place {
             direction: Direction::OldestFirst,
             last_used: 0,
             counts: Counts::default(),
+            has_news: false,
+            is_listened_to: false,
             hint: QueueHint::new(),
         }
     }
@@ -253,6 +259,7 @@ fn place_of(
     let place =
         free.fold(first, |oldest, place| if place.last_used < oldest.last_used { place } else { oldest });
     (place.database, place.queue, place.direction) = (database, queue, direction);
+    (place.has_news, place.is_listened_to) = (false, false);
     place.hint.clear();
     Some(place)
 }

@@ -209,6 +209,8 @@ unsafe extern "C-unwind" fn at_end_of_savepoint(
 /// Brings news to the board, then wakes who waits for it.
 fn publish(news: &QueueNews, end: End) {
     let now = now();
+    let makes_ready = end == End::Commit && news.makes_ready();
+    let mut is_listened_to = false;
     board::with_known(news.queue, |place, direction| {
         for told in &news.levels {
             let Some(level) = place.hint.level_or_new(told.priority, now) else { continue };
@@ -237,14 +239,23 @@ fn publish(news: &QueueNews, end: End) {
         if let Some(at) = news.delayed.filter(|_| end != End::Abort) {
             place.hint.delayed(at);
         }
+        place.has_news |= makes_ready;
+        is_listened_to |= place.is_listened_to;
         if news.forget && end != End::Abort {
             place.hint.clear();
         }
     });
     waking::wake(news.queue, news.sleepers_to_wake(end, now));
+    if makes_ready && is_listened_to {
+        waking::wake(waking::WORKER, 1);
+    }
 }
 
 impl QueueNews {
+    fn makes_ready(&self) -> bool {
+        self.resumed || self.levels.iter().any(|level| !level.ready.is_empty())
+    }
+
     fn sleepers_to_wake(&self, end: End, now: Timestamp) -> usize {
         let sum = |ids: fn(&LevelNews) -> &Ids| self.levels.iter().map(|level| ids(level).count()).sum();
         match end {

@@ -7,7 +7,7 @@ use super::message::{Column, is_leased};
 use super::now;
 use super::table::{Snapshot, Table};
 use crate::hint::level::{Chunk, Findings, Level, STASH, Sweeper};
-use crate::hint::{Direction, NEVER, NOWHERE, Timestamp};
+use crate::hint::{Direction, NEVER, NOWHERE, START, Timestamp};
 
 /// After so long a message that somebody was changing is looked at again.
 const RECHECK: Timestamp = 1_000_000;
@@ -17,7 +17,11 @@ const RECHECK: Timestamp = 1_000_000;
 pub fn sweep(table: &Table, queue: i32, direction: Direction, priority: i16, chunk: Chunk, most: u64) -> u64 {
     let findings = look(table, queue, direction, priority, chunk, most);
     let vain = findings.entries - findings.found.len() as u64;
+    let found = !findings.found.is_empty();
     board::with_level(queue, direction, priority, |level| level.swept(chunk, findings, now()));
+    if found {
+        board::with_known(queue, |place, _| place.has_news = true);
+    }
     vain
 }
 
@@ -72,6 +76,19 @@ pub fn work(table: &Table, mut budget: u64) {
 /// Whether a pass of this database is due.
 pub fn is_due() -> bool {
     (0..board::buckets()).any(|n| next_chunk(n).is_some())
+}
+
+/// Whether a message of the delayed lane may be due.
+pub fn a_message_is_due() -> bool {
+    let now = now();
+    let mut is_due = false;
+    for n in 0..board::buckets() {
+        board::with_bucket_of_this_database(n, |place, _, _| {
+            let first = place.hint.due().first;
+            is_due |= first != START && first <= now; // what nobody has looked for, rounds find
+        });
+    }
+    is_due
 }
 
 /// How many entries the worker looks at with one snapshot.

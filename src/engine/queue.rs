@@ -88,7 +88,7 @@ pub fn by_id(id: i32) -> Result<Option<Rc<Queue>>> {
 
 /// Makes a queue that belongs to the caller; false if the name is taken.
 pub fn create(name: &Name, settings: Value) -> Result<bool> {
-    Settings::read(&settings).map_err(bad_setting)?;
+    check_settings(name, &settings)?;
     let role = text_datum(&owner::caller_name());
     let made =
         CREATE.run(&[Some(name.datum()), Some(role), Some(jsonb_datum(&settings.to_string()))], |_| {});
@@ -97,6 +97,28 @@ pub fn create(name: &Name, settings: Value) -> Result<bool> {
     }
     Ok(made > 0)
 }
+
+/// Checks settings for a queue of this name.
+pub fn check_settings(name: &Name, settings: &Value) -> Result<()> {
+    let settings = Settings::read(settings).map_err(bad_setting)?;
+    if settings.notify && name.bytes().len() > LONGEST_CHANNEL {
+        return Err(Error::setting(
+            "notify",
+            &format!(
+                "needs a queue whose name has at most {LONGEST_CHANNEL} bytes: it is part of a channel's"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// The channel on which listeners hear of a queue.
+pub fn channel(name: &Name) -> Vec<u8> {
+    [b"pgq:", name.bytes()].concat()
+}
+
+/// What a channel's name leaves for the queue's: NAMEDATALEN without the prefix.
+const LONGEST_CHANNEL: usize = pg_sys::NAMEDATALEN as usize - 1 - "pgq:".len();
 
 pub fn bad_setting(bad: BadSetting) -> Error {
     Error::setting(&bad.path, &bad.problem)

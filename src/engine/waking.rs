@@ -46,6 +46,9 @@ pub struct Sleeper {
 /// The queue of those who wait for a queue that is not there yet.
 pub const NO_QUEUE: i32 = 0;
 
+/// The queue on which the worker sleeps. Queues are numbered from 1.
+pub const WORKER: i32 = -1;
+
 impl Sleeper {
     pub fn new(queue: i32) -> Self {
         let sleeper = Self { queue, knows_a_time: false };
@@ -78,6 +81,19 @@ impl Sleeper {
         } else {
             super::nap(time.min(PAUSE));
         }
+    }
+}
+
+/// Sleeps until the time is over or, where it is known, the queue has news. News from
+/// before the first call may not wake: whoever dozes looks now and then.
+pub fn doze(queue: i32, time: Duration) {
+    match board::variable(queue) {
+        // SAFETY: the variable is in shared memory; honours interrupts.
+        Some(variable) => unsafe {
+            let millis = time.as_millis() as std::ffi::c_long;
+            pg_sys::ConditionVariableTimedSleep(variable, millis, pg_sys::PG_WAIT_EXTENSION);
+        },
+        None => super::nap(time),
     }
 }
 

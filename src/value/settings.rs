@@ -26,6 +26,8 @@ pub struct Settings {
     /// Whether a deletion is on disk before its call returns. Without, a crash of the
     /// server may undo the last ones, and their messages are delivered again.
     pub durable_delete: bool,
+    /// Whether the worker sends NOTIFY when a message becomes ready.
+    pub notify: bool,
 }
 
 impl Default for Settings {
@@ -40,6 +42,7 @@ impl Default for Settings {
             on_timeout: OnTimeout::default(),
             durable_lease: false,
             durable_delete: true,
+            notify: false,
         }
     }
 }

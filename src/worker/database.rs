@@ -6,11 +6,14 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys::{self, Oid};
 
 use super::place::{Place, is_wanted};
-use super::{ASKED_BY_CALL, Terminate, handle_signals, is_asked_to_end, sleep, sweep};
+use super::{
+    ASKED_BY_CALL, Terminate, handle_signals, is_asked_to_end, listeners, sleep, sleep_until_news, sweep,
+};
 use crate::setting;
 
-/// How long the worker sleeps at most before it looks whether it should go on.
-const NAP: Duration = Duration::from_millis(500);
+/// How long the worker sleeps at most before it looks whether it should go on, and
+/// whether anything fell due.
+const NAP: Duration = Duration::from_millis(100);
 
 /// Pause after a round that left work behind.
 const SHORT_PAUSE: Duration = Duration::from_millis(10);
@@ -46,7 +49,7 @@ fn should_leave(database: Oid) -> bool {
     is_asked_to_end() || is_wanted(database)
 }
 
-/// Sleeps, and does passes over hints as they fall due. A reload may change how long.
+/// Sleeps, and does what falls due meanwhile. A reload may change how long.
 fn rest(database: Oid, pause: Duration) {
     let begun = Instant::now();
     let interval = setting::vacuum_interval();
@@ -55,9 +58,11 @@ fn rest(database: Oid, pause: Duration) {
         if left.is_zero() || setting::vacuum_interval() != interval || should_leave(database) {
             return;
         }
-        sleep(left.min(NAP));
+        sleep_until_news(left.min(NAP));
         if setting::auto_vacuum() {
+            sweep::promote_if_due();
             sweep::passes();
+            listeners::tell();
         }
     }
 }

@@ -11,6 +11,7 @@
 
 mod database;
 mod launcher;
+mod listeners;
 mod place;
 pub mod sweep;
 
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 use pgrx::bgworkers::BackgroundWorkerBuilder;
 use pgrx::pg_sys::{self, Oid};
 
-use crate::engine::nap;
+use crate::engine::{nap, waking};
 use place::Place;
 
 /// How often a session looks whether its database has a worker.
@@ -127,6 +128,16 @@ fn is_asked_to_end() -> bool {
 /// Sleeps until the time is over or a signal arrives; settings are reloaded.
 fn sleep(time: Duration) {
     nap(time);
+    reload_settings();
+}
+
+/// Sleeps until the time is over or a commit has news for listeners.
+fn sleep_until_news(time: Duration) {
+    waking::doze(waking::WORKER, time);
+    reload_settings();
+}
+
+fn reload_settings() {
     // SAFETY: the flag is set by the signal handler alone.
     unsafe {
         if (&raw const pg_sys::ConfigReloadPending).read_volatile() != 0 {

@@ -179,6 +179,19 @@ fn settle_prepared(_: &mut Report) {
     });
 }
 
+/// Moves messages to the ready lane whose time has come, if memory knows of one.
+pub fn promote_if_due() {
+    while pass::a_message_is_due() && !super::is_asked_to_end() {
+        let mut report = Report::default();
+        if let Err(problem) = in_transaction(|| promote_due(&mut report)) {
+            return problem.log("due");
+        }
+        if !report.left_work {
+            return;
+        }
+    }
+}
+
 /// Goes on with passes over hints that are due, a transaction after the other.
 pub fn passes() {
     while pass::is_due() && !super::is_asked_to_end() {
@@ -214,7 +227,7 @@ fn record(report: &Report) {
 }
 
 /// An error of a step.
-struct Problem {
+pub struct Problem {
     sqlstate: String,
     message: String,
 }
@@ -224,7 +237,7 @@ impl Problem {
         serde_json::json!({ "sqlstate": self.sqlstate, "message": self.message })
     }
 
-    fn log(&self, step: &str) {
+    pub fn log(&self, step: &str) {
         pgrx::log!(
             "pgqueue worker: step \"{step}\" failed with {}: {}; the next round tries again",
             self.sqlstate,
@@ -250,7 +263,7 @@ fn sqlstate(code: PgSqlErrorCode) -> String {
 }
 
 /// Runs a step in a transaction of its own; an error ends the transaction, not us.
-fn in_transaction(step: impl FnOnce()) -> Result<(), Problem> {
+pub fn in_transaction(step: impl FnOnce()) -> Result<(), Problem> {
     // SAFETY: the worker is between transactions here, before and after.
     unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();

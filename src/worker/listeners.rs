@@ -1,0 +1,56 @@
+//! NOTIFY for clients that LISTEN: one a queue and round, however many messages became
+//! ready, so that a producer's commit never waits for the lock that NOTIFY takes.
+
+use std::ffi::{CStr, CString, c_char};
+
+use pgrx::pg_sys;
+
+use super::sweep::in_transaction;
+use crate::engine::{board, queue};
+
+/// Sends NOTIFY on the channels of queues that have news and want it.
+pub fn tell() {
+    let queues = take_news();
+    if queues.is_empty() {
+        return;
+    }
+    if let Err(problem) = in_transaction(|| queues.iter().for_each(|&queue| notify(queue))) {
+        problem.log("notify");
+        queues.iter().for_each(|&queue| board::with_known(queue, |place, _| place.has_news = true));
+    }
+}
+
+/// The queues of this database that have news.
+fn take_news() -> Vec<i32> {
+    let mut queues = Vec::new();
+    for n in 0..board::buckets() {
+        queues.reserve(board::WAYS); // not under the lock
+        board::with_bucket_of_this_database(n, |place, queue, _| {
+            if std::mem::take(&mut place.has_news) {
+                queues.push(queue);
+            }
+        });
+    }
+    queues.sort_unstable();
+    queues.dedup();
+    queues
+}
+
+fn notify(number: i32) {
+    let Ok(Some(queue)) = queue::by_id(number) else { return };
+    let wanted = queue.settings.notify;
+    board::with_known(number, |place, _| place.is_listened_to = wanted);
+    if wanted && let Ok(channel) = CString::new(queue::channel(&queue.name)) {
+        send(&channel);
+    }
+}
+
+/// NOTIFY with an empty payload, when the transaction commits.
+fn send(channel: &CStr) {
+    // commands/async.h, which pgrx leaves out
+    unsafe extern "C-unwind" {
+        fn Async_Notify(channel: *const c_char, payload: *const c_char);
+    }
+    // SAFETY: both are C strings; the boundary turns an error into a panic.
+    unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| Async_Notify(channel.as_ptr(), c"".as_ptr())) }
+}
