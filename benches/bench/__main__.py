@@ -1,0 +1,42 @@
+"""Runs the scenarios and writes report and plots.
+
+usage: python -m bench [throughput flatness horizon wake frameworks]
+"""
+
+import json
+import pathlib
+import sys
+import tempfile
+
+from . import flatness, frameworks, horizon, report, throughput, wake
+from .measure import QUICK
+
+SCENARIOS = {
+    "throughput": throughput,
+    "flatness": flatness,
+    "wake": wake,
+    "frameworks": frameworks,
+    "horizon": horizon,
+}
+
+
+def main():
+    chosen = sys.argv[1:] or list(SCENARIOS)
+    unknown = set(chosen) - set(SCENARIOS)
+    if unknown:
+        sys.exit(f"unknown scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+    place = pathlib.Path(__file__).parent.parent / "results"
+    if QUICK:
+        place = pathlib.Path(tempfile.mkdtemp(prefix="pgqueue-bench."))
+    place.mkdir(exist_ok=True)
+    kept = place / "measured.json"
+    results = json.loads(kept.read_text()) if kept.exists() else {}
+    for name in chosen:
+        results[name] = SCENARIOS[name].measure()
+        results["machine"] = report.machine()
+        kept.write_text(json.dumps(results, indent=1, default=float) + "\n")
+    report.write(results, place)
+    print(f"\n{place}/report.md")
+
+
+main()

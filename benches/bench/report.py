@@ -1,0 +1,285 @@
+"""The Markdown report and the plots."""
+
+import os
+import platform
+import statistics
+import subprocess
+
+import matplotlib
+
+matplotlib.use("svg")
+matplotlib.rcParams.update({"svg.hashsalt": "pgqueue", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
+from matplotlib import pyplot  # noqa: E402
+
+from .measure import QUICK  # noqa: E402
+from .server import BIN, SETTINGS  # noqa: E402
+
+COLOURS = {"pgqueue": "#2a6f97", "pgmq": "#c1666b", "PgQ": "#7a9e7e", "plain table": "#999999", "free": "#bbbbbb"}
+
+STATES = {
+    "fresh": "1,000 ready, nothing else (fresh)",
+    "ready": "{many:,} ready",
+    "delayed": "{many:,} delayed",
+    "in_flight": "{many:,} in flight",
+}
+
+METHOD = """## Method
+
+Everything runs on one private server with `fsync` on, and on one machine that others use too. So no absolute number
+counts for much: what is compared runs in turn, A B C A B C, on the same server, and the median of the rounds' ratios
+is given with the smallest and the largest. Clients are `pgbench -M prepared` on a Unix socket, except for waking and
+for the frameworks, which are asked through a driver. CPU is that of the whole machine, client included.
+
+**A cycle** is a push, a reserve of one message and its delete, three statements, each a transaction of its own (with
+`pgq_next`: a push, and a call that deletes the last message and reserves the next). pgmq does the same with `send`,
+`read`, `delete`; the plain table with INSERT, an UPDATE of the first visible row with SKIP LOCKED, DELETE. INSERT +
+DELETE by key is no queue at all, only the writes no queue can do without.
+
+**What is comparable and what is not.** pgqueue and pgmq promise nearly the same for a cycle; pgqueue also checks
+rights, counts deliveries and fences receipts, pgmq also counts reads. A transaction of pgqueue that only leases does
+not wait for the disk (`durable_lease` makes it); pgmq's read does. PgQ hands out batches between ticks to one
+consumer and has no leases: its figures are events pushed a second while a consumer keeps up. The frameworks bring
+features pgqueue leaves to others, run in one process, and are worked off with their own means: graphile-worker's
+runner, procrastinate's worker, and for pg-boss, whose runner sleeps between polls, `fetch` and `complete` in eight
+loops as for pgqueue.
+
+**Our bias.** We wrote one of these. Payloads are small, one queue is busy, consumers do no work, and the server has
+two cores of which the clients take their part: all of which makes the queue's own cost as visible as it gets. With
+real work and real payloads the differences are smaller. `benches/` has everything: run it where you will run it.
+"""
+
+
+def machine():
+    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
+    version = subprocess.run([str(BIN / "postgres"), "--version"], capture_output=True, text=True).stdout.strip()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    settings = [line for line in SETTINGS.splitlines() if line and not line.startswith(("listen", "shared_preload"))]
+    return {
+        "text": f"{version}; {os.cpu_count()} cores ({cpu}), {memory:.0f} GiB, Linux {platform.release()}",
+        "settings": ", ".join(f"`{line.strip()}`" for line in settings),
+    }
+
+
+def write(results, place):
+    sections = {
+        "throughput": throughput,
+        "flatness": flatness,
+        "horizon": horizon,
+        "wake": wake,
+        "frameworks": frameworks,
+    }
+    parts = ["# What pgqueue costs, beside its peers", results["machine"]["text"] + "; " + results["machine"]["settings"] + "."]
+    if QUICK:
+        parts.append("**A quick run, to see that everything works. Its figures mean nothing.**")
+    parts.append(summary(results))
+    parts += [section(results[name], place) for name, section in sections.items() if name in results]
+    parts.append(METHOD)
+    (place / "report.md").write_text("\n\n".join(part.strip() for part in parts) + "\n")
+
+
+def ratio(spread, digits=2):
+    return f"{spread['median']:.{digits}f} ({spread['low']:.{digits}f} to {spread['high']:.{digits}f})"
+
+
+def table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def save(figure, place, name):
+    figure.tight_layout()
+    figure.savefig(place / name, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def summary(results):
+    """The figures we set out for, and what came."""
+    rows = []
+
+    def row(what, bar, value, text, at_least=True):
+        met = value >= bar[0] if at_least else value <= bar[0]
+        rows.append([what, bar[1], text, "yes" if met else "**no**"])
+
+    if "throughput" in results:
+        run = results["throughput"]
+        eight = run["cycles"]["8"]
+        to_bare = eight["INSERT + DELETE by key"]["ratio"]
+        row("single cycle, 8 clients, against pgmq", (2.5, "≥ 2.5"), eight["pgmq"]["ratio"]["median"], ratio(eight["pgmq"]["ratio"]))
+        row("the same against INSERT + DELETE by key", (0.7, "≥ 0.7"), to_bare["median"], ratio(to_bare))
+        hundred = run["batches"]["100"]["pgmq"]["ratio"]
+        row("batches of 100, 8 clients, against pgmq", (3, "≥ 3"), hundred["median"], ratio(hundred))
+        row("64 consumers against 8", (0.9, "≥ 0.9"), run["crowd"]["median"], ratio(run["crowd"]))
+        bytes_ = run["wal"]["pgqueue, batches of 100"]
+        row("WAL for a message's life, batches", (500, "≤ 500 bytes"), bytes_, f"{bytes_:.0f} bytes", at_least=False)
+        many = run["many_queues"]["the same queue"]
+        row("reserve in a database with 100,000 queues, against one with 10", (1.2, "≤ 1.2"), many["median"], ratio(many), at_least=False)
+    if "flatness" in results:
+        own = results["flatness"]["pgqueue"]
+        states = {**own["steady"], "consumed": own["pinned"]["consumed"]}
+        worst = max(states, key=lambda state: states[state]["ratio"])
+        row("reserve(1) in each state, against a fresh queue", (1.5, "≤ 1.5"), states[worst]["ratio"], f"{states[worst]['ratio']:.2f} at worst ({worst.replace('_', ' ')})", at_least=False)
+        first = own["after_restart"]["in_flight"]
+        row("first reserve after a restart, many in flight", (50, "≤ 50 ms"), first, f"{first:.1f} ms", at_least=False)
+    if "horizon" in results:
+        points = results["horizon"]
+        ratios = [point["pgqueue"] / point["free"] for point in points]
+        median = statistics.median(ratios)
+        row("throughput under a pinned horizon, against none", (0.95, "≥ 0.95"), median, f"{median:.2f} (points {min(ratios):.2f} to {max(ratios):.2f})")
+    if "wake" in results:
+        worst = max(results["wake"][f"pgqueue, {n}"]["p95"] for n in (1, 100))
+        row("push to awake, 95th percentile, through a driver", (5, "≤ 5 ms"), worst, f"{worst:.2f} ms", at_least=False)
+    return table(["what", "bar", "measured", "met"], rows)
+
+
+def throughput(run, place):
+    parts = ["## Cycles\n\nRatios are pgqueue's throughput against the other's: more than 1, and pgqueue is faster."]
+    for clients, engines in run["cycles"].items():
+        parts.append(
+            f"{clients} client{'s' if clients != '1' else ''}:\n\n"
+            + table(
+                ["", "cycles/s", "pgqueue against it", "CPU a cycle", "p50", "p95", "p99"],
+                [
+                    [name, f"{own['per_second']:,.0f}", ratio(own["ratio"]), f"{own['cpu']:.0f} µs"]
+                    + [f"{own[key]:.2f} ms" for key in ("p50", "p95", "p99")]
+                    for name, own in engines.items()
+                ],
+            )
+        )
+    parts.append("![cycles](cycles.svg)\n\n## Batches\n\n8 clients; a push, a reserve and a delete of so many messages each.")
+    parts.append(
+        table(
+            ["batch", "", "messages/s", "pgqueue against it", "CPU a message"],
+            [
+                [n, name, f"{own['per_second']:,.0f}", ratio(own["ratio"]), f"{own['cpu']:.1f} µs"]
+                for n, engines in run["batches"].items()
+                for name, own in engines.items()
+            ],
+        )
+    )
+    parts.append("## WAL for the life of a message\n\nWithout full page images.\n\n" + table(["", "bytes"], [[name, f"{own:.0f}"] for name, own in run["wal"].items()]))
+    parts.append(
+        "## A database with 100,000 queues\n\nTime of a reserve against one in a database with 10 queues, all empty.\n\n"
+        + table(["", "ratio"], [[name, ratio(own)] for name, own in run["many_queues"].items()])
+    )
+    parts.append("## Limits of the server\n\n" + table(["", "a second"], [[name, f"{own:,.0f}"] for name, own in run["limits"].items()]))
+    plot_cycles(run, place)
+    return "\n\n".join(parts)
+
+
+def plot_cycles(run, place):
+    figure, axes = pyplot.subplots(figsize=(7, 2.6))
+    names = ["pgqueue", "pgqueue, pgq_next", "pgmq", "plain table", "INSERT + DELETE by key"]
+    engines = run["cycles"]["8"]
+    values = [engines[name]["per_second"] for name in names]
+    axes.barh(names[::-1], values[::-1], color=[COLOURS.get(name.split(",")[0], "#dddddd") for name in names[::-1]])
+    axes.set_xlabel("cycles a second, 8 clients (medians)")
+    save(figure, place, "cycles.svg")
+
+
+def flatness(run, place):
+    many = run["many"]
+    rows = []
+    for state, text in STATES.items():
+        ours, theirs = run["pgqueue"]["steady"][state], run["pgmq"]["steady"][state]
+        rows.append([text.format(many=many), *cells(ours), *cells(theirs)])
+    rows.append(["200,000 consumed, horizon pinned", *cells(run["pgqueue"]["pinned"]["consumed"]), *cells(run["pgmq"]["pinned"]["consumed"])])
+    first = [
+        [text.format(many=many), *(f"{run[engine][mode][state]:.1f} ms" for engine in ("pgqueue", "pgmq") for mode in ("after_restart", "after_crash"))]
+        for state, text in STATES.items()
+    ]
+    plot_flatness(run, place)
+    return "\n\n".join(
+        [
+            "## Flatness",
+            "Time of one reserve(1) through a driver, one session, the states in turn; each also has 1,000 ready messages "
+            "behind or among the others. The ratio is that of the medians to the fresh queue.",
+            table(["state", "pgqueue p50", "p99", "ratio", "pgmq p50", "p99", "ratio"], rows),
+            "![flatness](flatness.svg)",
+            "The first reserve after the server was stopped and started again, and after a crash:",
+            table(["state", "pgqueue, restart", "crash", "pgmq, restart", "crash"], first),
+            "Ordered groups are not part of this version; their state will be measured when they are.",
+        ]
+    )
+
+
+def cells(own):
+    return [f"{own['p50']:.2f} ms", f"{own['p99']:.2f} ms", f"{own['ratio']:.2f}"]
+
+
+def plot_flatness(run, place):
+    figure, axes = pyplot.subplots(figsize=(7, 2.8))
+    states = [*STATES, "consumed"]
+    labels = ["fresh", "ready", "delayed", "in flight", "consumed,\nhorizon pinned"]
+    for n, engine in enumerate(("pgqueue", "pgmq")):
+        steady = {**run[engine]["steady"], "consumed": run[engine]["pinned"]["consumed"]}
+        axes.bar([x + n * 0.38 for x in range(len(states))], [steady[state]["p50"] for state in states], 0.36, label=engine, color=COLOURS[engine])
+    axes.set_yscale("log")
+    axes.set_xticks([x + 0.19 for x in range(len(states))], labels)
+    axes.set_ylabel("ms a reserve (median, log)")
+    axes.legend(frameon=False)
+    save(figure, place, "flatness.svg")
+
+
+def horizon(points, place):
+    figure, (rates, sizes) = pyplot.subplots(1, 2, figsize=(8, 2.8))
+    at = [point["at"] for point in points]
+    for name, label in (("free", "pgqueue, no old transaction"), ("pgqueue", "pgqueue"), ("pgmq", "pgmq"), ("PgQ", "PgQ (events pushed)")):
+        rates.plot(at, [point[name] for point in points], label=label, color=COLOURS[name])
+    rates.set_ylim(bottom=0)
+    rates.set_xlabel("seconds since the old transaction began")
+    rates.set_ylabel("a second")
+    rates.legend(frameon=False, fontsize=7)
+    for name in ("pgqueue", "pgmq", "PgQ"):
+        sizes.plot(at, [float(point["sizes"][name]) / 2**20 for point in points], label=name, color=COLOURS[name])
+    sizes.set_ylabel("MiB with indexes")
+    sizes.set_xlabel("seconds")
+    save(figure, place, "horizon.svg")
+    first, last = points[0], points[-1]
+    rows = [
+        [name, f"{first[name]:,.0f}", f"{statistics.median(point[name] for point in points):,.0f}", f"{last[name]:,.0f}", f"{min(point[name] for point in points):,.0f}"]
+        for name in ("free", "pgqueue", "pgmq", "PgQ")
+    ]
+    names = {"free": "pgqueue, nothing pinned", "PgQ": "PgQ (events pushed, one consumer keeping up)"}
+    return "\n\n".join(
+        [
+            f"## A pinned xmin horizon\n\n{len(points) * 15 / 60:.0f} minutes in which an old transaction holds back every vacuum. "
+            "Each is measured for 3 of every 15 seconds, 8 clients, in turn; pgqueue also on a second server where nothing is pinned.",
+            table(["cycles/s", "first", "median", "last", "lowest"], [[names.get(row[0], row[0]), *row[1:]] for row in rows]),
+            "![horizon](horizon.svg)",
+        ]
+    )
+
+
+def wake(run, place):
+    rows = [
+        [name, *(f"{own[key]:.2f} ms" for key in ("p50", "p95", "p99")), f"{own['push_p50']:.2f} ms"]
+        for name, own in run.items()
+        if name != "idle"
+    ]
+    idle = run["idle"]
+    return "\n\n".join(
+        [
+            "## Waking",
+            "From just before a producer's push, commit included, until a sleeping consumer's call has returned: open loop, "
+            "50 messages a second at random times, processes with psycopg. pgmq polls inside the server every 100 ms "
+            "(`read_with_poll`, its default).",
+            table(["waiters", "p50", "p95", "p99", "the push itself, p50"], rows),
+            f"What 100 waiters cost while nothing happens, as a share of one core: pgqueue {max(0, idle['pgqueue'] - idle['nobody']):.3f}, "
+            f"pgmq {max(0, idle['pgmq'] - idle['nobody']):.3f} (the machine alone: {idle['nobody']:.3f}).",
+        ]
+    )
+
+
+def frameworks(run, place):
+    rows = [
+        [language, name, f"{own['per_second']:,.0f}", ratio(own["ratio"])]
+        for language, engines in run.items()
+        for name, own in engines.items()
+    ]
+    return "\n\n".join(
+        [
+            "## Worker frameworks",
+            "Jobs that lie in a queue, worked off eight at a time by one process. A job does nothing.",
+            table(["driver", "", "jobs/s", "pgqueue against it"], rows),
+        ]
+    )

@@ -1,0 +1,1 @@
+SELECT id FROM pgq_reserve('many 1');
