@@ -1,2 +1,2 @@
 SELECT pgq_push('bench', '{"n": 1}');
-SELECT coalesce(max(id), 0) AS id, coalesce(max(delivery), 0) AS delivery FROM pgq_next('bench', ARRAY[:id]::bigint[], ARRAY[:delivery]::int[]) \gset
+SELECT id, delivery FROM pgq_next('bench', ARRAY[:id]::bigint[], ARRAY[:delivery]::int[]) \gset

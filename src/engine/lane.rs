@@ -3,7 +3,7 @@
 use pgrx::pg_sys;
 
 use super::catalog;
-use super::table::{Key as Condition, Scan, Snapshot, Table};
+use super::table::{Found, Key as Condition, Scan, Snapshot, Table};
 use crate::call::Timestamp;
 use crate::hint::{Direction, Key, START};
 
@@ -67,10 +67,20 @@ pub fn delayed(table: &Table, snapshot: &Snapshot, queue: i32, from: Timestamp) 
     Scan::begin(table, catalog::known().message_due, snapshot, &[queue_is(queue), from], false)
 }
 
-/// One message, if it is there.
-pub fn by_id(table: &Table, snapshot: &Snapshot, id: i64) -> Scan {
-    let is_it = Condition::equals(1, pg_sys::F_INT8EQ, id.into());
-    Scan::begin(table, catalog::known().message_by_id, snapshot, &[is_it], false)
+/// Messages by their ids.
+pub struct ById(Scan);
+
+impl ById {
+    pub fn open(table: &Table, snapshot: &Snapshot) -> Self {
+        let is_it = Condition::equals(1, pg_sys::F_INT8EQ, 0i64.into());
+        Self(Scan::begin(table, catalog::known().message_by_id, snapshot, &[is_it], false))
+    }
+
+    /// One message, if it is there.
+    pub fn find(&mut self, id: i64) -> Option<Found> {
+        self.0.seek(id.into());
+        self.0.next()
+    }
 }
 
 fn queue_is(queue: i32) -> Condition {

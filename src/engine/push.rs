@@ -21,6 +21,9 @@ fn next_id(sequence: pg_sys::Oid) -> i64 {
     unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| nextval_internal(sequence, false)) }
 }
 
+/// How many messages are written at a time.
+const PAGE: usize = 500;
+
 /// What a message carries: one of the two.
 #[derive(Clone, Copy)]
 pub enum Content {
@@ -50,32 +53,46 @@ pub fn push(queue: &Queue, messages: &[(Content, Option<Datum>)], options: &Opti
     let catalog = catalog::refresh();
     let table = Table::open(catalog.message);
     let template = template(queue, options);
-    let ids = messages
-        .iter()
-        .map(|&(content, headers)| {
-            pg_sys::check_for_interrupts!();
-            let id = next_id(catalog.message_id);
-            let mut row = template;
-            row[Column::Id as usize] = Some(id.into());
-            row[Column::Headers as usize] = headers;
-            match content {
-                Content::Payload(payload) => row[Column::Payload as usize] = Some(payload),
-                Content::Body(body) => row[Column::Body as usize] = Some(body),
-            }
-            table.insert(&row);
-            match template[Column::DueAt as usize] {
-                None => news::ready(queue.id, options.priority, id),
-                Some(at) => news::delayed(queue.id, at.value() as Timestamp),
-            }
-            id
-        })
-        .collect();
+    let mut ids = Vec::with_capacity(messages.len());
+    for page in messages.chunks(PAGE) {
+        pg_sys::check_for_interrupts!();
+        let rows: Vec<_> = page
+            .iter()
+            .map(|&(content, headers)| {
+                let id = next_id(catalog.message_id);
+                ids.push(id);
+                row(&template, id, content, headers)
+            })
+            .collect();
+        match &rows[..] {
+            [row] => table.insert(row),
+            rows => table.insert_all(rows),
+        }
+    }
+    match template[Column::DueAt as usize] {
+        None => ids.iter().for_each(|&id| news::ready(queue.id, options.priority, id)),
+        Some(at) => news::delayed(queue.id, at.value() as Timestamp),
+    }
     counter::add(queue.id, Counts { pushed: messages.len() as i64, ..Counts::default() });
     ids
 }
 
+/// The columns of a message.
+type Row = [Option<Datum>; COLUMNS];
+
+fn row(template: &Row, id: i64, content: Content, headers: Option<Datum>) -> Row {
+    let mut row = *template;
+    row[Column::Id as usize] = Some(id.into());
+    row[Column::Headers as usize] = headers;
+    match content {
+        Content::Payload(payload) => row[Column::Payload as usize] = Some(payload),
+        Content::Body(body) => row[Column::Body as usize] = Some(body),
+    }
+    row
+}
+
 /// A row with everything but id and content.
-fn template(queue: &Queue, options: &Options) -> [Option<Datum>; COLUMNS] {
+fn template(queue: &Queue, options: &Options) -> Row {
     let now = now();
     let due_at = match options.due {
         Due::Now => None,

@@ -13,11 +13,12 @@ use pgrx::pg_sys::{self, Datum};
 use super::counter::{self, Counts};
 use super::dead::{self, Reason};
 use super::due::DuePage;
+use super::lane::ById;
 use super::message::{Column, Lane, NOT_LEASED, is_exhausted, is_leased};
 use super::queue::Queue;
 use super::ready::{Hinted, Scanned};
 use super::table::{Fate, Found, Patience, Snapshot, Table};
-use super::{board, catalog, has_one_snapshot, lane, news, now};
+use super::{board, catalog, has_one_snapshot, news, now};
 use crate::call::Timestamp;
 use crate::hint::{Direction, Key};
 use crate::value::duration::Millis;
@@ -209,9 +210,9 @@ impl<'a> Round<'a> {
     /// Takes these messages if they can be had.
     pub fn probe(&mut self, ids: impl IntoIterator<Item = i64>) {
         let snapshot = Snapshot::take();
+        let mut messages = ById::open(self.table, &snapshot);
         for id in ids {
-            let mut scan = lane::by_id(self.table, &snapshot, id);
-            if let Some(row) = scan.next() {
+            if let Some(row) = messages.find(id) {
                 self.offer(&row);
             }
         }

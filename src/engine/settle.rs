@@ -9,10 +9,11 @@ use std::rc::Rc;
 use pgrx::pg_sys::Datum;
 
 use super::counter::{self, Counts};
+use super::lane::ById;
 use super::message::{Column, Lane, NOT_LEASED, Receipt, is_leased};
 use super::queue::{self, Queue};
 use super::table::{Fate, Found, Patience, Snapshot, Table};
-use super::{catalog, has_one_snapshot, lane, news, now};
+use super::{catalog, has_one_snapshot, news, now};
 use crate::call::Timestamp;
 use crate::error::{Error, Result};
 use crate::value::duration::Millis;
@@ -38,11 +39,28 @@ pub struct Settled {
 /// Settles messages and returns those that were, rising by id.
 pub fn settle(receipts: &[Receipt], verdict: Verdict) -> Result<Vec<Settled>> {
     let table = Table::open(catalog::refresh().message);
+    let receipts = in_order(receipts);
     let mut settled: Vec<Settled> = Vec::with_capacity(receipts.len());
-    for receipt in in_order(receipts) {
-        let is_repeated = settled.last().is_some_and(|last| last.id == receipt.0);
-        if !is_repeated {
-            settled.extend(settle_one(&table, receipt, verdict)?);
+    let (mut next, mut locked) = (0, None);
+    while next < receipts.len() {
+        // One snapshot for as many as it is good for.
+        let snapshot = Snapshot::take();
+        let mut messages = ById::open(&table, &snapshot);
+        while let Some(&receipt) = receipts.get(next) {
+            let is_repeated = settled.last().is_some_and(|last| last.id == receipt.0);
+            if !is_repeated {
+                match settle_one(&table, &mut messages, receipt, verdict, locked == Some(receipt.0))? {
+                    Attempt::Settled(message) => settled.push(message),
+                    Attempt::Refused => {}
+                    Attempt::Locked => {
+                        locked = Some(receipt.0);
+                        break;
+                    }
+                    Attempt::Changed if has_one_snapshot() => return Err(Error::could_not_serialize()),
+                    Attempt::Changed => break,
+                }
+            }
+            next += 1;
         }
     }
     if matches!(verdict, Verdict::Delete) {
@@ -56,10 +74,10 @@ pub fn settle(receipts: &[Receipt], verdict: Verdict) -> Result<Vec<Settled>> {
 pub fn permitted(receipts: &[Receipt]) -> Result<Vec<Receipt>> {
     let table = Table::open_to_read(catalog::refresh().message);
     let snapshot = Snapshot::take();
+    let mut messages = ById::open(&table, &snapshot);
     let mut permitted = Vec::with_capacity(receipts.len());
     for receipt in in_order(receipts) {
-        let mut scan = lane::by_id(&table, &snapshot, receipt.0);
-        if let Some(row) = scan.next()
+        if let Some(row) = messages.find(receipt.0)
             && queue_of(&row)?.is_some()
         {
             permitted.push(receipt);
@@ -82,35 +100,44 @@ fn queue_of(row: &Found) -> Result<Option<Rc<Queue>>> {
     Ok(queue.filter(|queue| queue.is_allowed()))
 }
 
-fn settle_one(table: &Table, receipt: Receipt, verdict: Verdict) -> Result<Option<Settled>> {
-    let mut locked = false;
-    loop {
-        let snapshot = Snapshot::take();
-        let mut scan = lane::by_id(table, &snapshot, receipt.0);
-        let Some(row) = scan.next() else { return Ok(None) };
-        let Some(queue) = queue_of(&row)? else { return Ok(None) };
-        if !locked && row.is_busy() {
-            // Wait first, and judge by the clock and the row as they are then.
-            match table.lock(&row, Patience::Wait) {
-                Fate::Done => locked = true,
-                Fate::Gone => return Ok(None),
-                _ if has_one_snapshot() => return Err(Error::could_not_serialize()),
-                Fate::Changed | Fate::Busy => {}
-            }
-            continue;
-        }
-        let now = now();
-        if !is_good(&row, receipt, verdict, now) {
-            return Ok(None);
-        }
-        match apply(table, &row, &queue, verdict, now) {
-            Fate::Done => return Ok(Some(Settled { id: receipt.0, at: now, queue: queue.id })),
-            Fate::Gone => return Ok(None),
-            // The next snapshot shows what the other transaction has committed.
-            _ if has_one_snapshot() => return Err(Error::could_not_serialize()),
-            Fate::Changed | Fate::Busy => {}
-        }
+/// How far an attempt to settle a message came.
+enum Attempt {
+    Settled(Settled),
+    /// It is not there, or the receipt is not good.
+    Refused,
+    /// Somebody else had it, and was waited for. Look again.
+    Locked,
+    /// Somebody else has changed it: the next snapshot shows what was committed.
+    Changed,
+}
+
+fn settle_one(
+    table: &Table,
+    messages: &mut ById,
+    receipt: Receipt,
+    verdict: Verdict,
+    is_locked: bool,
+) -> Result<Attempt> {
+    let Some(row) = messages.find(receipt.0) else { return Ok(Attempt::Refused) };
+    let Some(queue) = queue_of(&row)? else { return Ok(Attempt::Refused) };
+    // Somebody is changing it: wait first, then judge by the clock and the row as they
+    // are, which nobody can change any more.
+    if !is_locked && row.is_busy() {
+        return Ok(match table.lock(&row, Patience::Wait) {
+            Fate::Done => Attempt::Locked,
+            Fate::Gone => Attempt::Refused,
+            Fate::Changed | Fate::Busy => Attempt::Changed,
+        });
     }
+    let now = now();
+    if !is_good(&row, receipt, verdict, now) {
+        return Ok(Attempt::Refused);
+    }
+    Ok(match apply(table, &row, &queue, verdict, now) {
+        Fate::Done => Attempt::Settled(Settled { id: receipt.0, at: now, queue: queue.id }),
+        Fate::Gone => Attempt::Refused,
+        Fate::Changed | Fate::Busy => Attempt::Changed,
+    })
 }
 
 fn is_good(row: &Found, (_, delivery): Receipt, verdict: Verdict, now: Timestamp) -> bool {

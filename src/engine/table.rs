@@ -19,7 +19,7 @@ use std::sync::OnceLock;
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
-use super::message::{Column, Lane};
+use super::message::{COLUMNS, Column, Lane};
 use crate::call::Timestamp;
 use crate::hint::{self, Direction};
 
@@ -95,23 +95,57 @@ impl Table {
 
     /// Adds a row. Columns beyond those given are null.
     pub fn insert(&self, row: &[Option<Datum>]) {
-        let columns = self.columns();
-        let mut values = vec![Datum::null(); columns];
-        let mut nulls = vec![true; columns];
-        for (n, value) in row.iter().enumerate() {
-            if let Some(value) = value {
-                values[n] = *value;
-                nulls[n] = false;
-            }
-        }
-        // SAFETY: values and nulls have as many elements as the descriptor columns; the
-        // tuple is ours until it is freed, after the last use of the slot that shows it.
+        // SAFETY: the tuple is ours until it is freed, after the last use of the slot
+        // that shows it.
         unsafe {
-            let tuple = pg_sys::heap_form_tuple(self.descriptor(), values.as_mut_ptr(), nulls.as_mut_ptr());
+            let tuple = self.form(row);
             pg_sys::heap_insert(self.relation, tuple, pg_sys::GetCurrentCommandId(true), 0, ptr::null_mut());
             self.index(tuple, false);
             pg_sys::heap_freetuple(tuple);
         }
+    }
+
+    /// Adds rows, as many at a time as their page takes.
+    pub fn insert_all(&self, rows: &[[Option<Datum>; COLUMNS]]) {
+        // SAFETY: tuples and slots are ours until they are freed, after their last use.
+        unsafe {
+            let mut slots: Vec<*mut pg_sys::TupleTableSlot> = rows
+                .iter()
+                .map(|row| {
+                    let slot = pg_sys::MakeSingleTupleTableSlot(
+                        self.descriptor(),
+                        &raw const pg_sys::TTSOpsHeapTuple,
+                    );
+                    pg_sys::ExecStoreHeapTuple(self.form(row), slot, true)
+                })
+                .collect();
+            pg_sys::heap_multi_insert(
+                self.relation,
+                slots.as_mut_ptr(),
+                slots.len() as i32,
+                pg_sys::GetCurrentCommandId(true),
+                0,
+                ptr::null_mut(),
+            );
+            for slot in slots {
+                let mut must_free = false;
+                let tuple = pg_sys::ExecFetchSlotHeapTuple(slot, true, &mut must_free);
+                (*tuple).t_self = (*slot).tts_tid;
+                self.index(tuple, false);
+                pg_sys::ExecDropSingleTupleTableSlot(slot);
+            }
+        }
+    }
+
+    /// A tuple of the table, allocated.
+    unsafe fn form(&self, row: &[Option<Datum>]) -> pg_sys::HeapTuple {
+        let columns = self.columns();
+        let mut values: Vec<Datum> = row.iter().map(|value| value.unwrap_or(Datum::null())).collect();
+        let mut nulls: Vec<bool> = row.iter().map(Option::is_none).collect();
+        values.resize(columns, Datum::null());
+        nulls.resize(columns, true);
+        // SAFETY: values and nulls have as many elements as the descriptor columns.
+        unsafe { pg_sys::heap_form_tuple(self.descriptor(), values.as_mut_ptr(), nulls.as_mut_ptr()) }
     }
 
     /// Writes a new version of the row a scan stands on.
@@ -540,12 +574,18 @@ impl Scan {
         (row.i64(Column::Id) == entry.id && row.lane() == Lane::Ready as i8).then_some(row)
     }
 
-    fn found(&self) -> Found {
-        // SAFETY: the slot holds a row; its columns are read right away.
+    /// Begins anew, with another value for the first condition.
+    pub fn seek(&mut self, value: Datum) {
+        self.ended = false;
+        // SAFETY: the scan keeps its conditions where they can be changed; with none given
+        // it begins anew with those.
         unsafe {
-            let columns = (*(*self.slot).tts_tupleDescriptor).natts;
-            pg_sys::slot_getsomeattrs_int(self.slot, columns);
+            (*(*self.scan).keyData).sk_argument = value;
+            pg_sys::index_rescan(self.scan, ptr::null_mut(), 0, ptr::null_mut(), 0);
         }
+    }
+
+    fn found(&self) -> Found {
         Found { slot: self.slot }
     }
 }
@@ -567,8 +607,11 @@ impl Drop for Scan {
 impl Found {
     pub fn get(&self, column: Column) -> Option<Datum> {
         let n = column as usize;
-        // SAFETY: `Scan::next` has read all columns of the slot.
+        // SAFETY: the slot holds a row of the table, which has all the columns.
         unsafe {
+            if (*self.slot).tts_nvalid as usize <= n {
+                pg_sys::slot_getsomeattrs_int(self.slot, n as i32 + 1);
+            }
             let null = *(*self.slot).tts_isnull.add(n);
             (!null).then(|| *(*self.slot).tts_values.add(n))
         }
