@@ -1,7 +1,7 @@
 //! Where the messages of the ready lane come from, priority by priority.
 //!
-//! `Hinted` starts where the board says and claims what it looks at, so that no two
-//! consumers visit the same rows. `Scanned` starts at the lowest place that may hold
+//! `Hinted` starts where the board says and claims what it is about to take, so that
+//! consumers do not visit each other's rows. `Scanned` starts at the lowest place that may hold
 //! something and disturbs nobody's hint; it is for those who do not take everything
 //! they see (a filter), see the past (REPEATABLE READ), see more than others do (their
 //! own uncommitted messages), only look, or have no board.
@@ -20,7 +20,7 @@ use crate::hint::{Direction, Key, NOWHERE, START, Timestamp};
 /// After so many entries in a row that gave nothing, a walk looks for a place to jump to.
 const VAIN: usize = 2_000;
 
-/// How many entries a walk that has found nothing for long claims at a time.
+/// How many entries that give nothing a walk comes by before it claims them.
 const STRIDE: usize = 256;
 
 /// How many entries of a pass a call looks at in passing.
@@ -84,6 +84,17 @@ pub struct Hinted<'a> {
     /// Entries in a row that gave nothing.
     vain: usize,
     has_jumped: bool,
+}
+
+/// What a walk came by.
+struct Walk {
+    scan: Scan,
+    /// What can be taken, by the walk's snapshot.
+    found: Vec<Entry>,
+    /// The last key it has come by, with all its entries.
+    last: Option<Key>,
+    /// Nothing lies beyond.
+    to_end: bool,
 }
 
 /// What to do next on a level.
@@ -151,72 +162,84 @@ impl<'a> Hinted<'a> {
         board::with_level(self.queue, self.direction, priority, work)
     }
 
-    /// Walks on from the front, claims what it has come by, and takes it. False if it
-    /// came by nothing.
+    /// Walks on from the front to what can be taken, claims it, and takes it. False if
+    /// there is nothing more to come by.
     fn walk(&mut self, round: &mut Round, priority: i16, look: Look, limit: Key) -> bool {
-        let mut scan = lane::entries(self.table, None, self.queue, priority, look.front, self.direction);
-        let (walked, at_limit) = self.next_entries(&mut scan, round.missing().max(self.stride()), limit);
-        let Some(last) = walked.last().map(|entry| self.key(entry)) else {
-            if !at_limit {
+        let snapshot = Snapshot::take();
+        let walk = self.look_ahead(round, priority, look, limit, &snapshot);
+        let Some(last) = walk.last else {
+            if walk.to_end {
                 self.with_level(priority, |level| level.found_nothing(look));
             }
             return false;
         };
-        walked.iter().for_each(|entry| news::touched(self.queue, priority, entry.id));
-        if self.with_level(priority, |level| level.claim(look, last)) != Some(true) {
+        walk.found.iter().for_each(|entry| news::touched(self.queue, priority, entry.id));
+        let claim = if walk.to_end { Level::claim_to_end } else { Level::claim };
+        if self.with_level(priority, |level| claim(level, look, last)) != Some(true) {
             return true; // somebody was faster, or something has appeared: walk again
         }
-        self.take_claimed(round, priority, &mut scan, &walked);
+        let mut scan = walk.scan;
+        for entry in &walk.found {
+            if let Some(row) = scan.fetch_entry(entry, &snapshot) {
+                round.offer(&row);
+            }
+        }
+        drop(scan);
+        if let Some(end) = round.take_first_lease_passed() {
+            self.with_level(priority, |level| level.leased(look.front, end));
+        }
+        self.vain = if walk.found.is_empty() { self.vain + STRIDE } else { 0 };
         if self.vain >= VAIN && !self.has_jumped {
             self.jump(round, priority);
         }
         true
     }
 
-    /// As many entries as a walk claims at once at least.
-    fn stride(&self) -> usize {
-        if self.vain == 0 { 1 } else { (self.vain * 2).min(STRIDE) }
-    }
-
-    /// The next `count` entries before `limit`, those with the key of the last one
-    /// included; and whether the limit was what ended it.
-    fn next_entries(&self, scan: &mut Scan, count: usize, limit: Key) -> (Vec<Entry>, bool) {
-        let mut walked: Vec<Entry> = Vec::with_capacity(count.min(STRIDE));
-        while let Some(entry) = scan.next_entry() {
-            if self.key(&entry) >= limit {
-                return (walked, true);
+    /// Sees what lies from the front on until it has found enough that can be taken, or
+    /// nothing for long.
+    fn look_ahead(
+        &self,
+        round: &mut Round,
+        priority: i16,
+        look: Look,
+        limit: Key,
+        snapshot: &Snapshot,
+    ) -> Walk {
+        let scan =
+            lane::entries(self.table, Some(snapshot), self.queue, priority, look.front, self.direction);
+        let mut walk = Walk { scan, found: Vec::new(), last: None, to_end: false };
+        // A row whose lease did not fit on its page has two entries with one key: what
+        // is walked over ends between keys.
+        let mut current = None;
+        let mut in_vain = 0;
+        loop {
+            let entry = walk.scan.next_entry();
+            let key = entry.map(|entry| self.key(&entry));
+            if key != current {
+                walk.last = current;
+                current = key;
             }
-            // A row whose lease did not fit on its page has a second entry.
-            let is_same = walked.last().is_some_and(|last| last.id == entry.id);
-            if walked.len() >= count && !is_same {
-                break;
+            let Some(entry) = entry else {
+                walk.to_end = true;
+                return walk;
+            };
+            if key >= Some(limit) || in_vain >= STRIDE {
+                return walk;
             }
-            walked.push(entry);
+            if walk.scan.fetch().is_some_and(|row| round.could_take(&row)) {
+                walk.found.push(entry);
+                if walk.found.len() == round.missing() {
+                    walk.last = key;
+                    return walk;
+                }
+            } else {
+                in_vain += 1;
+            }
         }
-        (walked, false)
     }
 
     fn key(&self, entry: &Entry) -> Key {
         self.direction.key(entry.id)
-    }
-
-    /// Takes claimed messages; those that are not needed are given back.
-    fn take_claimed(&mut self, round: &mut Round, priority: i16, scan: &mut Scan, claimed: &[Entry]) {
-        let (first, last) = (self.key(&claimed[0]), self.key(&claimed[claimed.len() - 1]));
-        // Taken after the claim: what is committed later than this comes to the board
-        // later than the claim, and is told of there.
-        let snapshot = Snapshot::take();
-        for entry in claimed {
-            if round.is_full() {
-                self.with_level(priority, |level| level.give_back(self.key(entry), last));
-                break;
-            }
-            let took = scan.fetch_entry(entry, &snapshot).is_some_and(|row| round.offer(&row));
-            self.vain = if took { 0 } else { self.vain + 1 };
-        }
-        if let Some(end) = round.take_first_lease_passed() {
-            self.with_level(priority, |level| level.leased(first, end));
-        }
     }
 
     /// Looks for a place further on where something is ready, by halving: what is in

@@ -166,7 +166,7 @@ impl Level {
             Some(each) => {
                 for key in each.iter().map(|&id| direction.key(id)) {
                     if key < self.front {
-                        self.put_back(key);
+                        self.keep(key);
                     }
                 }
             }
@@ -223,12 +223,22 @@ impl Level {
     }
 
     /// Takes everything from the front to `last` into the hands of a reserve, which has
-    /// walked over it since `look`. False if it may have missed something.
+    /// walked over it since `look`, with a snapshot taken since. False if it may have
+    /// missed something.
     pub fn claim(&mut self, look: Look, last: Key) -> bool {
         let behind = last.saturating_add(1);
         let is_ours = self.front == look.front && self.nothing_appeared(look, behind);
         if is_ours {
             self.front = behind;
+        }
+        is_ours
+    }
+
+    /// The same by a walk that came to the end: nothing lay beyond `last`.
+    pub fn claim_to_end(&mut self, look: Look, last: Key) -> bool {
+        let is_ours = self.claim(look, last);
+        if is_ours {
+            self.nothing_at = Some(look.appearances);
         }
         is_ours
     }
@@ -247,28 +257,18 @@ impl Level {
         }
     }
 
-    /// Messages of a claim that ended at `last` were not needed, the first of them `first`.
-    pub fn give_back(&mut self, first: Key, last: Key) {
-        if self.front == last.saturating_add(1) {
-            self.front = first;
-            self.nothing_at = None;
-        } else {
-            self.leave_to_pass(first);
-        }
-    }
-
-    /// A key that a reserve had in its hands and did not need.
-    pub fn put_back(&mut self, key: Key) {
-        if let Some(crowded_out) = self.stash.put(key) {
-            self.leave_to_pass(crowded_out);
-        }
-    }
-
     /// Goes on from `to`; what lies before is left to the pass.
     pub fn jump(&mut self, look: Look, to: Key) {
         if self.front == look.front && to > self.front {
             self.leave_to_pass(self.front);
             self.front = to;
+        }
+    }
+
+    /// Remembers a key before the front.
+    fn keep(&mut self, key: Key) {
+        if let Some(crowded_out) = self.stash.put(key) {
+            self.leave_to_pass(crowded_out);
         }
     }
 
@@ -333,7 +333,7 @@ impl Level {
                 self.end_pass(now);
             }
         }
-        findings.found.into_iter().for_each(|key| self.put_back(key));
+        findings.found.into_iter().for_each(|key| self.keep(key));
     }
 
     fn end_pass(&mut self, now: Timestamp) {
@@ -520,13 +520,25 @@ mod tests {
     #[test]
     fn a_pass_does_not_go_on_past_what_was_left_to_it_meanwhile() {
         let mut level = level_with_front(1_000);
-        level.give_back(500, 500);
+        let many = ids(500..600);
+        level.appeared(&many, Direction::OldestFirst);
         let chunk = level.chunk(Sweeper::Call, 0).unwrap();
-        level.give_back(500, 500);
+        level.appeared(&many, Direction::OldestFirst);
         let nothing =
             Findings { found: vec![], reached: NOWHERE, first_visible: None, first_end: NEVER, entries: 1 };
         level.swept(chunk, nothing, 0);
         assert_eq!(level.chunk(Sweeper::Call, 0).map(|chunk| chunk.from), Some(500));
+    }
+
+    #[test]
+    fn a_walk_to_the_end_finds_nothing_more_until_something_appears() {
+        let mut level = level_with_front(100);
+        let look = level.look();
+        level.appeared(&ids([300]), Direction::OldestFirst);
+        assert!(level.claim_to_end(look, 150), "300 lies beyond");
+        assert_eq!(level.next_step(1, ALL), Step::Walk, "it may have come after the walk");
+        assert!(level.claim_to_end(level.look(), 300));
+        assert_eq!(level.next_step(1, ALL), Step::Nothing);
     }
 
     #[test]
@@ -535,17 +547,6 @@ mod tests {
         level.found_nothing(level.look());
         assert_eq!(level.next_step(1, ALL), Step::Nothing);
         level.appeared(&ids([150]), Direction::OldestFirst);
-        assert_eq!(level.next_step(1, ALL), Step::Walk);
-    }
-
-    #[test]
-    fn an_empty_walk_is_not_remembered_when_something_was_given_back_meanwhile() {
-        let mut level = level_with_front(100);
-        let (claimer, walker) = (level.look(), level.look());
-        assert!(level.claim(claimer, 109));
-        let walker = Look { front: 110, ..walker };
-        level.give_back(105, 109);
-        level.found_nothing(walker);
         assert_eq!(level.next_step(1, ALL), Step::Walk);
     }
 

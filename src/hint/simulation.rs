@@ -105,13 +105,13 @@ enum Actor {
     },
     Claiming {
         look: Look,
-        walked: Vec<Key>,
+        walk: Walk,
         max: usize,
         taken: Vec<i64>,
         touched: Ids,
     },
     Claimed {
-        keys: Vec<Key>,
+        walk: Walk,
         max: usize,
         taken: Vec<i64>,
         touched: Ids,
@@ -124,6 +124,15 @@ enum Actor {
     Appearing(Ids),
     Leasing(Key, Timestamp),
     Sweeping(Chunk, u64),
+}
+
+/// What a walk came by.
+struct Walk {
+    snapshot: u64,
+    /// What it saw that could be taken, as many as it needs.
+    found: Vec<Key>,
+    last: Option<Key>,
+    to_end: bool,
 }
 
 impl World {
@@ -170,32 +179,23 @@ impl World {
                 Actor::Appearing(Self::ids(&ids))
             }
             Actor::Walking { look, max, taken, touched } => {
-                // Some walk too far, as a reserve does that has met nothing for a while.
-                let most = max + fastrand::usize(0..3);
-                let walked: Vec<Key> =
-                    self.rows.range(look.front..).map(|(&key, _)| key).take(most).collect();
-                Actor::Claiming { look, walked, max, taken, touched }
+                let walk = self.walk(look, max - taken.len());
+                Actor::Claiming { look, walk, max, taken, touched }
             }
-            Actor::Claiming { look, walked, max, taken, mut touched } => {
-                if walked.is_empty() {
+            Actor::Claiming { look, walk, max, taken, mut touched } => {
+                let Some(last) = walk.last else {
                     self.level.found_nothing(look);
                     return Actor::Reserved { taken, touched };
-                }
-                if !self.level.claim(look, *walked.last().unwrap()) {
+                };
+                walk.found.iter().for_each(|&key| touched.add(self.direction.id(key)));
+                let claim = if walk.to_end { Level::claim_to_end } else { Level::claim };
+                if !claim(&mut self.level, look, last) {
                     return self.go_on(max, taken, touched);
                 }
-                walked.iter().for_each(|&key| touched.add(self.direction.id(key)));
-                Actor::Claimed { keys: walked, max, taken, touched }
+                Actor::Claimed { walk, max, taken, touched }
             }
-            Actor::Claimed { keys, max, mut taken, touched } => {
-                let last = *keys.last().unwrap();
-                for key in keys {
-                    if taken.len() == max {
-                        self.level.give_back(key, last);
-                        break;
-                    }
-                    self.take(key, self.tick, &mut taken);
-                }
+            Actor::Claimed { walk, max, mut taken, touched } => {
+                walk.found.iter().for_each(|&key| self.take(key, walk.snapshot, &mut taken));
                 self.go_on(max, taken, touched)
             }
             Actor::Reserved { taken, touched } => self.end(taken, touched),
@@ -236,6 +236,28 @@ impl World {
                 None => Actor::Idle,
             },
         }
+    }
+
+    /// Walks on from the front until it has seen enough that can be taken, or gives up.
+    fn walk(&mut self, look: Look, missing: usize) -> Walk {
+        let (snapshot, now) = (self.tick, self.now);
+        let patience = fastrand::usize(1..100);
+        let mut walk = Walk { snapshot, found: Vec::new(), last: None, to_end: true };
+        let mut passed = Vec::new();
+        for (n, (&key, row)) in self.rows.range(look.front..).enumerate() {
+            if walk.found.len() == missing || n == patience {
+                walk.to_end = false;
+                break;
+            }
+            walk.last = Some(key);
+            match row.at(snapshot) {
+                Some(State::Leased { until }) if until > now => passed.push((key, until)),
+                _ if row.is_reservable(snapshot, now) && !row.locked => walk.found.push(key),
+                _ => {}
+            }
+        }
+        passed.into_iter().for_each(|(key, until)| self.level.leased(key, until));
+        walk
     }
 
     /// A reserve that still needs some.
