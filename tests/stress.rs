@@ -286,6 +286,13 @@ fn stress(maintenance: &str) {
     thread::sleep(Duration::from_secs(2));
     drain(&mut session);
 
+    session
+        .batch_execute(
+            "CREATE EXTENSION amcheck;
+             SELECT bt_index_check(indexrelid, heapallindexed => true)
+               FROM pg_index WHERE indrelid = 'pgqueue.message'::regclass",
+        )
+        .unwrap();
     let left: Vec<String> = session.all("SELECT m::text FROM pgqueue.message_state m ORDER BY id LIMIT 5");
     assert_eq!(left, [""; 0], "an empty answer although there are messages");
     let count: i64 = session.one("SELECT count(*) FROM pushed");
