@@ -10,7 +10,7 @@ demo: build ## the main job on real input, with a live display
 test: ## all tests
 	.ci/test
 
-bench: build ## throughput and flatness; QUICK=1 in a minute
+bench: build ## beside the peers, into benches/results; QUICK=1 in a few minutes, to see that it works
 	benches/run
 
 psql: build ## a prompt on a private server with pgqueue in it

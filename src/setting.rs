@@ -39,7 +39,7 @@ pub fn auto_create() -> bool {
     AUTO_CREATE.get()
 }
 
-/// How many queues shared memory tells apart.
+/// For how many queues shared memory knows where their messages are.
 pub fn max_queues_hint() -> usize {
     MAX_QUEUES_HINT.get() as usize
 }
@@ -48,8 +48,8 @@ pub fn max_queues_hint() -> usize {
 pub fn define_for_shared_memory() {
     GucRegistry::define_int_guc(
         c"pgqueue.max_queues_hint",
-        c"How many queues of all databases shared memory tells apart.",
-        c"More queues share a place: a push to one then also wakes sleepers of another, who look and sleep on.",
+        c"For how many queues of all databases shared memory knows where their messages are.",
+        c"Each takes about 8 kB. Of more queues, those not used for longest are forgotten and scanned from their beginning.",
         &MAX_QUEUES_HINT,
         1,
         MOST_QUEUES_HINT as i32,

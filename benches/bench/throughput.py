@@ -39,7 +39,7 @@ def measure():
 def rounds(server, scripts, clients, what, variables=None, messages=1):
     """Runs scripts in turn, A B C A B C, and returns medians and ratios to pgqueue's."""
     runs = {name: [] for name in scripts}
-    count, seconds = size(9, 2), size(5, 1)
+    count, seconds = size(7, 2), size(4, 1)
     for n in range(count):
         for name, script in scripts.items():
             progress(f"throughput, {what}: round {n + 1} of {count}, {name}")
@@ -61,9 +61,9 @@ def rounds(server, scripts, clients, what, variables=None, messages=1):
 def crowd(server):
     """64 consumers against 8, in turn."""
     ratios = []
-    for n in range(size(9, 2)):
+    for n in range(size(7, 2)):
         progress(f"throughput, 64 clients against 8: round {n + 1}")
-        few, many = (pgbench(server, "pgqueue_cycle", clients, size(5, 1))["tps"] for clients in (8, 64))
+        few, many = (pgbench(server, "pgqueue_cycle", clients, size(4, 1))["tps"] for clients in (8, 64))
         ratios.append(many / few)
     return spread(ratios)
 
@@ -93,7 +93,7 @@ def many_queues(server):
     progress("making 100,000 queues")
     server.run("SELECT pgq_create_queue('many ' || n) FROM generate_series(1, 100000) n")
     ratios = {"the same queue": [], "another queue each time": []}
-    for n in range(size(9, 2)):
+    for n in range(size(7, 2)):
         progress(f"a reserve among 100,000 queues: round {n + 1}")
         seconds = size(3, 1)
         base = pgbench(few, "one_queue", 2, seconds)["tps"]

@@ -81,6 +81,7 @@ fn pgq_alter_queue(call: &Call) -> Answer {
 
 fn pgq_drop_queue(call: &Call) -> Answer {
     let queue = queue_to_manage(call, "pgq_drop_queue")?;
+    news::removed(queue.id);
     let mut gone = 0;
     for statement in [&DROP, &DROP_REST] {
         statement.run(&[Some(queue.id.into())], |row| gone += row.i64(0));
@@ -94,6 +95,7 @@ fn pgq_purge(call: &Call) -> Answer {
         return Err(Error::unknown_word("state", state, &STATES));
     }
     let queue = queue_to_manage(call, "pgq_purge")?;
+    news::removed(queue.id);
     let (mut messages, mut letters) = (0, 0);
     let state = state.map(|state| text_datum(state.as_bytes()));
     PURGE.run(&[Some(queue.id.into()), state], |row| {

@@ -4,6 +4,7 @@ use pgrx::pg_sys::{self, Datum};
 
 use super::counter::{self, Counts};
 use super::message::{Receipt, is_exhausted, is_leased};
+use super::news;
 use super::queue::{self, Queue};
 use super::statement::{Row, Statement, i32_array, i64_array, timestamp_array};
 use crate::call::{Timestamp, text_datum};
@@ -175,6 +176,7 @@ fn bury_ids(ids: &[i64], reason: Reason, error: Datum, leased: Leased) -> Buried
     let spare = leased == Leased::Spare;
     BURY.run(&[Some(i64_array(ids)), Some(reason), Some(error), Some(spare.into())], |row| {
         died.push(row.i32(0));
+        news::removed(row.i32(0));
         if row.bool(1) {
             buried.kept += 1;
         } else {

@@ -29,6 +29,8 @@ struct QueueNews {
     resumed: bool,
     /// What is known of its messages does not hold any more.
     forget: bool,
+    /// A statement has removed messages, which reserves went past meanwhile.
+    removed: bool,
 }
 
 /// What a transaction has done to the messages of one priority.
@@ -100,6 +102,12 @@ pub fn resumed(queue: i32) {
 /// What was known of the queue's messages may not hold any more.
 pub fn forget(queue: i32) {
     tell(queue, |news| news.forget = true);
+}
+
+/// A statement removes messages of the queue: should it be rolled back, they have to be
+/// looked for.
+pub fn removed(queue: i32) {
+    tell(queue, |news| news.removed = true);
 }
 
 /// Whether this transaction has itself made messages of the queue ready. Others do
@@ -241,7 +249,8 @@ fn publish(news: &QueueNews, end: End) {
         }
         place.has_news |= makes_ready;
         is_listened_to |= place.is_listened_to;
-        if news.forget && end != End::Abort {
+        let must_look_again = if end == End::Abort { news.removed } else { news.forget };
+        if must_look_again {
             place.hint.clear();
         }
     });
@@ -259,6 +268,7 @@ impl QueueNews {
     fn sleepers_to_wake(&self, end: End, now: Timestamp) -> usize {
         let sum = |ids: fn(&LevelNews) -> &Ids| self.levels.iter().map(|level| ids(level).count()).sum();
         match end {
+            End::Abort if self.removed => usize::MAX,
             End::Abort => sum(|level| &level.touched),
             // Sleepers find out by themselves.
             End::Prepare => 0,

@@ -1,0 +1,265 @@
+//! What hints must not hide, and what they are for.
+
+mod support;
+
+use std::thread;
+use std::time::Duration;
+
+use postgres::Client;
+use support::{Ask, Server, Stop, until};
+
+/// The payloads that reserves of one message each give, until one gives none.
+fn drain(session: &mut Client, queue: &str) -> Vec<String> {
+    let reserve = format!("SELECT payload::text FROM pgq_reserve('{queue}', lease => '1 h')");
+    std::iter::from_fn(|| session.all::<String>(&reserve).pop()).collect()
+}
+
+fn reserve(session: &mut Client) -> Vec<String> {
+    session.all("SELECT payload::text FROM pgq_reserve('q', lease => '1 h')")
+}
+
+#[test]
+fn a_message_of_one_s_own_is_found_though_others_have_gone_past_it() {
+    let server = Server::start();
+    let (mut first, mut second) = (server.connect(), server.connect());
+    first.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+    first.batch_execute("BEGIN; SELECT pgq_push('q', '\"own\"')").unwrap();
+    second.execute("SELECT pgq_push('q', '\"later\"')", &[]).unwrap();
+    assert_eq!(reserve(&mut second), ["\"later\""]);
+    assert_eq!(reserve(&mut first), ["\"own\""]);
+    first.batch_execute("ROLLBACK; SELECT pgq_push('q', '\"next\"')").unwrap();
+    assert_eq!(reserve(&mut second), ["\"next\""]);
+}
+
+#[test]
+fn a_session_that_sees_the_past_moves_no_hint() {
+    let server = Server::start();
+    let (mut past, mut present) = (server.connect(), server.connect());
+    present.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
+    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+        assert_eq!(drain(&mut present, "q").len(), 1);
+        past.batch_execute(&format!("BEGIN ISOLATION LEVEL {level}; SELECT 1")).unwrap();
+        present.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
+        assert!(reserve(&mut past).is_empty(), "{level}");
+        past.batch_execute("COMMIT").unwrap();
+    }
+    assert_eq!(drain(&mut present, "q").len(), 1);
+}
+
+#[test]
+fn a_filter_hides_from_others_nothing_that_it_does_not_take() {
+    let server = Server::start();
+    let mut session = server.connect();
+    let push = "SELECT pgq_push('q', to_jsonb(n), headers => jsonb_build_object('n', n)) FROM generate_series(1, 300) n";
+    session.execute(push, &[]).unwrap();
+    let filtered = "SELECT payload::text FROM pgq_reserve('q', '1 h', 10, filter => '{\"n\": 250}')";
+    assert_eq!(session.all::<String>(filtered), ["250"]);
+    let rest = drain(&mut session, "q");
+    assert_eq!(rest.len(), 299);
+    assert_eq!(rest[0], "1");
+}
+
+#[test]
+fn both_ends_of_a_queue_can_be_consumed_at_once() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session.execute("SELECT pgq_push('q', to_jsonb(n)) FROM generate_series(1, 400) n", &[]).unwrap();
+    let mut given = Vec::new();
+    loop {
+        let oldest: Vec<i64> = session.all("SELECT payload::bigint FROM pgq_reserve('q', '1 h', 3)");
+        let newest: Vec<i64> =
+            session.all("SELECT payload::bigint FROM pgq_reserve('q', '1 h', 2, lifo => true)");
+        if oldest.is_empty() && newest.is_empty() {
+            break;
+        }
+        given.extend(oldest);
+        given.extend(newest);
+    }
+    assert_eq!(given[..5], [1, 2, 3, 400, 399]);
+    given.sort_unstable();
+    assert_eq!(given, (1..=400).collect::<Vec<_>>());
+}
+
+#[test]
+fn more_priorities_than_hints_come_in_order() {
+    let server = Server::start();
+    let mut session = server.connect();
+    let push = "SELECT pgq_push('q', to_jsonb(p), priority => p) FROM generate_series(1, 3), generate_series(40, -5, -1) p";
+    session.execute(push, &[]).unwrap();
+    let expected: Vec<String> =
+        (-5..=40).flat_map(|p| [p.to_string(), p.to_string(), p.to_string()]).collect();
+    assert_eq!(drain(&mut session, "q"), expected);
+    // A priority that comes later, among those with hints and among the others.
+    session
+        .batch_execute("SELECT pgq_push('q', '2', priority => 100), pgq_push('q', '1', priority => -100)")
+        .unwrap();
+    assert_eq!(drain(&mut session, "q"), ["1", "2"]);
+}
+
+#[test]
+fn rows_that_a_statement_writes_are_found_at_once() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session.execute("SELECT pgq_push('q', to_jsonb(n)) FROM generate_series(1, 10) n", &[]).unwrap();
+    assert_eq!(drain(&mut session, "q").len(), 10);
+    let insert = "INSERT INTO pgqueue.message (id, queue, priority, payload)
+                  SELECT -n, q.id, 0, to_jsonb(-n) FROM pgqueue.queue q, generate_series(1, 200) n WHERE q.name = 'q'";
+    session.execute(insert, &[]).unwrap();
+    assert_eq!(drain(&mut session, "q").len(), 200);
+    session
+        .execute("UPDATE pgqueue.message SET lease_until = '-infinity' WHERE id IN (-50, 5)", &[])
+        .unwrap();
+    assert_eq!(drain(&mut session, "q"), ["-50", "5"]);
+    session
+        .execute("UPDATE pgqueue.message SET priority = 7, lease_until = '-infinity' WHERE id = 6", &[])
+        .unwrap();
+    assert_eq!(drain(&mut session, "q"), ["6"]);
+}
+
+#[test]
+fn rows_that_nobody_tells_of_are_found_soon() {
+    for maintenance in ["on", "off"] {
+        let server = Server::start();
+        server.set(&format!("pgqueue.auto_vacuum = {maintenance}"));
+        let mut session = server.connect();
+        session.execute("SELECT pgq_push('q', to_jsonb(n)) FROM generate_series(1, 10) n", &[]).unwrap();
+        assert_eq!(drain(&mut session, "q").len(), 10);
+        let untold = "SET session_replication_role = replica;
+                      ALTER TABLE pgqueue.message DISABLE TRIGGER ALL;
+                      UPDATE pgqueue.message SET lease_until = '-infinity' WHERE id = 5;
+                      ALTER TABLE pgqueue.message ENABLE ALWAYS TRIGGER announce_message";
+        session.batch_execute(untold).unwrap();
+        until("a routine pass finds it", || reserve(&mut session) == ["5"]);
+    }
+}
+
+#[test]
+fn what_a_removal_that_is_rolled_back_brings_back_is_found_at_once() {
+    let server = Server::start();
+    let (mut remover, mut session) = (server.connect(), server.connect());
+    for removal in [
+        "SELECT pgq_purge('q')",
+        "SELECT pgq_drop_queue('q')",
+        "SELECT pgq_bury(id, 'x') FROM pgq_peek('q', 9)",
+        "SELECT pgq_delete(id) FROM pgq_peek('q', 9)",
+        "SELECT pgq_pop('q', 9)",
+    ] {
+        session.execute("SELECT pgq_push('q', to_jsonb(n)) FROM generate_series(1, 3) n", &[]).unwrap();
+        remover.batch_execute(&format!("BEGIN; {removal}")).unwrap();
+        assert!(reserve(&mut session).is_empty(), "{removal}");
+        remover.batch_execute("ROLLBACK").unwrap();
+        assert_eq!(drain(&mut session, "q"), ["1", "2", "3"], "{removal}");
+    }
+}
+
+#[test]
+fn an_extension_that_is_made_anew_knows_nothing_of_the_one_before() {
+    let server = Server::start();
+    let mut session = server.connect();
+    for _ in 0..2 {
+        session.execute("SELECT pgq_push('q', to_jsonb(n)) FROM generate_series(1, 50) n", &[]).unwrap();
+        assert_eq!(drain(&mut session, "q").len(), 50);
+        assert_eq!(session.one::<i64>("SELECT delivered FROM pgq_stats('q')"), 50);
+        session.batch_execute("DROP EXTENSION pgqueue; CREATE EXTENSION pgqueue").unwrap();
+    }
+}
+
+#[test]
+fn more_queues_than_places_lose_nothing_and_count_right() {
+    let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.max_queues_hint = 1");
+    server.connect().batch_execute("CREATE EXTENSION pgqueue").unwrap();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            let mut session = server.connect();
+            scope.spawn(move || {
+                for n in 0..400 {
+                    let queue = format!("q{}", n % 40);
+                    session.execute("SELECT pgq_push($1, '1')", &[&queue]).unwrap();
+                    let took =
+                        session.query("SELECT pgq_delete(id) FROM pgq_reserve($1)", &[&queue]).unwrap();
+                    assert_eq!(took.len(), 1, "pushed one and found none in {queue}");
+                }
+            });
+        }
+    });
+    let mut session = server.connect();
+    let odd = "SELECT queue || ' ' || pushed || ' ' || delivered || ' ' || deleted FROM pgq_stats()
+                WHERE (pushed, delivered, deleted) <> (40, 40, 40)";
+    assert_eq!(session.all::<String>(odd), [""; 0]);
+}
+
+#[test]
+fn counters_survive_a_clean_restart_and_roll_back_with_savepoints() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            "SELECT pgq_push('q', '1');
+             BEGIN; SELECT pgq_push('q', '2'); SAVEPOINT s; SELECT pgq_push('q', '3'); ROLLBACK TO s;
+             SAVEPOINT t; SELECT pgq_push('q', '4'); RELEASE t; COMMIT;
+             BEGIN; SELECT pgq_push('q', '5'); ROLLBACK;
+             BEGIN; SELECT pgq_push('q', '6'); PREPARE TRANSACTION 'p'",
+        )
+        .unwrap();
+    session.batch_execute("COMMIT PREPARED 'p'").unwrap();
+    assert_eq!(session.one::<i64>("SELECT pushed FROM pgq_stats('q')"), 4);
+    drop(session);
+    server.stop(Stop::Fast);
+    server.launch();
+    assert_eq!(server.connect().one::<i64>("SELECT pushed FROM pgq_stats('q')"), 4);
+}
+
+#[test]
+fn after_a_restart_the_front_is_found_though_much_is_in_flight() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            "SELECT pgq_push('q', to_jsonb(n)) FROM generate_series(1, 9000) n;
+             SELECT pgq_reserve('q', '1 h', 8000);
+             SELECT pgq_release(ARRAY[100, 4000])",
+        )
+        .unwrap();
+    drop(session);
+    server.stop(Stop::Fast);
+    server.launch();
+    let rest = drain(&mut server.connect(), "q");
+    assert_eq!(rest.len(), 1_002, "what was jumped over is found as well");
+}
+
+/// How many of so many commits were on disk when they returned.
+fn on_disk(session: &mut Client, statement: &str) -> i64 {
+    (0..30)
+        .filter(|_| {
+            session.batch_execute(statement).unwrap();
+            session.one("SELECT pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()")
+        })
+        .count() as i64
+}
+
+#[test]
+fn a_transaction_that_only_leases_does_not_wait_for_the_disk_and_any_other_does() {
+    let server = Server::start();
+    server.set("wal_writer_delay = '10s'\nautovacuum = off\npgqueue.auto_vacuum = off");
+    thread::sleep(Duration::from_millis(300)); // processes hear of it
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            "CREATE TABLE work (id bigint);
+             SELECT pgq_create_queue('strict', '{\"durable_lease\": true}'),
+                    pgq_create_queue('loose', '{\"durable_delete\": false}');
+             SELECT pgq_push(q, '1') FROM unnest(ARRAY['q', 'strict', 'loose']) q, generate_series(1, 300)",
+        )
+        .unwrap();
+    let lease = "SELECT pgq_reserve('q', '1 h')";
+    assert!(on_disk(&mut session, lease) <= 10, "leases");
+    assert_eq!(on_disk(&mut session, &format!("BEGIN; {lease}; INSERT INTO work VALUES (1); COMMIT")), 30);
+    assert_eq!(on_disk(&mut session, &format!("BEGIN; INSERT INTO work VALUES (1); {lease}; COMMIT")), 30);
+    assert_eq!(on_disk(&mut session, "SELECT pgq_push('q', '1')"), 30, "pushes");
+    assert_eq!(on_disk(&mut session, "SELECT pgq_reserve('strict', '1 h')"), 30, "durable_lease");
+    assert_eq!(on_disk(&mut session, "SELECT pgq_pop('loose')"), 30, "a pop is a delivery at most once");
+    assert_eq!(on_disk(&mut session, "SELECT pgq_delete(id) FROM pgq_reserve('q', '1 h')"), 30, "deletes");
+    let delete = "SELECT pgq_delete(id) FROM pgq_peek('loose')";
+    assert!(on_disk(&mut session, delete) <= 10, "durable_delete: false");
+    assert_eq!(session.one::<String>("SHOW synchronous_commit"), "on");
+}
