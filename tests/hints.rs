@@ -211,20 +211,94 @@ fn counters_survive_a_clean_restart_and_roll_back_with_savepoints() {
 
 #[test]
 fn after_a_restart_the_front_is_found_though_much_is_in_flight() {
+    for order in ["fifo", "lifo"] {
+        let server = Server::start();
+        let mut session = server.connect();
+        session
+            .batch_execute(&format!(
+                "SELECT pgq_create_queue('q', '{{\"order\": \"{order}\"}}');
+                 SELECT pgq_push('q', to_jsonb(n)) FROM generate_series(1, 9000) n;
+                 SELECT pgq_reserve('q', '1 h', 8000);
+                 SELECT pgq_release(ARRAY[1500, 8500]) WHERE '{order}' = 'lifo';
+                 SELECT pgq_release(ARRAY[100, 4000]) WHERE '{order}' = 'fifo'"
+            ))
+            .unwrap();
+        drop(session);
+        server.stop(Stop::Fast);
+        server.launch();
+        let rest = drain(&mut server.connect(), "q");
+        assert_eq!(rest.len(), 1_002, "{order}: what was jumped over is found as well");
+    }
+}
+
+#[test]
+fn many_index_entries_of_one_message_hide_nothing_behind_them() {
     let server = Server::start();
-    let mut session = server.connect();
+    server.set("autovacuum = off");
+    let (mut holder, mut session) = (server.connect(), server.connect());
     session
         .batch_execute(
-            "SELECT pgq_push('q', to_jsonb(n)) FROM generate_series(1, 9000) n;
-             SELECT pgq_reserve('q', '1 h', 8000);
-             SELECT pgq_release(ARRAY[100, 4000])",
+            "SELECT pgq_create_queue('q', '{}');
+             SELECT pgq_push('q', to_jsonb(repeat(md5('1'), 60))), pgq_push('q', '2'), pgq_push('q', '3');
+             SELECT pgq_reserve('q', '1 h')",
         )
         .unwrap();
-    drop(session);
-    server.stop(Stop::Fast);
-    server.launch();
-    let rest = drain(&mut server.connect(), "q");
-    assert_eq!(rest.len(), 1_002, "what was jumped over is found as well");
+    holder.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1").unwrap();
+    for _ in 0..3_000 {
+        session.execute("SELECT pgq_extend(1::bigint, '1 h')", &[]).unwrap();
+    }
+    // Forgets where the messages are.
+    session.execute("SELECT pgq_alter_queue('q', '{}')", &[]).unwrap();
+    assert_eq!(drain(&mut session, "q"), ["2", "3"]);
+    session.execute("SELECT pgq_release(1::bigint)", &[]).unwrap();
+    session.execute("SELECT pgq_alter_queue('q', '{}')", &[]).unwrap();
+    assert_eq!(drain(&mut session, "q").len(), 1);
+}
+
+#[test]
+fn a_prepared_push_is_found_though_nobody_looked_meanwhile() {
+    let server = Server::start();
+    let (mut producer, mut consumer) = (server.connect(), server.connect());
+    producer.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+    assert!(drain(&mut consumer, "q").is_empty());
+    for delay in ["NULL", "'1 ms'"] {
+        producer
+            .batch_execute(&format!(
+                "BEGIN; SELECT pgq_push('q', '1', delay => {delay}); PREPARE TRANSACTION 'p'"
+            ))
+            .unwrap();
+        producer.batch_execute("SELECT pgq_alter_queue('q', '{}')").unwrap();
+        producer.batch_execute("COMMIT PREPARED 'p'").unwrap();
+        thread::sleep(Duration::from_millis(1_200));
+        assert_eq!(drain(&mut consumer, "q"), ["1"], "delay {delay}");
+    }
+}
+
+#[test]
+fn sleepers_of_queues_that_share_a_place_do_not_take_each_other_s_signals() {
+    let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.max_queues_hint = 1");
+    server.connect().batch_execute("CREATE EXTENSION pgqueue").unwrap();
+    let mut session = server.connect();
+    session.batch_execute("SELECT pgq_create_queue('q' || n) FROM generate_series(1, 30) n").unwrap();
+    thread::scope(|scope| {
+        for n in 1..=30 {
+            let mut sleeper = server.connect();
+            scope.spawn(move || sleeper.batch_execute(&format!("CALL pgq_wait('q{n}', '20 s')")).unwrap());
+        }
+        until("all sleep", || {
+            session.one::<i64>(
+                "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CALL%' AND wait_event = 'Extension'",
+            ) == 30
+        });
+        session.batch_execute("SELECT pgq_push('q' || n, '1') FROM generate_series(1, 30) n").unwrap();
+        let begun = std::time::Instant::now();
+        until("all are awake", || {
+            session.one::<i64>(
+                "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CALL%' AND state = 'active'",
+            ) == 0
+        });
+        assert!(begun.elapsed() < Duration::from_secs(3), "somebody found out by itself");
+    });
 }
 
 /// How many of so many commits were on disk when they returned.

@@ -1,6 +1,8 @@
 """Runs the scenarios and writes report and plots.
 
-usage: python -m bench [throughput flatness horizon wake frameworks]
+usage: python -m bench [throughput flatness wake frameworks horizon]
+
+Throughput has parts, measured one by one as throughput.cycles, throughput.batches, ….
 """
 
 import json
@@ -22,17 +24,22 @@ SCENARIOS = {
 
 def main():
     chosen = sys.argv[1:] or list(SCENARIOS)
-    unknown = set(chosen) - set(SCENARIOS)
+    known = [*SCENARIOS, *(f"throughput.{part}" for part in throughput.PARTS)]
+    unknown = set(chosen) - set(known)
     if unknown:
-        sys.exit(f"unknown scenario {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+        sys.exit(f"unknown scenario {', '.join(unknown)}; there are {', '.join(known)}")
     place = pathlib.Path(__file__).parent.parent / "results"
     if QUICK:
         place = pathlib.Path(tempfile.mkdtemp(prefix="pgqueue-bench."))
     place.mkdir(exist_ok=True)
     kept = place / "measured.json"
     results = json.loads(kept.read_text()) if kept.exists() else {}
-    for name in chosen:
-        results[name] = SCENARIOS[name].measure()
+    for choice in chosen:
+        name, _, part = choice.partition(".")
+        if part:
+            results.setdefault(name, {}).update(SCENARIOS[name].measure(part))
+        else:
+            results[name] = SCENARIOS[name].measure()
         results["machine"] = report.machine()
         kept.write_text(json.dumps(results, indent=1, default=float) + "\n")
     report.write(results, place)

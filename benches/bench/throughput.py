@@ -16,24 +16,22 @@ CYCLES = {
 BATCHES = {"pgqueue": "pgqueue_batch", "pgmq": "pgmq_batch", "plain table": "table_batch"}
 
 
-def measure():
+def measure(part=None):
+    """All of it, or one part."""
     server = Server()
     for engine in (Pgqueue(), Pgmq(), Table(), Bare()):
         engine.set_up(server)
-    cycles = {str(clients): rounds(server, CYCLES, clients, f"{clients} clients") for clients in (1, 8, 64)}
-    batches = {
-        str(n): rounds(server, BATCHES, 8, f"batches of {n}", {"size": n}, messages=n) for n in (10, 100, 1000)
-    }
-    result = {
-        "cycles": cycles,
-        "batches": batches,
-        "crowd": crowd(server),
-        "wal": wal(server),
-        "many_queues": many_queues(server),
-        "limits": limits(server),
-    }
+    result = {name: work(server) for name, work in PARTS.items() if part in (None, name)}
     server.remove()
     return result
+
+
+def cycles(server):
+    return {str(clients): rounds(server, CYCLES, clients, f"{clients} clients") for clients in (1, 8, 64)}
+
+
+def batches(server):
+    return {str(n): rounds(server, BATCHES, 8, f"batches of {n}", {"size": n}, messages=n) for n in (10, 100, 1000)}
 
 
 def rounds(server, scripts, clients, what, variables=None, messages=1):
@@ -120,3 +118,13 @@ def limits(server):
         "SELECT 1, 8 clients": one["tps"],
         "COPY, rows": count / (after - before).total_seconds(),
     }
+
+
+PARTS = {
+    "cycles": cycles,
+    "batches": batches,
+    "crowd": crowd,
+    "wal": wal,
+    "many_queues": many_queues,
+    "limits": limits,
+}

@@ -39,7 +39,7 @@ fn pgq_wait(call: &Call) -> Answer {
             // Where signals reach it, it has to look once more before it may sleep.
             _ => {
                 drop(sleeper.take());
-                sleeper = Some(Sleeper::new(seen.queue));
+                sleeper = Some(Sleeper::new(seen.queue, min));
             }
         }
     }

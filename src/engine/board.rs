@@ -9,13 +9,15 @@
 //! raises nor allocates; nobody holds two. Without shared memory (not preloaded), and
 //! on a standby, there is no board.
 
-use std::cell::Cell;
+use std::cell::{Cell, UnsafeCell};
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use pgrx::pg_sys;
 
 use super::counter::Counts;
+use super::now;
+use super::waking::{LONGEST_SLEEP, WORKER};
 use crate::hint::Direction;
 use crate::hint::level::Level;
 use crate::hint::queue::QueueHint;
@@ -59,7 +61,32 @@ struct Header {
 struct Board {
     header: *mut Header,
     buckets: *mut Bucket,
-    variables: *mut pg_sys::ConditionVariable,
+    variables: *mut Variable,
+}
+
+/// What sleepers of a queue sleep on. Some queues share one.
+#[repr(C)]
+pub struct Variable {
+    pub condition: UnsafeCell<pg_sys::ConditionVariable>,
+    /// Who went to sleep last.
+    last: AtomicU64,
+    /// When somebody did for whom a signal may not be meant.
+    mixed_at: AtomicI64,
+}
+
+impl Variable {
+    /// Notes that somebody goes to sleep: for a queue, for one message or for more.
+    pub fn note_sleeper(&self, queue: i32, wants_more: bool) {
+        if self.last.swap(key(queue), Ordering::Relaxed) != key(queue) || wants_more {
+            self.mixed_at.store(now(), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a signal could wake one it is not meant for. Sleepers go to sleep anew
+    /// every few seconds.
+    pub fn is_mixed(&self) -> bool {
+        now() - self.mixed_at.load(Ordering::Relaxed) < 2 * LONGEST_SLEEP.as_micros() as i64
+    }
 }
 
 thread_local! {
@@ -108,16 +135,16 @@ fn wanted_buckets() -> usize {
     setting::max_queues_hint().div_ceil(WAYS)
 }
 
-/// Condition variables: as many as places.
+/// Condition variables: as many as places, and one for the worker.
 fn variables() -> usize {
-    wanted_buckets() * WAYS
+    wanted_buckets() * WAYS + 1
 }
 
 fn size() -> usize {
     const ALIGNMENT: usize = 128 * 3; // of each of the three parts
     size_of::<Header>()
         + wanted_buckets() * size_of::<Bucket>()
-        + variables() * size_of::<pg_sys::ConditionVariable>()
+        + variables() * size_of::<Variable>()
         + ALIGNMENT
 }
 
@@ -137,7 +164,7 @@ unsafe extern "C-unwind" fn startup() {
         let board = Board {
             header: part(c"pgqueue board", size_of::<Header>()).cast(),
             buckets: part(c"pgqueue hints", wanted_buckets() * size_of::<Bucket>()).cast(),
-            variables: part(c"pgqueue waking", variables() * size_of::<pg_sys::ConditionVariable>()).cast(),
+            variables: part(c"pgqueue waking", variables() * size_of::<Variable>()).cast(),
         };
         let tranche = pg_sys::LWLockNewTrancheId();
         pg_sys::LWLockRegisterTranche(tranche, TRANCHE.as_ptr());
@@ -150,7 +177,13 @@ unsafe extern "C-unwind" fn startup() {
             }
         }
         for n in 0..variables() {
-            pg_sys::ConditionVariableInit(board.variables.add(n));
+            let mut condition = pg_sys::ConditionVariable::default();
+            pg_sys::ConditionVariableInit(&mut condition); // it may move: it holds no pointer to itself
+            board.variables.add(n).write(Variable {
+                condition: UnsafeCell::new(condition),
+                last: AtomicU64::new(0),
+                mixed_at: AtomicI64::new(i64::MIN / 2),
+            });
         }
         BOARD.set(Some(board));
     }
@@ -175,8 +208,11 @@ impl Place {
     }
 
     /// Whether another queue may have it: nothing would be lost.
-    fn may_be_taken(&mut self) -> bool {
-        self.last_used == 0 || (self.counts == Counts::default() && !self.hint.has_prepared())
+    fn may_be_taken(&self) -> bool {
+        let is_needed = self.counts != Counts::default()
+            || self.hint.times_prepared() > 0
+            || (self.has_news && self.is_listened_to);
+        self.last_used == 0 || !is_needed
     }
 }
 
@@ -191,11 +227,14 @@ pub fn is_preloaded() -> bool {
     BOARD.get().is_some()
 }
 
-/// The condition variable of a queue; some share one.
-pub fn variable(queue: i32) -> Option<*mut pg_sys::ConditionVariable> {
+/// The condition variable of a queue, or of the worker.
+pub fn variable(queue: i32) -> Option<&'static Variable> {
     let board = BOARD.get()?;
-    // SAFETY: there are as many as `variables()` says.
-    Some(unsafe { board.variables.add(hash(queue) as usize % variables()) })
+    let last = variables() - 1;
+    let n = if queue == WORKER { last } else { hash(queue) as usize % last };
+    // SAFETY: there are as many as `variables()` says, for as long as the server runs; what
+    // changes in them is atomic or has a lock of its own.
+    Some(unsafe { &*board.variables.add(n) })
 }
 
 fn database() -> u32 {
@@ -203,9 +242,13 @@ fn database() -> u32 {
     unsafe { pg_sys::MyDatabaseId }.to_u32()
 }
 
+/// The queue among those of all databases.
+fn key(queue: i32) -> u64 {
+    u64::from(database()) << 32 | u64::from(queue as u32)
+}
+
 fn hash(queue: i32) -> u64 {
-    let key = u64::from(database()) << 32 | u64::from(queue as u32);
-    key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20
+    key(queue).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20
 }
 
 impl Board {
@@ -254,13 +297,13 @@ fn place_of(
     if let Some(n) = places.iter().position(is_it) {
         return Some(&mut places[n]);
     }
-    let mut free = places.iter_mut().filter_map(|place| place.may_be_taken().then_some(place));
+    let mut free = places.iter_mut().filter(|place| place.may_be_taken());
     let first = free.next()?;
     let place =
         free.fold(first, |oldest, place| if place.last_used < oldest.last_used { place } else { oldest });
     (place.database, place.queue, place.direction) = (database, queue, direction);
     (place.has_news, place.is_listened_to) = (false, false);
-    place.hint.clear();
+    place.hint.begin_anew();
     Some(place)
 }
 
@@ -314,6 +357,19 @@ pub fn add_counts(queue: i32, counts: Counts) {
             place.counts += counts;
         }
     });
+}
+
+/// Frees the places of databases that are not there any more.
+pub fn free_all_but(databases: &[u32]) {
+    let Some(board) = BOARD.get() else { return };
+    for n in 0..buckets() {
+        board.with_bucket(n, |places| {
+            for place in places.iter_mut().filter(|place| !databases.contains(&place.database)) {
+                place.counts = Counts::default();
+                place.last_used = 0;
+            }
+        });
+    }
 }
 
 /// Forgets all queues of this database: their numbers begin anew.

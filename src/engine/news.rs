@@ -219,6 +219,9 @@ fn publish(news: &QueueNews, end: End) {
     let now = now();
     let makes_ready = end == End::Commit && news.makes_ready();
     let mut is_listened_to = false;
+    if makes_ready {
+        board::has_room_for(news.queue); // listeners are to hear of it
+    }
     board::with_known(news.queue, |place, direction| {
         for told in &news.levels {
             let Some(level) = place.hint.level_or_new(told.priority, now) else { continue };
@@ -243,6 +246,9 @@ fn publish(news: &QueueNews, end: End) {
                     }
                 }
             }
+        }
+        if end == End::Prepare {
+            place.hint.is_prepared();
         }
         if let Some(at) = news.delayed.filter(|_| end != End::Abort) {
             place.hint.delayed(at);

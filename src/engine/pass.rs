@@ -6,11 +6,11 @@ use super::lane;
 use super::message::{Column, is_leased};
 use super::now;
 use super::table::{Snapshot, Table};
-use crate::hint::level::{Chunk, Findings, Level, STASH, Sweeper};
+use crate::hint::level::{Chunk, Findings, STASH, Sweeper};
 use crate::hint::{Direction, NEVER, NOWHERE, START, Timestamp};
 
 /// After so long a message that somebody was changing is looked at again.
-const RECHECK: Timestamp = 1_000_000;
+pub const RECHECK: Timestamp = 1_000_000;
 
 /// Looks at up to `most` entries of a chunk and brings to the board what it finds.
 /// Returns how many entries gave nothing.
@@ -36,15 +36,19 @@ fn look(table: &Table, queue: i32, direction: Direction, priority: i16, chunk: C
     };
     let snapshot = Snapshot::take();
     let mut scan = lane::entries(table, Some(&snapshot), queue, priority, chunk.from, direction);
+    let mut last = None;
     while let Some(entry) = scan.next_entry() {
         let key = direction.key(entry.id);
         if key >= chunk.to {
             break;
         }
-        if findings.entries == most || findings.found.len() == STASH {
+        // A row may have several entries with one key: a part ends between keys.
+        let is_same = last == Some(key);
+        if !is_same && (findings.entries >= most || findings.found.len() == STASH) {
             findings.reached = key;
             break;
         }
+        last = Some(key);
         findings.entries += 1;
         let Some(row) = scan.fetch() else { continue };
         findings.first_visible.get_or_insert(key);
@@ -76,6 +80,14 @@ pub fn work(table: &Table, mut budget: u64) {
 /// Whether a pass of this database is due.
 pub fn is_due() -> bool {
     (0..board::buckets()).any(|n| next_chunk(n).is_some())
+}
+
+/// All that was due has been moved: what the hints know of due times is over.
+pub fn forget_due() {
+    let now = now();
+    for n in 0..board::buckets() {
+        board::with_bucket_of_this_database(n, |place, _, _| place.hint.forget_due(now));
+    }
 }
 
 /// Whether a message of the delayed lane may be due.
@@ -116,7 +128,7 @@ pub fn settle_prepared(check: impl FnOnce() -> bool) {
     for n in 0..board::buckets() {
         waiting.reserve(board::WAYS);
         board::with_bucket_of_this_database(n, |place, queue, direction| {
-            if place.hint.has_prepared() {
+            if place.hint.times_prepared() > 0 {
                 waiting.push((queue, direction, place.hint.times_prepared()));
             }
         });
@@ -128,7 +140,7 @@ pub fn settle_prepared(check: impl FnOnce() -> bool) {
         board::with_hint(queue, direction, |hint| {
             // Unless another one has been prepared since.
             if hint.times_prepared() == times {
-                hint.levels().iter_mut().for_each(Level::nothing_is_prepared);
+                hint.nothing_is_prepared();
             }
         });
     }

@@ -1,6 +1,6 @@
 //! Reserve: the next messages of a queue, leased or removed.
 //!
-//! What is ready (`ready`) and the first page of what is due (`due`) are merged by
+//! What is ready (`hinted`, `scanned`) and the first page of what is due (`due`) are merged by
 //! (priority, id). A row somebody else is changing is skipped, never waited for; only
 //! rows that are handed out are written. So an empty poll writes nothing, and a long
 //! transaction hides nothing but what it holds.
@@ -13,10 +13,12 @@ use pgrx::pg_sys::{self, Datum};
 use super::counter::{self, Counts};
 use super::dead::{self, Reason};
 use super::due::DuePage;
+use super::hinted::Hinted;
 use super::lane::ById;
 use super::message::{Column, Lane, NOT_LEASED, is_exhausted, is_leased};
+use super::pass::RECHECK;
 use super::queue::Queue;
-use super::ready::{Hinted, Scanned};
+use super::scanned::Scanned;
 use super::table::{Fate, Found, Patience, Snapshot, Table};
 use super::{board, catalog, has_one_snapshot, news, now};
 use crate::call::Timestamp;
@@ -77,6 +79,9 @@ fn hand_out(queue: &Queue, wish: &Wish, take: Take, mut each: impl FnMut(Taken))
         Some(mut hinted) => {
             round.merge(|round, limit| hinted.take_before(round, limit));
             hinted.take_suspected(&mut round);
+            if round.taken == 0 && hinted.is_lost {
+                round.scan_until_sure();
+            }
         }
         None => round.scan_until_sure(),
     }
@@ -224,6 +229,9 @@ impl<'a> Round<'a> {
             return false;
         }
         let fate = if row.is_busy() { Fate::Busy } else { self.hand_over(row) };
+        if fate == Fate::Busy {
+            self.look_again_soon();
+        }
         match fate {
             Fate::Done => self.taken += 1,
             Fate::Changed | Fate::Gone => self.missed = true,
@@ -234,7 +242,18 @@ impl<'a> Round<'a> {
 
     /// Whether a row can be had now.
     pub fn could_take(&mut self, row: &Found) -> bool {
-        self.wants(row) && !row.is_busy()
+        let wanted = self.wants(row);
+        let is_busy = wanted && row.is_busy();
+        if is_busy {
+            self.look_again_soon();
+        }
+        wanted && !is_busy
+    }
+
+    /// Whoever changes the row may let go of it without telling: as if a lease ended soon.
+    fn look_again_soon(&mut self) {
+        let soon = self.now + RECHECK;
+        self.first_lease_passed = Some(self.first_lease_passed.map_or(soon, |first| first.min(soon)));
     }
 
     fn hand_over(&mut self, row: &Found) -> Fate {

@@ -581,7 +581,7 @@ impl Scan {
         // it begins anew with those.
         unsafe {
             (*(*self.scan).keyData).sk_argument = value;
-            pg_sys::index_rescan(self.scan, ptr::null_mut(), 0, ptr::null_mut(), 0);
+            pg_sys::index_rescan(self.scan, ptr::null_mut(), (*self.scan).numberOfKeys, ptr::null_mut(), 0);
         }
     }
 

@@ -1,7 +1,8 @@
 //! Waking: a commit tells consumers that sleep on a queue that messages may be ready.
 //!
-//! The board has condition variables; queues that fall on the same one wake each
-//! other's sleepers for nothing, which costs a look. Without a board nothing is told,
+//! The board has condition variables. Where different sleepers meet on one, of queues
+//! that share it or that want more than one message, all are woken, because a signal
+//! could wake one it is not meant for. Without a board nothing is told,
 //! and sleepers look by themselves now and then.
 //!
 //! Invariants:
@@ -27,11 +28,14 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Wakes one sleeper of a queue for each message, as far as there are any.
 pub fn wake(queue: i32, messages: usize) {
     let Some(variable) = board::variable(queue) else { return };
+    let condition = variable.condition.get();
     // SAFETY: the variable is in shared memory; a signal takes its spinlock for a moment.
     unsafe {
         let most = pg_sys::MaxBackends as usize;
-        for _ in 0..messages.min(most) {
-            pg_sys::ConditionVariableSignal(variable);
+        if messages > 0 && (messages >= most || variable.is_mixed()) {
+            pg_sys::ConditionVariableBroadcast(condition);
+        } else {
+            (0..messages).for_each(|_| pg_sys::ConditionVariableSignal(condition));
         }
     }
 }
@@ -39,6 +43,7 @@ pub fn wake(queue: i32, messages: usize) {
 /// A consumer that sleeps on a queue, from before its first look to after its last.
 pub struct Sleeper {
     queue: i32,
+    wants_more: bool,
     /// The last sleep was to end at a time of its own, which nobody else may know of.
     knows_a_time: bool,
 }
@@ -50,8 +55,9 @@ pub const NO_QUEUE: i32 = 0;
 pub const WORKER: i32 = -1;
 
 impl Sleeper {
-    pub fn new(queue: i32) -> Self {
-        let sleeper = Self { queue, knows_a_time: false };
+    /// A sleeper until there are `min` messages.
+    pub fn new(queue: i32, min: usize) -> Self {
+        let sleeper = Self { queue, wants_more: min > 1, knows_a_time: false };
         sleeper.prepare();
         sleeper
     }
@@ -59,8 +65,9 @@ impl Sleeper {
     /// Puts this backend where signals reach it; a look must follow.
     fn prepare(&self) {
         if let Some(variable) = board::variable(self.queue) {
+            variable.note_sleeper(self.queue, self.wants_more);
             // SAFETY: undone in `drop`, or by the abort if an error comes first.
-            unsafe { pg_sys::ConditionVariablePrepareToSleep(variable) }
+            unsafe { pg_sys::ConditionVariablePrepareToSleep(variable.condition.get()) }
         }
     }
 
@@ -76,8 +83,10 @@ impl Sleeper {
         // A millisecond more: at the time itself nothing is over yet.
         let millis = time.as_millis() as std::ffi::c_long + 1;
         if let Some(variable) = board::variable(self.queue) {
+            variable.note_sleeper(self.queue, self.wants_more);
+            let condition = variable.condition.get();
             // SAFETY: prepared in `new`; honours interrupts.
-            unsafe { pg_sys::ConditionVariableTimedSleep(variable, millis, pg_sys::PG_WAIT_EXTENSION) };
+            unsafe { pg_sys::ConditionVariableTimedSleep(condition, millis, pg_sys::PG_WAIT_EXTENSION) };
         } else {
             super::nap(time.min(PAUSE));
         }
@@ -91,7 +100,8 @@ pub fn doze(queue: i32, time: Duration) {
         // SAFETY: the variable is in shared memory; honours interrupts.
         Some(variable) => unsafe {
             let millis = time.as_millis() as std::ffi::c_long;
-            pg_sys::ConditionVariableTimedSleep(variable, millis, pg_sys::PG_WAIT_EXTENSION);
+            variable.note_sleeper(queue, false);
+            pg_sys::ConditionVariableTimedSleep(variable.condition.get(), millis, pg_sys::PG_WAIT_EXTENSION);
         },
         None => super::nap(time),
     }

@@ -76,7 +76,6 @@ pub struct Level {
     /// The first key that a prepared transaction holds.
     prepared: Key,
     prepared_at: Timestamp,
-    times_prepared: u64,
 }
 
 /// What a reserve has seen of the front before it walks on from there.
@@ -148,7 +147,6 @@ impl Level {
             routine_at: now + ROUTINE,
             prepared: NOWHERE,
             prepared_at: 0,
-            times_prepared: 0,
         }
     }
 
@@ -157,8 +155,7 @@ impl Level {
     /// Messages may be reservable from now on that were not before.
     pub fn appeared(&mut self, ids: &Ids, direction: Direction) {
         let first = ids.first(direction);
-        self.appearances += 1;
-        self.lately[(self.appearances % LATELY as u64) as usize] = first;
+        self.note_appearance(first);
         if first >= self.front {
             return;
         }
@@ -174,6 +171,11 @@ impl Level {
         }
     }
 
+    fn note_appearance(&mut self, first: Key) {
+        self.appearances += 1;
+        self.lately[(self.appearances % LATELY as u64) as usize] = first;
+    }
+
     /// Messages were leased, the first of them with this key, until `end` or later.
     pub fn leased(&mut self, first: Key, end: Timestamp) {
         self.low = self.low.min(first);
@@ -182,10 +184,16 @@ impl Level {
 
     /// A transaction that holds messages was prepared; nobody will tell when it ends.
     pub fn prepared(&mut self, first: Key, now: Timestamp) {
+        // As if it appeared: a walk that began before may remember that there is nothing.
+        self.note_appearance(first);
         self.low = self.low.min(first);
         self.prepared = self.prepared.min(first);
         self.prepared_at = now + PREPARED;
-        self.times_prepared += 1;
+    }
+
+    /// Nobody knows what prepared transactions hold here: anything.
+    pub fn may_be_prepared(&mut self, now: Timestamp) {
+        self.prepared(START, now);
     }
 
     /// No prepared transaction is left.
@@ -194,14 +202,6 @@ impl Level {
             let first = std::mem::replace(&mut self.prepared, NOWHERE);
             self.leave_to_pass(first);
         }
-    }
-
-    pub fn has_prepared(&self) -> bool {
-        self.prepared != NOWHERE
-    }
-
-    pub fn times_prepared(&self) -> u64 {
-        self.times_prepared
     }
 
     // What a reserve does.
@@ -302,6 +302,7 @@ impl Level {
         if !self.suspected && self.first_end <= now && is_over(self.rest_until, now) {
             self.cursor = self.cursor.min(self.low);
             self.suspected = true;
+            self.left_to_pass += 1; // a part of the pass before knows nothing of this one
             // The pass sees every lease anew, later ones included.
             self.first_end = NEVER;
         }
@@ -357,7 +358,7 @@ impl Level {
 
     /// No message before this key can be reserved.
     pub fn lowest(&self, now: Timestamp) -> Key {
-        let expired = if self.first_end <= now { self.low } else { NOWHERE };
+        let expired = if self.next_end() <= now { self.low } else { NOWHERE };
         let left_to_pass = if self.suspected { self.cursor } else { NOWHERE };
         self.front.min(self.stash.first()).min(left_to_pass).min(self.prepared).min(expired)
     }
@@ -365,6 +366,11 @@ impl Level {
     /// The next time at which a lease may end, or a pass over ended ones begin.
     pub fn next_end(&self) -> Timestamp {
         if self.first_end == NEVER { NEVER } else { self.first_end.max(self.rest_until) }
+    }
+
+    /// Whether there are keys in the stash.
+    pub fn knows_some(&self) -> bool {
+        self.stash.count > 0
     }
 
     /// Forgets that nothing was beyond the front: what was not told will be seen.

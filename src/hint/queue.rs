@@ -19,6 +19,9 @@ pub struct QueueHint {
     /// All priorities that have messages are known, until then.
     known_until: Timestamp,
     due: Due,
+    times_cleared: u64,
+    /// How many transactions were prepared since there was none.
+    prepared: u64,
 }
 
 /// No priority is as high.
@@ -41,11 +44,20 @@ impl QueueHint {
             rest: NO_REST,
             known_until: Timestamp::MIN,
             due: Due { first: START, appearances: 0 },
+            times_cleared: 0,
+            prepared: 0,
         }
     }
 
-    /// Knows nothing any more. Cheaper than a new one.
+    /// Knows nothing any more, and belongs to another queue.
+    pub fn begin_anew(&mut self) {
+        self.clear();
+        self.prepared = 0;
+    }
+
+    /// Knows nothing any more, but for whether something is prepared.
     pub fn clear(&mut self) {
+        self.times_cleared += 1;
         self.count = 0;
         self.rest = NO_REST;
         self.known_until = Timestamp::MIN;
@@ -93,6 +105,9 @@ impl QueueHint {
                 }
                 self.levels[place..=self.count].rotate_right(1);
                 self.levels[place] = Level::new(priority, now);
+                if self.prepared > 0 {
+                    self.levels[place].may_be_prepared(now);
+                }
                 self.count += 1;
                 place
             }
@@ -105,8 +120,16 @@ impl QueueHint {
         now < self.known_until && self.known_until <= now + DOUBT
     }
 
-    /// All priorities have been looked for.
-    pub fn has_become_known(&mut self, now: Timestamp) {
+    /// Counts up whenever what was known is forgotten.
+    pub fn times_cleared(&self) -> u64 {
+        self.times_cleared
+    }
+
+    /// All priorities have been looked for, unless all was forgotten meanwhile.
+    pub fn has_become_known(&mut self, now: Timestamp, times_cleared: u64) {
+        if self.times_cleared != times_cleared {
+            return;
+        }
         self.known_until = now + DOUBT;
         self.due.first = START;
         self.due.appearances += 1;
@@ -114,7 +137,16 @@ impl QueueHint {
     }
 
     pub fn due(&self) -> Due {
-        self.due
+        // What is prepared is not visible, and may be due when it is.
+        let first = if self.prepared > 0 { START } else { self.due.first };
+        Due { first, ..self.due }
+    }
+
+    /// What was due has been moved to the ready lane.
+    pub fn forget_due(&mut self, now: Timestamp) {
+        if self.due.first <= now {
+            self.due = Due { first: START, appearances: self.due.appearances + 1 };
+        }
     }
 
     /// A message waits in the delayed lane until `at`.
@@ -136,14 +168,21 @@ impl QueueHint {
         self.levels().iter().map(Level::next_end).min().unwrap_or(NEVER).min(due)
     }
 
-    /// Whether prepared transactions hold messages.
-    pub fn has_prepared(&mut self) -> bool {
-        self.levels().iter().any(Level::has_prepared)
+    /// A transaction was prepared that holds messages, or made some.
+    pub fn is_prepared(&mut self) {
+        self.prepared += 1;
     }
 
-    /// Counts up with every transaction that is prepared.
-    pub fn times_prepared(&mut self) -> u64 {
-        self.levels().iter().map(Level::times_prepared).sum()
+    /// How many transactions were prepared since there was none.
+    pub fn times_prepared(&self) -> u64 {
+        self.prepared
+    }
+
+    /// No prepared transaction is left.
+    pub fn nothing_is_prepared(&mut self) {
+        self.prepared = 0;
+        self.due = Due { first: START, appearances: self.due.appearances + 1 };
+        self.levels().iter_mut().for_each(Level::nothing_is_prepared);
     }
 }
 
@@ -193,7 +232,7 @@ mod tests {
     fn knowledge_is_doubted_after_a_while_and_when_the_clock_is_set_back() {
         let mut hint = QueueHint::new();
         assert!(!hint.is_known(0));
-        hint.has_become_known(100);
+        hint.has_become_known(100, 0);
         assert!(hint.is_known(101));
         assert!(!hint.is_known(100 + DOUBT));
         assert!(!hint.is_known(-1_000_000));

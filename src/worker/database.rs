@@ -59,10 +59,10 @@ fn rest(database: Oid, pause: Duration) {
             return;
         }
         sleep_until_news(left.min(NAP));
-        if setting::auto_vacuum() {
-            sweep::promote_if_due();
-            sweep::passes();
-            listeners::tell();
+        let goes_well =
+            !setting::auto_vacuum() || (sweep::promote_if_due() && sweep::passes() && listeners::tell());
+        if !goes_well {
+            return; // perhaps the extension is gone
         }
     }
 }

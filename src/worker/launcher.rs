@@ -11,6 +11,7 @@ use pgrx::pg_sys::{self, Oid};
 
 use super::place::Place;
 use super::{Asked, Terminate, handle_signals, sleep, start};
+use crate::engine::board;
 
 /// How often the list of databases is read.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -38,6 +39,7 @@ pub extern "C-unwind" fn pgqueue_launcher(_argument: pg_sys::Datum) {
     loop {
         let databases = databases();
         known.retain(|database, _| databases.contains(database));
+        board::free_all_but(&databases.iter().map(|database| database.to_u32()).collect::<Vec<_>>());
         for database in databases {
             look_after(database, &mut known);
         }

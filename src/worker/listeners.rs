@@ -8,16 +8,19 @@ use pgrx::pg_sys;
 use super::sweep::in_transaction;
 use crate::engine::{board, queue};
 
-/// Sends NOTIFY on the channels of queues that have news and want it.
-pub fn tell() {
+/// Sends NOTIFY on the channels of queues that have news and want it. False if that
+/// failed.
+pub fn tell() -> bool {
     let queues = take_news();
     if queues.is_empty() {
-        return;
+        return true;
     }
-    if let Err(problem) = in_transaction(|| queues.iter().for_each(|&queue| notify(queue))) {
+    let told = in_transaction(|| queues.iter().for_each(|&queue| notify(queue)));
+    if let Err(problem) = &told {
         problem.log("notify");
         queues.iter().for_each(|&queue| board::with_known(queue, |place, _| place.has_news = true));
     }
+    told.is_ok()
 }
 
 /// The queues of this database that have news.

@@ -179,29 +179,35 @@ fn settle_prepared(_: &mut Report) {
     });
 }
 
-/// Moves messages to the ready lane whose time has come, if memory knows of one.
-pub fn promote_if_due() {
+/// Moves messages to the ready lane whose time has come, if memory knows of one. False
+/// if that failed.
+pub fn promote_if_due() -> bool {
     while pass::a_message_is_due() && !super::is_asked_to_end() {
         let mut report = Report::default();
         if let Err(problem) = in_transaction(|| promote_due(&mut report)) {
-            return problem.log("due");
+            problem.log("due");
+            return false;
         }
         if !report.left_work {
-            return;
+            pass::forget_due();
         }
     }
+    true
 }
 
-/// Goes on with passes over hints that are due, a transaction after the other.
-pub fn passes() {
+/// Goes on with passes over hints that are due, a transaction after the other. False if
+/// that failed.
+pub fn passes() -> bool {
     while pass::is_due() && !super::is_asked_to_end() {
         let done = in_transaction(|| {
             pass::work(&Table::open_to_read(catalog::refresh().message), PASS_PART);
         });
         if let Err(problem) = done {
-            return problem.log("passes");
+            problem.log("passes");
+            return false;
         }
     }
+    true
 }
 
 /// Writes down what shared memory has counted, before the server stops.

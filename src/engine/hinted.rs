@@ -1,10 +1,7 @@
-//! Where the messages of the ready lane come from, priority by priority.
+//! What is ready, taken from where the board says.
 //!
-//! `Hinted` starts where the board says and claims what it is about to take, so that
-//! consumers do not visit each other's rows. `Scanned` starts at the lowest place that may hold
-//! something and disturbs nobody's hint; it is for those who do not take everything
-//! they see (a filter), see the past (REPEATABLE READ), see more than others do (their
-//! own uncommitted messages), only look, or have no board.
+//! `Hinted` claims what it is about to take, so that consumers do not visit each
+//! other's rows. docs/engine.md argues why nothing is missed.
 
 use super::board;
 use super::lane;
@@ -12,7 +9,8 @@ use super::news;
 use super::pass;
 use super::queue::Queue;
 use super::reserve::{Place, Round};
-use super::table::{Entry, Found, Scan, Snapshot, Table};
+use super::scanned::Scanned;
+use super::table::{Entry, Scan, Snapshot, Table};
 use crate::hint::level::{Chunk, Level, Look, Step, Sweeper};
 use crate::hint::queue::LEVELS;
 use crate::hint::{Direction, Key, NOWHERE, START, Timestamp};
@@ -54,10 +52,10 @@ impl Priorities {
                     known.all[known.count] = priority;
                     known.count += 1;
                 }
-                (known, hint.is_known(round.now))
+                (known, hint.is_known(round.now), hint.times_cleared())
             })
         };
-        let (known, is_known) = ask()?;
+        let (known, is_known, times_cleared) = ask()?;
         if is_known {
             return Some(known);
         }
@@ -70,8 +68,8 @@ impl Priorities {
                 break;
             }
         }
-        board::with_hint(queue, direction, |hint| hint.has_become_known(round.now))?;
-        ask().map(|(known, _)| known)
+        board::with_hint(queue, direction, |hint| hint.has_become_known(round.now, times_cleared))?;
+        ask().map(|(known, _, _)| known)
     }
 }
 
@@ -84,6 +82,10 @@ pub struct Hinted<'a> {
     /// Entries in a row that gave nothing.
     vain: usize,
     has_jumped: bool,
+    /// Claims in a row that were refused.
+    refused: u32,
+    /// The hint was cleared or given to another queue during the call.
+    pub is_lost: bool,
 }
 
 /// What a walk came by.
@@ -108,7 +110,16 @@ impl<'a> Hinted<'a> {
     pub fn open(table: &'a Table, queue: &Queue, round: &Round) -> Option<Self> {
         let direction = round.direction;
         let priorities = Priorities::of(table, queue.id, direction, round)?;
-        Some(Self { table, queue: queue.id, direction, priorities, vain: 0, has_jumped: false })
+        Some(Self {
+            table,
+            queue: queue.id,
+            direction,
+            priorities,
+            vain: 0,
+            has_jumped: false,
+            refused: 0,
+            is_lost: false,
+        })
     }
 
     /// Takes what is ready and comes before `limit`, until the round has enough.
@@ -147,14 +158,26 @@ impl<'a> Hinted<'a> {
                     let ids = known.keys().iter().map(|&key| self.direction.id(key));
                     ids.clone().for_each(|id| news::touched(self.queue, priority, id));
                     round.probe(ids);
+                    self.tell_of_leases(round, priority, known.keys()[0]);
                 }
                 Some(Task::Step(Step::Walk, look)) => {
                     if !self.walk(round, priority, look, limit) {
                         return;
                     }
                 }
-                Some(Task::Step(Step::Nothing, _)) | None => return,
+                Some(Task::Step(Step::Nothing, _)) => return,
+                None => {
+                    self.is_lost = true;
+                    return;
+                }
             }
+        }
+    }
+
+    /// Tells the hint when the leases end that the round has come past from a key on.
+    fn tell_of_leases(&self, round: &mut Round, priority: i16, first: Key) {
+        if let Some(end) = round.take_first_lease_passed() {
+            self.with_level(priority, |level| level.leased(first, end));
         }
     }
 
@@ -176,8 +199,10 @@ impl<'a> Hinted<'a> {
         walk.found.iter().for_each(|entry| news::touched(self.queue, priority, entry.id));
         let claim = if walk.to_end { Level::claim_to_end } else { Level::claim };
         if self.with_level(priority, |level| claim(level, look, last)) != Some(true) {
+            self.refused += 1;
             return true; // somebody was faster, or something has appeared: walk again
         }
+        self.refused = 0;
         let mut scan = walk.scan;
         for entry in &walk.found {
             if let Some(row) = scan.fetch_entry(entry, &snapshot) {
@@ -185,9 +210,7 @@ impl<'a> Hinted<'a> {
             }
         }
         drop(scan);
-        if let Some(end) = round.take_first_lease_passed() {
-            self.with_level(priority, |level| level.leased(look.front, end));
-        }
+        self.tell_of_leases(round, priority, look.front);
         self.vain = if walk.found.is_empty() { self.vain + STRIDE } else { 0 };
         if self.vain >= VAIN && !self.has_jumped {
             self.jump(round, priority);
@@ -223,12 +246,12 @@ impl<'a> Hinted<'a> {
                 walk.to_end = true;
                 return walk;
             };
-            if key >= Some(limit) || in_vain >= STRIDE {
+            if key >= Some(limit) || (in_vain >= STRIDE && walk.last.is_some()) {
                 return walk;
             }
             if walk.scan.fetch().is_some_and(|row| round.could_take(&row)) {
                 walk.found.push(entry);
-                if walk.found.len() == round.missing() {
+                if walk.found.len() == self.wanted(round) {
                     walk.last = key;
                     return walk;
                 }
@@ -236,6 +259,12 @@ impl<'a> Hinted<'a> {
                 in_vain += 1;
             }
         }
+    }
+
+    /// How many messages to claim at once: fewer after claims that were refused, because
+    /// too much happened during their walk.
+    fn wanted(&self, round: &Round) -> usize {
+        (round.missing() >> self.refused.min(usize::BITS - 1)).max(1)
     }
 
     fn key(&self, entry: &Entry) -> Key {
@@ -256,7 +285,8 @@ impl<'a> Hinted<'a> {
         let snapshot = Snapshot::take();
         let (mut low, mut high, mut found) = (look.front, end.saturating_add(1), None);
         while low < high {
-            let middle = low.midpoint(high);
+            // Rounded down, also where keys are negative.
+            let middle = low + ((i128::from(high) - i128::from(low)) / 2) as Key;
             let mut scan = lane::entries(self.table, None, self.queue, priority, middle, self.direction);
             let Some(entry) = scan.next_entry().filter(|entry| self.key(entry) < high) else {
                 high = middle;
@@ -294,92 +324,14 @@ impl<'a> Hinted<'a> {
         let priorities = self.priorities;
         for &priority in priorities.hinted() {
             while !round.is_full() && (round.taken == 0 || budget > 0) {
-                let Some(chunk) = self.suspected_chunk(priority, round.now) else { break };
-                let vain = pass::sweep(self.table, self.queue, self.direction, priority, chunk, THOROUGH);
-                budget = budget.saturating_sub(vain);
+                if let Some(chunk) = self.suspected_chunk(priority, round.now) {
+                    let vain = pass::sweep(self.table, self.queue, self.direction, priority, chunk, THOROUGH);
+                    budget = budget.saturating_sub(vain);
+                } else if self.with_level(priority, |level| level.knows_some()) != Some(true) {
+                    break; // nor did somebody else's part of the pass find something
+                }
                 self.take_level(round, priority, NOWHERE);
             }
         }
-    }
-}
-
-/// Offers what a snapshot shows, one priority after the other.
-pub struct Scanned<'a> {
-    table: &'a Table,
-    queue: i32,
-    direction: Direction,
-    /// Where to begin, by priority; others begin at their beginning.
-    starts: Vec<(i16, Key)>,
-    /// The priority that was scanned last.
-    last: Option<i16>,
-    scan: Option<Scan>,
-    head: Option<Found>,
-    snapshot: Snapshot,
-}
-
-impl<'a> Scanned<'a> {
-    /// Begins where something may lie first.
-    pub fn open(table: &'a Table, queue: &Queue, round: &Round) -> Self {
-        let starts = if news::has_ready(queue.id) { Vec::new() } else { Self::starts(queue.id, round) };
-        Self::begin(table, queue.id, round.direction, None, starts)
-    }
-
-    /// Begins at a priority.
-    fn from_priority(table: &'a Table, queue: i32, direction: Direction, priority: i16) -> Self {
-        Self::begin(table, queue, direction, priority.checked_sub(1), Vec::new())
-    }
-
-    fn begin(
-        table: &'a Table,
-        queue: i32,
-        direction: Direction,
-        last: Option<i16>,
-        starts: Vec<(i16, Key)>,
-    ) -> Self {
-        let snapshot = Snapshot::take();
-        Self { table, queue, direction, starts, last, scan: None, head: None, snapshot }
-    }
-
-    /// The lowest places of the queue's priorities. Read before the snapshot is taken.
-    fn starts(queue: i32, round: &Round) -> Vec<(i16, Key)> {
-        let mut starts = Vec::with_capacity(LEVELS);
-        board::with_hint(queue, round.direction, |hint| {
-            // A queue that nobody has looked through has no lowest places.
-            if hint.is_known(round.now) {
-                starts.extend(hint.levels().iter().map(|level| (level.priority, level.lowest(round.now))));
-            }
-        });
-        starts
-    }
-
-    /// Offers what comes before `limit`, until the round has enough.
-    pub fn take_before(&mut self, round: &mut Round, limit: Option<Place>) {
-        while !round.is_full()
-            && let Some(place) = self.head_place()
-            && limit.is_none_or(|limit| place < limit)
-        {
-            if let Some(row) = self.head.take() {
-                round.offer(&row);
-            }
-        }
-    }
-
-    fn head_place(&mut self) -> Option<Place> {
-        while self.head.is_none() {
-            self.head = self.scan.as_mut().and_then(Scan::next);
-            if self.head.is_none() && !self.next_level() {
-                return None;
-            }
-        }
-        self.head.as_ref().map(|row| row.place(self.direction))
-    }
-
-    fn next_level(&mut self) -> bool {
-        let Some(priority) = lane::next_priority(self.table, self.queue, self.last) else { return false };
-        self.last = Some(priority);
-        let known = self.starts.iter().find(|(level, _)| *level == priority);
-        let from = known.map_or(START, |(_, from)| *from);
-        self.scan = Some(lane::rows(self.table, &self.snapshot, self.queue, priority, from, self.direction));
-        true
     }
 }

@@ -1,0 +1,96 @@
+//! What is ready, as one snapshot shows it.
+//!
+//! `Scanned` starts at the lowest place that may hold something, and disturbs nobody's
+//! hint. It is for those who do not take everything they see (a filter), see the past
+//! (REPEATABLE READ), see more than others do (their own uncommitted messages), only
+//! look, or have no board.
+
+use super::board;
+use super::lane;
+use super::news;
+use super::queue::Queue;
+use super::reserve::{Place, Round};
+use super::table::{Found, Scan, Snapshot, Table};
+use crate::hint::queue::LEVELS;
+use crate::hint::{Direction, Key, START};
+
+/// Offers what a snapshot shows, one priority after the other.
+pub struct Scanned<'a> {
+    table: &'a Table,
+    queue: i32,
+    direction: Direction,
+    /// Where to begin, by priority; others begin at their beginning.
+    starts: Vec<(i16, Key)>,
+    /// The priority that was scanned last.
+    last: Option<i16>,
+    scan: Option<Scan>,
+    head: Option<Found>,
+    snapshot: Snapshot,
+}
+
+impl<'a> Scanned<'a> {
+    /// Begins where something may lie first.
+    pub fn open(table: &'a Table, queue: &Queue, round: &Round) -> Self {
+        let starts = if news::has_ready(queue.id) { Vec::new() } else { Self::starts(queue.id, round) };
+        Self::begin(table, queue.id, round.direction, None, starts)
+    }
+
+    /// Begins at a priority.
+    pub fn from_priority(table: &'a Table, queue: i32, direction: Direction, priority: i16) -> Self {
+        Self::begin(table, queue, direction, priority.checked_sub(1), Vec::new())
+    }
+
+    fn begin(
+        table: &'a Table,
+        queue: i32,
+        direction: Direction,
+        last: Option<i16>,
+        starts: Vec<(i16, Key)>,
+    ) -> Self {
+        let snapshot = Snapshot::take();
+        Self { table, queue, direction, starts, last, scan: None, head: None, snapshot }
+    }
+
+    /// The lowest places of the queue's priorities. Read before the snapshot is taken.
+    fn starts(queue: i32, round: &Round) -> Vec<(i16, Key)> {
+        let mut starts = Vec::with_capacity(LEVELS);
+        board::with_hint(queue, round.direction, |hint| {
+            // A queue that nobody has looked through has no lowest places.
+            if hint.is_known(round.now) {
+                starts.extend(hint.levels().iter().map(|level| (level.priority, level.lowest(round.now))));
+            }
+        });
+        starts
+    }
+
+    /// Offers what comes before `limit`, until the round has enough.
+    pub fn take_before(&mut self, round: &mut Round, limit: Option<Place>) {
+        while !round.is_full()
+            && let Some(place) = self.head_place()
+            && limit.is_none_or(|limit| place < limit)
+        {
+            if let Some(row) = self.head.take() {
+                round.offer(&row);
+            }
+        }
+    }
+
+    fn head_place(&mut self) -> Option<Place> {
+        while self.head.is_none() {
+            self.head = self.scan.as_mut().and_then(Scan::next);
+            if self.head.is_none() && !self.next_level() {
+                return None;
+            }
+        }
+        self.head.as_ref().map(|row| row.place(self.direction))
+    }
+
+    fn next_level(&mut self) -> bool {
+        let Some(priority) = lane::next_priority(self.table, self.queue, self.last) else { return false };
+        self.last = Some(priority);
+        let known = self.starts.iter().find(|(level, _)| *level == priority);
+        let from = known.map_or(START, |(_, from)| *from);
+        self.scan = Some(lane::rows(self.table, &self.snapshot, self.queue, priority, from, self.direction));
+        true
+    }
+}
