@@ -259,7 +259,7 @@ impl Board {
         unsafe {
             let bucket = self.buckets.add(n);
             pg_sys::LWLockAcquire(&raw mut (*bucket).lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
-            let result = work(&mut *(&raw mut (*bucket).places));
+            let result = work(&mut (*bucket).places);
             pg_sys::LWLockRelease(&raw mut (*bucket).lock);
             result
         }

@@ -100,6 +100,7 @@ struct Walk {
 }
 
 /// What to do next on a level.
+#[expect(clippy::large_enum_variant, reason = "made under a lock, where nothing is allocated")]
 enum Task {
     Sweep(Chunk),
     Step(Step, Look),

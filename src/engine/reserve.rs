@@ -55,6 +55,9 @@ pub struct Taken<'a> {
     pub leased_until: Option<Timestamp>,
 }
 
+/// Who is shown what is handed out.
+type Receiver<'a> = &'a mut dyn FnMut(Taken);
+
 /// Priority and key, by which messages are ordered.
 pub type Place = (i16, Key);
 
@@ -133,7 +136,7 @@ pub struct Round<'a> {
     queue: &'a Queue,
     wish: &'a Wish,
     /// None: it only looks.
-    take: Option<(Take, &'a mut dyn FnMut(Taken))>,
+    take: Option<(Take, Receiver<'a>)>,
     pub direction: Direction,
     pub now: Timestamp,
     pub taken: usize,
@@ -149,12 +152,7 @@ pub struct Round<'a> {
 }
 
 impl<'a> Round<'a> {
-    fn new(
-        table: &'a Table,
-        queue: &'a Queue,
-        wish: &'a Wish,
-        take: Option<(Take, &'a mut dyn FnMut(Taken))>,
-    ) -> Self {
+    fn new(table: &'a Table, queue: &'a Queue, wish: &'a Wish, take: Option<(Take, Receiver<'a>)>) -> Self {
         let newest_first = wish.lifo.unwrap_or(queue.settings.order == Order::Lifo);
         Self {
             table,

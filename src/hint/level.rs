@@ -87,6 +87,7 @@ pub struct Look {
 
 /// What a reserve should do next.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "made under a lock, where nothing is allocated")]
 pub enum Step {
     /// Look at these keys one by one; they are in its hands now.
     Probe(Stash),
@@ -422,8 +423,8 @@ impl Stash {
 
     /// Removes the first keys, up to `max` of those before `limit`.
     fn take(&mut self, max: usize, limit: Key) -> Self {
-        let mut taken = Self::default();
-        taken.count = self.keys().partition_point(|&key| key < limit).min(max);
+        let count = self.keys().partition_point(|&key| key < limit).min(max);
+        let mut taken = Self { count, ..Self::default() };
         taken.keys[..taken.count].copy_from_slice(&self.keys[..taken.count]);
         self.keys.copy_within(taken.count..self.count, 0);
         self.count -= taken.count;
