@@ -558,6 +558,39 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_walk_is_not_remembered_when_something_appeared_during_it() {
+        let mut level = level_with_front(100);
+        let look = level.look();
+        level.appeared(&ids([150]), Direction::OldestFirst);
+        level.found_nothing(look);
+        assert_eq!(level.next_step(1, ALL), Step::Walk);
+    }
+
+    #[test]
+    fn a_part_of_a_pass_that_is_over_does_not_end_the_next_one() {
+        let mut level = level_with_front(1_000);
+        let saw_10_only = Findings {
+            found: vec![],
+            reached: NOWHERE,
+            first_visible: Some(10),
+            first_end: NEVER,
+            entries: 1,
+        };
+        level.leased(10, 100);
+        let first = level.chunk(Sweeper::Call, 100).unwrap();
+        level.swept(first, saw_10_only.clone(), 100);
+        level.leased(10, 200);
+        let slow = level.chunk(Sweeper::Call, 200).unwrap();
+        let quick = level.chunk(Sweeper::Call, 200).unwrap();
+        level.swept(quick, saw_10_only.clone(), 200);
+        level.leased(20, 300);
+        let next = level.chunk(Sweeper::Call, 300).expect("20 may be ready again");
+        assert_eq!(next.from, slow.from);
+        level.swept(slow, saw_10_only, 300);
+        assert_eq!(level.chunk(Sweeper::Call, 300).map(|chunk| chunk.from), Some(next.from));
+    }
+
+    #[test]
     fn where_passes_begin_is_not_raised_over_what_appeared_during_one() {
         let mut level = level_with_front(1_000);
         level.leased(500, 10);
