@@ -40,11 +40,11 @@ fn announce_message(call: &Call) -> Answer {
     Ok(Some(Datum::null()))
 }
 
-/// Rows (queue, pushed, delivered, deleted, retried, died, expired) that are counted in
-/// shared memory and not written down yet.
+/// Rows (queue, pushed, delivered, deleted, retried, died, expired): what is counted in
+/// shared memory and not written down yet, and what this transaction adds to it.
 fn pending_counts(call: &Call) -> Answer {
     let mut rows = call.rows()?;
-    for (queue, counts) in counter::pending() {
+    for (queue, counts) in counter::pending().into_iter().chain(news::counted()) {
         let mut row = vec![Some(Datum::from(queue))];
         row.extend(counts.as_array().map(|n| Some(Datum::from(n))));
         rows.push(&row);

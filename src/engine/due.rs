@@ -68,14 +68,14 @@ impl DuePage {
         }
     }
 
-    /// Where the first of them stands.
-    pub fn first(&self) -> Option<Place> {
-        self.places.last().copied()
-    }
-
-    /// The first of them.
+    /// Where the first of them stands, which is not among them any more.
     pub fn pop(&mut self) -> Option<Place> {
         self.places.pop()
+    }
+
+    /// Whether more may be due.
+    pub fn is_full(&self) -> bool {
+        self.places.len() == PAGE
     }
 
     pub fn len(&self) -> usize {

@@ -136,6 +136,12 @@ pub fn count(queue: i32, counts: Counts) {
     });
 }
 
+/// What this transaction has counted so far; less than nothing where it has written
+/// down what the board had counted.
+pub fn counted() -> Vec<(i32, Counts)> {
+    COUNTED.with_borrow(|all| all.iter().map(|counted| (counted.queue, counted.counts)).collect())
+}
+
 fn tell(queue: i32, change: impl FnOnce(&mut QueueNews)) {
     if !board::is_preloaded() {
         return;

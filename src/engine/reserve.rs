@@ -184,12 +184,18 @@ impl<'a> Round<'a> {
 
     /// Takes what is due at its place among what is ready.
     fn merge(&mut self, mut take_ready_before: impl FnMut(&mut Self, Option<Place>)) {
-        let mut due = DuePage::read(self.table, self.queue.id, self);
         loop {
-            take_ready_before(self, due.first());
-            match due.pop() {
-                Some((_, key)) if !self.is_full() => self.probe([self.direction.id(key)]),
-                _ => return,
+            let mut due = DuePage::read(self.table, self.queue.id, self);
+            let (more_is_due, before) = (due.is_full(), self.taken);
+            while let Some(first) = due.pop() {
+                take_ready_before(self, Some(first));
+                if self.is_full() {
+                    return;
+                }
+                self.probe([self.direction.id(first.1)]);
+            }
+            if !more_is_due || self.taken == before {
+                return take_ready_before(self, None);
             }
         }
     }
