@@ -74,10 +74,14 @@ pub struct Variable {
     mixed_at: AtomicI64,
 }
 
+/// No queue has this key.
+const NOBODY: u64 = 0;
+
 impl Variable {
     /// Notes that somebody goes to sleep: for a queue, for one message or for more.
     pub fn note_sleeper(&self, queue: i32, wants_more: bool) {
-        if self.last.swap(key(queue), Ordering::Relaxed) != key(queue) || wants_more {
+        let before = self.last.swap(key(queue), Ordering::Relaxed);
+        if (before != NOBODY && before != key(queue)) || wants_more {
             self.mixed_at.store(now(), Ordering::Relaxed);
         }
     }
@@ -181,7 +185,7 @@ unsafe extern "C-unwind" fn startup() {
             pg_sys::ConditionVariableInit(&mut condition); // it may move: it holds no pointer to itself
             board.variables.add(n).write(Variable {
                 condition: UnsafeCell::new(condition),
-                last: AtomicU64::new(0),
+                last: AtomicU64::new(NOBODY),
                 mixed_at: AtomicI64::new(i64::MIN / 2),
             });
         }
