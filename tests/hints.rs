@@ -301,14 +301,17 @@ fn sleepers_of_queues_that_share_a_place_do_not_take_each_other_s_signals() {
     });
 }
 
-/// How many of so many commits were on disk when they returned.
-fn on_disk(session: &mut Client, statement: &str) -> i64 {
-    (0..30)
+/// Whether commits were on disk when they returned. Of many, because other processes
+/// write to the log now and then, and to the disk.
+fn waits_for_disk(session: &mut Client, statement: &str) -> bool {
+    let on_disk = (0..30)
         .filter(|_| {
             session.batch_execute(statement).unwrap();
             session.one("SELECT pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn()")
         })
-        .count() as i64
+        .count();
+    assert!(!(10..20).contains(&on_disk), "{statement}: {on_disk} of 30 commits were on disk");
+    on_disk >= 20
 }
 
 #[test]
@@ -326,14 +329,14 @@ fn a_transaction_that_only_leases_does_not_wait_for_the_disk_and_any_other_does(
         )
         .unwrap();
     let lease = "SELECT pgq_reserve('q', '1 h')";
-    assert!(on_disk(&mut session, lease) <= 10, "leases");
-    assert_eq!(on_disk(&mut session, &format!("BEGIN; {lease}; INSERT INTO work VALUES (1); COMMIT")), 30);
-    assert_eq!(on_disk(&mut session, &format!("BEGIN; INSERT INTO work VALUES (1); {lease}; COMMIT")), 30);
-    assert_eq!(on_disk(&mut session, "SELECT pgq_push('q', '1')"), 30, "pushes");
-    assert_eq!(on_disk(&mut session, "SELECT pgq_reserve('strict', '1 h')"), 30, "durable_lease");
-    assert_eq!(on_disk(&mut session, "SELECT pgq_pop('loose')"), 30, "a pop is a delivery at most once");
-    assert_eq!(on_disk(&mut session, "SELECT pgq_delete(id) FROM pgq_reserve('q', '1 h')"), 30, "deletes");
+    assert!(!waits_for_disk(&mut session, lease), "leases");
+    assert!(waits_for_disk(&mut session, &format!("BEGIN; {lease}; INSERT INTO work VALUES (1); COMMIT")));
+    assert!(waits_for_disk(&mut session, &format!("BEGIN; INSERT INTO work VALUES (1); {lease}; COMMIT")));
+    assert!(waits_for_disk(&mut session, "SELECT pgq_push('q', '1')"), "pushes");
+    assert!(waits_for_disk(&mut session, "SELECT pgq_reserve('strict', '1 h')"), "durable_lease");
+    assert!(waits_for_disk(&mut session, "SELECT pgq_pop('loose')"), "a pop is a delivery at most once");
+    assert!(waits_for_disk(&mut session, "SELECT pgq_delete(id) FROM pgq_reserve('q', '1 h')"), "deletes");
     let delete = "SELECT pgq_delete(id) FROM pgq_peek('loose')";
-    assert!(on_disk(&mut session, delete) <= 10, "durable_delete: false");
+    assert!(!waits_for_disk(&mut session, delete), "durable_delete: false");
     assert_eq!(session.one::<String>("SHOW synchronous_commit"), "on");
 }
