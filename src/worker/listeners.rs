@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString, c_char};
 
 use pgrx::pg_sys;
 
-use super::sweep::in_transaction;
+use super::sweep::logged;
 use crate::engine::{board, queue};
 
 /// Sends NOTIFY on the channels of queues that have news and want it. False if that
@@ -15,12 +15,11 @@ pub fn tell() -> bool {
     if queues.is_empty() {
         return true;
     }
-    let told = in_transaction(|| queues.iter().for_each(|&queue| notify(queue)));
-    if let Err(problem) = &told {
-        problem.log("notify");
+    let told = logged("notify", || queues.iter().for_each(|&queue| notify(queue)));
+    if !told {
         queues.iter().for_each(|&queue| board::with_known(queue, |place, _| place.has_news = true));
     }
-    told.is_ok()
+    told
 }
 
 /// The queues of this database that have news.

@@ -96,9 +96,7 @@ pub fn round() -> Report {
             }
         }
     }
-    if let Err(problem) = in_transaction(|| record(&report)) {
-        problem.log("record");
-    }
+    logged("record", || record(&report));
     report
 }
 
@@ -184,8 +182,7 @@ fn settle_prepared(_: &mut Report) {
 pub fn promote_if_due() -> bool {
     while pass::a_message_is_due() && !super::is_asked_to_end() {
         let mut report = Report::default();
-        if let Err(problem) = in_transaction(|| promote_due(&mut report)) {
-            problem.log("due");
+        if !logged("due", || promote_due(&mut report)) {
             return false;
         }
         if !report.left_work {
@@ -199,11 +196,8 @@ pub fn promote_if_due() -> bool {
 /// that failed.
 pub fn passes() -> bool {
     while pass::is_due() && !super::is_asked_to_end() {
-        let done = in_transaction(|| {
-            pass::work(&Table::open_to_read(catalog::refresh().message), PASS_PART);
-        });
-        if let Err(problem) = done {
-            problem.log("passes");
+        let part = || pass::work(&Table::open_to_read(catalog::refresh().message), PASS_PART);
+        if !logged("passes", part) {
             return false;
         }
     }
@@ -212,9 +206,7 @@ pub fn passes() -> bool {
 
 /// Writes down what shared memory has counted, before the server stops.
 pub fn write_counts() {
-    if let Err(problem) = in_transaction(counter::drain) {
-        problem.log("counters");
-    }
+    logged("counters", counter::drain);
 }
 
 fn record(report: &Report) {
@@ -232,8 +224,13 @@ fn record(report: &Report) {
     );
 }
 
+/// Runs a step in a transaction of its own; false if it failed, which is logged.
+pub fn logged(name: &str, step: impl FnOnce()) -> bool {
+    in_transaction(step).inspect_err(|problem| problem.log(name)).is_ok()
+}
+
 /// An error of a step.
-pub struct Problem {
+struct Problem {
     sqlstate: String,
     message: String,
 }
@@ -243,7 +240,7 @@ impl Problem {
         serde_json::json!({ "sqlstate": self.sqlstate, "message": self.message })
     }
 
-    pub fn log(&self, step: &str) {
+    fn log(&self, step: &str) {
         pgrx::log!(
             "pgqueue worker: step \"{step}\" failed with {}: {}; the next round tries again",
             self.sqlstate,
@@ -269,7 +266,7 @@ fn sqlstate(code: PgSqlErrorCode) -> String {
 }
 
 /// Runs a step in a transaction of its own; an error ends the transaction, not us.
-pub fn in_transaction(step: impl FnOnce()) -> Result<(), Problem> {
+fn in_transaction(step: impl FnOnce()) -> Result<(), Problem> {
     // SAFETY: the worker is between transactions here, before and after.
     unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();
