@@ -9,5 +9,8 @@ WITH messages AS (
     RETURNING 1
 ), letters AS (
     DELETE FROM pgqueue.dead WHERE queue = $1 AND ($2 IS NULL OR $2 = 'dead') RETURNING 1
+), archived AS (
+    DELETE FROM pgqueue.archive WHERE queue = $1 AND ($2 IS NULL OR $2 = 'archived') RETURNING 1
 )
-SELECT (SELECT count(*) FROM messages), (SELECT count(*) FROM letters)
+SELECT (SELECT count(*) FROM messages),
+       (SELECT count(*) FROM letters) + (SELECT count(*) FROM archived)

@@ -8,8 +8,8 @@ use crate::engine::message::Column;
 use crate::engine::queue::Queue;
 use crate::engine::reserve::{Take, Taken, Wish, reserve};
 use crate::engine::settle::{Verdict, settle};
-use crate::engine::statement::Statement;
-use crate::engine::{check_writable, queue};
+use crate::engine::statement::{Row, Statement};
+use crate::engine::{archive, check_writable, queue};
 use crate::error::{Error, Result};
 use crate::worker;
 
@@ -22,7 +22,8 @@ static PEEK: Statement = Statement::new(
 static GET: Statement = Statement::new(include_str!("../../sql/query/get.sql"), &[pg_sys::INT8OID]);
 
 /// States in which `pgq_peek` shows messages.
-const STATES: [&str; 4] = ["ready", "delayed", "leased", "blocked"];
+const STATES: [&str; 5] = ["ready", "delayed", "leased", "blocked", ARCHIVED];
+const ARCHIVED: &str = "archived";
 
 fn pgq_reserve(call: &Call) -> Answer {
     let take = Take::Lease(call.span(1, "lease")?);
@@ -94,8 +95,13 @@ fn pgq_peek(call: &Call) -> Answer {
     }
     let mut rows = call.rows()?;
     if let Some(queue) = queue::find(&name)? {
-        let args = [Some(queue.id.into()), Some(text_datum(state.as_bytes())), Some((max as i64).into())];
-        PEEK.run(&args, |row| rows.push(&row.all()));
+        let max = max as i64;
+        let show = |row: &Row| rows.push(&row.all());
+        if state == ARCHIVED {
+            archive::peek(&queue, max, show);
+        } else {
+            PEEK.run(&[Some(queue.id.into()), Some(text_datum(state.as_bytes())), Some(max.into())], show);
+        }
     }
     rows.done()
 }

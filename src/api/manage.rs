@@ -38,7 +38,7 @@ static PAUSE: Statement =
     Statement::new(include_str!("../../sql/query/pause_queue.sql"), &[pg_sys::INT4OID, pg_sys::BOOLOID]);
 
 /// States that `pgq_purge` knows.
-const STATES: [&str; 5] = ["ready", "delayed", "leased", "blocked", "dead"];
+const STATES: [&str; 6] = ["ready", "delayed", "leased", "blocked", "dead", "archived"];
 
 fn settings(call: &Call) -> Result<Value> {
     let settings: Datum = call.required(1, "settings")?;
@@ -96,14 +96,14 @@ fn pgq_purge(call: &Call) -> Answer {
     }
     let queue = queue_to_manage(call, "pgq_purge")?;
     news::removed(queue.id);
-    let (mut messages, mut letters) = (0, 0);
+    let (mut messages, mut kept) = (0, 0);
     let state = state.map(|state| text_datum(state.as_bytes()));
     PURGE.run(&[Some(queue.id.into()), state], |row| {
         messages = row.i64(0);
-        letters = row.i64(1);
+        kept = row.i64(1);
     });
     counter::add(queue.id, Counts { deleted: messages, ..Counts::default() });
-    Ok(Some((messages + letters).into()))
+    Ok(Some((messages + kept).into()))
 }
 
 fn pgq_pause(call: &Call) -> Answer {

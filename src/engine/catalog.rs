@@ -22,6 +22,7 @@ pub struct Catalog {
     pub message_due: Oid,
     pub message_id: Oid,
     pub counter: Oid,
+    pub archive: Oid,
 }
 
 thread_local! {
@@ -69,10 +70,19 @@ unsafe extern "C-unwind" fn on_change(_: Datum, relation: Oid) {
 }
 
 impl Catalog {
-    fn relations(&self) -> [Oid; 7] {
-        let Self { queue, message, message_by_id, message_ready, message_due, message_id, counter, .. } =
-            *self;
-        [queue, message, message_by_id, message_ready, message_due, message_id, counter]
+    fn relations(&self) -> [Oid; 8] {
+        let Self {
+            queue,
+            message,
+            message_by_id,
+            message_ready,
+            message_due,
+            message_id,
+            counter,
+            archive,
+            ..
+        } = *self;
+        [queue, message, message_by_id, message_ready, message_due, message_id, counter, archive]
     }
 }
 
@@ -91,6 +101,7 @@ fn look_up() -> Catalog {
             message_due: find(c"message_due"),
             message_id: find(c"message_id"),
             counter: find(c"counter"),
+            archive: find(c"archive"),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Push, reserve and settle reach their rows directly (`table`); everything rare is
 //! a SQL statement (`statement`). Nothing here knows how SQL calls us.
 
+pub mod archive;
 pub mod board;
 pub mod catalog;
 pub mod counter;

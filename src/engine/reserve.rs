@@ -20,7 +20,7 @@ use super::pass::RECHECK;
 use super::queue::Queue;
 use super::scanned::Scanned;
 use super::table::{Fate, Found, Patience, Snapshot, Table};
-use super::{board, catalog, has_one_snapshot, news, now};
+use super::{archive, board, catalog, has_one_snapshot, news, now};
 use crate::call::Timestamp;
 use crate::hint::{Direction, Key};
 use crate::value::duration::Millis;
@@ -280,6 +280,9 @@ impl<'a> Round<'a> {
                     // It comes into the ready lane, where nobody has been told of it.
                     news::ready(self.queue.id, priority, id);
                 }
+            }
+            if leased_until.is_none() {
+                archive::keep(self.queue, row, delivery);
             }
             self.show(&Taken { row, delivery, leased_until });
         }

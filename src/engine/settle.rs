@@ -13,7 +13,7 @@ use super::lane::ById;
 use super::message::{Column, Lane, NOT_LEASED, Receipt, is_leased};
 use super::queue::{self, Queue};
 use super::table::{Fate, Found, Patience, Snapshot, Table};
-use super::{catalog, has_one_snapshot, news, now};
+use super::{archive, catalog, has_one_snapshot, news, now};
 use crate::call::Timestamp;
 use crate::error::{Error, Result};
 use crate::value::duration::Millis;
@@ -155,7 +155,11 @@ fn apply(table: &Table, row: &Found, queue: &Queue, verdict: Verdict, now: Times
         Verdict::Delete => {
             news::touched(queue.id, priority, id);
             let delete = || table.delete(row, Patience::Wait);
-            if queue.settings.durable_delete { delete() } else { news::harmless(delete) }
+            let fate = if queue.settings.durable_delete { delete() } else { news::harmless(delete) };
+            if fate == Fate::Done {
+                archive::keep(queue, row, row.i32(Column::Deliveries));
+            }
+            fate
         }
         Verdict::Extend(lease) => {
             let until = now + lease.as_micros();

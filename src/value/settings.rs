@@ -18,6 +18,8 @@ pub struct Settings {
     pub backoff: Backoff,
     /// Time to live of a message whose push names none.
     pub ttl: Option<Millis>,
+    /// How long settled messages are kept; none: they are not.
+    pub archive: Option<Millis>,
     pub order: Order,
     pub on_timeout: OnTimeout,
     /// Whether a lease is on disk before it is given. Without, a crash of the server may
@@ -38,6 +40,7 @@ impl Default for Settings {
             dead_letter: DeadLetter::default(),
             backoff: Backoff::default(),
             ttl: None,
+            archive: None,
             order: Order::default(),
             on_timeout: OnTimeout::default(),
             durable_lease: false,
@@ -160,7 +163,7 @@ mod tests {
     #[test]
     fn every_field_is_read() {
         let settings = Settings::read(&json!({
-            "lease": "45 s", "max_deliveries": 0, "dead_letter": false, "ttl": "1 day",
+            "lease": "45 s", "max_deliveries": 0, "dead_letter": false, "ttl": "1 day", "archive": "30 days",
             "backoff": {"base": "5 s", "jitter": 0}, "order": "lifo", "on_timeout": "dead"
         }))
         .unwrap();
@@ -168,6 +171,7 @@ mod tests {
         assert_eq!(settings.max_deliveries, Some(MaxDeliveries(0)));
         assert_eq!(settings.dead_letter, DeadLetter::Dropped);
         assert_eq!(settings.ttl, Some(Millis::from_secs(86_400)));
+        assert_eq!(settings.archive, Some(Millis::from_secs(30 * 86_400)));
         assert_eq!(settings.backoff.wait(2, 0.9), Millis::from_secs(10));
         assert_eq!(settings.order, Order::Lifo);
         assert_eq!(settings.on_timeout, OnTimeout::Dead);
@@ -180,6 +184,8 @@ mod tests {
             (json!({"lease": 30}), "lease", "string"),
             (json!({"lease": "0 s"}), "lease", "greater than zero"),
             (json!({"lease": "fast"}), "lease", "span of time"),
+            (json!({"archive": true}), "archive", "string"),
+            (json!({"archive": "0 s"}), "archive", "greater than zero"),
             (json!({"max_deliveries": -1}), "max_deliveries", "positive"),
             (json!({"max_deliveries": "5"}), "max_deliveries", "invalid type"),
             (json!({"dead_letter": "yes"}), "dead_letter", "boolean"),

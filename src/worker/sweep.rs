@@ -18,6 +18,7 @@ use crate::engine::statement::{Row, Statement, i64_array};
 use crate::engine::table::Table;
 use crate::engine::{catalog, counter, now, pass};
 use crate::setting;
+use crate::worker::retention;
 
 static PROMOTE: Statement = Statement::new(
     include_str!("../../sql/query/sweep_promote.sql"),
@@ -39,7 +40,15 @@ static FOLD_COUNTERS: Statement =
     Statement::new(include_str!("../../sql/query/sweep_counters.sql"), &[pg_sys::INT8OID]);
 static RECORD: Statement = Statement::new(
     include_str!("../../sql/query/sweep_record.sql"),
-    &[pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::INT8OID, pg_sys::INT8OID, pg_sys::INT8OID, pg_sys::JSONBOID],
+    &[
+        pg_sys::INT4OID,
+        pg_sys::INT8OID,
+        pg_sys::INT8OID,
+        pg_sys::INT8OID,
+        pg_sys::INT8OID,
+        pg_sys::INT8OID,
+        pg_sys::JSONBOID,
+    ],
 );
 static PREPARED: Statement = Statement::new(include_str!("../../sql/query/prepared.sql"), &[]);
 static LAST_ROUND: Statement = Statement::new(include_str!("../../sql/query/last_round.sql"), &[]);
@@ -57,6 +66,7 @@ pub struct Report {
     moved_to_dead: i64,
     dropped: i64,
     ttl_dropped: i64,
+    archive_dropped: i64,
     errors: HashMap<&'static str, serde_json::Value>,
     /// A step filled its page: there may be more.
     pub left_work: bool,
@@ -68,16 +78,18 @@ impl Report {
         self.moved_to_dead += step.moved_to_dead;
         self.dropped += step.dropped;
         self.ttl_dropped += step.ttl_dropped;
+        self.archive_dropped += step.archive_dropped;
         self.left_work |= step.left_work;
     }
 }
 
 type Step = (&'static str, fn(&mut Report));
 
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     ("due", promote_due),
     ("leases", sweep_leases),
     ("ttl", drop_outlived),
+    ("archive", trim_archive),
     ("counters", fold_counters),
     ("prepared", settle_prepared),
 ];
@@ -158,6 +170,12 @@ fn drop_outlived(report: &mut Report) {
     report.left_work |= report.ttl_dropped >= page();
 }
 
+/// Drops archived messages that were kept for as long as their queue says.
+fn trim_archive(report: &mut Report) {
+    report.archive_dropped = retention::drop_archived(page());
+    report.left_work |= report.archive_dropped >= page();
+}
+
 /// Writes down what shared memory has counted, and adds up rows, so that there are few
 /// to read.
 fn fold_counters(report: &mut Report) {
@@ -218,6 +236,7 @@ fn record(report: &Report) {
             Some(report.moved_to_dead.into()),
             Some(report.dropped.into()),
             Some(report.ttl_dropped.into()),
+            Some(report.archive_dropped.into()),
             Some(jsonb_datum(&errors)),
         ],
         |_| {},
