@@ -41,6 +41,8 @@ pub enum Reason {
     Timeout,
     /// `pgq_bury`.
     Buried,
+    /// It outlived its time to live unleased. Kept only where its queue says so.
+    Expired,
 }
 
 impl Reason {
@@ -52,6 +54,7 @@ impl Reason {
             Self::Failed => "failed",
             Self::Timeout => "timeout",
             Self::Buried => "buried",
+            Self::Expired => "expired",
         }
     }
 }
@@ -127,12 +130,15 @@ pub fn bury(receipts: &[Receipt], error: Datum) -> Vec<i64> {
 }
 
 /// Sends messages that will never be delivered again to the dead letters, those that
-/// nobody else is just sending there.
+/// nobody else is just sending there. What has expired is dropped, unless its queue keeps
+/// it.
 pub fn bury_exhausted(messages: &[(i64, Reason)]) -> Buried {
     let mut buried = Buried::default();
-    for (reason, error) in
-        [(Reason::Timeout, "the last lease ran out"), (Reason::Failed, "no delivery is left")]
-    {
+    for (reason, error) in [
+        (Reason::Timeout, "the last lease ran out"),
+        (Reason::Failed, "no delivery is left"),
+        (Reason::Expired, "its time to live was over"),
+    ] {
         let ids: Vec<i64> = messages.iter().filter(|(_, why)| *why == reason).map(|(id, _)| *id).collect();
         let some = bury_ids(&ids, reason, text_datum(error.as_bytes()), Leased::Spare);
         buried.kept += some.kept;
@@ -171,19 +177,26 @@ fn bury_ids(ids: &[i64], reason: Reason, error: Datum, leased: Leased) -> Buried
     if ids.is_empty() {
         return buried;
     }
-    let mut died = Vec::new();
-    let reason = text_datum(reason.name().as_bytes());
+    let (mut died, mut expired) = (Vec::new(), Vec::new());
     let spare = leased == Leased::Spare;
-    BURY.run(&[Some(i64_array(ids)), Some(reason), Some(error), Some(spare.into())], |row| {
-        died.push(row.i32(0));
-        news::removed(row.i32(0));
-        if row.bool(1) {
+    let name = text_datum(reason.name().as_bytes());
+    BURY.run(&[Some(i64_array(ids)), Some(name), Some(error), Some(spare.into())], |row| {
+        let (queue, is_kept) = (row.i32(0), row.bool(1));
+        news::removed(queue);
+        if reason == Reason::Expired {
+            expired.push(queue);
+        }
+        if is_kept || reason != Reason::Expired {
+            died.push(queue);
+        }
+        if is_kept {
             buried.kept += 1;
         } else {
             buried.dropped += 1;
         }
     });
     counter::add_each(died, |died| Counts { died, ..Counts::default() });
+    counter::add_each(expired, |expired| Counts { expired, ..Counts::default() });
     buried
 }
 

@@ -18,6 +18,7 @@ pub struct Settings {
     pub backoff: Backoff,
     /// Time to live of a message whose push names none.
     pub ttl: Option<Millis>,
+    pub on_expire: OnExpire,
     /// How long settled messages are kept; none: they are not.
     pub archive: Option<Millis>,
     pub order: Order,
@@ -40,6 +41,7 @@ impl Default for Settings {
             dead_letter: DeadLetter::default(),
             backoff: Backoff::default(),
             ttl: None,
+            on_expire: OnExpire::default(),
             archive: None,
             order: Order::default(),
             on_timeout: OnTimeout::default(),
@@ -95,6 +97,15 @@ pub enum Order {
 pub enum OnTimeout {
     #[default]
     Retry,
+    Dead,
+}
+
+/// What becomes of a message that outlived its time to live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnExpire {
+    #[default]
+    Drop,
     Dead,
 }
 
@@ -163,7 +174,7 @@ mod tests {
     #[test]
     fn every_field_is_read() {
         let settings = Settings::read(&json!({
-            "lease": "45 s", "max_deliveries": 0, "dead_letter": false, "ttl": "1 day", "archive": "30 days",
+            "lease": "45 s", "max_deliveries": 0, "dead_letter": false, "ttl": "1 day", "archive": "30 days", "on_expire": "dead",
             "backoff": {"base": "5 s", "jitter": 0}, "order": "lifo", "on_timeout": "dead"
         }))
         .unwrap();
@@ -171,6 +182,7 @@ mod tests {
         assert_eq!(settings.max_deliveries, Some(MaxDeliveries(0)));
         assert_eq!(settings.dead_letter, DeadLetter::Dropped);
         assert_eq!(settings.ttl, Some(Millis::from_secs(86_400)));
+        assert_eq!(settings.on_expire, OnExpire::Dead);
         assert_eq!(settings.archive, Some(Millis::from_secs(30 * 86_400)));
         assert_eq!(settings.backoff.wait(2, 0.9), Millis::from_secs(10));
         assert_eq!(settings.order, Order::Lifo);
@@ -190,6 +202,7 @@ mod tests {
             (json!({"max_deliveries": "5"}), "max_deliveries", "invalid type"),
             (json!({"dead_letter": "yes"}), "dead_letter", "boolean"),
             (json!({"order": "random"}), "order", "random"),
+            (json!({"on_expire": "archive"}), "on_expire", "archive"),
             (json!({"backoff": {"jitter": 2}}), "backoff", "jitter"),
             (json!({"backoff": {"base": 1}}), "backoff.base", "string"),
             (json!(["lease"]), ".", "object"),

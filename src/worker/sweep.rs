@@ -34,7 +34,7 @@ static RETURN_EXPIRED: Statement = Statement::new(
 );
 static DELETE_ORPHANS: Statement =
     Statement::new(include_str!("../../sql/query/sweep_orphans.sql"), &[pg_sys::INT8ARRAYOID]);
-static DROP_OUTLIVED: Statement =
+static OUTLIVED: Statement =
     Statement::new(include_str!("../../sql/query/sweep_ttl.sql"), &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID]);
 static FOLD_COUNTERS: Statement =
     Statement::new(include_str!("../../sql/query/sweep_counters.sql"), &[pg_sys::INT8OID]);
@@ -88,7 +88,7 @@ type Step = (&'static str, fn(&mut Report));
 const STEPS: [Step; 6] = [
     ("due", promote_due),
     ("leases", sweep_leases),
-    ("ttl", drop_outlived),
+    ("ttl", clear_outlived),
     ("archive", trim_archive),
     ("counters", fold_counters),
     ("prepared", settle_prepared),
@@ -162,12 +162,17 @@ fn sweep_leases(report: &mut Report) {
     report.left_work |= report.leases_expired + deleted + buried.kept + buried.dropped >= page();
 }
 
-/// Drops messages that outlived their time to live, unless they are leased.
-fn drop_outlived(report: &mut Report) {
-    DROP_OUTLIVED.run(&[Some(now().into()), Some(page().into())], |row| {
-        report.ttl_dropped = row.i64(0);
+/// Drops messages that outlived their time to live unleased, or makes them dead letters
+/// where their queue keeps them.
+fn clear_outlived(report: &mut Report) {
+    let mut outlived = Vec::new();
+    OUTLIVED.run(&[Some(now().into()), Some(page().into())], |row| {
+        outlived.push((row.i64(0), Reason::Expired));
     });
-    report.left_work |= report.ttl_dropped >= page();
+    let buried = dead::bury_exhausted(&outlived);
+    report.moved_to_dead += buried.kept;
+    report.ttl_dropped = buried.dropped;
+    report.left_work |= outlived.len() as i64 >= page();
 }
 
 /// Drops archived messages that were kept for as long as their queue says.
