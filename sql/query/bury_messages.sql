@@ -23,5 +23,6 @@ WITH free AS (
        AND ($2 <> 'expired' OR q.settings ->> 'on_expire' = 'dead')
     RETURNING id
 )
-SELECT gone.queue, kept.id IS NOT NULL AS kept
+SELECT gone.queue, id, gone.deliveries, kept.id IS NOT NULL AS kept
   FROM gone LEFT JOIN kept USING (id)
+ ORDER BY id

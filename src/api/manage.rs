@@ -10,7 +10,7 @@ use crate::call::{Answer, Call, jsonb_datum, jsonb_text, text_datum};
 use crate::engine::counter::{self, Counts};
 use crate::engine::queue::{self, Queue, bad_setting};
 use crate::engine::statement::Statement;
-use crate::engine::{check_writable, news};
+use crate::engine::{check_writable, events, news};
 use crate::error::{Error, Result};
 use crate::value::settings::merge;
 use crate::worker::{self, sweep};
@@ -58,25 +58,37 @@ fn pgq_create_queue(call: &Call) -> Answer {
     let settings = settings(call)?;
     check_writable("pgq_create_queue")?;
     worker::ensure_running();
-    Ok(Some(queue::create(&name, settings)?.into()))
+    let is_new = queue::create(&name, settings)?;
+    if is_new {
+        events::check_target(&*queue::existing(&name)?)?;
+    }
+    Ok(Some(is_new.into()))
 }
 
 fn pgq_alter_queue(call: &Call) -> Answer {
     let changes = settings(call)?;
     let queue = queue_to_manage(call, "pgq_alter_queue")?;
-    // Locked, so that of two changes at once the second is laid over the first.
-    let mut current = Value::Null;
-    SETTINGS.run(&[Some(queue.id.into())], |row| {
-        // SAFETY: the column is a jsonb.
-        current = serde_json::from_str(&unsafe { jsonb_text(row.value(0)) }).unwrap_or(Value::Null);
-    });
-    let merged = merge(current, changes).map_err(bad_setting)?;
+    let redirects_events = changes.get("events_to").is_some();
+    let merged = merge(settings_for_update(&queue), changes).map_err(bad_setting)?;
     queue::check_settings(&queue.name, &merged)?;
     let merged = jsonb_datum(&merged.to_string());
     ALTER.run(&[Some(queue.id.into()), Some(merged)], |_| {});
     // What could not be reserved by the old settings may be by the new ones.
     news::forget(queue.id);
+    if redirects_events {
+        events::check_target(&*queue::existing(&queue.name)?)?;
+    }
     Ok(Some(merged))
+}
+
+/// Locked, so that of two changes at once the second is laid over the first.
+fn settings_for_update(queue: &Queue) -> Value {
+    let mut settings = Value::Null;
+    SETTINGS.run(&[Some(queue.id.into())], |row| {
+        // SAFETY: the column is a jsonb.
+        settings = serde_json::from_str(&unsafe { jsonb_text(row.value(0)) }).unwrap_or(Value::Null);
+    });
+    settings
 }
 
 fn pgq_drop_queue(call: &Call) -> Answer {

@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod counter;
 pub mod dead;
 mod due;
+pub mod events;
 mod hinted;
 mod lane;
 pub mod message;

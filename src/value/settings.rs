@@ -31,6 +31,8 @@ pub struct Settings {
     pub durable_delete: bool,
     /// Whether the worker sends NOTIFY when a message becomes ready.
     pub notify: bool,
+    /// The queue that is told of every retry and every death.
+    pub events_to: Option<String>,
 }
 
 impl Default for Settings {
@@ -48,6 +50,7 @@ impl Default for Settings {
             durable_lease: false,
             durable_delete: true,
             notify: false,
+            events_to: None,
         }
     }
 }
@@ -175,7 +178,7 @@ mod tests {
     fn every_field_is_read() {
         let settings = Settings::read(&json!({
             "lease": "45 s", "max_deliveries": 0, "dead_letter": false, "ttl": "1 day", "archive": "30 days", "on_expire": "dead",
-            "backoff": {"base": "5 s", "jitter": 0}, "order": "lifo", "on_timeout": "dead"
+            "backoff": {"base": "5 s", "jitter": 0}, "order": "lifo", "on_timeout": "dead", "events_to": "ops"
         }))
         .unwrap();
         assert_eq!(settings.lease, Some(Millis::from_secs(45)));
@@ -187,6 +190,7 @@ mod tests {
         assert_eq!(settings.backoff.wait(2, 0.9), Millis::from_secs(10));
         assert_eq!(settings.order, Order::Lifo);
         assert_eq!(settings.on_timeout, OnTimeout::Dead);
+        assert_eq!(settings.events_to.as_deref(), Some("ops"));
     }
 
     #[test]
@@ -203,6 +207,7 @@ mod tests {
             (json!({"dead_letter": "yes"}), "dead_letter", "boolean"),
             (json!({"order": "random"}), "order", "random"),
             (json!({"on_expire": "archive"}), "on_expire", "archive"),
+            (json!({"events_to": ["ops"]}), "events_to", "string"),
             (json!({"backoff": {"jitter": 2}}), "backoff", "jitter"),
             (json!({"backoff": {"base": 1}}), "backoff.base", "string"),
             (json!(["lease"]), ".", "object"),
