@@ -6,12 +6,14 @@
 pub mod archive;
 pub mod board;
 pub mod catalog;
+pub mod change;
 pub mod counter;
 pub mod dead;
 mod due;
 pub mod events;
 mod hinted;
 mod lane;
+mod locked;
 pub mod message;
 pub mod news;
 pub mod owner;
