@@ -118,7 +118,7 @@ fn pgq_fail_one(call: &Call) -> Answer {
 }
 
 fn fail(call: &Call, receipts: Vec<Receipt>) -> Answer {
-    let error: Datum = call.required(1, "error")?;
+    let error = call.beginning(1, "error", dead::LONGEST_ERROR)?;
     let delay: Option<Millis> = call.optional(3, "delay")?;
     check_writable("pgq_fail")?;
     let mut rows = call.rows()?;
@@ -139,7 +139,7 @@ fn pgq_bury_one(call: &Call) -> Answer {
 }
 
 fn bury(call: &Call, receipts: Vec<Receipt>) -> Result<Vec<i64>> {
-    let error: Datum = call.required(1, "error")?;
+    let error = call.beginning(1, "error", dead::LONGEST_ERROR)?;
     check_writable("pgq_bury")?;
     dead::bury(&receipts, error)
 }

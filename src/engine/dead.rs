@@ -30,6 +30,9 @@ static REDRIVE: Statement = Statement::new(
     &[pg_sys::INT4OID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::TEXTOID, pg_sys::BOOLOID],
 );
 
+/// How many bytes of an error are kept: a message carries its last ten wherever it goes.
+pub const LONGEST_ERROR: usize = 4_096;
+
 /// Why a message died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
