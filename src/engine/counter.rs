@@ -83,16 +83,7 @@ pub fn write(queue: i32, counts: Counts) {
 
 /// What committed transactions have counted and nobody has written down.
 pub fn pending() -> Vec<(i32, Counts)> {
-    let mut pending = Vec::new();
-    for n in 0..board::buckets() {
-        pending.reserve(board::WAYS); // not under the lock
-        board::with_bucket_of_this_database(n, |place, queue, _| {
-            if place.counts != Counts::default() {
-                pending.push((queue, place.counts));
-            }
-        });
-    }
-    pending
+    board::collect(|place| (place.counts != Counts::default()).then_some((place.queue, place.counts)))
 }
 
 /// Writes down what the board has counted. It leaves the board when, and if, the

@@ -113,15 +113,16 @@ pub fn removed(queue: i32) {
 /// Whether this transaction has itself made messages of the queue ready. Others do
 /// not know of them.
 pub fn has_ready(queue: i32) -> bool {
-    QUEUES.with_borrow(|all| {
-        let is_it = |news: &&QueueNews| news.queue == queue;
-        all.iter().find(is_it).is_some_and(|news| news.levels.iter().any(|level| !level.ready.is_empty()))
-    })
+    has(queue, |news| news.levels.iter().any(|level| !level.ready.is_empty()))
 }
 
 /// Whether this transaction has itself made messages of the queue wait.
 pub fn has_delayed(queue: i32) -> bool {
-    QUEUES.with_borrow(|all| all.iter().any(|news| news.queue == queue && news.delayed.is_some()))
+    has(queue, |news| news.delayed.is_some())
+}
+
+fn has(queue: i32, what: impl Fn(&QueueNews) -> bool) -> bool {
+    QUEUES.with_borrow(|all| all.iter().any(|news| news.queue == queue && what(news)))
 }
 
 /// Adds to the counters of a queue on the board, once the transaction commits.
@@ -228,7 +229,8 @@ fn publish(news: &QueueNews, end: End) {
     if makes_ready {
         board::has_room_for(news.queue); // listeners are to hear of it
     }
-    board::with_known(news.queue, |place, direction| {
+    board::with_known(news.queue, |place| {
+        let direction = place.direction;
         for told in &news.levels {
             let Some(level) = place.hint.level_or_new(told.priority, now) else { continue };
             let first = |ids: &Ids| -> Option<Key> { (!ids.is_empty()).then(|| ids.first(direction)) };

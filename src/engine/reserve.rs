@@ -228,9 +228,9 @@ impl<'a> Round<'a> {
     }
 
     /// Takes a row if it can be had.
-    pub fn offer(&mut self, row: &Found) -> bool {
+    pub fn offer(&mut self, row: &Found) {
         if !self.wants(row) {
-            return false;
+            return;
         }
         let fate = if row.is_busy() { Fate::Busy } else { self.hand_over(row) };
         if fate == Fate::Busy {
@@ -241,7 +241,6 @@ impl<'a> Round<'a> {
             Fate::Changed | Fate::Gone => self.missed = true,
             Fate::Busy => self.missed |= self.busy.insert(row.i64(Column::Id)),
         }
-        fate == Fate::Done
     }
 
     /// Whether a row can be had now.
@@ -256,8 +255,11 @@ impl<'a> Round<'a> {
 
     /// Whoever changes the row may let go of it without telling: as if a lease ended soon.
     fn look_again_soon(&mut self) {
-        let soon = self.now + RECHECK;
-        self.first_lease_passed = Some(self.first_lease_passed.map_or(soon, |first| first.min(soon)));
+        self.passes_lease(self.now + RECHECK);
+    }
+
+    fn passes_lease(&mut self, end: Timestamp) {
+        self.first_lease_passed = Some(self.first_lease_passed.map_or(end, |first| first.min(end)));
     }
 
     fn hand_over(&mut self, row: &Found) -> Fate {
@@ -297,8 +299,7 @@ impl<'a> Round<'a> {
     fn wants(&mut self, row: &Found) -> bool {
         let lease_until = row.i64(Column::LeaseUntil);
         if is_leased(lease_until, self.now) {
-            let first = self.first_lease_passed.map_or(lease_until, |first| first.min(lease_until));
-            self.first_lease_passed = Some(first);
+            self.passes_lease(lease_until);
             return false;
         }
         if row.has_expired(self.now) {

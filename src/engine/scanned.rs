@@ -6,7 +6,7 @@
 //! look, or have no board.
 
 use super::board;
-use super::lane;
+use super::lane::{self, Address};
 use super::news;
 use super::queue::Queue;
 use super::reserve::{Place, Round};
@@ -90,7 +90,8 @@ impl<'a> Scanned<'a> {
         self.last = Some(priority);
         let known = self.starts.iter().find(|(level, _)| *level == priority);
         let from = known.map_or(START, |(_, from)| *from);
-        self.scan = Some(lane::rows(self.table, &self.snapshot, self.queue, priority, from, self.direction));
+        let at = Address { queue: self.queue, direction: self.direction, priority };
+        self.scan = Some(at.rows(self.table, &self.snapshot, from));
         true
     }
 }
