@@ -2,6 +2,8 @@
 -- become while their deletion waited for it.
 WITH letters AS (
     DELETE FROM pgqueue.dead WHERE queue = $1 RETURNING 1
+), keys AS (
+    DELETE FROM pgqueue.recent_key WHERE queue = $1
 ), counts AS (
     DELETE FROM pgqueue.counter WHERE queue = $1
 )

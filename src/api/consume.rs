@@ -3,10 +3,10 @@
 use pgrx::pg_sys::{self, Datum};
 
 use super::settle::receipts;
-use crate::call::{Answer, Call, Rows, text_datum};
+use crate::call::{Answer, Call, Rows};
 use crate::engine::message::Column;
 use crate::engine::queue::Queue;
-use crate::engine::reserve::{Take, Taken, Wish, reserve};
+use crate::engine::reserve::{Take, Taken, Wish, look, reserve};
 use crate::engine::settle::{Verdict, settle};
 use crate::engine::statement::Statement;
 use crate::engine::{check_writable, queue};
@@ -15,10 +15,12 @@ use crate::worker;
 
 crate::export_to_sql!(pgq_reserve, pgq_pop, pgq_next, pgq_peek, pgq_get);
 
-static PEEK: Statement = Statement::new(
-    include_str!("../../sql/query/peek.sql"),
-    &[pg_sys::INT4OID, pg_sys::TEXTOID, pg_sys::INT8OID],
-);
+static PEEK_DELAYED: Statement =
+    Statement::new(include_str!("../../sql/query/peek_delayed.sql"), &[pg_sys::INT4OID, pg_sys::INT8OID]);
+static PEEK_LEASED: Statement =
+    Statement::new(include_str!("../../sql/query/peek_leased.sql"), &[pg_sys::INT4OID, pg_sys::INT8OID]);
+static PEEK_BLOCKED: Statement =
+    Statement::new(include_str!("../../sql/query/peek_blocked.sql"), &[pg_sys::INT4OID, pg_sys::INT8OID]);
 static GET: Statement = Statement::new(include_str!("../../sql/query/get.sql"), &[pg_sys::INT8OID]);
 
 /// States in which `pgq_peek` shows messages.
@@ -48,12 +50,10 @@ fn pgq_next(call: &Call) -> Answer {
 
 /// Reads max, filter, group_key and lifo, which stand together from `first` on.
 fn wish(call: &Call, first: usize) -> Result<Wish> {
-    if call.optional::<Datum>(first + 2, "group_key")?.is_some() {
-        return Err(Error::not_yet("group_key"));
-    }
     Ok(Wish {
         max: call.max(first, "max")?,
         filter: call.optional(first + 1, "filter")?,
+        group_key: call.optional_name(first + 2, "group_key")?,
         lifo: call.optional(first + 3, "lifo")?,
     })
 }
@@ -89,13 +89,22 @@ fn pgq_peek(call: &Call) -> Answer {
     let name = call.name(0, "queue")?;
     let max = call.max(1, "max")?;
     let state: String = call.required(2, "state")?;
-    if !STATES.contains(&state.as_str()) {
-        return Err(Error::unknown_word("state", &state, &STATES));
-    }
+    let by_state: Option<&'static Statement> = match state.as_str() {
+        "ready" => None,
+        "delayed" => Some(&PEEK_DELAYED),
+        "leased" => Some(&PEEK_LEASED),
+        "blocked" => Some(&PEEK_BLOCKED),
+        _ => return Err(Error::unknown_word("state", &state, &STATES)),
+    };
     let mut rows = call.rows()?;
     if let Some(queue) = queue::find(&name)? {
-        let args = [Some(queue.id.into()), Some(text_datum(state.as_bytes())), Some((max as i64).into())];
-        PEEK.run(&args, |row| rows.push(&row.all()));
+        match by_state {
+            None => look(&queue, max, |taken| push_row(&mut rows, &queue, &taken)),
+            Some(statement) => {
+                let args = [Some(queue.id.into()), Some((max as i64).into())];
+                statement.run(&args, |row| rows.push(&row.all()));
+            }
+        }
     }
     rows.done()
 }

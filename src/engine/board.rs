@@ -38,6 +38,8 @@ pub struct Place {
     last_used: u64,
     /// Counted by committed transactions and not yet written to `pgqueue.counter`.
     pub counts: Counts,
+    /// How often something was counted.
+    times_counted: u64,
     /// Messages became ready since the worker looked last.
     pub has_news: bool,
     /// The worker wants to know of news at once: it sends them to listeners.
@@ -202,6 +204,7 @@ impl Place {
             direction: Direction::OldestFirst,
             last_used: 0,
             counts: Counts::default(),
+            times_counted: 0,
             has_news: false,
             is_listened_to: false,
             hint: QueueHint::new(),
@@ -381,8 +384,20 @@ pub fn add_counts(queue: i32, counts: Counts) {
         if let Some(place) = place_of(places, database, queue, Direction::OldestFirst) {
             place.last_used = last_used;
             place.counts += counts;
+            place.times_counted += 1;
         }
     });
+}
+
+/// How often something was counted of a queue, and what is not written down of it.
+pub fn counted(queue: i32) -> Option<(u64, Counts)> {
+    let mut counted = None;
+    with_known(queue, |place| {
+        if place.direction == Direction::OldestFirst {
+            counted = Some((place.times_counted, place.counts));
+        }
+    });
+    counted
 }
 
 /// Frees the places of databases that are not there any more.

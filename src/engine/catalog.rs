@@ -20,6 +20,8 @@ pub struct Catalog {
     pub message_by_id: Oid,
     pub message_ready: Oid,
     pub message_due: Oid,
+    pub message_group: Oid,
+    pub message_key: Oid,
     pub message_id: Oid,
     pub counter: Oid,
 }
@@ -69,11 +71,25 @@ unsafe extern "C-unwind" fn on_change(_: Datum, relation: Oid) {
 }
 
 impl Catalog {
-    fn relations(&self) -> [Oid; 7] {
-        let Self { queue, message, message_by_id, message_ready, message_due, message_id, counter, .. } =
-            *self;
-        [queue, message, message_by_id, message_ready, message_due, message_id, counter]
+    fn relations(&self) -> [Oid; 9] {
+        [
+            self.queue,
+            self.message,
+            self.message_by_id,
+            self.message_ready,
+            self.message_due,
+            self.message_group,
+            self.message_key,
+            self.message_id,
+            self.counter,
+        ]
     }
+}
+
+/// Whether the extension is (still) there.
+pub fn is_there() -> bool {
+    // SAFETY: a catalog look-up by name.
+    unsafe { pg_sys::get_namespace_oid(c"pgqueue".as_ptr(), true) != Oid::INVALID }
 }
 
 fn look_up() -> Catalog {
@@ -89,6 +105,8 @@ fn look_up() -> Catalog {
             message_by_id: find(c"message_id_is_unique"),
             message_ready: find(c"message_ready"),
             message_due: find(c"message_due"),
+            message_group: find(c"message_group"),
+            message_key: find(c"message_key"),
             message_id: find(c"message_id"),
             counter: find(c"counter"),
         }

@@ -41,6 +41,8 @@ pub enum Reason {
     Timeout,
     /// `pgq_bury`.
     Buried,
+    /// Its time to live was over before anybody settled it.
+    Expired,
 }
 
 impl Reason {
@@ -52,6 +54,7 @@ impl Reason {
             Self::Failed => "failed",
             Self::Timeout => "timeout",
             Self::Buried => "buried",
+            Self::Expired => "expired",
         }
     }
 }

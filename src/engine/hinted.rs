@@ -76,7 +76,7 @@ impl Priorities {
 /// Takes the messages that hints point at.
 pub struct Hinted<'a> {
     table: &'a Table,
-    queue: i32,
+    queue: &'a Queue,
     direction: Direction,
     priorities: Priorities,
     /// Entries in a row that gave nothing.
@@ -108,12 +108,12 @@ enum Task {
 
 impl<'a> Hinted<'a> {
     /// None if there is no board, or no room on it.
-    pub fn open(table: &'a Table, queue: &Queue, round: &Round) -> Option<Self> {
+    pub fn open(table: &'a Table, queue: &'a Queue, round: &Round) -> Option<Self> {
         let direction = round.direction;
         let priorities = Priorities::of(table, queue.id, direction, round)?;
         Some(Self {
             table,
-            queue: queue.id,
+            queue,
             direction,
             priorities,
             vain: 0,
@@ -138,7 +138,7 @@ impl<'a> Hinted<'a> {
             }
         }
         if let Some(rest) = priorities.rest {
-            Scanned::from_priority(self.table, self.queue, self.direction, rest).take_before(round, limit);
+            Scanned::from_priority(self.table, self.queue, round, rest).take_before(round, limit);
         }
     }
 
@@ -157,7 +157,7 @@ impl<'a> Hinted<'a> {
                 }
                 Some(Task::Step(Step::Probe(known), _)) => {
                     let ids = known.keys().iter().map(|&key| self.direction.id(key));
-                    ids.clone().for_each(|id| news::touched(self.queue, priority, id));
+                    ids.clone().for_each(|id| news::touched(self.queue.id, priority, id));
                     round.probe(ids);
                     self.tell_of_leases(round, priority, known.keys()[0]);
                 }
@@ -187,7 +187,7 @@ impl<'a> Hinted<'a> {
     }
 
     fn at(&self, priority: i16) -> Address {
-        Address { queue: self.queue, direction: self.direction, priority }
+        Address { queue: self.queue.id, direction: self.direction, priority }
     }
 
     /// Walks on from the front to what can be taken, claims it, and takes it. False if
@@ -201,7 +201,7 @@ impl<'a> Hinted<'a> {
             }
             return false;
         };
-        walk.found.iter().for_each(|entry| news::touched(self.queue, priority, entry.id));
+        walk.found.iter().for_each(|entry| news::touched(self.queue.id, priority, entry.id));
         let claim = if walk.to_end { Level::claim_to_end } else { Level::claim };
         if self.with_level(priority, |level| claim(level, look, last)) != Some(true) {
             self.refused += 1;
@@ -233,6 +233,7 @@ impl<'a> Hinted<'a> {
         limit: Key,
         snapshot: &Snapshot,
     ) -> Walk {
+        round.begin_walk();
         let at = self.at(priority);
         let scan = at.entries(self.table, Some(snapshot), look.front);
         let mut walk = Walk { scan, found: Vec::new(), last: None, to_end: false };
@@ -290,6 +291,7 @@ impl<'a> Hinted<'a> {
                 high = middle;
                 continue;
             };
+            round.begin_walk();
             if scan.fetch_entry(&entry, &snapshot).is_some_and(|row| round.could_take(&row)) {
                 found = Some(at.key(&entry));
                 high = middle;
@@ -323,8 +325,8 @@ impl<'a> Hinted<'a> {
         for &priority in priorities.hinted() {
             while !round.is_full() && (round.taken == 0 || budget > 0) {
                 if let Some(chunk) = self.suspected_chunk(priority, round.now) {
-                    let vain = pass::sweep(self.table, self.at(priority), chunk, THOROUGH);
-                    budget = budget.saturating_sub(vain);
+                    let swept = pass::sweep(self.table, self.at(priority), chunk, THOROUGH);
+                    budget = budget.saturating_sub(swept.vain);
                 } else if self.with_level(priority, |level| level.knows_some()) != Some(true) {
                     break; // nor did somebody else's part of the pass find something
                 }

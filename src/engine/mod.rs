@@ -8,6 +8,8 @@ pub mod catalog;
 pub mod counter;
 pub mod dead;
 mod due;
+pub mod group;
+mod grouped;
 mod hinted;
 mod lane;
 pub mod message;
@@ -21,6 +23,7 @@ mod scanned;
 pub mod settle;
 pub mod statement;
 pub mod table;
+mod unique;
 pub mod waking;
 
 use crate::error::{Error, Result};

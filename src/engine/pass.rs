@@ -1,31 +1,42 @@
 //! Passes: looking again at what lies before the front of a hint, a part at a time.
 //! What may be reserved there goes into the hint's stash.
 
+use std::rc::Rc;
+
 use super::board;
+use super::group::{self, Group, Turn};
 use super::lane::Address;
 use super::message::{Column, is_leased};
 use super::now;
-use super::table::{Snapshot, Table};
+use super::queue::{self, Queue};
+use super::table::{Found, Snapshot, Table};
 use crate::hint::level::{Chunk, Findings, STASH, Sweeper};
 use crate::hint::{NEVER, NOWHERE, START, Timestamp};
 
 /// After so long a message that somebody was changing is looked at again.
 pub const RECHECK: Timestamp = 1_000_000;
 
+/// What a part of a pass has come by.
+pub struct Swept {
+    /// Entries that gave nothing.
+    pub vain: u64,
+    /// Messages behind others of their groups.
+    waiting: Vec<(Group, i64)>,
+}
+
 /// Looks at up to `most` entries of a chunk and brings to the board what it finds.
-/// Returns how many entries gave nothing.
-pub fn sweep(table: &Table, at: Address, chunk: Chunk, most: u64) -> u64 {
-    let findings = look(table, at, chunk, most);
+pub fn sweep(table: &Table, at: Address, chunk: Chunk, most: u64) -> Swept {
+    let (findings, waiting) = look(table, at, chunk, most);
     let vain = findings.entries - findings.found.len() as u64;
     let found = !findings.found.is_empty();
     board::with_level(at, |level| level.swept(chunk, findings, now()));
     if found {
         board::with_known(at.queue, |place| place.has_news = true);
     }
-    vain
+    Swept { vain, waiting }
 }
 
-fn look(table: &Table, at: Address, chunk: Chunk, most: u64) -> Findings {
+fn look(table: &Table, at: Address, chunk: Chunk, most: u64) -> (Findings, Vec<(Group, i64)>) {
     let now = now();
     let mut findings = Findings {
         found: Vec::with_capacity(STASH),
@@ -34,6 +45,7 @@ fn look(table: &Table, at: Address, chunk: Chunk, most: u64) -> Findings {
         first_end: NEVER,
         entries: 0,
     };
+    let mut line = Line::of(table, at);
     let snapshot = Snapshot::take();
     let mut scan = at.entries(table, Some(&snapshot), chunk.from);
     let mut last = None;
@@ -57,11 +69,36 @@ fn look(table: &Table, at: Address, chunk: Chunk, most: u64) -> Findings {
             findings.first_end = findings.first_end.min(lease_until);
         } else if row.is_busy() {
             findings.first_end = findings.first_end.min(now + RECHECK);
-        } else if !row.has_expired(now) {
+        } else if line.may_go(&row, now) {
             findings.found.push(key);
         }
     }
-    findings
+    (findings, line.waiting)
+}
+
+/// Who of those that a pass comes by has to wait for others of its group.
+struct Line<'a> {
+    table: &'a Table,
+    queue: Option<Rc<Queue>>,
+    waiting: Vec<(Group, i64)>,
+}
+
+impl<'a> Line<'a> {
+    fn of(table: &'a Table, at: Address) -> Self {
+        // A queue that cannot be read has no order to keep.
+        Self { table, queue: queue::by_id(at.queue).ok().flatten(), waiting: Vec::new() }
+    }
+
+    fn may_go(&mut self, row: &Found, now: Timestamp) -> bool {
+        let group = self.queue.as_ref().and_then(|queue| Group::of(row, queue));
+        let Some(group) = group else { return !row.has_expired(now) };
+        let id = row.i64(Column::Id);
+        let waits = group.turn(self.table, id, |other| group::has_outlived(other, now)) == Turn::Later;
+        if waits {
+            self.waiting.push((group, id));
+        }
+        !waits
+    }
 }
 
 /// The worker's part: goes on with the passes of this database for so many entries.
@@ -71,7 +108,8 @@ pub fn work(table: &Table, mut budget: u64) {
     {
         let part = budget.min(PART);
         budget -= part;
-        sweep(table, at, chunk, part);
+        let swept = sweep(table, at, chunk, part);
+        group::block(table, &swept.waiting);
     }
 }
 

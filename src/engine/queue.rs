@@ -98,8 +98,8 @@ pub fn create(name: &Name, settings: Value) -> Result<bool> {
     Ok(made > 0)
 }
 
-/// Checks settings for a queue of this name.
-pub fn check_settings(name: &Name, settings: &Value) -> Result<()> {
+/// Reads settings for a queue of this name.
+pub fn check_settings(name: &Name, settings: &Value) -> Result<Settings> {
     let settings = Settings::read(settings).map_err(bad_setting)?;
     if settings.notify && name.bytes().len() > LONGEST_CHANNEL {
         return Err(Error::setting(
@@ -109,7 +109,7 @@ pub fn check_settings(name: &Name, settings: &Value) -> Result<()> {
             ),
         ));
     }
-    Ok(())
+    Ok(settings)
 }
 
 /// The channel on which listeners hear of a queue.

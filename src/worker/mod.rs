@@ -13,6 +13,7 @@ mod database;
 mod launcher;
 mod listeners;
 mod place;
+mod recount;
 pub mod sweep;
 
 use std::cell::Cell;

@@ -33,8 +33,12 @@ static RETURN_EXPIRED: Statement = Statement::new(
 );
 static DELETE_ORPHANS: Statement =
     Statement::new(include_str!("../../sql/query/sweep_orphans.sql"), &[pg_sys::INT8ARRAYOID]);
+static UNBLOCK: Statement =
+    Statement::new(include_str!("../../sql/query/sweep_unblock.sql"), &[pg_sys::INT8ARRAYOID]);
 static DROP_OUTLIVED: Statement =
     Statement::new(include_str!("../../sql/query/sweep_ttl.sql"), &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID]);
+static FORGET_KEYS: Statement =
+    Statement::new(include_str!("../../sql/query/sweep_keys.sql"), &[pg_sys::INT8OID]);
 static FOLD_COUNTERS: Statement =
     Statement::new(include_str!("../../sql/query/sweep_counters.sql"), &[pg_sys::INT8OID]);
 static RECORD: Statement = Statement::new(
@@ -74,10 +78,11 @@ impl Report {
 
 type Step = (&'static str, fn(&mut Report));
 
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     ("due", promote_due),
     ("leases", sweep_leases),
     ("ttl", drop_outlived),
+    ("keys", forget_keys),
     ("counters", fold_counters),
     ("prepared", settle_prepared),
 ];
@@ -123,7 +128,8 @@ fn promote_due(report: &mut Report) {
 /// Looks at the next window of messages: expired leases are taken back, what has no
 /// delivery left dies, what belongs to no queue any more goes.
 fn sweep_leases(report: &mut Report) {
-    let (mut expired, mut exhausted, mut orphans) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut expired, mut exhausted) = (Vec::new(), Vec::new());
+    let (mut unblocked, mut orphans) = (Vec::new(), Vec::new());
     let window = page() * WINDOW_PAGES;
     WINDOW.run(&[Some(now().into()), Some(page().into()), Some(window.into())], |row| {
         let id = row.i64(0);
@@ -131,6 +137,7 @@ fn sweep_leases(report: &mut Report) {
             b'r' => expired.push(id),
             b't' => exhausted.push((id, Reason::Timeout)),
             b'f' => exhausted.push((id, Reason::Failed)),
+            b'b' => unblocked.push(id),
             _ => orphans.push(id),
         }
     });
@@ -138,6 +145,9 @@ fn sweep_leases(report: &mut Report) {
     if !expired.is_empty() {
         let args = [Some(now().into()), Some(i64_array(&expired))];
         report.leases_expired = RETURN_EXPIRED.run(&args, |_| {}) as i64;
+    }
+    if !unblocked.is_empty() {
+        UNBLOCK.run(&[Some(i64_array(&unblocked))], |_| {});
     }
     let mut deleted = 0;
     if !orphans.is_empty() {
@@ -156,6 +166,12 @@ fn drop_outlived(report: &mut Report) {
         report.ttl_dropped = row.i64(0);
     });
     report.left_work |= report.ttl_dropped >= page();
+}
+
+/// Forgets keys whose queue's window is over.
+fn forget_keys(report: &mut Report) {
+    let forgotten = FORGET_KEYS.run(&[Some(page().into())], |_| {});
+    report.left_work |= forgotten as i64 >= page();
 }
 
 /// Writes down what shared memory has counted, and adds up rows, so that there are few
@@ -196,7 +212,7 @@ pub fn promote_if_due() -> bool {
 /// that failed.
 pub fn passes() -> bool {
     while pass::is_due() && !super::is_asked_to_end() {
-        let part = || pass::work(&Table::open_to_read(catalog::refresh().message), PASS_PART);
+        let part = || pass::work(&Table::open(catalog::refresh().message), PASS_PART);
         if !logged("passes", part) {
             return false;
         }
