@@ -210,6 +210,7 @@ impl<'a> Hinted<'a> {
         self.refused = 0;
         let mut scan = walk.scan;
         for entry in &walk.found {
+            round.begin_walk();
             if let Some(row) = scan.fetch_entry(entry, &snapshot) {
                 round.offer(&row);
             }
