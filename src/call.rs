@@ -4,7 +4,7 @@
 //! Postgres's calling convention. Payloads travel as the datums they came in;
 //! nothing in between turns them into another representation.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
@@ -338,6 +338,12 @@ impl Name {
         }
     }
 
+    /// A name that a setting holds.
+    pub fn from_text(text: &str, argument: &str) -> Result<Self> {
+        let text = CString::new(text).expect("JSON has no NUL byte");
+        Self::check(in_server_encoding(&text).to_bytes().to_vec(), argument)
+    }
+
     /// A name that the tables hold.
     pub fn known(bytes: Vec<u8>) -> Self {
         Self(bytes)
@@ -449,14 +455,25 @@ pub unsafe fn jsonb_text(datum: Datum) -> String {
     unsafe {
         let text: Datum = pgrx::direct_function_call_as_datum(pg_sys::jsonb_out, &[Some(datum)])
             .expect("jsonb_out gives a value");
-        CStr::from_ptr(text.cast_mut_ptr()).to_string_lossy().into_owned()
+        let text = CStr::from_ptr(text.cast_mut_ptr());
+        let text = pg_sys::pg_server_to_any(text.as_ptr(), text.count_bytes() as i32, UTF8);
+        CStr::from_ptr(text).to_string_lossy().into_owned()
     }
 }
 
 /// A jsonb datum from its text form.
 pub fn jsonb_datum(text: &str) -> Datum {
-    let text = std::ffi::CString::new(text).expect("JSON has no NUL byte");
+    let text = CString::new(text).expect("JSON has no NUL byte");
+    let text = in_server_encoding(&text);
     // SAFETY: jsonb_in reads a C string.
     unsafe { pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[Some(text.as_ptr().into())]) }
         .expect("jsonb_in gives a value")
 }
+
+/// A text in UTF-8 as the server writes it: the same, or one in the current memory context.
+fn in_server_encoding(text: &CStr) -> &CStr {
+    // SAFETY: both are C strings; the context is not reset while a call uses the text.
+    unsafe { CStr::from_ptr(pg_sys::pg_any_to_server(text.as_ptr(), text.count_bytes() as i32, UTF8)) }
+}
+
+const UTF8: i32 = pg_sys::pg_enc::PG_UTF8 as i32;

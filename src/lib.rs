@@ -8,6 +8,7 @@
 //! - **settle**: delete, extend, release, fail or bury.
 //! - **dead letter**: a message that will not be delivered again, kept to be looked at.
 //! - **redrive**: making dead letters messages again.
+//! - **archive**: where settled messages stay for a while, if their queue says so.
 //! - **hint**: where in a queue to look; kept on the **board**, in shared memory; wrong
 //!   hints cost time, never a message.
 //! - **pass**: looking again at what lies before the front of a hint.

@@ -15,7 +15,7 @@ fn a_dump_restored_has_the_same_stats_and_goes_on_counting() {
     let mut session = server.connect();
     session
         .batch_execute(
-            "SELECT pgq_create_queue('states', '{\"max_deliveries\": 2, \"lease\": \"1 h\"}');
+            "SELECT pgq_create_queue('states', '{\"max_deliveries\": 2, \"lease\": \"1 h\", \"archive\": \"1 day\"}');
              SELECT pgq_push('states', to_jsonb(n), headers => '{\"h\": 1}') FROM generate_series(1, 6) n;
              SELECT pgq_push('states', '\"later\"', delay => '1 day', priority => -3);
              SELECT pgq_push_bytes('bytes', '\\x00ff');
@@ -32,8 +32,10 @@ fn a_dump_restored_has_the_same_stats_and_goes_on_counting() {
     let highest: i64 = session.one("SELECT max(id) FROM pgqueue.message");
     let before: Vec<String> = session.all(STATS);
     assert_eq!(before.len(), 3);
-    let rows = "SELECT m::text FROM pgqueue.message m ORDER BY id";
+    let rows =
+        "SELECT m::text FROM pgqueue.message m UNION ALL SELECT a::text FROM pgqueue.archive a ORDER BY 1";
     let messages: Vec<String> = session.all(rows);
+    assert_eq!(messages.len(), 8, "one is dead, one of the others is archived");
 
     session.batch_execute("CREATE DATABASE restored").unwrap();
     let dump = server.client("pg_dump", &["postgres"]);

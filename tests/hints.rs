@@ -324,8 +324,9 @@ fn a_transaction_that_only_leases_does_not_wait_for_the_disk_and_any_other_does(
         .batch_execute(
             "CREATE TABLE work (id bigint);
              SELECT pgq_create_queue('strict', '{\"durable_lease\": true}'),
-                    pgq_create_queue('loose', '{\"durable_delete\": false}');
-             SELECT pgq_push(q, '1') FROM unnest(ARRAY['q', 'strict', 'loose']) q, generate_series(1, 300)",
+                    pgq_create_queue('loose', '{\"durable_delete\": false}'),
+                    pgq_create_queue('kept', '{\"durable_delete\": false, \"archive\": \"1 h\"}');
+             SELECT pgq_push(q, '1') FROM unnest(ARRAY['q', 'strict', 'loose', 'kept']) q, generate_series(1, 300)",
         )
         .unwrap();
     let lease = "SELECT pgq_reserve('q', '1 h')";
@@ -336,7 +337,8 @@ fn a_transaction_that_only_leases_does_not_wait_for_the_disk_and_any_other_does(
     assert!(waits_for_disk(&mut session, "SELECT pgq_reserve('strict', '1 h')"), "durable_lease");
     assert!(waits_for_disk(&mut session, "SELECT pgq_pop('loose')"), "a pop is a delivery at most once");
     assert!(waits_for_disk(&mut session, "SELECT pgq_delete(id) FROM pgq_reserve('q', '1 h')"), "deletes");
-    let delete = "SELECT pgq_delete(id) FROM pgq_peek('loose')";
-    assert!(!waits_for_disk(&mut session, delete), "durable_delete: false");
+    let delete = |queue| format!("SELECT pgq_delete(id) FROM pgq_peek('{queue}')");
+    assert!(!waits_for_disk(&mut session, &delete("loose")), "durable_delete: false");
+    assert!(waits_for_disk(&mut session, &delete("kept")), "what is archived is more than a deletion");
     assert_eq!(session.one::<String>("SHOW synchronous_commit"), "on");
 }

@@ -1,9 +1,12 @@
 -- Moves messages to the dead letters, those of queues that keep none to nowhere.
+-- What has expired is kept only where its queue says so.
 -- What somebody else is changing is skipped: callers that must have it hold it. With $4
--- a message is left alone whose lease has been extended since it was looked at.
+-- a message is left alone whose lease, or time to live, has been extended since it was
+-- looked at.
 WITH free AS (
     SELECT id FROM pgqueue.message
      WHERE id = ANY ($1) AND (lease_until <= clock_timestamp() OR NOT $4)
+       AND (expires_at <= clock_timestamp() OR $2 <> 'expired')
        FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM pgqueue.message m USING free WHERE m.id = free.id RETURNING m.*
@@ -17,7 +20,9 @@ WITH free AS (
       FROM gone g
       JOIN pgqueue.queue q ON q.id = g.queue
      WHERE coalesce((q.settings ->> 'dead_letter')::boolean, true)
+       AND ($2 <> 'expired' OR q.settings ->> 'on_expire' = 'dead')
     RETURNING id
 )
-SELECT gone.queue, kept.id IS NOT NULL AS kept
+SELECT gone.queue, id, gone.deliveries, kept.id IS NOT NULL AS kept
   FROM gone LEFT JOIN kept USING (id)
+ ORDER BY id

@@ -1,6 +1,5 @@
--- The newest message with a key, and whether it waits: it is not leased and can be
--- delivered again.
-SELECT m.id, m.state <> 'leased' AND m.state <> 'gone'
+-- The newest message with a key, and its state.
+SELECT m.id, m.state
   FROM pgqueue.message_state m
  WHERE m.queue = $1 AND m.dedup_key = $2
  ORDER BY m.id DESC

@@ -1,15 +1,12 @@
--- Forgets keys that were pushed longer ago than their queue's window.
-WITH windowed AS (
-    SELECT id, clock_timestamp() - (settings ->> 'dedup_window')::interval AS since FROM pgqueue.queue
-     WHERE settings ? 'dedup_window'
-), old AS (
+-- Forgets up to $3 keys: of each queue in $1 those pushed up to its time in $2.
+WITH over AS (
     SELECT k.queue, k.dedup_key
-      FROM windowed w,
+      FROM unnest($1, $2) AS kept (queue, up_to),
            LATERAL (SELECT queue, dedup_key FROM pgqueue.recent_key
-                     WHERE queue = w.id AND seen_at <= w.since
+                     WHERE queue = kept.queue AND seen_at <= kept.up_to
                      ORDER BY seen_at
-                     LIMIT $1
+                     LIMIT $3
                        FOR UPDATE SKIP LOCKED) k
-     LIMIT $1
+     LIMIT $3
 )
-DELETE FROM pgqueue.recent_key k USING old WHERE (k.queue, k.dedup_key) = (old.queue, old.dedup_key)
+DELETE FROM pgqueue.recent_key k USING over WHERE (k.queue, k.dedup_key) = (over.queue, over.dedup_key)

@@ -40,12 +40,12 @@ CREATE FUNCTION pgq_peek(
     state text    DEFAULT 'ready'
 ) RETURNS SETOF pgq_message LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_peek';
 COMMENT ON FUNCTION pgq_peek(text, integer, text)
-    IS 'shows up to max messages that are ready, delayed, leased or blocked, and changes nothing';
+    IS 'shows up to max messages that are ready, delayed, leased or blocked, or archived ones, and changes nothing';
 
 CREATE FUNCTION pgq_get(id bigint)
     RETURNS SETOF pgq_message_details LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1 AS 'MODULE_PATHNAME', 'pgq_get';
 COMMENT ON FUNCTION pgq_get(bigint)
-    IS 'shows all that is known of one message, alive or dead, and changes nothing';
+    IS 'shows all that is known of one message, alive, dead or archived, and changes nothing';
 
 CREATE PROCEDURE pgq_wait(
     queue   text,

@@ -13,12 +13,12 @@ COMMENT ON FUNCTION pgq_alter_queue(text, jsonb)
 CREATE FUNCTION pgq_drop_queue(queue text)
     RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_drop_queue';
 COMMENT ON FUNCTION pgq_drop_queue(text)
-    IS 'removes a queue with all its messages and dead letters and returns how many those were';
+    IS 'removes a queue with all its messages, dead letters and archived messages and returns how many those were';
 
 CREATE FUNCTION pgq_purge(queue text, state text DEFAULT NULL, group_key text DEFAULT NULL)
     RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_purge';
 COMMENT ON FUNCTION pgq_purge(text, text, text)
-    IS 'removes a queue''s messages and dead letters, or those of one state or group, and returns how many';
+    IS 'removes a queue''s messages, dead letters and archived messages, or those of one state or group, and returns how many';
 
 CREATE FUNCTION pgq_pause(queue text)
     RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_pause';

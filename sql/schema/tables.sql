@@ -155,6 +155,25 @@ CREATE TRIGGER count_letter
     FOR EACH ROW EXECUTE FUNCTION pgqueue.count_letter();
 ALTER TABLE pgqueue.dead ENABLE ALWAYS TRIGGER count_letter;
 
+-- The engine adds rows by attribute number (src/engine/archive.rs): columns may be added
+-- at the end, never moved.
+CREATE TABLE pgqueue.archive (
+    id          bigint      NOT NULL,
+    enqueued_at timestamptz NOT NULL,
+    settled_at  timestamptz NOT NULL,
+    deliveries  integer     NOT NULL,
+    queue       integer     NOT NULL,
+    priority    smallint    NOT NULL,
+    group_key   text COLLATE "C",
+    payload     jsonb,
+    body        bytea,
+    headers     jsonb,
+    errors      jsonb,
+    CONSTRAINT archive_id_is_unique PRIMARY KEY (id)
+) USING heap;
+CREATE INDEX archive_oldest ON pgqueue.archive (queue, settled_at, id);
+COMMENT ON TABLE pgqueue.archive IS 'one row a message that was settled, for as long as its queue keeps them';
+
 -- Counters are summed rows: nobody waits for anybody's, and the worker folds them. What
 -- transactions have counted lately is in shared memory (pgqueue.pending_counts), where
 -- there is some.
@@ -233,6 +252,7 @@ SELECT pg_catalog.pg_extension_config_dump('pgqueue.queue', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.message', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.recent_key', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.dead', '');
+SELECT pg_catalog.pg_extension_config_dump('pgqueue.archive', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.counter', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.queue_id', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.message_id', '');

@@ -30,11 +30,12 @@ CREATE TYPE pgq_message_details AS (
     leased_until   timestamptz,
     due_at         timestamptz,
     expires_at     timestamptz,
+    settled_at     timestamptz,
     died_at        timestamptz,
     reason         text,
     errors         jsonb
 );
-COMMENT ON TYPE pgq_message_details IS 'all that is known of a message, alive or dead';
+COMMENT ON TYPE pgq_message_details IS 'all that is known of a message: alive, dead or archived';
 
 CREATE TYPE pgq_lease AS (id bigint, leased_until timestamptz);
 COMMENT ON TYPE pgq_lease IS 'a message and the end of its lease';

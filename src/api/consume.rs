@@ -8,8 +8,8 @@ use crate::engine::message::Column;
 use crate::engine::queue::Queue;
 use crate::engine::reserve::{Take, Taken, Wish, look, reserve};
 use crate::engine::settle::{Verdict, settle};
-use crate::engine::statement::Statement;
-use crate::engine::{check_writable, queue};
+use crate::engine::statement::{Row, Statement};
+use crate::engine::{archive, check_writable, queue};
 use crate::error::{Error, Result};
 use crate::worker;
 
@@ -24,7 +24,8 @@ static PEEK_BLOCKED: Statement =
 static GET: Statement = Statement::new(include_str!("../../sql/query/get.sql"), &[pg_sys::INT8OID]);
 
 /// States in which `pgq_peek` shows messages.
-const STATES: [&str; 4] = ["ready", "delayed", "leased", "blocked"];
+const STATES: [&str; 5] = ["ready", "delayed", "leased", "blocked", ARCHIVED];
+const ARCHIVED: &str = "archived";
 
 fn pgq_reserve(call: &Call) -> Answer {
     let take = Take::Lease(call.span(1, "lease")?);
@@ -85,24 +86,39 @@ fn push_row(rows: &mut Rows, queue: &Queue, taken: &Taken) {
     ]);
 }
 
+/// How messages of a state are found.
+enum Peek {
+    Ready,
+    By(&'static Statement),
+    Archived,
+}
+
+impl Peek {
+    fn at(state: &str) -> Result<Self> {
+        match state {
+            "ready" => Ok(Self::Ready),
+            "delayed" => Ok(Self::By(&PEEK_DELAYED)),
+            "leased" => Ok(Self::By(&PEEK_LEASED)),
+            "blocked" => Ok(Self::By(&PEEK_BLOCKED)),
+            "archived" => Ok(Self::Archived),
+            _ => Err(Error::unknown_word("state", state, &STATES)),
+        }
+    }
+}
+
 fn pgq_peek(call: &Call) -> Answer {
     let name = call.name(0, "queue")?;
     let max = call.max(1, "max")?;
     let state: String = call.required(2, "state")?;
-    let by_state: Option<&'static Statement> = match state.as_str() {
-        "ready" => None,
-        "delayed" => Some(&PEEK_DELAYED),
-        "leased" => Some(&PEEK_LEASED),
-        "blocked" => Some(&PEEK_BLOCKED),
-        _ => return Err(Error::unknown_word("state", &state, &STATES)),
-    };
+    let by_state = Peek::at(&state)?;
     let mut rows = call.rows()?;
     if let Some(queue) = queue::find(&name)? {
+        let show = |row: &Row| rows.push(&row.all());
         match by_state {
-            None => look(&queue, max, |taken| push_row(&mut rows, &queue, &taken)),
-            Some(statement) => {
-                let args = [Some(queue.id.into()), Some((max as i64).into())];
-                statement.run(&args, |row| rows.push(&row.all()));
+            Peek::Ready => look(&queue, max, |taken| push_row(&mut rows, &queue, &taken)),
+            Peek::Archived => archive::peek(&queue, max as i64, show),
+            Peek::By(statement) => {
+                statement.run(&[Some(queue.id.into()), Some((max as i64).into())], show);
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::call::{Answer, Call, jsonb_datum, jsonb_text, text_datum};
 use crate::engine::counter::{self, Counts};
 use crate::engine::queue::{self, Queue, bad_setting};
 use crate::engine::statement::Statement;
-use crate::engine::{check_writable, news};
+use crate::engine::{check_writable, events, news};
 use crate::error::{Error, Result};
 use crate::value::settings::merge;
 use crate::worker::{self, sweep};
@@ -42,7 +42,7 @@ static PAUSE: Statement =
     Statement::new(include_str!("../../sql/query/pause_queue.sql"), &[pg_sys::INT4OID, pg_sys::BOOLOID]);
 
 /// States that `pgq_purge` knows.
-const STATES: [&str; 5] = ["ready", "delayed", "leased", "blocked", "dead"];
+const STATES: [&str; 6] = ["ready", "delayed", "leased", "blocked", "dead", "archived"];
 
 fn settings(call: &Call) -> Result<Value> {
     let settings: Datum = call.required(1, "settings")?;
@@ -62,19 +62,18 @@ fn pgq_create_queue(call: &Call) -> Answer {
     let settings = settings(call)?;
     check_writable("pgq_create_queue")?;
     worker::ensure_running();
-    Ok(Some(queue::create(&name, settings)?.into()))
+    let is_new = queue::create(&name, settings)?;
+    if is_new {
+        events::check_target(&*queue::existing(&name)?)?;
+    }
+    Ok(Some(is_new.into()))
 }
 
 fn pgq_alter_queue(call: &Call) -> Answer {
     let changes = settings(call)?;
     let queue = queue_to_manage(call, "pgq_alter_queue")?;
-    // Locked, so that of two changes at once the second is laid over the first.
-    let mut current = Value::Null;
-    SETTINGS.run(&[Some(queue.id.into())], |row| {
-        // SAFETY: the column is a jsonb.
-        current = serde_json::from_str(&unsafe { jsonb_text(row.value(0)) }).unwrap_or(Value::Null);
-    });
-    let merged = merge(current, changes).map_err(bad_setting)?;
+    let redirects_events = changes.get("events_to").is_some();
+    let merged = merge(settings_for_update(&queue), changes).map_err(bad_setting)?;
     let settings = queue::check_settings(&queue.name, &merged)?;
     let merged = jsonb_datum(&merged.to_string());
     ALTER.run(&[Some(queue.id.into()), Some(merged)], |_| {});
@@ -83,7 +82,20 @@ fn pgq_alter_queue(call: &Call) -> Answer {
     }
     // What could not be reserved by the old settings may be by the new ones.
     news::forget(queue.id);
+    if redirects_events {
+        events::check_target(&*queue::existing(&queue.name)?)?;
+    }
     Ok(Some(merged))
+}
+
+/// Locked, so that of two changes at once the second is laid over the first.
+fn settings_for_update(queue: &Queue) -> Value {
+    let mut settings = Value::Null;
+    SETTINGS.run(&[Some(queue.id.into())], |row| {
+        // SAFETY: the column is a jsonb.
+        settings = serde_json::from_str(&unsafe { jsonb_text(row.value(0)) }).unwrap_or(Value::Null);
+    });
+    settings
 }
 
 fn pgq_drop_queue(call: &Call) -> Answer {
@@ -104,14 +116,14 @@ fn pgq_purge(call: &Call) -> Answer {
     let group_key = call.optional_name(2, "group_key")?.map(|key| key.datum());
     let queue = queue_to_manage(call, "pgq_purge")?;
     news::removed(queue.id);
-    let (mut messages, mut letters) = (0, 0);
+    let (mut messages, mut kept) = (0, 0);
     let state = state.map(|state| text_datum(state.as_bytes()));
     PURGE.run(&[Some(queue.id.into()), state, group_key], |row| {
         messages = row.i64(0);
-        letters = row.i64(1);
+        kept = row.i64(1);
     });
     counter::add(queue.id, Counts { deleted: messages, ..Counts::default() });
-    Ok(Some((messages + letters).into()))
+    Ok(Some((messages + kept).into()))
 }
 
 fn pgq_pause(call: &Call) -> Answer {

@@ -24,6 +24,7 @@ pub struct Catalog {
     pub message_key: Oid,
     pub message_id: Oid,
     pub counter: Oid,
+    pub archive: Oid,
 }
 
 thread_local! {
@@ -71,7 +72,7 @@ unsafe extern "C-unwind" fn on_change(_: Datum, relation: Oid) {
 }
 
 impl Catalog {
-    fn relations(&self) -> [Oid; 9] {
+    fn relations(&self) -> [Oid; 10] {
         [
             self.queue,
             self.message,
@@ -82,6 +83,7 @@ impl Catalog {
             self.message_key,
             self.message_id,
             self.counter,
+            self.archive,
         ]
     }
 }
@@ -109,6 +111,7 @@ fn look_up() -> Catalog {
             message_key: find(c"message_key"),
             message_id: find(c"message_id"),
             counter: find(c"counter"),
+            archive: find(c"archive"),
         }
     }
 }

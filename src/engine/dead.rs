@@ -3,6 +3,7 @@
 use pgrx::pg_sys::{self, Datum};
 
 use super::counter::{self, Counts};
+use super::events::{self, Event};
 use super::message::{Receipt, is_exhausted, is_leased};
 use super::news;
 use super::queue::{self, Queue};
@@ -41,7 +42,7 @@ pub enum Reason {
     Timeout,
     /// `pgq_bury`.
     Buried,
-    /// Its time to live was over before anybody settled it.
+    /// It outlived its time to live unleased. Kept only where its queue says so.
     Expired,
 }
 
@@ -92,7 +93,7 @@ pub struct Failure {
 /// `delay`, the others die.
 pub fn fail(receipts: &[Receipt], error: Datum, delay: Option<Millis>) -> Result<Vec<Failure>> {
     let mut failures = Vec::with_capacity(receipts.len());
-    let mut retried = Vec::new();
+    let mut retries = Vec::new();
     for message in lock(receipts, true) {
         let Some(queue) = queue::by_id(message.queue)? else { continue };
         let max = message.max_deliveries.unwrap_or_else(|| queue.max_deliveries());
@@ -101,21 +102,28 @@ pub fn fail(receipts: &[Receipt], error: Datum, delay: Option<Millis>) -> Result
             super::now() + wait.as_micros()
         });
         if retry_at.is_some() {
-            retried.push(message.queue);
+            let Locked { queue, id, deliveries: delivery, .. } = message;
+            retries.push(Event { queue, id, delivery, retry_at });
         }
         failures.push(Failure { id: message.id, retry_at });
     }
-
-    let (ids, times): (Vec<i64>, Vec<Timestamp>) =
-        failures.iter().filter_map(|failure| Some((failure.id, failure.retry_at?))).unzip();
-    if !ids.is_empty() {
-        RETRY.run(&[Some(i64_array(&ids)), Some(timestamp_array(&times)), Some(error)], |_| {});
-    }
-    counter::add_each(retried, |retried| Counts { retried, ..Counts::default() });
+    retry(&retries, error);
     let dead: Vec<i64> =
         failures.iter().filter(|failure| failure.retry_at.is_none()).map(|failure| failure.id).collect();
     bury_ids(&dead, Reason::Failed, error, Leased::Too);
     Ok(failures)
+}
+
+fn retry(retries: &[Event], error: Datum) {
+    let (ids, times): (Vec<i64>, Vec<Timestamp>) =
+        retries.iter().filter_map(|event| Some((event.id, event.retry_at?))).unzip();
+    if ids.is_empty() {
+        return;
+    }
+    RETRY.run(&[Some(i64_array(&ids)), Some(timestamp_array(&times)), Some(error)], |_| {});
+    let queues = retries.iter().map(|event| event.queue);
+    counter::add_each(queues, |retried| Counts { retried, ..Counts::default() });
+    events::tell(retries, None, error);
 }
 
 fn backoff(queue: &Queue, deliveries: i32) -> Millis {
@@ -130,12 +138,15 @@ pub fn bury(receipts: &[Receipt], error: Datum) -> Vec<i64> {
 }
 
 /// Sends messages that will never be delivered again to the dead letters, those that
-/// nobody else is just sending there.
+/// nobody else is just sending there. What has expired is dropped, unless its queue keeps
+/// it.
 pub fn bury_exhausted(messages: &[(i64, Reason)]) -> Buried {
     let mut buried = Buried::default();
-    for (reason, error) in
-        [(Reason::Timeout, "the last lease ran out"), (Reason::Failed, "no delivery is left")]
-    {
+    for (reason, error) in [
+        (Reason::Timeout, "the last lease ran out"),
+        (Reason::Failed, "no delivery is left"),
+        (Reason::Expired, "its time to live was over"),
+    ] {
         let ids: Vec<i64> = messages.iter().filter(|(_, why)| *why == reason).map(|(id, _)| *id).collect();
         let some = bury_ids(&ids, reason, text_datum(error.as_bytes()), Leased::Spare);
         buried.kept += some.kept;
@@ -170,24 +181,31 @@ fn lock(receipts: &[Receipt], leased: bool) -> Vec<Locked> {
 }
 
 fn bury_ids(ids: &[i64], reason: Reason, error: Datum, leased: Leased) -> Buried {
-    let mut buried = Buried::default();
-    if ids.is_empty() {
-        return buried;
+    let (mut kept, mut dropped) = (Vec::new(), Vec::new());
+    if !ids.is_empty() {
+        let name = text_datum(reason.name().as_bytes());
+        let spare = leased == Leased::Spare;
+        BURY.run(&[Some(i64_array(ids)), Some(name), Some(error), Some(spare.into())], |row| {
+            news::removed(row.i32(0));
+            let event = Event { queue: row.i32(0), id: row.i64(1), delivery: row.i32(2), retry_at: None };
+            if row.bool(3) { kept.push(event) } else { dropped.push(event) }
+        });
     }
-    let mut died = Vec::new();
-    let reason = text_datum(reason.name().as_bytes());
-    let spare = leased == Leased::Spare;
-    BURY.run(&[Some(i64_array(ids)), Some(reason), Some(error), Some(spare.into())], |row| {
-        died.push(row.i32(0));
-        news::removed(row.i32(0));
-        if row.bool(1) {
-            buried.kept += 1;
-        } else {
-            buried.dropped += 1;
-        }
-    });
-    counter::add_each(died, |died| Counts { died, ..Counts::default() });
+    let buried = Buried { kept: kept.len() as i64, dropped: dropped.len() as i64 };
+    let queues = kept.iter().chain(&dropped).map(|event| event.queue);
+    if reason == Reason::Expired {
+        counter::add_each(queues, |expired| Counts { expired, ..Counts::default() });
+    } else {
+        kept.append(&mut dropped);
+    }
+    tell_of_deaths(&kept, reason, error);
     buried
+}
+
+/// Counts deaths and tells of them. What expires and is not kept has not died.
+fn tell_of_deaths(dead: &[Event], reason: Reason, error: Datum) {
+    counter::add_each(dead.iter().map(|event| event.queue), |died| Counts { died, ..Counts::default() });
+    events::tell(dead, Some(reason.name()), error);
 }
 
 /// Removes up to `max` dead letters, oldest first.

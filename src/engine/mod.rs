@@ -3,11 +3,13 @@
 //! Push, reserve and settle reach their rows directly (`table`); everything rare is
 //! a SQL statement (`statement`). Nothing here knows how SQL calls us.
 
+pub mod archive;
 pub mod board;
 pub mod catalog;
 pub mod counter;
 pub mod dead;
 mod due;
+pub mod events;
 pub mod group;
 mod grouped;
 mod hinted;

@@ -41,13 +41,29 @@ pub fn act_as<R>(owner: Oid, work: impl FnOnce() -> R) -> R {
 ///
 /// Nobody but superusers has the rights of a role that does not exist.
 pub fn caller_is_member_of(role: &[u8]) -> bool {
-    let Ok(name) = std::ffi::CString::new(role) else { return false };
+    // SAFETY: reads a variable of this backend.
+    has_rights_of(unsafe { pg_sys::GetUserId() }, role)
+}
+
+/// Whether a role is a superuser or has the rights of another.
+pub fn is_member_of(member: &[u8], role: &[u8]) -> bool {
+    let member = oid_of(member);
+    member != Oid::INVALID && has_rights_of(member, role)
+}
+
+fn has_rights_of(user: Oid, role: &[u8]) -> bool {
+    let role = oid_of(role);
     // SAFETY: cached look-ups of roles.
     unsafe {
-        let user = pg_sys::GetUserId();
-        let role = pg_sys::get_role_oid(name.as_ptr(), true);
-        if role == Oid::INVALID { pg_sys::superuser() } else { pg_sys::has_privs_of_role(user, role) }
+        if role == Oid::INVALID { pg_sys::superuser_arg(user) } else { pg_sys::has_privs_of_role(user, role) }
     }
+}
+
+/// The role with this name; invalid where there is none.
+fn oid_of(role: &[u8]) -> Oid {
+    let Ok(name) = std::ffi::CString::new(role) else { return Oid::INVALID };
+    // SAFETY: a cached look-up.
+    unsafe { pg_sys::get_role_oid(name.as_ptr(), true) }
 }
 
 /// The name of the current user, in the encoding of the server.

@@ -52,14 +52,19 @@ thread_local! {
 
 /// The queue with this name, which the caller must have a right on.
 pub fn find(name: &Name) -> Result<Option<Rc<Queue>>> {
-    let queue = match remembered(|known| known.by_name.get(name).cloned()) {
-        Some(queue) => Some(queue),
-        None => read(&BY_NAME, name.datum())?,
-    };
+    let queue = named(name)?;
     if let Some(queue) = &queue {
         queue.check_right()?;
     }
     Ok(queue)
+}
+
+/// The queue with this name, whoever may use it.
+pub fn named(name: &Name) -> Result<Option<Rc<Queue>>> {
+    match remembered(|known| known.by_name.get(name).cloned()) {
+        Some(queue) => Ok(Some(queue)),
+        None => read(&BY_NAME, name.datum()),
+    }
 }
 
 /// The queue with this name; an error where there is none.
@@ -88,10 +93,14 @@ pub fn by_id(id: i32) -> Result<Option<Rc<Queue>>> {
 
 /// Makes a queue that belongs to the caller; false if the name is taken.
 pub fn create(name: &Name, settings: Value) -> Result<bool> {
+    create_for(name, &owner::caller_name(), settings)
+}
+
+/// Makes a queue that belongs to a role; false if the name is taken.
+pub fn create_for(name: &Name, owner: &[u8], settings: Value) -> Result<bool> {
     check_settings(name, &settings)?;
-    let role = text_datum(&owner::caller_name());
-    let made =
-        CREATE.run(&[Some(name.datum()), Some(role), Some(jsonb_datum(&settings.to_string()))], |_| {});
+    let settings = jsonb_datum(&settings.to_string());
+    let made = CREATE.run(&[Some(name.datum()), Some(text_datum(owner)), Some(settings)], |_| {});
     if made > 0 {
         news::resumed(waking::NO_QUEUE);
     }
@@ -109,7 +118,14 @@ pub fn check_settings(name: &Name, settings: &Value) -> Result<Settings> {
             ),
         ));
     }
+    if events_to(&settings)?.as_ref() == Some(name) {
+        return Err(Error::setting("events_to", "must not be the queue itself"));
+    }
     Ok(settings)
+}
+
+fn events_to(settings: &Settings) -> Result<Option<Name>> {
+    settings.events_to.as_deref().map(|name| Name::from_text(name, "events_to")).transpose()
 }
 
 /// The channel on which listeners hear of a queue.
@@ -171,6 +187,20 @@ impl Queue {
     /// Whether the caller may use the queue: a member of its owner, or a superuser.
     pub fn is_allowed(&self) -> bool {
         owner::caller_is_member_of(&self.owner)
+    }
+
+    /// Whether a role may use the queue.
+    pub fn is_open_to(&self, role: &[u8]) -> bool {
+        role == self.owner || owner::is_member_of(role, &self.owner)
+    }
+
+    pub fn owner(&self) -> &[u8] {
+        &self.owner
+    }
+
+    /// The queue that is told of retries and deaths.
+    pub fn events_to(&self) -> Result<Option<Name>> {
+        events_to(&self.settings)
     }
 
     /// The lease of a message that brings none of its own.

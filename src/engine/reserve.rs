@@ -5,7 +5,7 @@
 //! rows that are handed out are written. So an empty poll writes nothing, and a long
 //! transaction hides nothing but what it holds.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use pgrx::PgMemoryContexts;
 use pgrx::pg_sys::{self, Datum};
@@ -22,7 +22,7 @@ use super::pass::RECHECK;
 use super::queue::Queue;
 use super::scanned::Scanned;
 use super::table::{Fate, Found, Patience, Snapshot, Table};
-use super::{board, catalog, has_one_snapshot, news, now, unique};
+use super::{archive, board, catalog, has_one_snapshot, news, now, unique};
 use crate::call::{Name, Timestamp};
 use crate::hint::ids::Ids;
 use crate::hint::{Direction, Key, NOWHERE};
@@ -186,8 +186,8 @@ pub struct Round<'a> {
     unsure: Vec<(i16, i64)>,
     /// Groups that a walk in their order has come by: what follows is not their first.
     passed_groups: HashSet<Group>,
-    /// Groups whose first message was removed, and where it stood.
-    freed: Vec<(Group, group::Place)>,
+    /// Groups whose first message was removed, and where it stood. One of each at a time.
+    freed: HashMap<Group, group::Place>,
     /// What changed in the lanes.
     counts: Counts,
     /// The first end of the leases it has come past.
@@ -214,7 +214,7 @@ impl<'a> Round<'a> {
             superseded: Vec::new(),
             unsure: Vec::new(),
             passed_groups: HashSet::new(),
-            freed: Vec::new(),
+            freed: HashMap::new(),
             counts: Counts::default(),
             first_lease_passed: None,
             scratch: None,
@@ -260,7 +260,7 @@ impl<'a> Round<'a> {
     }
 
     fn free_groups(&mut self) {
-        self.freed.drain(..).for_each(|(group, place)| group.free(self.table, place));
+        self.freed.drain().for_each(|(group, place)| group.free(self.table, place));
     }
 
     pub fn missing(&self) -> usize {
@@ -361,7 +361,7 @@ impl<'a> Round<'a> {
         }
         let Some(group) = Group::of(row, self.queue) else { return true };
         let follows_order = self.direction == Direction::OldestFirst;
-        if follows_order && self.passed_groups.contains(&group) {
+        if self.freed.contains_key(&group) || (follows_order && self.passed_groups.contains(&group)) {
             return false;
         }
         let turn = self.turn(&group, row);
@@ -424,6 +424,9 @@ impl<'a> Round<'a> {
         };
         if fate == Fate::Done {
             self.note_taken(row, leased_until);
+            if leased_until.is_none() {
+                archive::keep(self.queue, row, delivery);
+            }
             self.show(&Taken { row, delivery, leased_until });
         }
         fate

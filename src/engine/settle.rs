@@ -14,7 +14,7 @@ use super::lane::ById;
 use super::message::{Column, Lane, NOT_LEASED, Receipt, is_leased};
 use super::queue::{self, Queue};
 use super::table::{Fate, Found, Patience, Snapshot, Table};
-use super::{catalog, has_one_snapshot, news, now};
+use super::{archive, catalog, has_one_snapshot, news, now};
 use crate::call::Timestamp;
 use crate::error::{Error, Result};
 use crate::value::duration::Millis;
@@ -168,6 +168,9 @@ fn apply(table: &Table, row: &Found, queue: &Queue, verdict: Verdict, now: Times
             news::touched(queue.id, priority, id);
             let delete = || table.delete(row, Patience::Wait);
             let fate = if queue.settings.durable_delete { delete() } else { news::harmless(delete) };
+            if fate == Fate::Done {
+                archive::keep(queue, row, row.i32(Column::Deliveries));
+            }
             (fate, Counts::default())
         }
         Verdict::Extend(lease) => {

@@ -15,13 +15,14 @@
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::counter::{self, Counts};
+use super::dead::{self, Reason};
 use super::message::{COLUMNS, Column};
 use super::push::{OnDuplicate, Outcome, Row};
 use super::queue::Queue;
 use super::statement::{Sees, Statement, i64_array};
 use super::table::{Found, Key as Condition, Scan, Snapshot, Table};
 use super::{catalog, has_one_snapshot, news, now};
-use crate::call::{Name, Timestamp};
+use crate::call::{Name, Timestamp, varlena_bytes};
 use crate::error::{Error, Result};
 
 const TYPES: [Oid; COLUMNS] = [
@@ -79,57 +80,82 @@ static DROP_SUPERSEDED: Statement =
 pub fn push(queue: &Queue, key: &Name, on_duplicate: OnDuplicate, row: &Row) -> Result<(i64, Outcome)> {
     loop {
         pg_sys::check_for_interrupts!();
-        let waiting = waiting(queue, key);
-        if let Some(id) = waiting {
-            if let Some(outcome) = meet(queue, key, on_duplicate, row, id)? {
-                return Ok((id, outcome));
+        match newest(queue, key) {
+            Some((id, Standing::Waits)) => {
+                if let Some(outcome) = meet(key, on_duplicate, row, id)? {
+                    return Ok((id, outcome));
+                }
+                // It was leased or removed meanwhile; an old snapshot does not get further.
+                if has_one_snapshot() {
+                    return Err(Error::could_not_serialize());
+                }
+                continue;
             }
-            // It was leased or removed meanwhile; an old snapshot does not get further.
-            if has_one_snapshot() {
-                return Err(Error::could_not_serialize());
+            // Nobody will deliver it, and it may still hold the key.
+            Some((id, Standing::Outlived)) => {
+                dead::bury_exhausted(&[(id, Reason::Expired)]);
             }
-        } else if let Some(id) = seen_lately(queue, key, row) {
+            Some((_, Standing::Leased)) | None => {}
+        }
+        if let Some(id) = seen_lately(queue, key, row) {
             return match on_duplicate {
                 OnDuplicate::Reject => Err(Error::duplicate(&key.to_string(), id)),
                 _ => Ok((id, Outcome::Ignored)),
             };
-        } else if INSERT.run(row, |_| {}) > 0 {
+        }
+        if INSERT.run(row, |_| {}) > 0 {
             counter::add(queue.id, Counts { pushed: 1, ..Counts::default() });
             return Ok((id_of(row), Outcome::Pushed));
         }
     }
 }
 
+/// How the newest message with a key stands.
+enum Standing {
+    Waits,
+    Leased,
+    /// It will never be delivered again.
+    Outlived,
+}
+
 fn id_of(row: &Row) -> i64 {
     row[Column::Id as usize].map_or(0, |id| id.value() as i64)
 }
 
-/// The message that waits with a key, as far as it is committed.
-fn waiting(queue: &Queue, key: &Name) -> Option<i64> {
-    let mut waiting = None;
+/// The newest message with a key, as far as it is committed.
+fn newest(queue: &Queue, key: &Name) -> Option<(i64, Standing)> {
+    let mut newest = None;
     let args = [Some(queue.id.into()), Some(key.datum())];
     let sees = if has_one_snapshot() { Sees::Latest } else { Sees::Transaction };
-    NEWEST.run_seeing(sees, &args, |row| waiting = row.bool(1).then(|| row.i64(0)));
-    waiting
+    NEWEST.run_seeing(sees, &args, |row| {
+        // SAFETY: the state is a text.
+        let standing = match &unsafe { varlena_bytes(row.value(1)) }[..] {
+            b"leased" => Standing::Leased,
+            b"gone" => Standing::Outlived,
+            _ => Standing::Waits,
+        };
+        newest = Some((row.i64(0), standing));
+    });
+    newest
 }
 
 /// What becomes of a push when a message waits; none if that one has just gone.
-fn meet(queue: &Queue, key: &Name, on_duplicate: OnDuplicate, row: &Row, id: i64) -> Result<Option<Outcome>> {
+fn meet(key: &Name, on_duplicate: OnDuplicate, row: &Row, id: i64) -> Result<Option<Outcome>> {
     match on_duplicate {
         OnDuplicate::Reject => Err(Error::duplicate(&key.to_string(), id)),
-        OnDuplicate::Ignore => Ok(hold(queue, id).then_some(Outcome::Ignored)),
+        OnDuplicate::Ignore => Ok(hold(id).then_some(Outcome::Ignored)),
         OnDuplicate::Replace => Ok(replace(row, id).then_some(Outcome::Replaced)),
     }
 }
 
 /// Keeps a waiting message from being leased before this transaction ends.
-fn hold(queue: &Queue, id: i64) -> bool {
+fn hold(id: i64) -> bool {
     HOLD.run(&[Some(id.into())], |row| {
-        let priority = row.i32(0) as i16;
-        news::touched(queue.id, priority, id);
-        match row.get(1) {
-            Some(due_at) => news::delayed(queue.id, due_at.value() as Timestamp),
-            None => news::ready(queue.id, priority, id),
+        let (queue, priority) = (row.i32(0), row.i32(1) as i16);
+        news::touched(queue, priority, id);
+        match row.get(2) {
+            Some(due_at) => news::delayed(queue, due_at.value() as Timestamp),
+            None => news::ready(queue, priority, id),
         }
     }) > 0
 }

@@ -18,6 +18,9 @@ pub struct Settings {
     pub backoff: Backoff,
     /// Time to live of a message whose push names none.
     pub ttl: Option<Millis>,
+    pub on_expire: OnExpire,
+    /// How long settled messages are kept; none: they are not.
+    pub archive: Option<Millis>,
     pub order: Order,
     pub on_timeout: OnTimeout,
     /// What messages with one group key have to do with each other.
@@ -32,6 +35,8 @@ pub struct Settings {
     pub durable_delete: bool,
     /// Whether the worker sends NOTIFY when a message becomes ready.
     pub notify: bool,
+    /// The queue that is told of every retry and every death.
+    pub events_to: Option<String>,
 }
 
 impl Default for Settings {
@@ -42,6 +47,8 @@ impl Default for Settings {
             dead_letter: DeadLetter::default(),
             backoff: Backoff::default(),
             ttl: None,
+            on_expire: OnExpire::default(),
+            archive: None,
             order: Order::default(),
             on_timeout: OnTimeout::default(),
             groups: Groups::default(),
@@ -49,6 +56,7 @@ impl Default for Settings {
             durable_lease: false,
             durable_delete: true,
             notify: false,
+            events_to: None,
         }
     }
 }
@@ -109,6 +117,15 @@ pub enum Groups {
 pub enum OnTimeout {
     #[default]
     Retry,
+    Dead,
+}
+
+/// What becomes of a message that outlived its time to live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnExpire {
+    #[default]
+    Drop,
     Dead,
 }
 
@@ -182,17 +199,20 @@ mod tests {
     #[test]
     fn every_field_is_read() {
         let settings = Settings::read(&json!({
-            "lease": "45 s", "max_deliveries": 0, "dead_letter": false, "ttl": "1 day",
-            "backoff": {"base": "5 s", "jitter": 0}, "order": "lifo", "on_timeout": "dead"
+            "lease": "45 s", "max_deliveries": 0, "dead_letter": false, "ttl": "1 day", "archive": "30 days", "on_expire": "dead",
+            "backoff": {"base": "5 s", "jitter": 0}, "order": "lifo", "on_timeout": "dead", "events_to": "ops"
         }))
         .unwrap();
         assert_eq!(settings.lease, Some(Millis::from_secs(45)));
         assert_eq!(settings.max_deliveries, Some(MaxDeliveries(0)));
         assert_eq!(settings.dead_letter, DeadLetter::Dropped);
         assert_eq!(settings.ttl, Some(Millis::from_secs(86_400)));
+        assert_eq!(settings.on_expire, OnExpire::Dead);
+        assert_eq!(settings.archive, Some(Millis::from_secs(30 * 86_400)));
         assert_eq!(settings.backoff.wait(2, 0.9), Millis::from_secs(10));
         assert_eq!(settings.order, Order::Lifo);
         assert_eq!(settings.on_timeout, OnTimeout::Dead);
+        assert_eq!(settings.events_to.as_deref(), Some("ops"));
     }
 
     #[test]
@@ -202,10 +222,14 @@ mod tests {
             (json!({"lease": 30}), "lease", "string"),
             (json!({"lease": "0 s"}), "lease", "greater than zero"),
             (json!({"lease": "fast"}), "lease", "span of time"),
+            (json!({"archive": true}), "archive", "string"),
+            (json!({"archive": "0 s"}), "archive", "greater than zero"),
             (json!({"max_deliveries": -1}), "max_deliveries", "positive"),
             (json!({"max_deliveries": "5"}), "max_deliveries", "invalid type"),
             (json!({"dead_letter": "yes"}), "dead_letter", "boolean"),
             (json!({"order": "random"}), "order", "random"),
+            (json!({"on_expire": "archive"}), "on_expire", "archive"),
+            (json!({"events_to": ["ops"]}), "events_to", "string"),
             (json!({"backoff": {"jitter": 2}}), "backoff", "jitter"),
             (json!({"backoff": {"base": 1}}), "backoff.base", "string"),
             (json!(["lease"]), ".", "object"),

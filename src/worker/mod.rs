@@ -14,6 +14,7 @@ mod launcher;
 mod listeners;
 mod place;
 mod recount;
+mod retention;
 pub mod sweep;
 
 use std::cell::Cell;

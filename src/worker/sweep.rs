@@ -18,6 +18,7 @@ use crate::engine::statement::{Row, Statement, i64_array};
 use crate::engine::table::Table;
 use crate::engine::{catalog, counter, now, pass};
 use crate::setting;
+use crate::worker::retention;
 
 static PROMOTE: Statement = Statement::new(
     include_str!("../../sql/query/sweep_promote.sql"),
@@ -35,15 +36,21 @@ static DELETE_ORPHANS: Statement =
     Statement::new(include_str!("../../sql/query/sweep_orphans.sql"), &[pg_sys::INT8ARRAYOID]);
 static UNBLOCK: Statement =
     Statement::new(include_str!("../../sql/query/sweep_unblock.sql"), &[pg_sys::INT8ARRAYOID]);
-static DROP_OUTLIVED: Statement =
+static OUTLIVED: Statement =
     Statement::new(include_str!("../../sql/query/sweep_ttl.sql"), &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID]);
-static FORGET_KEYS: Statement =
-    Statement::new(include_str!("../../sql/query/sweep_keys.sql"), &[pg_sys::INT8OID]);
 static FOLD_COUNTERS: Statement =
     Statement::new(include_str!("../../sql/query/sweep_counters.sql"), &[pg_sys::INT8OID]);
 static RECORD: Statement = Statement::new(
     include_str!("../../sql/query/sweep_record.sql"),
-    &[pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::INT8OID, pg_sys::INT8OID, pg_sys::INT8OID, pg_sys::JSONBOID],
+    &[
+        pg_sys::INT4OID,
+        pg_sys::INT8OID,
+        pg_sys::INT8OID,
+        pg_sys::INT8OID,
+        pg_sys::INT8OID,
+        pg_sys::INT8OID,
+        pg_sys::JSONBOID,
+    ],
 );
 static PREPARED: Statement = Statement::new(include_str!("../../sql/query/prepared.sql"), &[]);
 static LAST_ROUND: Statement = Statement::new(include_str!("../../sql/query/last_round.sql"), &[]);
@@ -61,6 +68,7 @@ pub struct Report {
     moved_to_dead: i64,
     dropped: i64,
     ttl_dropped: i64,
+    archive_dropped: i64,
     errors: HashMap<&'static str, serde_json::Value>,
     /// A step filled its page: there may be more.
     pub left_work: bool,
@@ -72,16 +80,18 @@ impl Report {
         self.moved_to_dead += step.moved_to_dead;
         self.dropped += step.dropped;
         self.ttl_dropped += step.ttl_dropped;
+        self.archive_dropped += step.archive_dropped;
         self.left_work |= step.left_work;
     }
 }
 
 type Step = (&'static str, fn(&mut Report));
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     ("due", promote_due),
     ("leases", sweep_leases),
-    ("ttl", drop_outlived),
+    ("ttl", clear_outlived),
+    ("archive", trim_archive),
     ("keys", forget_keys),
     ("counters", fold_counters),
     ("prepared", settle_prepared),
@@ -160,18 +170,28 @@ fn sweep_leases(report: &mut Report) {
     report.left_work |= report.leases_expired + deleted + buried.kept + buried.dropped >= page();
 }
 
-/// Drops messages that outlived their time to live, unless they are leased.
-fn drop_outlived(report: &mut Report) {
-    DROP_OUTLIVED.run(&[Some(now().into()), Some(page().into())], |row| {
-        report.ttl_dropped = row.i64(0);
+/// Drops messages that outlived their time to live unleased, or makes them dead letters
+/// where their queue keeps them.
+fn clear_outlived(report: &mut Report) {
+    let mut outlived = Vec::new();
+    OUTLIVED.run(&[Some(now().into()), Some(page().into())], |row| {
+        outlived.push((row.i64(0), Reason::Expired));
     });
-    report.left_work |= report.ttl_dropped >= page();
+    let buried = dead::bury_exhausted(&outlived);
+    report.moved_to_dead += buried.kept;
+    report.ttl_dropped = buried.dropped;
+    report.left_work |= outlived.len() as i64 >= page();
+}
+
+/// Drops archived messages that were kept for as long as their queue says.
+fn trim_archive(report: &mut Report) {
+    report.archive_dropped = retention::drop_archived(page());
+    report.left_work |= report.archive_dropped >= page();
 }
 
 /// Forgets keys whose queue's window is over.
 fn forget_keys(report: &mut Report) {
-    let forgotten = FORGET_KEYS.run(&[Some(page().into())], |_| {});
-    report.left_work |= forgotten as i64 >= page();
+    report.left_work |= retention::forget_keys(page()) >= page();
 }
 
 /// Writes down what shared memory has counted, and adds up rows, so that there are few
@@ -234,6 +254,7 @@ fn record(report: &Report) {
             Some(report.moved_to_dead.into()),
             Some(report.dropped.into()),
             Some(report.ttl_dropped.into()),
+            Some(report.archive_dropped.into()),
             Some(jsonb_datum(&errors)),
         ],
         |_| {},

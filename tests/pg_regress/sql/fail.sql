@@ -69,3 +69,24 @@ SELECT * FROM pgq_reserve('ttl');
 SELECT pgq_count('ttl');
 SELECT ttl_dropped FROM pgq_vacuum();
 SELECT total, expired FROM pgq_stats('ttl');
+-- on_expire dead: what outlived its time to live is a dead letter instead
+SELECT pgq_create_queue('outlived', '{"on_expire": "dead"}'), pgq_create_queue('outlived and dropped', '{"on_expire": "dead", "dead_letter": false}');
+SELECT pgq_push('outlived', '1', ttl => '1 h') AS id \gset
+SELECT pgq_push('outlived', '2', ttl => '1 h') AS leased \gset
+SELECT pgq_push('outlived', '3') IS NOT NULL AS pushed, pgq_push('outlived and dropped', '1', ttl => '1 h') IS NOT NULL AS pushed_too;
+SELECT pgq_release(:id) FROM pgq_reserve('outlived', max => 2) WHERE id = :id;
+UPDATE pgqueue.message SET expires_at = now() - '1 s'::interval WHERE expires_at > now();
+SELECT payload FROM pgq_reserve('outlived', max => 9);
+SELECT ttl_dropped, moved_to_dead FROM pgq_vacuum();
+SELECT state, reason, delivery, errors -> 0 ->> 'error' AS error FROM pgq_get(:id);
+SELECT state FROM pgq_get(:leased);
+SELECT queue, dead, total, expired, died FROM pgq_stats() WHERE queue ~ '^outlived' ORDER BY 1;
+-- the lease of the other ends: it is over too
+UPDATE pgqueue.message SET lease_until = now() - '1 s'::interval WHERE id = :leased;
+SELECT pgq_count('outlived');
+SELECT payload FROM pgq_reserve('outlived', max => 9);
+SELECT count(*) FROM pgq_vacuum();
+SELECT payload, reason FROM pgq_peek_dead('outlived', 9);
+-- sent back, it lives for good
+SELECT pgq_redrive('outlived', reason => 'expired');
+SELECT payload, delivery FROM pgq_reserve('outlived', max => 9);

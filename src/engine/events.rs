@@ -1,0 +1,105 @@
+//! Events: what a queue tells another of the retries and deaths of its messages.
+//!
+//! An event is a message like any other, written in the transaction it tells of. It is
+//! the queue's owner who tells, whoever's call or the worker it was that let a message
+//! die: what others may see of the queue goes where that role has a right.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use pgrx::pg_sys::{self, Datum};
+
+use super::counter::{self, Counts};
+use super::now;
+use super::queue::{self, Queue};
+use super::statement::{Statement, i32_array, i64_array, timestamp_array};
+use crate::call::{Timestamp, text_datum};
+use crate::error::{Error, Result};
+
+static PUSH: Statement = Statement::new(
+    include_str!("../../sql/query/push_events.sql"),
+    &[
+        pg_sys::INT4OID,
+        pg_sys::TEXTOID,
+        pg_sys::INT8ARRAYOID,
+        pg_sys::INT4ARRAYOID,
+        pg_sys::TIMESTAMPTZARRAYOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::TIMESTAMPTZOID,
+    ],
+);
+
+/// What happened to a message.
+pub struct Event {
+    pub queue: i32,
+    pub id: i64,
+    pub delivery: i32,
+    /// None: it died.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// Tells of retries, or of deaths for a reason: of each queue to the one it is set to.
+///
+/// A queue that is gone, or whose settings somebody has broken, tells nobody.
+pub fn tell(events: &[Event], reason: Option<&str>, error: Datum) {
+    let mut by_queue: BTreeMap<i32, Vec<&Event>> = BTreeMap::new();
+    for event in events {
+        by_queue.entry(event.queue).or_default().push(event);
+    }
+    for (queue, events) in by_queue {
+        let Ok(Some(queue)) = queue::by_id(queue) else { continue };
+        let Ok(Some(target)) = target(&queue) else { continue };
+        if target.is_open_to(queue.owner()) {
+            push(&queue, &target, &events, reason, error);
+        } else {
+            pgrx::warning!(
+                "events of queue \"{}\" are lost: its owner has no right on queue \"{}\"",
+                queue.name,
+                target.name
+            );
+        }
+    }
+}
+
+fn push(queue: &Queue, target: &Queue, events: &[&Event], reason: Option<&str>, error: Datum) {
+    let ids: Vec<i64> = events.iter().map(|event| event.id).collect();
+    let deliveries: Vec<i32> = events.iter().map(|event| event.delivery).collect();
+    // Retries all have a time, deaths none.
+    let retries: Option<Vec<Timestamp>> = events.iter().map(|event| event.retry_at).collect();
+    let pushed = PUSH.run(
+        &[
+            Some(target.id.into()),
+            Some(queue.name.datum()),
+            Some(i64_array(&ids)),
+            Some(i32_array(&deliveries)),
+            retries.as_deref().map(timestamp_array),
+            reason.map(|reason| text_datum(reason.as_bytes())),
+            Some(error),
+            target.settings.ttl.map(|ttl| (now() + ttl.as_micros()).into()),
+        ],
+        |_| {},
+    );
+    counter::add(target.id, Counts { pushed: pushed as i64, ..Counts::default() });
+}
+
+/// Makes sure that the queue this one tells is there, and that the caller and this
+/// queue's owner both have a right on it.
+pub fn check_target(queue: &Queue) -> Result<()> {
+    match target(queue)? {
+        Some(target) if !(target.is_allowed() && target.is_open_to(queue.owner())) => {
+            Err(Error::not_allowed(&target.name.to_string()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The queue this one tells, made for its owner if it is not there.
+fn target(queue: &Queue) -> Result<Option<Rc<Queue>>> {
+    let Some(name) = queue.events_to()? else { return Ok(None) };
+    if let Some(target) = queue::named(&name)? {
+        return Ok(Some(target));
+    }
+    queue::create_for(&name, queue.owner(), serde_json::json!({}))?;
+    queue::named(&name)
+}

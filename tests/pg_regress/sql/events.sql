@@ -1,0 +1,121 @@
+-- A queue tells another of every retry and every death of its messages.
+CREATE FUNCTION events(queue text) RETURNS TABLE (event jsonb) LANGUAGE sql AS $$
+    SELECT payload - 'id' - 'retry_at' || jsonb_build_object('has_time', payload -> 'retry_at' <> 'null') FROM pgq_pop(queue, 100);
+$$;
+-- the target is made; it can't be the queue itself
+SELECT pgq_create_queue('jobs', '{"events_to": "ops", "max_deliveries": 2}');
+SELECT name, settings FROM pgq_list_queues() WHERE name = 'ops';
+SELECT pgq_create_queue('jobs', '{"events_to": "not made: the queue is there"}');
+SELECT count(*) FROM pgq_list_queues() WHERE name ~ '^not made';
+\set VERBOSITY sqlstate
+SELECT pgq_create_queue('selfish', '{"events_to": "selfish"}');
+SELECT pgq_alter_queue('jobs', '{"events_to": "jobs"}');
+SELECT pgq_create_queue('nobody', '{"events_to": ""}');
+SELECT pgq_create_queue('nobody', jsonb_build_object('events_to', repeat('x', 513)));
+SELECT pgq_create_queue('nobody', '{"events_to": 1}');
+\set VERBOSITY default
+SELECT count(*) FROM pgq_list_queues() WHERE name IN ('selfish', 'nobody');
+-- pgq_fail: a retry, then a death
+SELECT pgq_push('jobs', '1') AS id \gset
+SELECT pgq_fail(id, 'first', delivery, '1 h') IS NOT NULL AS failed FROM pgq_reserve('jobs');
+SELECT (payload ->> 'id')::bigint = :id AS same_id, (payload ->> 'retry_at')::timestamptz = (SELECT due_at FROM pgq_get(:id)) AS same_time
+  FROM pgq_peek('ops');
+SELECT * FROM events('ops');
+UPDATE pgqueue.message SET due_at = now() - '1 s'::interval WHERE id = :id;
+SELECT outcome FROM pgq_reserve('jobs') m, pgq_fail(m.id, 'second');
+SELECT * FROM events('ops');
+-- pgq_bury, many at once, in the order of their ids; also what is never kept
+SELECT array_agg(id) AS ids FROM pgq_push_batch('jobs', ARRAY['2', '3']::jsonb[]) AS id \gset
+SELECT count(*) FROM pgq_bury(:'ids'::bigint[], 'buried');
+SELECT payload -> 'id' = to_jsonb((:'ids'::bigint[])[row_number() OVER (ORDER BY id)]) AS in_order FROM pgq_peek('ops', 9);
+SELECT * FROM events('ops');
+SELECT pgq_alter_queue('jobs', '{"dead_letter": false}');
+SELECT pgq_push('jobs', '4') AS id \gset
+SELECT pgq_bury(:id, 'dropped');
+SELECT * FROM events('ops');
+SELECT pgq_alter_queue('jobs', '{"dead_letter": true, "on_expire": "dead"}');
+-- leases that ran out: found by a reserve, and by the worker; a lease to be had again is no event
+SELECT pgq_push('jobs', to_jsonb(n), max_deliveries => m) IS NOT NULL AS pushed FROM (VALUES (5, 1), (6, 2)) v (n, m);
+SELECT payload FROM pgq_reserve('jobs', max => 9);
+UPDATE pgqueue.message SET lease_until = now() - '1 s'::interval WHERE lease_until > now();
+SELECT payload FROM pgq_reserve('jobs', max => 9);
+SELECT * FROM events('ops');
+UPDATE pgqueue.message SET lease_until = now() - '1 s'::interval WHERE lease_until > now();
+SELECT moved_to_dead FROM pgq_vacuum();
+SELECT * FROM events('ops');
+-- on_timeout dead; out of deliveries because the limit was lowered
+SELECT pgq_alter_queue('jobs', '{"on_timeout": "dead"}');
+SELECT count(*) FROM pgq_push_batch('jobs', ARRAY['7', '8']::jsonb[]);
+SELECT pgq_release(id) FROM pgq_reserve('jobs', max => 2) WHERE payload = '8';
+UPDATE pgqueue.message SET lease_until = now() - '1 s'::interval WHERE lease_until > now();
+SELECT pgq_alter_queue('jobs', '{"max_deliveries": 1}');
+SELECT moved_to_dead FROM pgq_vacuum();
+SELECT * FROM events('ops');
+-- time to live over: an event where the message is kept
+SELECT pgq_push('jobs', '9', ttl => '1 h') IS NOT NULL AS pushed;
+UPDATE pgqueue.message SET expires_at = now() - '1 s'::interval WHERE expires_at > now();
+SELECT moved_to_dead FROM pgq_vacuum();
+SELECT * FROM events('ops');
+SELECT pgq_alter_queue('jobs', '{"on_expire": "drop"}');
+SELECT pgq_push('jobs', '10', ttl => '1 h') IS NOT NULL AS pushed;
+UPDATE pgqueue.message SET expires_at = now() - '1 s'::interval WHERE expires_at > now();
+SELECT ttl_dropped FROM pgq_vacuum();
+SELECT * FROM events('ops');
+-- in the same transaction: what did not happen is not told
+SELECT pgq_push('jobs', '11') AS id \gset
+BEGIN;
+SELECT pgq_bury(:id, 'rolled back');
+SELECT pgq_count('ops');
+ROLLBACK;
+SELECT pgq_count('ops');
+-- a target that is gone is made again, with what it counts
+SELECT pgq_drop_queue('ops');
+SET pgqueue.auto_create = off;
+SELECT pgq_bury(:id, 'made again');
+RESET pgqueue.auto_create;
+SELECT pushed, ready FROM pgq_stats('ops');
+SELECT * FROM events('ops');
+-- the target's time to live is the events' too; it can itself tell others
+SELECT pgq_alter_queue('ops', '{"ttl": "1 h", "events_to": "jobs"}');
+SELECT pgq_push('jobs', '12') AS id \gset
+SELECT pgq_bury(:id, 'one');
+SELECT pgq_bury(m.id, 'two'), g.expires_at IS NOT NULL AS has_ttl FROM pgq_peek('ops') m, pgq_get(m.id) g;
+SELECT payload - 'id' FROM pgq_pop('jobs');
+-- no more events
+SELECT pgq_alter_queue('jobs', '{"events_to": null}');
+SELECT pgq_push('jobs', '13') AS id \gset
+SELECT pgq_bury(:id, 'silent');
+SELECT pgq_count('ops');
+-- rights: the caller's and the owner's on the target
+CREATE ROLE regress_jobs;
+CREATE ROLE regress_ops;
+CREATE ROLE regress_consumer IN ROLE regress_jobs;
+SET ROLE regress_ops;
+SELECT pgq_create_queue('theirs');
+SET ROLE regress_jobs;
+\set VERBOSITY sqlstate
+SELECT pgq_create_queue('mine', '{"events_to": "theirs"}');
+\set VERBOSITY default
+SELECT pgq_create_queue('mine', '{"events_to": "told"}');
+\set VERBOSITY sqlstate
+SELECT pgq_alter_queue('mine', '{"events_to": "theirs"}');
+RESET ROLE;
+SELECT pgq_alter_queue('mine', '{"events_to": "theirs"}');
+\set VERBOSITY default
+-- made again for the owner, by whoever's call
+SELECT pgq_drop_queue('told');
+SET ROLE regress_consumer;
+SELECT pgq_bury(pgq_push('mine', '1'), 'x');
+SELECT name, owner FROM pgq_list_queues() ORDER BY 1;
+-- nothing is told to a queue that somebody else has made in its place
+RESET ROLE;
+SELECT pgq_drop_queue('told');
+SET ROLE regress_ops;
+SELECT pgq_create_queue('told');
+SET ROLE regress_consumer;
+SELECT pgq_bury(pgq_push('mine', '2'), 'secret');
+RESET ROLE;
+SELECT pgq_count('told');
+SELECT pgq_drop_queue(q) FROM unnest(ARRAY['mine', 'told', 'theirs']) q;
+DROP ROLE regress_consumer, regress_jobs, regress_ops;
+DROP FUNCTION events;
