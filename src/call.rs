@@ -94,6 +94,11 @@ impl Call {
         Name::check(self.required(n, argument)?, argument)
     }
 
+    /// The same, or null.
+    pub fn optional_name(&self, n: usize, argument: &str) -> Result<Option<Name>> {
+        self.optional(n, argument)?.map(|bytes| Name::check(bytes, argument)).transpose()
+    }
+
     /// A span of time greater than zero.
     pub fn span(&self, n: usize, argument: &str) -> Result<Option<Millis>> {
         self.optional::<Millis>(n, argument)?
@@ -125,19 +130,39 @@ impl Call {
         })
     }
 
-    /// The first columns of the row a row trigger is called for, as it is now.
-    pub fn new_row(&self, columns: usize) -> Vec<Option<Datum>> {
-        // SAFETY: `sql/schema` uses the callers as row triggers for INSERT and UPDATE only.
+    /// The data of the trigger that is being called.
+    pub fn trigger(&self) -> *mut pg_sys::TriggerData {
+        // SAFETY: fcinfo is Postgres's; `sql/schema` uses the callers as triggers only.
+        unsafe { (*self.fcinfo).context.cast() }
+    }
+
+    /// The row a row trigger is called for, as it is now.
+    pub fn new_row(&self) -> Vec<Option<Datum>> {
+        // SAFETY: Postgres's; an UPDATE's new row is the second.
         unsafe {
-            let trigger = (*self.fcinfo).context.cast::<pg_sys::TriggerData>();
-            let updated = (*trigger).tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_UPDATE;
-            let row = if updated { (*trigger).tg_newtuple } else { (*trigger).tg_trigtuple };
-            let descriptor = (*(*trigger).tg_relation).rd_att;
-            let mut values = vec![Datum::null(); (*descriptor).natts as usize];
-            let mut nulls = vec![true; values.len()];
-            pg_sys::heap_deform_tuple(row, descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
-            values.iter().zip(&nulls).take(columns).map(|(&value, &null)| (!null).then_some(value)).collect()
+            let trigger = self.trigger();
+            let row = if self.is_for(pg_sys::TRIGGER_EVENT_UPDATE) {
+                (*trigger).tg_newtuple
+            } else {
+                (*trigger).tg_trigtuple
+            };
+            deform(row, (*(*trigger).tg_relation).rd_att)
         }
+    }
+
+    /// The row as it was before an UPDATE or DELETE.
+    pub fn old_row(&self) -> Option<Vec<Option<Datum>>> {
+        // SAFETY: Postgres's; an INSERT has no old row.
+        unsafe {
+            let trigger = self.trigger();
+            (!self.is_for(pg_sys::TRIGGER_EVENT_INSERT))
+                .then(|| deform((*trigger).tg_trigtuple, (*(*trigger).tg_relation).rd_att))
+        }
+    }
+
+    fn is_for(&self, event: u32) -> bool {
+        // SAFETY: Postgres's.
+        unsafe { (*self.trigger()).tg_event & pg_sys::TRIGGER_EVENT_OPMASK == event }
     }
 
     /// Begins the answer of a set-returning function.
@@ -413,6 +438,17 @@ impl Rows {
     /// The answer of a function that returned its rows.
     pub fn done(self) -> Answer {
         Ok(None)
+    }
+}
+
+/// The values of a row.
+unsafe fn deform(row: pg_sys::HeapTuple, descriptor: pg_sys::TupleDesc) -> Vec<Option<Datum>> {
+    // SAFETY: the caller gives a row and its descriptor; both arrays have a place a column.
+    unsafe {
+        let mut values = vec![Datum::null(); (*descriptor).natts as usize];
+        let mut nulls = vec![true; values.len()];
+        pg_sys::heap_deform_tuple(row, descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
+        values.iter().zip(&nulls).map(|(&value, &null)| (!null).then_some(value)).collect()
     }
 }
 

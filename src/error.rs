@@ -152,6 +152,16 @@ impl Error {
         .hint("CALL it by itself, at isolation level READ COMMITTED, outside of functions and with no cursor open.")
     }
 
+    /// 23505: a message with this key waits already, or was pushed lately.
+    pub fn duplicate(key: &str, id: i64) -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
+            format!("argument \"dedup_key\": a message with the key \"{key}\" is there already"),
+        )
+        .detail(format!("It has the id {id}."))
+        .hint("on_duplicate => 'ignore' keeps that one, 'replace' puts the new one in its place.")
+    }
+
     /// 40001: another transaction changed a message this one's snapshot still shows.
     pub fn could_not_serialize() -> Self {
         Self::new(
@@ -159,15 +169,6 @@ impl Error {
             "could not serialize access to a message due to a concurrent change",
         )
         .hint("Run the transaction again.")
-    }
-
-    /// 0A000: part of the contract that a later version brings.
-    pub fn not_yet(argument: &str) -> Self {
-        Self::new(
-            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-            format!("argument \"{argument}\" is not supported by this version of pgqueue"),
-        )
-        .hint("Leave it out. CHANGELOG.md says what each version brings.")
     }
 
     /// 0A000: a set-returning function where no set can be taken.

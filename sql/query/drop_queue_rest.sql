@@ -2,6 +2,8 @@
 -- keeps, that a message has become while their deletion waited for it.
 WITH letters AS (
     DELETE FROM pgqueue.dead WHERE queue = $1 RETURNING 1
+), keys AS (
+    DELETE FROM pgqueue.recent_key WHERE queue = $1
 ), archived AS (
     DELETE FROM pgqueue.archive WHERE queue = $1 RETURNING 1
 ), counts AS (

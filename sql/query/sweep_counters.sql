@@ -16,8 +16,10 @@ WITH crowded AS (
 ), gone AS (
     DELETE FROM pgqueue.counter c USING page WHERE c.ctid = page.ctid RETURNING c.*
 ), added AS (
-    INSERT INTO pgqueue.counter (queue, pushed, delivered, deleted, retried, died, expired)
-    SELECT g.queue, sum(pushed), sum(delivered), sum(deleted), sum(retried), sum(died), sum(expired)
+    INSERT INTO pgqueue.counter (queue, pushed, delivered, deleted, retried, died, expired,
+                                 ready, leased, delayed, blocked, dead)
+    SELECT g.queue, sum(pushed), sum(delivered), sum(deleted), sum(retried), sum(died), sum(expired),
+           sum(ready), sum(leased), sum(delayed), sum(blocked), sum(dead)
       FROM gone g
       JOIN pgqueue.queue q ON q.id = g.queue
      GROUP BY g.queue

@@ -1,10 +1,10 @@
 -- Looks at the next $3 messages by id, wherever the last round stopped, and gives the
 -- first $2 that need something: r its lease expired, t it did and no delivery is left,
--- f no delivery is left, o its queue is gone.
+-- f no delivery is left, o its queue is gone, b it waits behind nobody.
 WITH place AS (
     SELECT swept_to FROM pgqueue.vacuum_run
 ), looked_at AS MATERIALIZED (
-    SELECT m.id, m.queue, m.lease_until, m.deliveries, m.max_deliveries
+    SELECT m.id, m.queue, m.lease_until, m.deliveries, m.max_deliveries, m.lane, m.group_key, m.priority
       FROM pgqueue.message m
      WHERE m.id > (SELECT swept_to FROM place)
      ORDER BY m.id
@@ -16,6 +16,10 @@ WITH place AS (
                      AND (limits.exhausted OR q.settings ->> 'on_timeout' = 'dead') THEN 't'
                 WHEN m.lease_until > '-infinity' THEN 'r'
                 WHEN limits.exhausted THEN 'f'
+                WHEN m.lane = 'b' AND (q.settings ->> 'groups' = 'parallel' OR NOT EXISTS
+                         (SELECT FROM pgqueue.message first
+                           WHERE first.queue = m.queue AND first.group_key = m.group_key
+                             AND (first.in_turn OR (first.priority, first.id) < (m.priority, m.id)))) THEN 'b'
            END::"char" AS need
       FROM looked_at m
       LEFT JOIN pgqueue.queue q ON q.id = m.queue,

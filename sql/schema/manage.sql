@@ -15,10 +15,10 @@ CREATE FUNCTION pgq_drop_queue(queue text)
 COMMENT ON FUNCTION pgq_drop_queue(text)
     IS 'removes a queue with all its messages, dead letters and archived messages and returns how many those were';
 
-CREATE FUNCTION pgq_purge(queue text, state text DEFAULT NULL)
+CREATE FUNCTION pgq_purge(queue text, state text DEFAULT NULL, group_key text DEFAULT NULL)
     RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_purge';
-COMMENT ON FUNCTION pgq_purge(text, text)
-    IS 'removes a queue''s messages, dead letters and archived messages, or those of one state, and returns how many';
+COMMENT ON FUNCTION pgq_purge(text, text, text)
+    IS 'removes a queue''s messages, dead letters and archived messages, or those of one state or group, and returns how many';
 
 CREATE FUNCTION pgq_pause(queue text)
     RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_pause';

@@ -1,12 +1,13 @@
 -- Observing.
 
-CREATE FUNCTION pgq_count(queue text)
+CREATE FUNCTION pgq_count(queue text, exact boolean DEFAULT false, group_key text DEFAULT NULL)
     RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_count';
-COMMENT ON FUNCTION pgq_count(text) IS 'how many messages could be reserved now';
+COMMENT ON FUNCTION pgq_count(text, boolean, text)
+    IS 'how many messages could be reserved now, of one group if it is given; many are not looked at unless exact';
 
-CREATE FUNCTION pgq_stats(queue text DEFAULT NULL)
+CREATE FUNCTION pgq_stats(queue text DEFAULT NULL, exact boolean DEFAULT false)
     RETURNS SETOF pgq_queue_stats LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_stats';
-COMMENT ON FUNCTION pgq_stats(text)
+COMMENT ON FUNCTION pgq_stats(text, boolean)
     IS 'a row a queue: its messages by state now, and what has happened since it was made';
 
 CREATE FUNCTION pgq_list_queues()

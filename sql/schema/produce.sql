@@ -1,4 +1,4 @@
--- Producing: four ways to push, one list of options.
+-- Producing: ways to push, one list of options.
 
 CREATE FUNCTION pgq_push(
     queue          text,
@@ -16,6 +16,23 @@ CREATE FUNCTION pgq_push(
 ) RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_push';
 COMMENT ON FUNCTION pgq_push(text, jsonb, jsonb, integer, interval, timestamptz, interval, text, text, text, interval, integer)
     IS 'puts a message into a queue and returns its id; the queue is made on its first push';
+
+CREATE FUNCTION pgq_push_result(
+    queue          text,
+    payload        jsonb,
+    headers        jsonb       DEFAULT NULL,
+    priority       integer     DEFAULT 0,
+    delay          interval    DEFAULT NULL,
+    deliver_at     timestamptz DEFAULT NULL,
+    ttl            interval    DEFAULT NULL,
+    group_key      text        DEFAULT NULL,
+    dedup_key      text        DEFAULT NULL,
+    on_duplicate   text        DEFAULT 'ignore',
+    lease          interval    DEFAULT NULL,
+    max_deliveries integer     DEFAULT NULL
+) RETURNS SETOF pgq_push_outcome LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1 AS 'MODULE_PATHNAME', 'pgq_push_result';
+COMMENT ON FUNCTION pgq_push_result(text, jsonb, jsonb, integer, interval, timestamptz, interval, text, text, text, interval, integer)
+    IS 'pgq_push that also says what became of it: pushed, ignored or replaced';
 
 CREATE FUNCTION pgq_push_batch(
     queue          text,

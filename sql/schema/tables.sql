@@ -50,10 +50,12 @@ CREATE TABLE pgqueue.message (
     queue          integer     NOT NULL,
     priority       smallint    NOT NULL DEFAULT 0,
     lane           "char"      NOT NULL DEFAULT 'r',
+    in_turn        boolean     NOT NULL DEFAULT false,
     due_at         timestamptz,
     expires_at     timestamptz,
     lease_ms       bigint,
     max_deliveries integer,
+    key_place      bigint,
     group_key      text COLLATE "C",
     dedup_key      text COLLATE "C",
     payload        jsonb,
@@ -63,6 +65,7 @@ CREATE TABLE pgqueue.message (
     CONSTRAINT message_id_is_unique PRIMARY KEY (id),
     CONSTRAINT message_lane_is_known CHECK (lane IN ('r', 'd', 'b')),
     CONSTRAINT message_delayed_has_due_time CHECK ((lane = 'd') = (due_at IS NOT NULL)),
+    CONSTRAINT message_key_has_place CHECK ((dedup_key IS NULL) = (key_place IS NULL)),
     CONSTRAINT message_has_payload_or_body CHECK (num_nonnulls(payload, body) = 1)
 ) USING heap WITH (
     -- Half of each page is left for leases: then none of them needs index entries, however
@@ -78,10 +81,14 @@ ALTER SEQUENCE pgqueue.message_id OWNED BY pgqueue.message.id;
 CREATE INDEX message_ready ON pgqueue.message (queue, priority, id) WHERE lane = 'r';
 CREATE INDEX message_due ON pgqueue.message (queue, due_at, id) WHERE lane = 'd';
 CREATE INDEX message_expires ON pgqueue.message (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX message_group ON pgqueue.message (queue, group_key, in_turn DESC, priority, id) WHERE group_key IS NOT NULL;
+CREATE UNIQUE INDEX message_key ON pgqueue.message (queue, dedup_key, key_place) WHERE dedup_key IS NOT NULL;
 COMMENT ON TABLE pgqueue.message IS 'one row a live message';
 COMMENT ON COLUMN pgqueue.message.lease_until IS 'end of the lease; in the past: nobody holds the message';
 COMMENT ON COLUMN pgqueue.message.deliveries IS 'how often the message was leased; with the id, the receipt';
-COMMENT ON COLUMN pgqueue.message.lane IS 'r ready or leased, d waiting for due_at, b blocked by its group';
+COMMENT ON COLUMN pgqueue.message.lane IS 'r ready or leased, d waiting for due_at, b behind another of its group';
+COMMENT ON COLUMN pgqueue.message.in_turn IS 'it is its group''s turn until it is gone: it was leased once';
+COMMENT ON COLUMN pgqueue.message.key_place IS '0: no other may wait with this dedup_key; else it was leased once, and this is its id';
 COMMENT ON COLUMN pgqueue.message.lease_ms IS 'length of a lease in milliseconds; null: as the queue says';
 COMMENT ON COLUMN pgqueue.message.max_deliveries IS 'deliveries before the message is dead; 0: no limit; null: as the queue says';
 COMMENT ON COLUMN pgqueue.message.errors IS 'the last failures, oldest first: [{"at", "delivery", "error"}]';
@@ -89,12 +96,33 @@ COMMENT ON COLUMN pgqueue.message.errors IS 'the last failures, oldest first: [{
 CREATE FUNCTION pgqueue.announce_message() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'announce_message';
 REVOKE ALL ON FUNCTION pgqueue.announce_message() FROM PUBLIC;
-COMMENT ON FUNCTION pgqueue.announce_message() IS 'tells consumers of messages that a statement has written';
+COMMENT ON FUNCTION pgqueue.announce_message() IS 'counts messages that a statement has written and tells consumers of them';
 
 CREATE TRIGGER announce_message
     AFTER INSERT OR UPDATE ON pgqueue.message
     FOR EACH ROW EXECUTE FUNCTION pgqueue.announce_message();
 ALTER TABLE pgqueue.message ENABLE ALWAYS TRIGGER announce_message;
+
+CREATE FUNCTION pgqueue.announce_removal() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'announce_removal';
+REVOKE ALL ON FUNCTION pgqueue.announce_removal() FROM PUBLIC;
+COMMENT ON FUNCTION pgqueue.announce_removal() IS 'counts messages that a statement has removed; the next of their groups get their turn';
+
+CREATE TRIGGER announce_removal
+    AFTER DELETE ON pgqueue.message REFERENCING OLD TABLE AS gone
+    FOR EACH STATEMENT EXECUTE FUNCTION pgqueue.announce_removal();
+ALTER TABLE pgqueue.message ENABLE ALWAYS TRIGGER announce_removal;
+
+CREATE TABLE pgqueue.recent_key (
+    queue     integer     NOT NULL,
+    dedup_key text        NOT NULL COLLATE "C",
+    id        bigint      NOT NULL,
+    seen_at   timestamptz NOT NULL,
+    CONSTRAINT recent_key_is_unique PRIMARY KEY (queue, dedup_key)
+);
+CREATE INDEX recent_key_oldest ON pgqueue.recent_key (queue, seen_at);
+COMMENT ON TABLE pgqueue.recent_key IS 'keys pushed lately to queues with a dedup_window';
+COMMENT ON COLUMN pgqueue.recent_key.id IS 'the message that was pushed with the key';
 
 CREATE TABLE pgqueue.dead (
     id             bigint      NOT NULL,
@@ -117,6 +145,16 @@ CREATE TABLE pgqueue.dead (
 CREATE INDEX dead_oldest ON pgqueue.dead (queue, died_at, id);
 COMMENT ON TABLE pgqueue.dead IS 'one row a dead letter';
 
+CREATE FUNCTION pgqueue.count_letter() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'count_letter';
+REVOKE ALL ON FUNCTION pgqueue.count_letter() FROM PUBLIC;
+COMMENT ON FUNCTION pgqueue.count_letter() IS 'counts dead letters';
+
+CREATE TRIGGER count_letter
+    AFTER INSERT OR DELETE ON pgqueue.dead
+    FOR EACH ROW EXECUTE FUNCTION pgqueue.count_letter();
+ALTER TABLE pgqueue.dead ENABLE ALWAYS TRIGGER count_letter;
+
 -- The engine adds rows by attribute number (src/engine/archive.rs): columns may be added
 -- at the end, never moved.
 CREATE TABLE pgqueue.archive (
@@ -138,7 +176,7 @@ COMMENT ON TABLE pgqueue.archive IS 'one row a message that was settled, for as 
 
 -- Counters are summed rows: nobody waits for anybody's, and the worker folds them. What
 -- transactions have counted lately is in shared memory (pgqueue.pending_counts), where
--- there is some. No index, so that adding a row is cheap.
+-- there is some.
 CREATE TABLE pgqueue.counter (
     queue     integer NOT NULL,
     pushed    bigint  NOT NULL DEFAULT 0,
@@ -146,10 +184,19 @@ CREATE TABLE pgqueue.counter (
     deleted   bigint  NOT NULL DEFAULT 0,
     retried   bigint  NOT NULL DEFAULT 0,
     died      bigint  NOT NULL DEFAULT 0,
-    expired   bigint  NOT NULL DEFAULT 0
+    expired   bigint  NOT NULL DEFAULT 0,
+    ready     bigint  NOT NULL DEFAULT 0,
+    leased    bigint  NOT NULL DEFAULT 0,
+    delayed   bigint  NOT NULL DEFAULT 0,
+    blocked   bigint  NOT NULL DEFAULT 0,
+    dead      bigint  NOT NULL DEFAULT 0
 ) USING heap WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 ALTER TABLE pgqueue.counter REPLICA IDENTITY FULL; -- it has no key, and may be published
-COMMENT ON TABLE pgqueue.counter IS 'what happened to messages since their queue was made: the sum over a queue''s rows';
+CREATE INDEX counter_by_queue ON pgqueue.counter (queue);
+COMMENT ON TABLE pgqueue.counter
+    IS 'what happened to messages since their queue was made, and where they are: the sum over a queue''s rows';
+COMMENT ON COLUMN pgqueue.counter.ready IS 'messages in the ready lane, leased or not';
+COMMENT ON COLUMN pgqueue.counter.leased IS 'of those, the ones whose lease nobody has seen end';
 
 CREATE FUNCTION pgqueue.pending_counts() RETURNS SETOF pgqueue.counter
     LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'pending_counts';
@@ -185,6 +232,13 @@ SELECT m.*,
             WHEN m.lease_until > '-infinity' AND q.settings ->> 'on_timeout' = 'dead' THEN 'gone'
             WHEN m.lane = 'b' THEN 'blocked'
             WHEN m.due_at > clock_timestamp() THEN 'delayed'
+            WHEN m.group_key IS NOT NULL AND NOT m.in_turn
+                 AND q.settings ->> 'groups' IS DISTINCT FROM 'parallel'
+                 AND EXISTS (SELECT FROM pgqueue.message first
+                              WHERE first.queue = m.queue AND first.group_key = m.group_key
+                                AND (first.in_turn OR (first.priority, first.id) < (m.priority, m.id))
+                                AND (first.expires_at > clock_timestamp() OR first.lease_until > clock_timestamp()
+                                     OR first.expires_at IS NULL)) THEN 'blocked'
             ELSE 'ready'
        END AS state
   FROM pgqueue.message m
@@ -197,6 +251,7 @@ COMMENT ON VIEW pgqueue.message_state IS 'live messages with their state at this
 -- What pg_dump carries: all that users put in. The last round is not theirs.
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.queue', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.message', '');
+SELECT pg_catalog.pg_extension_config_dump('pgqueue.recent_key', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.dead', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.archive', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.counter', '');

@@ -60,3 +60,6 @@ CREATE TYPE pgq_queue_stats AS (
     expired          bigint
 );
 COMMENT ON TYPE pgq_queue_stats IS 'what is in a queue now, and what has happened in it since it was made';
+
+CREATE TYPE pgq_push_outcome AS (id bigint, outcome text);
+COMMENT ON TYPE pgq_push_outcome IS 'the message that carries a push, and what became of it: pushed, ignored or replaced';

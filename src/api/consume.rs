@@ -3,10 +3,10 @@
 use pgrx::pg_sys::{self, Datum};
 
 use super::settle::receipts;
-use crate::call::{Answer, Call, Rows, text_datum};
+use crate::call::{Answer, Call, Rows};
 use crate::engine::message::Column;
 use crate::engine::queue::Queue;
-use crate::engine::reserve::{Take, Taken, Wish, reserve};
+use crate::engine::reserve::{Take, Taken, Wish, look, reserve};
 use crate::engine::settle::{Verdict, settle};
 use crate::engine::statement::{Row, Statement};
 use crate::engine::{archive, check_writable, queue};
@@ -15,10 +15,12 @@ use crate::worker;
 
 crate::export_to_sql!(pgq_reserve, pgq_pop, pgq_next, pgq_peek, pgq_get);
 
-static PEEK: Statement = Statement::new(
-    include_str!("../../sql/query/peek.sql"),
-    &[pg_sys::INT4OID, pg_sys::TEXTOID, pg_sys::INT8OID],
-);
+static PEEK_DELAYED: Statement =
+    Statement::new(include_str!("../../sql/query/peek_delayed.sql"), &[pg_sys::INT4OID, pg_sys::INT8OID]);
+static PEEK_LEASED: Statement =
+    Statement::new(include_str!("../../sql/query/peek_leased.sql"), &[pg_sys::INT4OID, pg_sys::INT8OID]);
+static PEEK_BLOCKED: Statement =
+    Statement::new(include_str!("../../sql/query/peek_blocked.sql"), &[pg_sys::INT4OID, pg_sys::INT8OID]);
 static GET: Statement = Statement::new(include_str!("../../sql/query/get.sql"), &[pg_sys::INT8OID]);
 
 /// States in which `pgq_peek` shows messages.
@@ -49,12 +51,10 @@ fn pgq_next(call: &Call) -> Answer {
 
 /// Reads max, filter, group_key and lifo, which stand together from `first` on.
 fn wish(call: &Call, first: usize) -> Result<Wish> {
-    if call.optional::<Datum>(first + 2, "group_key")?.is_some() {
-        return Err(Error::not_yet("group_key"));
-    }
     Ok(Wish {
         max: call.max(first, "max")?,
         filter: call.optional(first + 1, "filter")?,
+        group_key: call.optional_name(first + 2, "group_key")?,
         lifo: call.optional(first + 3, "lifo")?,
     })
 }
@@ -86,21 +86,40 @@ fn push_row(rows: &mut Rows, queue: &Queue, taken: &Taken) {
     ]);
 }
 
+/// How messages of a state are found.
+enum Peek {
+    Ready,
+    By(&'static Statement),
+    Archived,
+}
+
+impl Peek {
+    fn at(state: &str) -> Result<Self> {
+        match state {
+            "ready" => Ok(Self::Ready),
+            "delayed" => Ok(Self::By(&PEEK_DELAYED)),
+            "leased" => Ok(Self::By(&PEEK_LEASED)),
+            "blocked" => Ok(Self::By(&PEEK_BLOCKED)),
+            "archived" => Ok(Self::Archived),
+            _ => Err(Error::unknown_word("state", state, &STATES)),
+        }
+    }
+}
+
 fn pgq_peek(call: &Call) -> Answer {
     let name = call.name(0, "queue")?;
     let max = call.max(1, "max")?;
     let state: String = call.required(2, "state")?;
-    if !STATES.contains(&state.as_str()) {
-        return Err(Error::unknown_word("state", &state, &STATES));
-    }
+    let by_state = Peek::at(&state)?;
     let mut rows = call.rows()?;
     if let Some(queue) = queue::find(&name)? {
-        let max = max as i64;
         let show = |row: &Row| rows.push(&row.all());
-        if state == ARCHIVED {
-            archive::peek(&queue, max, show);
-        } else {
-            PEEK.run(&[Some(queue.id.into()), Some(text_datum(state.as_bytes())), Some(max.into())], show);
+        match by_state {
+            Peek::Ready => look(&queue, max, |taken| push_row(&mut rows, &queue, &taken)),
+            Peek::Archived => archive::peek(&queue, max as i64, show),
+            Peek::By(statement) => {
+                statement.run(&[Some(queue.id.into()), Some((max as i64).into())], show);
+            }
         }
     }
     rows.done()

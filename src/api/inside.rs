@@ -3,12 +3,28 @@
 
 use pgrx::pg_sys::Datum;
 
-use crate::call::{Answer, Call};
+use crate::call::{Answer, Call, varlena_bytes};
+use crate::engine::counter::Counts;
 use crate::engine::message::{Column, Lane, is_leased};
-use crate::engine::{board, catalog, counter, news, now};
+use crate::engine::statement::Statement;
+use crate::engine::{board, catalog, counter, group, news, now};
+use crate::error::Result;
 use crate::worker;
 
-crate::export_to_sql!(begin_anew, forget_queues, announce_message, pending_counts);
+crate::export_to_sql!(
+    begin_anew,
+    forget_queues,
+    announce_message,
+    announce_removal,
+    count_letter,
+    pending_counts,
+);
+
+static REMOVED_LANES: Statement = Statement::new(include_str!("../../sql/query/removed_lanes.sql"), &[]);
+static REMOVED_GROUPS: Statement = Statement::new(include_str!("../../sql/query/removed_groups.sql"), &[]);
+
+/// The number of `queue` among the columns of `pgqueue.dead`.
+const QUEUE_OF_LETTER: usize = 4;
 
 /// Called by the install script: a new extension numbers its queues anew, and its
 /// database has a worker at once.
@@ -24,24 +40,111 @@ fn forget_queues(_: &Call) -> Answer {
     Ok(Some(Datum::null()))
 }
 
-/// Trigger on `pgqueue.message`: what a statement writes, ours or anybody's, is told of
-/// when it commits. What the engine writes directly, it tells of itself.
+/// Trigger on `pgqueue.message`: what a statement writes, ours or anybody's, is counted
+/// and told of when it commits. What the engine writes directly, it tells of itself.
 fn announce_message(call: &Call) -> Answer {
-    let row = call.new_row(Column::DueAt as usize + 1);
-    let value = |column: Column| row[column as usize].map_or(0, |datum| datum.value() as i64);
-    let (queue, priority, id) =
-        (value(Column::Queue) as i32, value(Column::Priority) as i16, value(Column::Id));
-    let lease_until = value(Column::LeaseUntil);
-    match value(Column::Lane) as u8 {
-        lane if lane == Lane::Delayed as u8 => news::delayed(queue, value(Column::DueAt)),
-        _ if is_leased(lease_until, now()) => news::leased(queue, priority, id, lease_until),
-        _ => news::ready(queue, priority, id),
+    let row = MessageRow(call.new_row());
+    let before = call.old_row().map(MessageRow);
+    match row.lane() {
+        Lane::Delayed => news::delayed(row.queue(), row.value(Column::DueAt)),
+        Lane::Blocked => {}
+        Lane::Ready if is_leased(row.lease_until(), now()) => {
+            news::leased(row.queue(), row.priority(), row.id(), row.lease_until());
+        }
+        Lane::Ready => news::ready(row.queue(), row.priority(), row.id()),
+    }
+    counter::add(row.queue(), row.counts());
+    if let Some(before) = before {
+        counter::add(before.queue(), -before.counts());
+        before.leave_group_for(&row)?;
     }
     Ok(Some(Datum::null()))
 }
 
-/// Rows (queue, pushed, delivered, deleted, retried, died, expired): what is counted in
-/// shared memory and not written down yet, and what this transaction adds to it.
+/// A row of `pgqueue.message` as its triggers see it.
+struct MessageRow(Vec<Option<Datum>>);
+
+impl MessageRow {
+    fn value(&self, column: Column) -> i64 {
+        self.0[column as usize].map_or(0, |datum| datum.value() as i64)
+    }
+
+    fn id(&self) -> i64 {
+        self.value(Column::Id)
+    }
+
+    fn queue(&self) -> i32 {
+        self.value(Column::Queue) as i32
+    }
+
+    fn priority(&self) -> i16 {
+        self.value(Column::Priority) as i16
+    }
+
+    fn lease_until(&self) -> i64 {
+        self.value(Column::LeaseUntil)
+    }
+
+    fn lane(&self) -> Lane {
+        Lane::from_column(self.value(Column::Lane) as u8)
+    }
+
+    fn counts(&self) -> Counts {
+        Counts::message(self.lane(), self.lease_until())
+    }
+
+    fn group_place(&self) -> group::Place {
+        (self.value(Column::InTurn) & 0xff == 0, self.priority(), self.id())
+    }
+
+    /// Lets the next of its group have its turn if the message now stands behind it.
+    fn leave_group_for(&self, after: &Self) -> Result<()> {
+        let stays = self.queue() == after.queue() && self.group_place() >= after.group_place();
+        match self.0[Column::GroupKey as usize] {
+            // SAFETY: the column is a text.
+            Some(key) if !stays => {
+                let key = unsafe { varlena_bytes(key) };
+                group::removed(self.queue(), key, self.group_place())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Trigger on `pgqueue.message`: what a statement has removed is counted, and the next
+/// messages of its groups have their turn.
+fn announce_removal(call: &Call) -> Answer {
+    let mut groups = Vec::new();
+    // SAFETY: the trigger is declared with the transition table that the statements name.
+    unsafe {
+        REMOVED_LANES.run_in_trigger(call.trigger(), |row| {
+            let counts = Counts { ready: row.i64(1), leased: row.i64(2), ..Counts::default() };
+            counter::add(row.i32(0), -Counts { delayed: row.i64(3), blocked: row.i64(4), ..counts });
+        });
+        REMOVED_GROUPS.run_in_trigger(call.trigger(), |row| {
+            let key = varlena_bytes(row.value(1));
+            groups.push((row.i32(0), key, (!row.bool(2), row.i32(3) as i16, row.i64(4))));
+        });
+    }
+    for (queue, key, place) in groups {
+        group::removed(queue, key, place)?;
+    }
+    Ok(Some(Datum::null()))
+}
+
+/// Trigger on `pgqueue.dead`.
+fn count_letter(call: &Call) -> Answer {
+    let queue = |row: Vec<Option<Datum>>| row[QUEUE_OF_LETTER].map_or(0, |datum| datum.value() as i32);
+    let one = Counts { dead: 1, ..Counts::default() };
+    match call.old_row() {
+        Some(row) => counter::add(queue(row), -one),
+        None => counter::add(queue(call.new_row()), one),
+    }
+    Ok(Some(Datum::null()))
+}
+
+/// Rows as those of `pgqueue.counter`: what is counted in shared memory and not written
+/// down yet, and what this transaction adds to it.
 fn pending_counts(call: &Call) -> Answer {
     let mut rows = call.rows()?;
     for (queue, counts) in counter::pending().into_iter().chain(news::counted()) {

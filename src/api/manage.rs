@@ -32,8 +32,12 @@ static ALTER: Statement =
 static DROP: Statement = Statement::new(include_str!("../../sql/query/drop_queue.sql"), &[pg_sys::INT4OID]);
 static DROP_REST: Statement =
     Statement::new(include_str!("../../sql/query/drop_queue_rest.sql"), &[pg_sys::INT4OID]);
-static PURGE: Statement =
-    Statement::new(include_str!("../../sql/query/purge.sql"), &[pg_sys::INT4OID, pg_sys::TEXTOID]);
+static REGROUP: Statement =
+    Statement::new(include_str!("../../sql/query/regroup.sql"), &[pg_sys::INT4OID, pg_sys::BOOLOID]);
+static PURGE: Statement = Statement::new(
+    include_str!("../../sql/query/purge.sql"),
+    &[pg_sys::INT4OID, pg_sys::TEXTOID, pg_sys::TEXTOID],
+);
 static PAUSE: Statement =
     Statement::new(include_str!("../../sql/query/pause_queue.sql"), &[pg_sys::INT4OID, pg_sys::BOOLOID]);
 
@@ -70,9 +74,12 @@ fn pgq_alter_queue(call: &Call) -> Answer {
     let queue = queue_to_manage(call, "pgq_alter_queue")?;
     let redirects_events = changes.get("events_to").is_some();
     let merged = merge(settings_for_update(&queue), changes).map_err(bad_setting)?;
-    queue::check_settings(&queue.name, &merged)?;
+    let settings = queue::check_settings(&queue.name, &merged)?;
     let merged = jsonb_datum(&merged.to_string());
     ALTER.run(&[Some(queue.id.into()), Some(merged)], |_| {});
+    if settings.groups != queue.settings.groups {
+        REGROUP.run(&[Some(queue.id.into()), Some(settings.keeps_order().into())], |_| {});
+    }
     // What could not be reserved by the old settings may be by the new ones.
     news::forget(queue.id);
     if redirects_events {
@@ -106,11 +113,12 @@ fn pgq_purge(call: &Call) -> Answer {
     if let Some(state) = state.as_deref().filter(|state| !STATES.contains(state)) {
         return Err(Error::unknown_word("state", state, &STATES));
     }
+    let group_key = call.optional_name(2, "group_key")?.map(|key| key.datum());
     let queue = queue_to_manage(call, "pgq_purge")?;
     news::removed(queue.id);
     let (mut messages, mut kept) = (0, 0);
     let state = state.map(|state| text_datum(state.as_bytes()));
-    PURGE.run(&[Some(queue.id.into()), state], |row| {
+    PURGE.run(&[Some(queue.id.into()), state, group_key], |row| {
         messages = row.i64(0);
         kept = row.i64(1);
     });

@@ -1,44 +1,96 @@
 //! `pgq_count`, `pgq_stats`, `pgq_list_queues`.
 
-use pgrx::pg_sys;
+use pgrx::pg_sys::{self, Datum};
 
 use crate::call::{Answer, Call, varlena_bytes};
+use crate::engine::counter::Counts;
 use crate::engine::owner::caller_is_member_of;
-use crate::engine::queue;
-use crate::engine::statement::Statement;
+use crate::engine::queue::{self, Queue};
+use crate::engine::statement::{Row, Statement};
+use crate::engine::{counter, now, reserve};
+use crate::error::Result;
 
 crate::export_to_sql!(pgq_count, pgq_stats, pgq_list_queues);
 
-static COUNT: Statement = Statement::new(include_str!("../../sql/query/count.sql"), &[pg_sys::INT4OID]);
-static STATS: Statement = Statement::new(include_str!("../../sql/query/stats.sql"), &[pg_sys::TEXTOID]);
+static COUNT: Statement =
+    Statement::new(include_str!("../../sql/query/count.sql"), &[pg_sys::INT4OID, pg_sys::TEXTOID]);
+static STATS: Statement = Statement::new(
+    include_str!("../../sql/query/stats.sql"),
+    &[pg_sys::TEXTOID, pg_sys::BOOLOID, pg_sys::INT8OID],
+);
 static LIST: Statement = Statement::new(include_str!("../../sql/query/list_queues.sql"), &[]);
 
+/// Queues with no more messages than this are looked through to be counted; of others the
+/// counters tell.
+const FEW: i64 = 1_000;
+
+/// Columns of the statement before those of `pgq_queue_stats`.
+const STATS_HEAD: usize = 3;
+
+/// The number of `oldest_ready_age` among those.
+const OLDEST_READY_AGE: usize = 7;
+
 fn pgq_count(call: &Call) -> Answer {
-    let mut count = 0;
-    if let Some(queue) = queue::find(&call.name(0, "queue")?)?
-        && !queue.paused
-    {
-        COUNT.run(&[Some(queue.id.into())], |row| count = row.i64(0));
-    }
+    let exact: bool = call.required(1, "exact")?;
+    let group_key = call.optional_name(2, "group_key")?.map(|key| key.datum());
+    let count = match queue::find(&call.name(0, "queue")?)? {
+        Some(queue) if !queue.paused => count(&queue, exact, group_key),
+        _ => 0,
+    };
     Ok(Some(count.into()))
 }
 
+fn count(queue: &Queue, exact: bool, group_key: Option<Datum>) -> i64 {
+    if !exact && group_key.is_none() {
+        let Counts { ready, leased, delayed, blocked, .. } = counter::known(queue.id);
+        if ready + delayed + blocked > FEW {
+            return (ready - leased).max(0);
+        }
+    }
+    let mut count = 0;
+    COUNT.run(&[Some(queue.id.into()), group_key], |row| count = row.i64(0));
+    count
+}
+
 fn pgq_stats(call: &Call) -> Answer {
-    let name = match call.optional::<Vec<u8>>(0, "queue")? {
-        Some(_) => Some(call.name(0, "queue")?),
-        None => None,
-    };
+    let name = call.optional_name(0, "queue")?;
+    let exact: bool = call.required(1, "exact")?;
     if let Some(name) = &name {
         queue::find(name)?;
     }
     let mut rows = call.rows()?;
-    STATS.run(&[name.map(|name| name.datum())], |row| {
-        // SAFETY: the first column is the owner, a text.
-        if caller_is_member_of(&unsafe { varlena_bytes(row.value(0)) }) {
-            rows.push(&row.all()[1..]);
-        }
+    let mut problem = None;
+    let args = [name.map(|name| name.datum()), Some(exact.into()), Some(FEW.into())];
+    STATS.run(&args, |row| match stats(row) {
+        Ok(Some(stats)) => rows.push(&stats),
+        Ok(None) => {}
+        Err(error) => problem = Some(error),
     });
-    rows.done()
+    problem.map_or_else(|| rows.done(), Err)
+}
+
+/// A queue's row, if the caller has a right on it.
+fn stats(row: &Row) -> Result<Option<Vec<Option<Datum>>>> {
+    // SAFETY: the first column is the owner, a text.
+    if !caller_is_member_of(&unsafe { varlena_bytes(row.value(0)) }) {
+        return Ok(None);
+    }
+    let mut stats = row.all().split_off(STATS_HEAD);
+    let is_exact = row.bool(2);
+    if !is_exact && let Some(queue) = queue::by_id(row.i32(1))? {
+        let age = reserve::oldest_ready(&queue).map(|at| interval((now() - at).max(0)));
+        stats[OLDEST_READY_AGE] = age;
+    }
+    Ok(Some(stats))
+}
+
+/// An interval of so many microseconds, as the difference of two moments is: in days and
+/// less.
+fn interval(micros: i64) -> Datum {
+    let moment = |at: i64| Some(Datum::from(at));
+    // SAFETY: both arguments are timestamptz.
+    unsafe { pgrx::direct_function_call_as_datum(pg_sys::timestamp_mi, &[moment(micros), moment(0)]) }
+        .expect("the difference of two moments")
 }
 
 fn pgq_list_queues(call: &Call) -> Answer {

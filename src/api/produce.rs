@@ -2,18 +2,36 @@
 
 use pgrx::pg_sys::{Datum, TimestampTz};
 
-use crate::call::{Answer, ByteaArray, Call, JsonbArray};
-use crate::engine::push::{Content, Due, Options, push};
+use crate::call::{Answer, ByteaArray, Call, JsonbArray, text_datum};
+use crate::engine::push::{Content, Due, OnDuplicate, Options, Outcome, push};
 use crate::engine::{check_writable, queue};
 use crate::error::{Error, Result};
 use crate::value::duration::Millis;
 use crate::worker;
 
-crate::export_to_sql!(pgq_push, pgq_push_batch, pgq_push_bytes, pgq_push_bytes_batch);
+crate::export_to_sql!(pgq_push, pgq_push_result, pgq_push_batch, pgq_push_bytes, pgq_push_bytes_batch);
 
 fn pgq_push(call: &Call) -> Answer {
     let payload = call.required(1, "payload")?;
     push_one(call, "pgq_push", Content::Payload(payload))
+}
+
+fn pgq_push_result(call: &Call) -> Answer {
+    let payload = call.required(1, "payload")?;
+    let headers = call.optional(2, "headers")?;
+    let mut rows = call.rows()?;
+    for (id, outcome) in push_checked(call, "pgq_push_result", &[(Content::Payload(payload), headers)])? {
+        rows.push(&[Some(id.into()), Some(text_datum(word(outcome).as_bytes()))]);
+    }
+    rows.done()
+}
+
+fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Pushed => "pushed",
+        Outcome::Ignored => "ignored",
+        Outcome::Replaced => "replaced",
+    }
 }
 
 fn pgq_push_bytes(call: &Call) -> Answer {
@@ -39,8 +57,8 @@ fn whole(elements: Vec<Option<Datum>>, argument: &str) -> Result<Vec<Datum>> {
 
 fn push_one(call: &Call, function: &str, content: Content) -> Answer {
     let headers = call.optional(2, "headers")?;
-    let ids = push_checked(call, function, &[(content, headers)])?;
-    Ok(ids.first().map(|&id| id.into()))
+    let pushed = push_checked(call, function, &[(content, headers)])?;
+    Ok(pushed.first().map(|&(id, _)| id.into()))
 }
 
 fn push_many(call: &Call, function: &str, contents: Vec<Content>) -> Answer {
@@ -60,33 +78,37 @@ fn push_many(call: &Call, function: &str, contents: Vec<Content>) -> Answer {
         ));
     }
     let messages: Vec<_> = contents.into_iter().zip(headers).collect();
-    let ids = push_checked(call, function, &messages)?;
+    let pushed = push_checked(call, function, &messages)?;
     let mut rows = call.rows()?;
-    for id in ids {
+    for (id, _) in pushed {
         rows.push(&[Some(id.into())]);
     }
     rows.done()
 }
 
-fn push_checked(call: &Call, function: &str, messages: &[(Content, Option<Datum>)]) -> Result<Vec<i64>> {
+fn push_checked(
+    call: &Call,
+    function: &str,
+    messages: &[(Content, Option<Datum>)],
+) -> Result<Vec<(i64, Outcome)>> {
     let name = call.name(0, "queue")?;
     let options = options(call)?;
     check_writable(function)?;
     let queue = queue::for_push(&name)?;
     worker::ensure_running();
-    Ok(push(&queue, messages, &options))
+    push(&queue, messages, &options)
 }
 
 fn options(call: &Call) -> Result<Options> {
-    not_yet(call, 7, "group_key")?;
-    not_yet(call, 8, "dedup_key")?;
-    on_duplicate(call)?;
+    let on_duplicate = on_duplicate(call)?;
     Ok(Options {
         priority: priority(call.required(3, "priority")?)?,
         due: due(call.span(4, "delay")?, call.optional(5, "deliver_at")?)?,
         ttl: call.span(6, "ttl")?,
         lease: call.span(10, "lease")?,
         max_deliveries: max_deliveries(call)?,
+        group_key: call.optional_name(7, "group_key")?,
+        unique: call.optional_name(8, "dedup_key")?.map(|key| (key, on_duplicate)),
     })
 }
 
@@ -137,20 +159,13 @@ fn max_deliveries(call: &Call) -> Result<Option<i32>> {
     }
 }
 
-fn on_duplicate(call: &Call) -> Result<()> {
-    const KNOWN: [&str; 2] = ["ignore", "replace"];
+fn on_duplicate(call: &Call) -> Result<OnDuplicate> {
+    const KNOWN: [&str; 3] = ["ignore", "replace", "reject"];
     let word: String = call.required(9, "on_duplicate")?;
-    if KNOWN.contains(&word.as_str()) {
-        Ok(())
-    } else {
-        Err(Error::unknown_word("on_duplicate", &word, &KNOWN))
-    }
-}
-
-/// Parameters whose place is kept for a later version.
-fn not_yet(call: &Call, n: usize, argument: &str) -> Result<()> {
-    match call.optional::<Datum>(n, argument)? {
-        Some(_) => Err(Error::not_yet(argument)),
-        None => Ok(()),
+    match word.as_str() {
+        "ignore" => Ok(OnDuplicate::Ignore),
+        "replace" => Ok(OnDuplicate::Replace),
+        "reject" => Ok(OnDuplicate::Reject),
+        _ => Err(Error::unknown_word("on_duplicate", &word, &KNOWN)),
     }
 }

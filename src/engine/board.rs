@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use pgrx::pg_sys;
 
 use super::counter::Counts;
+use super::lane::Address;
 use super::now;
 use super::waking::{LONGEST_SLEEP, WORKER};
 use crate::hint::Direction;
@@ -24,7 +25,7 @@ use crate::hint::queue::QueueHint;
 use crate::setting;
 
 /// Places in a bucket.
-pub const WAYS: usize = 8;
+const WAYS: usize = 8;
 
 const TRANCHE: &std::ffi::CStr = c"pgqueue board";
 
@@ -32,11 +33,13 @@ const TRANCHE: &std::ffi::CStr = c"pgqueue board";
 #[repr(C)]
 pub struct Place {
     database: u32,
-    queue: i32,
-    direction: Direction,
+    pub queue: i32,
+    pub direction: Direction,
     last_used: u64,
     /// Counted by committed transactions and not yet written to `pgqueue.counter`.
     pub counts: Counts,
+    /// How often something was counted.
+    times_counted: u64,
     /// Messages became ready since the worker looked last.
     pub has_news: bool,
     /// The worker wants to know of news at once: it sends them to listeners.
@@ -131,7 +134,7 @@ unsafe extern "C-unwind" fn request_space() {
 }
 
 /// How many buckets there are.
-pub fn buckets() -> usize {
+fn buckets() -> usize {
     if BOARD.get().is_some() { wanted_buckets() } else { 0 }
 }
 
@@ -201,10 +204,16 @@ impl Place {
             direction: Direction::OldestFirst,
             last_used: 0,
             counts: Counts::default(),
+            times_counted: 0,
             has_news: false,
             is_listened_to: false,
             hint: QueueHint::new(),
         }
+    }
+
+    fn vacate(&mut self) {
+        self.counts = Counts::default();
+        self.last_used = 0;
     }
 
     fn is_of(&self, database: u32, queue: i32) -> bool {
@@ -221,7 +230,7 @@ impl Place {
 }
 
 /// Whether there is a board that tells of this server's queues.
-pub fn is_there() -> bool {
+fn is_there() -> bool {
     // SAFETY: reads state of the server.
     BOARD.get().is_some() && !unsafe { pg_sys::RecoveryInProgress() }
 }
@@ -312,36 +321,52 @@ fn place_of(
 }
 
 /// Does something with one level of a queue, if its hint has it.
-pub fn with_level<R>(
-    queue: i32,
-    direction: Direction,
-    priority: i16,
-    work: impl FnOnce(&mut Level) -> R,
-) -> Option<R> {
-    with_hint(queue, direction, |hint| hint.level(priority).map(work))?
+pub fn with_level<R>(at: Address, work: impl FnOnce(&mut Level) -> R) -> Option<R> {
+    with_hint(at.queue, at.direction, |hint| hint.level(at.priority).map(work))?
 }
 
 /// Does something with what is known of a queue, in each direction.
-pub fn with_known(queue: i32, mut work: impl FnMut(&mut Place, Direction)) {
+pub fn with_known(queue: i32, work: impl FnMut(&mut Place)) {
     let Some(board) = BOARD.get() else { return };
     let database = database();
     board.with_places_of(queue, |places| {
-        for place in places.iter_mut().filter(|place| place.is_of(database, queue)) {
-            let direction = place.direction;
-            work(place, direction);
-        }
+        places.iter_mut().filter(|place| place.is_of(database, queue)).for_each(work);
     });
 }
 
-/// Does something with each known queue of this database that lies in bucket `n`.
-pub fn with_bucket_of_this_database(n: usize, mut work: impl FnMut(&mut Place, i32, Direction)) {
+/// Does something with the place of each known queue of this database.
+pub fn for_each_place(mut work: impl FnMut(&mut Place)) {
+    (0..buckets()).for_each(|n| with_known_of_bucket(n, &mut work));
+}
+
+/// What `pick` finds at the places of this database's known queues.
+pub fn collect<T>(mut pick: impl FnMut(&mut Place) -> Option<T>) -> Vec<T> {
+    let mut picked = Vec::new();
+    for n in 0..buckets() {
+        picked.reserve(WAYS); // not under the lock
+        with_known_of_bucket(n, |place| picked.extend(pick(place)));
+    }
+    picked
+}
+
+/// The first that `pick` finds there.
+pub fn find<T>(mut pick: impl FnMut(&mut Place) -> Option<T>) -> Option<T> {
+    (0..buckets()).find_map(|n| {
+        let mut found = None;
+        with_known_of_bucket(n, |place| {
+            if found.is_none() {
+                found = pick(place);
+            }
+        });
+        found
+    })
+}
+
+fn with_known_of_bucket(n: usize, work: impl FnMut(&mut Place)) {
     let Some(board) = BOARD.get() else { return };
     let database = database();
     board.with_bucket(n, |places| {
-        for place in places.iter_mut().filter(|place| place.last_used > 0 && place.database == database) {
-            let (queue, direction) = (place.queue, place.direction);
-            work(place, queue, direction);
-        }
+        places.iter_mut().filter(|place| place.last_used > 0 && place.database == database).for_each(work);
     });
 }
 
@@ -359,8 +384,20 @@ pub fn add_counts(queue: i32, counts: Counts) {
         if let Some(place) = place_of(places, database, queue, Direction::OldestFirst) {
             place.last_used = last_used;
             place.counts += counts;
+            place.times_counted += 1;
         }
     });
+}
+
+/// How often something was counted of a queue, and what is not written down of it.
+pub fn counted(queue: i32) -> Option<(u64, Counts)> {
+    let mut counted = None;
+    with_known(queue, |place| {
+        if place.direction == Direction::OldestFirst {
+            counted = Some((place.times_counted, place.counts));
+        }
+    });
+    counted
 }
 
 /// Frees the places of databases that are not there any more.
@@ -368,20 +405,12 @@ pub fn free_all_but(databases: &[u32]) {
     let Some(board) = BOARD.get() else { return };
     for n in 0..buckets() {
         board.with_bucket(n, |places| {
-            for place in places.iter_mut().filter(|place| !databases.contains(&place.database)) {
-                place.counts = Counts::default();
-                place.last_used = 0;
-            }
+            places.iter_mut().filter(|place| !databases.contains(&place.database)).for_each(Place::vacate);
         });
     }
 }
 
 /// Forgets all queues of this database: their numbers begin anew.
 pub fn forget_all() {
-    for n in 0..buckets() {
-        with_bucket_of_this_database(n, |place, _, _| {
-            place.counts = Counts::default();
-            place.last_used = 0;
-        });
-    }
+    for_each_place(Place::vacate);
 }

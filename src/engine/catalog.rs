@@ -20,6 +20,8 @@ pub struct Catalog {
     pub message_by_id: Oid,
     pub message_ready: Oid,
     pub message_due: Oid,
+    pub message_group: Oid,
+    pub message_key: Oid,
     pub message_id: Oid,
     pub counter: Oid,
     pub archive: Oid,
@@ -70,20 +72,26 @@ unsafe extern "C-unwind" fn on_change(_: Datum, relation: Oid) {
 }
 
 impl Catalog {
-    fn relations(&self) -> [Oid; 8] {
-        let Self {
-            queue,
-            message,
-            message_by_id,
-            message_ready,
-            message_due,
-            message_id,
-            counter,
-            archive,
-            ..
-        } = *self;
-        [queue, message, message_by_id, message_ready, message_due, message_id, counter, archive]
+    fn relations(&self) -> [Oid; 10] {
+        [
+            self.queue,
+            self.message,
+            self.message_by_id,
+            self.message_ready,
+            self.message_due,
+            self.message_group,
+            self.message_key,
+            self.message_id,
+            self.counter,
+            self.archive,
+        ]
     }
+}
+
+/// Whether the extension is (still) there.
+pub fn is_there() -> bool {
+    // SAFETY: a catalog look-up by name.
+    unsafe { pg_sys::get_namespace_oid(c"pgqueue".as_ptr(), true) != Oid::INVALID }
 }
 
 fn look_up() -> Catalog {
@@ -99,6 +107,8 @@ fn look_up() -> Catalog {
             message_by_id: find(c"message_id_is_unique"),
             message_ready: find(c"message_ready"),
             message_due: find(c"message_due"),
+            message_group: find(c"message_group"),
+            message_key: find(c"message_key"),
             message_id: find(c"message_id"),
             counter: find(c"counter"),
             archive: find(c"archive"),

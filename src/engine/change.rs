@@ -2,7 +2,7 @@
 //!
 //! What is leased, dead, or would not be delivered any more, is left alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pgrx::pg_sys::{self, Datum};
 
@@ -66,35 +66,44 @@ pub fn update(id: i64, change: &Change) -> Result<bool> {
 /// Removes messages and returns the ids of those that were.
 pub fn cancel(ids: &[i64]) -> Result<Vec<i64>> {
     let messages = waiting(ids)?;
-    let ids: Vec<i64> = messages.iter().map(|message| message.id).collect();
-    remove(&messages, || {
+    let ids = ids_of(&messages);
+    if !ids.is_empty() {
+        tell_of_removal(&messages);
         CANCEL.run(&[Some(i64_array(&ids))], |_| {});
-    });
+        count_removed(&messages);
+    }
     Ok(ids)
 }
 
-/// Gives messages of other queues to `to` and returns their ids, old and new.
+/// Makes messages of other queues new messages of `to`, and returns their ids, old and
+/// new. One whose key another waits with there stays.
 pub fn relocate(ids: &[i64], to: &Queue) -> Result<Vec<(i64, i64)>> {
     let mut messages = waiting(ids)?;
     messages.retain(|message| message.queue != to.id);
-    let ids: Vec<i64> = messages.iter().map(|message| message.id).collect();
-    let mut moved = Vec::with_capacity(ids.len());
-    remove(&messages, || {
-        MOVE.run(&[Some(i64_array(&ids)), Some(to.id.into())], |row| moved.push((row.i64(0), row.i64(1))));
-    });
-    counter::add(to.id, Counts { pushed: moved.len() as i64, ..Counts::default() });
-    Ok(moved)
+    let mut moved = BTreeMap::new();
+    if !messages.is_empty() {
+        tell_of_removal(&messages);
+        MOVE.run(&[Some(i64_array(&ids_of(&messages))), Some(to.id.into())], |row| {
+            moved.insert(row.i64(0), row.i64(1));
+        });
+        messages.retain(|message| moved.contains_key(&message.id));
+        count_removed(&messages);
+        counter::add(to.id, Counts { pushed: moved.len() as i64, ..Counts::default() });
+    }
+    Ok(moved.into_iter().collect())
 }
 
-/// Runs a statement that removes messages, and tells and counts that it does.
-fn remove(messages: &[Locked], statement: impl FnOnce()) {
-    if messages.is_empty() {
-        return;
-    }
+fn tell_of_removal(messages: &[Locked]) {
+    messages.iter().for_each(|message| news::removed(message.queue));
+}
+
+fn count_removed(messages: &[Locked]) {
     let queues = messages.iter().map(|message| message.queue);
-    queues.clone().collect::<BTreeSet<i32>>().into_iter().for_each(news::removed);
-    statement();
     counter::add_each(queues, |deleted| Counts { deleted, ..Counts::default() });
+}
+
+fn ids_of(messages: &[Locked]) -> Vec<i64> {
+    messages.iter().map(|message| message.id).collect()
 }
 
 /// Locks messages, and picks those that wait to be delivered.
@@ -102,9 +111,8 @@ fn waiting(ids: &[i64]) -> Result<Vec<Locked>> {
     let receipts: Vec<Receipt> = ids.iter().map(|&id| (id, None)).collect();
     let mut messages = lock(&receipts)?;
     if !messages.is_empty() {
-        let ids: Vec<i64> = messages.iter().map(|message| message.id).collect();
         let mut waiting = BTreeSet::new();
-        WAITING.run(&[Some(i64_array(&ids))], |row| {
+        WAITING.run(&[Some(i64_array(&ids_of(&messages)))], |row| {
             waiting.insert(row.i64(0));
         });
         messages.retain(|message| waiting.contains(&message.id));

@@ -1,19 +1,26 @@
-//! Counters: what has happened to the messages of a queue since it was made.
+//! Counters: what has happened to the messages of a queue since it was made, and how
+//! many are where.
 //!
 //! A transaction's counts go to the board when it commits, and the worker writes them
-//! down once a round: a crash of the server loses what was counted since. Where there
-//! is no board, or no room on it, each call adds a row of its own. Nobody waits either
-//! way, and what was rolled back was not counted. The worker folds the rows.
+//! down once a round. Where there is no board, or no room on it, the transaction writes
+//! a row for each queue before it commits. Nobody waits either way, and what was rolled
+//! back was not counted. The worker folds the rows.
+//!
+//! A crash of the server loses what was not written down. So the worker counts the
+//! messages of each queue once after the server's start (`recount`).
 
 use std::collections::HashMap;
-use std::ops::{AddAssign, Neg};
+use std::ops::{Add, AddAssign, Neg, Sub};
 
-use pgrx::pg_sys::Datum;
+use pgrx::pg_sys::{self, Datum};
 
+use super::message::{Lane, NOT_LEASED};
+use super::statement::Statement;
 use super::table::Table;
 use super::{board, catalog, news};
+use crate::call::Timestamp;
 
-/// How much each counter grows.
+/// How much each counter grows. The order is that of the columns of `pgqueue.counter`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Counts {
@@ -23,23 +30,71 @@ pub struct Counts {
     pub retried: i64,
     pub died: i64,
     pub expired: i64,
+    /// Messages in the ready lane, leased or not.
+    pub ready: i64,
+    /// Of those, the ones whose lease nobody has seen end.
+    pub leased: i64,
+    pub delayed: i64,
+    pub blocked: i64,
+    pub dead: i64,
 }
 
+/// How many counters there are.
+pub const COUNTERS: usize = 11;
+
 impl Counts {
-    pub fn as_array(self) -> [i64; 6] {
-        let Self { pushed, delivered, deleted, retried, died, expired } = self;
-        [pushed, delivered, deleted, retried, died, expired]
+    pub fn as_array(self) -> [i64; COUNTERS] {
+        let Self { pushed, delivered, deleted, retried, died, expired, .. } = self;
+        let Self { ready, leased, delayed, blocked, dead, .. } = self;
+        [pushed, delivered, deleted, retried, died, expired, ready, leased, delayed, blocked, dead]
     }
 
-    fn from_array([pushed, delivered, deleted, retried, died, expired]: [i64; 6]) -> Self {
-        Self { pushed, delivered, deleted, retried, died, expired }
+    pub fn from_array(counts: [i64; COUNTERS]) -> Self {
+        let [pushed, delivered, deleted, retried, died, expired, ready, leased, delayed, blocked, dead] =
+            counts;
+        Self { pushed, delivered, deleted, retried, died, expired, ready, leased, delayed, blocked, dead }
+    }
+
+    /// A message that lies there.
+    pub fn message(lane: Lane, lease_until: Timestamp) -> Self {
+        let leased = i64::from(lease_until != NOT_LEASED);
+        match lane {
+            Lane::Ready => Self { ready: 1, leased, ..Self::default() },
+            Lane::Delayed => Self { delayed: 1, leased, ..Self::default() },
+            Lane::Blocked => Self { blocked: 1, leased, ..Self::default() },
+        }
+    }
+
+    /// Only what says where messages are, not what has happened to them.
+    fn of_places(self) -> Self {
+        Self { pushed: 0, delivered: 0, deleted: 0, retried: 0, died: 0, expired: 0, ..self }
+    }
+
+    fn map2(self, other: Self, f: impl Fn(i64, i64) -> i64) -> Self {
+        let (these, those) = (self.as_array(), other.as_array());
+        Self::from_array(std::array::from_fn(|n| f(these[n], those[n])))
+    }
+}
+
+impl Add for Counts {
+    type Output = Self;
+
+    fn add(self, more: Self) -> Self {
+        self.map2(more, i64::wrapping_add)
+    }
+}
+
+impl Sub for Counts {
+    type Output = Self;
+
+    fn sub(self, less: Self) -> Self {
+        self.map2(less, i64::wrapping_sub)
     }
 }
 
 impl AddAssign for Counts {
     fn add_assign(&mut self, more: Self) {
-        let (these, those) = (self.as_array(), more.as_array());
-        *self = Self::from_array(std::array::from_fn(|n| these[n].wrapping_add(those[n])));
+        *self = *self + more;
     }
 }
 
@@ -47,7 +102,7 @@ impl Neg for Counts {
     type Output = Self;
 
     fn neg(self) -> Self {
-        Self::from_array(self.as_array().map(i64::wrapping_neg))
+        Self::default() - self
     }
 }
 
@@ -62,15 +117,10 @@ pub fn add_each(queues: impl IntoIterator<Item = i32>, counts: impl Fn(i64) -> C
     }
 }
 
-/// Adds to the counters of a queue.
+/// Adds to the counters of a queue, once the transaction commits.
 pub fn add(queue: i32, counts: Counts) {
-    if counts == Counts::default() {
-        return;
-    }
-    if board::has_room_for(queue) {
+    if counts != Counts::default() {
         news::count(queue, counts);
-    } else {
-        write(queue, counts);
     }
 }
 
@@ -83,16 +133,19 @@ pub fn write(queue: i32, counts: Counts) {
 
 /// What committed transactions have counted and nobody has written down.
 pub fn pending() -> Vec<(i32, Counts)> {
-    let mut pending = Vec::new();
-    for n in 0..board::buckets() {
-        pending.reserve(board::WAYS); // not under the lock
-        board::with_bucket_of_this_database(n, |place, queue, _| {
-            if place.counts != Counts::default() {
-                pending.push((queue, place.counts));
-            }
-        });
-    }
-    pending
+    board::collect(|place| (place.counts != Counts::default()).then_some((place.queue, place.counts)))
+}
+
+/// What the counters say of where a queue's messages are.
+pub fn known(queue: i32) -> Counts {
+    static KNOWN: Statement =
+        Statement::new(include_str!("../../sql/query/known_counts.sql"), &[pg_sys::INT4OID]);
+    let mut known = Counts::default();
+    KNOWN.run(&[Some(queue.into())], |row| {
+        let [ready, leased, delayed, blocked] = std::array::from_fn(|n| row.i64(n).max(0));
+        known = Counts { ready, leased, delayed, blocked, ..Counts::default() };
+    });
+    known
 }
 
 /// Writes down what the board has counted. It leaves the board when, and if, the
@@ -102,4 +155,26 @@ pub fn drain() {
         write(queue, counts);
         news::count(queue, -counts);
     }
+}
+
+/// Counts the messages of a queue and corrects what is known of it. False if something
+/// was counted meanwhile: then nobody can tell what the difference means, unless a little
+/// too much or too few is better than nothing.
+pub fn recount(queue: i32, roughly: bool) -> bool {
+    static EXACT: Statement =
+        Statement::new(include_str!("../../sql/query/count_lanes.sql"), &[pg_sys::INT4OID]);
+    let before = board::counted(queue);
+    let mut difference = Counts::default();
+    EXACT.run(&[Some(queue.into())], |row| {
+        let [ready, leased, delayed, blocked, dead] = std::array::from_fn(|n| row.i64(n));
+        difference = Counts { ready, leased, delayed, blocked, dead, ..Counts::default() };
+    });
+    if board::counted(queue) != before && !roughly {
+        return false;
+    }
+    let difference = difference - before.map_or(Counts::default(), |(_, counts)| counts.of_places());
+    if difference != Counts::default() {
+        write(queue, difference);
+    }
+    true
 }

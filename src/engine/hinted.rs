@@ -4,7 +4,7 @@
 //! other's rows. docs/engine.md argues why nothing is missed.
 
 use super::board;
-use super::lane;
+use super::lane::{self, Address};
 use super::news;
 use super::pass;
 use super::queue::Queue;
@@ -76,7 +76,7 @@ impl Priorities {
 /// Takes the messages that hints point at.
 pub struct Hinted<'a> {
     table: &'a Table,
-    queue: i32,
+    queue: &'a Queue,
     direction: Direction,
     priorities: Priorities,
     /// Entries in a row that gave nothing.
@@ -108,12 +108,12 @@ enum Task {
 
 impl<'a> Hinted<'a> {
     /// None if there is no board, or no room on it.
-    pub fn open(table: &'a Table, queue: &Queue, round: &Round) -> Option<Self> {
+    pub fn open(table: &'a Table, queue: &'a Queue, round: &Round) -> Option<Self> {
         let direction = round.direction;
         let priorities = Priorities::of(table, queue.id, direction, round)?;
         Some(Self {
             table,
-            queue: queue.id,
+            queue,
             direction,
             priorities,
             vain: 0,
@@ -138,7 +138,7 @@ impl<'a> Hinted<'a> {
             }
         }
         if let Some(rest) = priorities.rest {
-            Scanned::from_priority(self.table, self.queue, self.direction, rest).take_before(round, limit);
+            Scanned::from_priority(self.table, self.queue, round, rest).take_before(round, limit);
         }
     }
 
@@ -153,11 +153,11 @@ impl<'a> Hinted<'a> {
             match task {
                 Some(Task::Sweep(chunk)) => {
                     has_swept = true;
-                    pass::sweep(self.table, self.queue, self.direction, priority, chunk, IN_PASSING);
+                    pass::sweep(self.table, self.at(priority), chunk, IN_PASSING);
                 }
                 Some(Task::Step(Step::Probe(known), _)) => {
                     let ids = known.keys().iter().map(|&key| self.direction.id(key));
-                    ids.clone().for_each(|id| news::touched(self.queue, priority, id));
+                    ids.clone().for_each(|id| news::touched(self.queue.id, priority, id));
                     round.probe(ids);
                     self.tell_of_leases(round, priority, known.keys()[0]);
                 }
@@ -183,7 +183,11 @@ impl<'a> Hinted<'a> {
     }
 
     fn with_level<R>(&self, priority: i16, work: impl FnOnce(&mut Level) -> R) -> Option<R> {
-        board::with_level(self.queue, self.direction, priority, work)
+        board::with_level(self.at(priority), work)
+    }
+
+    fn at(&self, priority: i16) -> Address {
+        Address { queue: self.queue.id, direction: self.direction, priority }
     }
 
     /// Walks on from the front to what can be taken, claims it, and takes it. False if
@@ -197,7 +201,7 @@ impl<'a> Hinted<'a> {
             }
             return false;
         };
-        walk.found.iter().for_each(|entry| news::touched(self.queue, priority, entry.id));
+        walk.found.iter().for_each(|entry| news::touched(self.queue.id, priority, entry.id));
         let claim = if walk.to_end { Level::claim_to_end } else { Level::claim };
         if self.with_level(priority, |level| claim(level, look, last)) != Some(true) {
             self.refused += 1;
@@ -206,6 +210,7 @@ impl<'a> Hinted<'a> {
         self.refused = 0;
         let mut scan = walk.scan;
         for entry in &walk.found {
+            round.begin_walk();
             if let Some(row) = scan.fetch_entry(entry, &snapshot) {
                 round.offer(&row);
             }
@@ -229,8 +234,9 @@ impl<'a> Hinted<'a> {
         limit: Key,
         snapshot: &Snapshot,
     ) -> Walk {
-        let scan =
-            lane::entries(self.table, Some(snapshot), self.queue, priority, look.front, self.direction);
+        round.begin_walk();
+        let at = self.at(priority);
+        let scan = at.entries(self.table, Some(snapshot), look.front);
         let mut walk = Walk { scan, found: Vec::new(), last: None, to_end: false };
         // A row whose lease did not fit on its page has two entries with one key: what
         // is walked over ends between keys.
@@ -238,7 +244,7 @@ impl<'a> Hinted<'a> {
         let mut in_vain = 0;
         loop {
             let entry = walk.scan.next_entry();
-            let key = entry.map(|entry| self.key(&entry));
+            let key = entry.map(|entry| at.key(&entry));
             if key != current {
                 walk.last = current;
                 current = key;
@@ -268,36 +274,30 @@ impl<'a> Hinted<'a> {
         (round.missing() >> self.refused.min(usize::BITS - 1)).max(1)
     }
 
-    fn key(&self, entry: &Entry) -> Key {
-        self.direction.key(entry.id)
-    }
-
     /// Looks for a place further on where something is ready, by halving: what is in
     /// flight mostly lies together. What is jumped over is left to the pass.
     fn jump(&mut self, round: &mut Round, priority: i16) {
         self.has_jumped = true;
         let Some(look) = self.with_level(priority, |level| level.look()) else { return };
-        let back = match self.direction {
-            Direction::OldestFirst => Direction::NewestFirst,
-            Direction::NewestFirst => Direction::OldestFirst,
-        };
-        let end = lane::entries(self.table, None, self.queue, priority, START, back).next_entry();
-        let Some(end) = end.map(|entry| self.key(&entry)) else { return };
+        let at = self.at(priority);
+        let end = at.reversed().entries(self.table, None, START).next_entry();
+        let Some(end) = end.map(|entry| at.key(&entry)) else { return };
         let snapshot = Snapshot::take();
         let (mut low, mut high, mut found) = (look.front, end.saturating_add(1), None);
         while low < high {
             // Rounded down, also where keys are negative.
             let middle = low + ((i128::from(high) - i128::from(low)) / 2) as Key;
-            let mut scan = lane::entries(self.table, None, self.queue, priority, middle, self.direction);
-            let Some(entry) = scan.next_entry().filter(|entry| self.key(entry) < high) else {
+            let mut scan = at.entries(self.table, None, middle);
+            let Some(entry) = scan.next_entry().filter(|entry| at.key(entry) < high) else {
                 high = middle;
                 continue;
             };
+            round.begin_walk();
             if scan.fetch_entry(&entry, &snapshot).is_some_and(|row| round.could_take(&row)) {
-                found = Some(self.key(&entry));
+                found = Some(at.key(&entry));
                 high = middle;
             } else {
-                low = self.key(&entry) + 1;
+                low = at.key(&entry) + 1;
             }
         }
         if let Some(to) = found {
@@ -309,7 +309,7 @@ impl<'a> Hinted<'a> {
     pub fn finish_passes(&self, round: &Round) {
         for &priority in self.priorities.hinted() {
             while let Some(chunk) = self.suspected_chunk(priority, round.now) {
-                pass::sweep(self.table, self.queue, self.direction, priority, chunk, THOROUGH);
+                pass::sweep(self.table, self.at(priority), chunk, THOROUGH);
             }
         }
     }
@@ -326,8 +326,8 @@ impl<'a> Hinted<'a> {
         for &priority in priorities.hinted() {
             while !round.is_full() && (round.taken == 0 || budget > 0) {
                 if let Some(chunk) = self.suspected_chunk(priority, round.now) {
-                    let vain = pass::sweep(self.table, self.queue, self.direction, priority, chunk, THOROUGH);
-                    budget = budget.saturating_sub(vain);
+                    let swept = pass::sweep(self.table, self.at(priority), chunk, THOROUGH);
+                    budget = budget.saturating_sub(swept.vain);
                 } else if self.with_level(priority, |level| level.knows_some()) != Some(true) {
                     break; // nor did somebody else's part of the pass find something
                 }

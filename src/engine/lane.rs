@@ -3,50 +3,56 @@
 use pgrx::pg_sys;
 
 use super::catalog;
-use super::table::{Found, Key as Condition, Scan, Snapshot, Table};
+use super::table::{Entry, Found, Key as Condition, Scan, Snapshot, Table};
 use crate::call::Timestamp;
 use crate::hint::{Direction, Key, START};
 
-/// The index entries of the ready lane of one priority, from a key on.
-pub fn entries(
-    table: &Table,
-    snapshot: Option<&Snapshot>,
-    queue: i32,
-    priority: i16,
-    from: Key,
-    direction: Direction,
-) -> Scan {
-    let conditions = ready(queue, priority, from, direction);
-    Scan::begin_entries(table, catalog::known().message_ready, snapshot, &conditions, backward(direction))
+/// One priority of a queue's ready lane, seen from one end.
+#[derive(Clone, Copy)]
+pub struct Address {
+    pub queue: i32,
+    pub direction: Direction,
+    pub priority: i16,
 }
 
-/// What is in the ready lane of one priority, leased or not, from a key on.
-pub fn rows(
-    table: &Table,
-    snapshot: &Snapshot,
-    queue: i32,
-    priority: i16,
-    from: Key,
-    direction: Direction,
-) -> Scan {
-    let conditions = ready(queue, priority, from, direction);
-    Scan::begin(table, catalog::known().message_ready, snapshot, &conditions, backward(direction))
-}
-
-fn ready(queue: i32, priority: i16, from: Key, direction: Direction) -> Vec<Condition> {
-    let mut conditions = vec![queue_is(queue), Condition::equals(2, pg_sys::F_INT2EQ, priority.into())];
-    if from != START {
-        let (strategy, procedure) = match direction {
-            Direction::OldestFirst => (pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_INT8GE),
-            Direction::NewestFirst => (pg_sys::BTLessEqualStrategyNumber, pg_sys::F_INT8LE),
-        };
-        conditions.push(Condition::new(3, strategy, procedure, direction.id(from).into()));
+impl Address {
+    /// Its index entries, from a key on.
+    pub fn entries(self, table: &Table, snapshot: Option<&Snapshot>, from: Key) -> Scan {
+        let conditions = self.conditions(from);
+        Scan::begin_entries(table, catalog::known().message_ready, snapshot, &conditions, self.is_backward())
     }
-    conditions
-}
 
-fn backward(direction: Direction) -> bool {
-    direction == Direction::NewestFirst
+    /// What is there, leased or not, from a key on.
+    pub fn rows(self, table: &Table, snapshot: &Snapshot, from: Key) -> Scan {
+        let conditions = self.conditions(from);
+        Scan::begin(table, catalog::known().message_ready, snapshot, &conditions, self.is_backward())
+    }
+
+    /// The same priority from the other end.
+    pub fn reversed(self) -> Self {
+        Self { direction: self.direction.reversed(), ..self }
+    }
+
+    pub fn key(self, entry: &Entry) -> Key {
+        self.direction.key(entry.id)
+    }
+
+    fn conditions(self, from: Key) -> Vec<Condition> {
+        let priority = Condition::equals(2, pg_sys::F_INT2EQ, self.priority.into());
+        let mut conditions = vec![queue_is(self.queue), priority];
+        if from != START {
+            let (strategy, procedure) = match self.direction {
+                Direction::OldestFirst => (pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_INT8GE),
+                Direction::NewestFirst => (pg_sys::BTLessEqualStrategyNumber, pg_sys::F_INT8LE),
+            };
+            conditions.push(Condition::new(3, strategy, procedure, self.direction.id(from).into()));
+        }
+        conditions
+    }
+
+    fn is_backward(self) -> bool {
+        self.direction == Direction::NewestFirst
+    }
 }
 
 /// The first priority after `after` that has entries in the ready lane of a queue.

@@ -1,5 +1,7 @@
 //! The row of a live message: its columns by number, and what they mean.
 
+use pgrx::pg_sys::Datum;
+
 use crate::call::Timestamp;
 
 /// Columns of `pgqueue.message`, in the order of `sql/schema/tables.sql`.
@@ -13,12 +15,13 @@ pub enum Column {
     Queue,
     Priority,
     Lane,
+    InTurn,
     DueAt,
     ExpiresAt,
     LeaseMs,
     MaxDeliveries,
+    KeyPlace,
     GroupKey,
-    #[expect(dead_code, reason = "keeps the place of its column")]
     DedupKey,
     Payload,
     Body,
@@ -33,13 +36,30 @@ pub const COLUMNS: usize = Column::Errors as usize + 1;
 pub const NOT_LEASED: Timestamp = Timestamp::MIN;
 
 /// Where a message stands. Leasing changes no lane.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Lane {
     /// May be reserved, or is leased.
     Ready = b'r',
     /// Waits for `due_at`.
     Delayed = b'd',
+    /// Waits behind an earlier message of its group: whoever removes that one makes it
+    /// ready.
+    Blocked = b'b',
+}
+
+impl Lane {
+    pub fn from_column(value: u8) -> Self {
+        match value {
+            b'd' => Self::Delayed,
+            b'b' => Self::Blocked,
+            _ => Self::Ready,
+        }
+    }
+
+    pub fn datum(self) -> Datum {
+        (self as i8).into()
+    }
 }
 
 /// An id and, if the caller gave one, the delivery that makes it a receipt.

@@ -11,6 +11,8 @@ pub mod counter;
 pub mod dead;
 mod due;
 pub mod events;
+pub mod group;
+mod grouped;
 mod hinted;
 mod lane;
 mod locked;
@@ -25,6 +27,7 @@ mod scanned;
 pub mod settle;
 pub mod statement;
 pub mod table;
+mod unique;
 pub mod waking;
 
 use crate::error::{Error, Result};

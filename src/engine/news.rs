@@ -14,7 +14,7 @@ use pgrx::pg_sys;
 
 use super::counter::{self, Counts};
 use super::waking::{self, LONGEST_SLEEP};
-use super::{board, now};
+use super::{board, catalog, now};
 use crate::hint::ids::Ids;
 use crate::hint::{Key, Timestamp};
 
@@ -31,6 +31,8 @@ struct QueueNews {
     forget: bool,
     /// A statement has removed messages, which reserves went past meanwhile.
     removed: bool,
+    /// A group has lost its first message: another may have appeared meanwhile.
+    freed: bool,
 }
 
 /// What a transaction has done to the messages of one priority.
@@ -110,21 +112,27 @@ pub fn removed(queue: i32) {
     tell(queue, |news| news.removed = true);
 }
 
+/// The first message of a group is gone, and no other was there.
+pub fn freed(queue: i32) {
+    tell(queue, |news| news.freed = true);
+}
+
 /// Whether this transaction has itself made messages of the queue ready. Others do
 /// not know of them.
 pub fn has_ready(queue: i32) -> bool {
-    QUEUES.with_borrow(|all| {
-        let is_it = |news: &&QueueNews| news.queue == queue;
-        all.iter().find(is_it).is_some_and(|news| news.levels.iter().any(|level| !level.ready.is_empty()))
-    })
+    has(queue, |news| news.levels.iter().any(|level| !level.ready.is_empty()))
 }
 
 /// Whether this transaction has itself made messages of the queue wait.
 pub fn has_delayed(queue: i32) -> bool {
-    QUEUES.with_borrow(|all| all.iter().any(|news| news.queue == queue && news.delayed.is_some()))
+    has(queue, |news| news.delayed.is_some())
 }
 
-/// Adds to the counters of a queue on the board, once the transaction commits.
+fn has(queue: i32, what: impl Fn(&QueueNews) -> bool) -> bool {
+    QUEUES.with_borrow(|all| all.iter().any(|news| news.queue == queue && what(news)))
+}
+
+/// Adds to the counters of a queue, once the transaction commits.
 pub fn count(queue: i32, counts: Counts) {
     // SAFETY: reads state of the transaction.
     let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
@@ -177,8 +185,13 @@ enum End {
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _argument: *mut c_void) {
     let end = match event {
-        pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT => return spare_the_wait(),
-        pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE => return write_counts(),
+        pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT => {
+            write_counts(|queue| !board::has_room_for(queue));
+            return spare_the_wait();
+        }
+        // Who prepares a transaction does not decide about it: what it has counted becomes
+        // part of it.
+        pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE => return write_counts(|_| true),
         pg_sys::XactEvent::XACT_EVENT_COMMIT => End::Commit,
         pg_sys::XactEvent::XACT_EVENT_ABORT => End::Abort,
         pg_sys::XactEvent::XACT_EVENT_PREPARE => End::Prepare,
@@ -228,7 +241,8 @@ fn publish(news: &QueueNews, end: End) {
     if makes_ready {
         board::has_room_for(news.queue); // listeners are to hear of it
     }
-    board::with_known(news.queue, |place, direction| {
+    board::with_known(news.queue, |place| {
+        let direction = place.direction;
         for told in &news.levels {
             let Some(level) = place.hint.level_or_new(told.priority, now) else { continue };
             let first = |ids: &Ids| -> Option<Key> { (!ids.is_empty()).then(|| ids.first(direction)) };
@@ -290,17 +304,20 @@ impl QueueNews {
                 let next = leases.map(|level| level.first_end).chain(self.delayed).min();
                 // Somebody has to know the time; who sleeps looks again before a later one.
                 let soon = next.is_some_and(|at| at < now + LONGEST_SLEEP.as_micros() as i64);
-                sum(|level| &level.ready).max(usize::from(soon))
+                sum(|level| &level.ready).max(usize::from(soon || self.freed))
             }
         }
     }
 }
 
-/// Who prepares a transaction does not decide about it: what it has counted becomes
-/// part of it.
-fn write_counts() {
-    let counted = COUNTED.take();
-    counted.into_iter().for_each(|counted| counter::write(counted.queue, counted.counts));
+/// Writes down what the transaction has counted of the queues chosen.
+fn write_counts(is_chosen: impl Fn(i32) -> bool) {
+    let (chosen, rest): (Vec<Counted>, Vec<Counted>) =
+        COUNTED.take().into_iter().partition(|counted| is_chosen(counted.queue));
+    COUNTED.set(rest);
+    if !chosen.is_empty() && catalog::is_there() {
+        chosen.iter().for_each(|counted| counter::write(counted.queue, counted.counts));
+    }
 }
 
 /// Writes something whose loss in a crash does no harm, such as a lease: the message

@@ -1,31 +1,42 @@
 //! Passes: looking again at what lies before the front of a hint, a part at a time.
 //! What may be reserved there goes into the hint's stash.
 
+use std::rc::Rc;
+
 use super::board;
-use super::lane;
+use super::group::{self, Group, Turn};
+use super::lane::Address;
 use super::message::{Column, is_leased};
 use super::now;
-use super::table::{Snapshot, Table};
+use super::queue::{self, Queue};
+use super::table::{Found, Snapshot, Table};
 use crate::hint::level::{Chunk, Findings, STASH, Sweeper};
-use crate::hint::{Direction, NEVER, NOWHERE, START, Timestamp};
+use crate::hint::{NEVER, NOWHERE, START, Timestamp};
 
 /// After so long a message that somebody was changing is looked at again.
 pub const RECHECK: Timestamp = 1_000_000;
 
-/// Looks at up to `most` entries of a chunk and brings to the board what it finds.
-/// Returns how many entries gave nothing.
-pub fn sweep(table: &Table, queue: i32, direction: Direction, priority: i16, chunk: Chunk, most: u64) -> u64 {
-    let findings = look(table, queue, direction, priority, chunk, most);
-    let vain = findings.entries - findings.found.len() as u64;
-    let found = !findings.found.is_empty();
-    board::with_level(queue, direction, priority, |level| level.swept(chunk, findings, now()));
-    if found {
-        board::with_known(queue, |place, _| place.has_news = true);
-    }
-    vain
+/// What a part of a pass has come by.
+pub struct Swept {
+    /// Entries that gave nothing.
+    pub vain: u64,
+    /// Messages behind others of their groups.
+    waiting: Vec<(Group, i64)>,
 }
 
-fn look(table: &Table, queue: i32, direction: Direction, priority: i16, chunk: Chunk, most: u64) -> Findings {
+/// Looks at up to `most` entries of a chunk and brings to the board what it finds.
+pub fn sweep(table: &Table, at: Address, chunk: Chunk, most: u64) -> Swept {
+    let (findings, waiting) = look(table, at, chunk, most);
+    let vain = findings.entries - findings.found.len() as u64;
+    let found = !findings.found.is_empty();
+    board::with_level(at, |level| level.swept(chunk, findings, now()));
+    if found {
+        board::with_known(at.queue, |place| place.has_news = true);
+    }
+    Swept { vain, waiting }
+}
+
+fn look(table: &Table, at: Address, chunk: Chunk, most: u64) -> (Findings, Vec<(Group, i64)>) {
     let now = now();
     let mut findings = Findings {
         found: Vec::with_capacity(STASH),
@@ -34,11 +45,12 @@ fn look(table: &Table, queue: i32, direction: Direction, priority: i16, chunk: C
         first_end: NEVER,
         entries: 0,
     };
+    let mut line = Line::of(table, at);
     let snapshot = Snapshot::take();
-    let mut scan = lane::entries(table, Some(&snapshot), queue, priority, chunk.from, direction);
+    let mut scan = at.entries(table, Some(&snapshot), chunk.from);
     let mut last = None;
     while let Some(entry) = scan.next_entry() {
-        let key = direction.key(entry.id);
+        let key = at.key(&entry);
         if key >= chunk.to {
             break;
         }
@@ -57,82 +69,93 @@ fn look(table: &Table, queue: i32, direction: Direction, priority: i16, chunk: C
             findings.first_end = findings.first_end.min(lease_until);
         } else if row.is_busy() {
             findings.first_end = findings.first_end.min(now + RECHECK);
-        } else if !row.has_expired(now) {
+        } else if line.may_go(&row, now) {
             findings.found.push(key);
         }
     }
-    findings
+    (findings, line.waiting)
+}
+
+/// Who of those that a pass comes by has to wait for others of its group.
+struct Line<'a> {
+    table: &'a Table,
+    queue: Option<Rc<Queue>>,
+    waiting: Vec<(Group, i64)>,
+}
+
+impl<'a> Line<'a> {
+    fn of(table: &'a Table, at: Address) -> Self {
+        // A queue that cannot be read has no order to keep.
+        Self { table, queue: queue::by_id(at.queue).ok().flatten(), waiting: Vec::new() }
+    }
+
+    fn may_go(&mut self, row: &Found, now: Timestamp) -> bool {
+        let group = self.queue.as_ref().and_then(|queue| Group::of(row, queue));
+        let Some(group) = group else { return !row.has_expired(now) };
+        let id = row.i64(Column::Id);
+        let waits = group.turn(self.table, id, |other| group::has_outlived(other, now)) == Turn::Later;
+        if waits {
+            self.waiting.push((group, id));
+        }
+        !waits
+    }
 }
 
 /// The worker's part: goes on with the passes of this database for so many entries.
 pub fn work(table: &Table, mut budget: u64) {
-    for n in 0..board::buckets() {
-        while budget > 0
-            && let Some((queue, direction, priority, chunk)) = next_chunk(n)
-        {
-            let part = budget.min(PART);
-            budget -= part;
-            sweep(table, queue, direction, priority, chunk, part);
-        }
+    while budget > 0
+        && let Some((at, chunk)) = next_chunk()
+    {
+        let part = budget.min(PART);
+        budget -= part;
+        let swept = sweep(table, at, chunk, part);
+        group::block(table, &swept.waiting);
     }
 }
 
 /// Whether a pass of this database is due.
 pub fn is_due() -> bool {
-    (0..board::buckets()).any(|n| next_chunk(n).is_some())
-}
-
-/// All that was due has been moved: what the hints know of due times is over.
-pub fn forget_due() {
-    let now = now();
-    for n in 0..board::buckets() {
-        board::with_bucket_of_this_database(n, |place, _, _| place.hint.forget_due(now));
-    }
-}
-
-/// Whether a message of the delayed lane may be due.
-pub fn a_message_is_due() -> bool {
-    let now = now();
-    let mut is_due = false;
-    for n in 0..board::buckets() {
-        board::with_bucket_of_this_database(n, |place, _, _| {
-            let first = place.hint.due().first;
-            is_due |= first != START && first <= now; // what nobody has looked for, rounds find
-        });
-    }
-    is_due
+    next_chunk().is_some()
 }
 
 /// How many entries the worker looks at with one snapshot.
 const PART: u64 = 5_000;
 
-/// A chunk of some pass in bucket `n` that is due.
-fn next_chunk(n: usize) -> Option<(i32, Direction, i16, Chunk)> {
+/// A chunk of some pass that is due.
+fn next_chunk() -> Option<(Address, Chunk)> {
     let now = now();
-    let mut next = None;
-    board::with_bucket_of_this_database(n, |place, queue, direction| {
-        for level in place.hint.levels() {
-            if next.is_none()
-                && let Some(chunk) = level.chunk(Sweeper::Worker, now)
-            {
-                next = Some((queue, direction, level.priority, chunk));
-            }
-        }
-    });
-    next
+    board::find(|place| {
+        let (queue, direction) = (place.queue, place.direction);
+        place.hint.levels().iter_mut().find_map(|level| {
+            let at = Address { queue, direction, priority: level.priority };
+            Some((at, level.chunk(Sweeper::Worker, now)?))
+        })
+    })
+}
+
+/// All that was due has been moved: what the hints know of due times is over.
+pub fn forget_due() {
+    let now = now();
+    board::for_each_place(|place| place.hint.forget_due(now));
+}
+
+/// Whether a message of the delayed lane may be due. What nobody has looked for, rounds
+/// find.
+pub fn a_message_is_due() -> bool {
+    let now = now();
+    board::find(|place| {
+        let first = place.hint.due().first;
+        (first != START && first <= now).then_some(())
+    })
+    .is_some()
 }
 
 /// Tells hints that no prepared transaction is left, if `check` says so.
 pub fn settle_prepared(check: impl FnOnce() -> bool) {
-    let mut waiting = Vec::new();
-    for n in 0..board::buckets() {
-        waiting.reserve(board::WAYS);
-        board::with_bucket_of_this_database(n, |place, queue, direction| {
-            if place.hint.times_prepared() > 0 {
-                waiting.push((queue, direction, place.hint.times_prepared()));
-            }
-        });
-    }
+    let waiting = board::collect(|place| {
+        let times = place.hint.times_prepared();
+        (times > 0).then_some((place.queue, place.direction, times))
+    });
     if waiting.is_empty() || !check() {
         return;
     }

@@ -3,20 +3,23 @@
 use pgrx::pg_sys::{self, Datum};
 
 use super::counter::{self, Counts};
+use super::group::Group;
 use super::message::{COLUMNS, Column, Lane, NOT_LEASED};
 use super::queue::Queue;
 use super::table::Table;
-use super::{catalog, news, now};
-use crate::call::Timestamp;
+use super::{catalog, news, now, unique};
+use crate::call::{Name, Timestamp};
+use crate::error::Result;
 use crate::value::duration::Millis;
 
 /// The next id. Unlike `nextval()` it does not ask for a privilege on the sequence,
 /// which callers do not have.
-fn next_id(sequence: pg_sys::Oid) -> i64 {
+fn next_id() -> i64 {
     // commands/sequence.h, which pgrx leaves out
     unsafe extern "C-unwind" {
         fn nextval_internal(sequence: pg_sys::Oid, check_permissions: bool) -> i64;
     }
+    let sequence = catalog::known().message_id;
     // SAFETY: the sequence exists; the boundary turns an error into a panic.
     unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| nextval_internal(sequence, false)) }
 }
@@ -46,22 +49,79 @@ pub struct Options {
     pub ttl: Option<Millis>,
     pub lease: Option<Millis>,
     pub max_deliveries: Option<i32>,
+    pub group_key: Option<Name>,
+    pub unique: Option<(Name, OnDuplicate)>,
 }
 
-/// Pushes messages in their order and returns their ids, which rise.
-pub fn push(queue: &Queue, messages: &[(Content, Option<Datum>)], options: &Options) -> Vec<i64> {
-    let catalog = catalog::refresh();
-    let table = Table::open(catalog.message);
-    let template = template(queue, options);
-    let mut ids = Vec::with_capacity(messages.len());
+/// What a push does when a message with its key waits already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDuplicate {
+    Ignore,
+    Replace,
+    Reject,
+}
+
+/// What became of a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Pushed,
+    /// Another message with its key waits, or was seen lately; the id is that one's.
+    Ignored,
+    /// It took the place of the waiting message with its key, whose id it has.
+    Replaced,
+}
+
+/// Pushes messages in their order, and returns their ids and what became of them.
+pub fn push(
+    queue: &Queue,
+    messages: &[(Content, Option<Datum>)],
+    options: &Options,
+) -> Result<Vec<(i64, Outcome)>> {
+    let mut row = template(queue, options);
+    let Some((key, on_duplicate)) = &options.unique else {
+        let ids = push_all(queue, &mut row, messages, options);
+        return Ok(ids.into_iter().map(|id| (id, Outcome::Pushed)).collect());
+    };
+    row[Column::DedupKey as usize] = Some(key.datum());
+    row[Column::KeyPlace as usize] = Some(0i64.into());
+    let push_one = |&(content, headers): &(Content, Option<Datum>)| {
+        let row = with_content(&row, next_id(), content, headers);
+        unique::push(queue, key, *on_duplicate, &row)
+    };
+    messages.iter().map(push_one).collect()
+}
+
+fn push_all(
+    queue: &Queue,
+    template: &mut Row,
+    messages: &[(Content, Option<Datum>)],
+    options: &Options,
+) -> Vec<i64> {
+    let table = Table::open(catalog::refresh().message);
+    let due_at = template[Column::DueAt as usize].map(|at| at.value() as Timestamp);
+    let group = options.group_key.as_ref().filter(|_| queue.settings.keeps_order() && due_at.is_none());
+    let group = group.map(|key| Group { queue: queue.id, key: key.bytes().to_vec() });
+    let (mut ids, mut counts) = (Vec::with_capacity(messages.len()), Counts::default());
+    let mut lane = if due_at.is_some() { Lane::Delayed } else { Lane::Ready };
+    if group.as_ref().is_some_and(|group| group.has_our_own(&table, options.priority)) {
+        lane = Lane::Blocked;
+    }
     for page in messages.chunks(PAGE) {
         pg_sys::check_for_interrupts!();
         let rows: Vec<_> = page
             .iter()
             .map(|&(content, headers)| {
-                let id = next_id(catalog.message_id);
+                let id = next_id();
                 ids.push(id);
-                row(&template, id, content, headers)
+                counts += Counts { pushed: 1, ..Counts::message(lane, NOT_LEASED) };
+                template[Column::Lane as usize] = Some(lane.datum());
+                if lane == Lane::Ready {
+                    news::ready(queue.id, options.priority, id);
+                }
+                if group.is_some() {
+                    lane = Lane::Blocked; // the others wait behind the first
+                }
+                with_content(template, id, content, headers)
             })
             .collect();
         match &rows[..] {
@@ -69,18 +129,17 @@ pub fn push(queue: &Queue, messages: &[(Content, Option<Datum>)], options: &Opti
             rows => table.insert_all(rows),
         }
     }
-    match template[Column::DueAt as usize] {
-        None => ids.iter().for_each(|&id| news::ready(queue.id, options.priority, id)),
-        Some(at) => news::delayed(queue.id, at.value() as Timestamp),
+    if let Some(at) = due_at {
+        news::delayed(queue.id, at);
     }
-    counter::add(queue.id, Counts { pushed: messages.len() as i64, ..Counts::default() });
+    counter::add(queue.id, counts);
     ids
 }
 
 /// The columns of a message.
-type Row = [Option<Datum>; COLUMNS];
+pub type Row = [Option<Datum>; COLUMNS];
 
-fn row(template: &Row, id: i64, content: Content, headers: Option<Datum>) -> Row {
+fn with_content(template: &Row, id: i64, content: Content, headers: Option<Datum>) -> Row {
     let mut row = *template;
     row[Column::Id as usize] = Some(id.into());
     row[Column::Headers as usize] = headers;
@@ -108,10 +167,12 @@ fn template(queue: &Queue, options: &Options) -> Row {
     row[Column::Deliveries as usize] = Some(0i32.into());
     row[Column::Queue as usize] = Some(queue.id.into());
     row[Column::Priority as usize] = Some(options.priority.into());
-    row[Column::Lane as usize] = Some((lane as i8).into());
+    row[Column::Lane as usize] = Some(lane.datum());
+    row[Column::InTurn as usize] = Some(false.into());
     row[Column::DueAt as usize] = due_at.map(Datum::from);
     row[Column::ExpiresAt as usize] = expires_at.map(Datum::from);
     row[Column::LeaseMs as usize] = options.lease.map(|lease| lease.as_millis().into());
     row[Column::MaxDeliveries as usize] = options.max_deliveries.map(Datum::from);
+    row[Column::GroupKey as usize] = options.group_key.as_ref().map(Name::datum);
     row
 }

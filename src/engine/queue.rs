@@ -107,8 +107,8 @@ pub fn create_for(name: &Name, owner: &[u8], settings: Value) -> Result<bool> {
     Ok(made > 0)
 }
 
-/// Checks settings for a queue of this name.
-pub fn check_settings(name: &Name, settings: &Value) -> Result<()> {
+/// Reads settings for a queue of this name.
+pub fn check_settings(name: &Name, settings: &Value) -> Result<Settings> {
     let settings = Settings::read(settings).map_err(bad_setting)?;
     if settings.notify && name.bytes().len() > LONGEST_CHANNEL {
         return Err(Error::setting(
@@ -121,7 +121,7 @@ pub fn check_settings(name: &Name, settings: &Value) -> Result<()> {
     if events_to(&settings)?.as_ref() == Some(name) {
         return Err(Error::setting("events_to", "must not be the queue itself"));
     }
-    Ok(())
+    Ok(settings)
 }
 
 fn events_to(settings: &Settings) -> Result<Option<Name>> {

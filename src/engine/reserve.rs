@@ -5,7 +5,7 @@
 //! rows that are handed out are written. So an empty poll writes nothing, and a long
 //! transaction hides nothing but what it holds.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use pgrx::PgMemoryContexts;
 use pgrx::pg_sys::{self, Datum};
@@ -13,16 +13,19 @@ use pgrx::pg_sys::{self, Datum};
 use super::counter::{self, Counts};
 use super::dead::{self, Reason};
 use super::due::DuePage;
+use super::group::{self, Group, Turn};
+use super::grouped;
 use super::hinted::Hinted;
-use super::lane::ById;
+use super::lane::{self, Address, ById};
 use super::message::{Column, Lane, NOT_LEASED, is_exhausted, is_leased};
 use super::pass::RECHECK;
 use super::queue::Queue;
 use super::scanned::Scanned;
 use super::table::{Fate, Found, Patience, Snapshot, Table};
-use super::{archive, board, catalog, has_one_snapshot, news, now};
-use crate::call::Timestamp;
-use crate::hint::{Direction, Key};
+use super::{archive, board, catalog, has_one_snapshot, news, now, unique};
+use crate::call::{Name, Timestamp};
+use crate::hint::ids::Ids;
+use crate::hint::{Direction, Key, NOWHERE};
 use crate::value::duration::Millis;
 use crate::value::settings::{OnTimeout, Order};
 
@@ -36,6 +39,15 @@ pub struct Wish {
     pub filter: Option<Datum>,
     /// Newest first; none: as the queue is set.
     pub lifo: Option<bool>,
+    /// Only messages of this group.
+    pub group_key: Option<Name>,
+}
+
+impl Wish {
+    /// Up to so many, whichever come first.
+    fn any(max: usize) -> Self {
+        Self { max, filter: None, lifo: None, group_key: None }
+    }
 }
 
 /// What happens to a message that is handed out.
@@ -45,6 +57,8 @@ pub enum Take {
     Lease(Option<Millis>),
     /// It is removed.
     Remove,
+    /// Nothing.
+    Look,
 }
 
 /// A message handed out, its row still under the scan.
@@ -76,29 +90,18 @@ fn hand_out(queue: &Queue, wish: &Wish, take: Take, mut each: impl FnMut(Taken))
         return 0;
     }
     let table = Table::open(catalog::refresh().message);
-    let mut round = Round::new(&table, queue, wish, Some((take, &mut each)));
-    let takes_all_it_sees = wish.filter.is_none() && !has_one_snapshot() && !news::has_ready(queue.id);
-    match takes_all_it_sees.then(|| Hinted::open(&table, queue, &round)).flatten() {
-        Some(mut hinted) => {
-            round.merge(|round, limit| hinted.take_before(round, limit));
-            hinted.take_suspected(&mut round);
-            if round.taken == 0 && hinted.is_lost {
-                round.scan_until_sure();
-            }
-        }
-        None => round.scan_until_sure(),
+    let mut round = Round::new(&table, queue, wish, take, &mut each);
+    round.take_what_there_is();
+    // What is cleared away may have stood before others of its group.
+    while round.clear_away() && !round.is_full() {
+        round.take_what_there_is();
     }
-    let (taken, exhausted) = (round.taken, std::mem::take(&mut round.exhausted));
-    dead::bury_exhausted(&exhausted);
-    let count = taken as i64;
-    counter::add(
-        queue.id,
-        match take {
-            Take::Lease(_) => Counts { delivered: count, ..Counts::default() },
-            Take::Remove => Counts { delivered: count, deleted: count, ..Counts::default() },
-        },
-    );
-    taken
+    round.put_back_unsure();
+    round.free_groups();
+    let taken = round.taken as i64;
+    let deleted = if matches!(take, Take::Remove) { taken } else { 0 };
+    counter::add(queue.id, Counts { delivered: taken, deleted, ..round.counts });
+    round.taken
 }
 
 /// What a consumer that waits can expect.
@@ -115,8 +118,9 @@ pub fn outlook(queue: &Queue, min: usize) -> Outlook {
         return Outlook { enough: false, next_change: None };
     }
     let table = Table::open_to_read(catalog::refresh().message);
-    let wish = Wish { max: min, filter: None, lifo: None };
-    let mut round = Round::new(&table, queue, &wish, None);
+    let wish = Wish::any(min);
+    let mut each = |_: Taken| {};
+    let mut round = Round::new(&table, queue, &wish, Take::Look, &mut each);
     if let Some(hinted) = Hinted::open(&table, queue, &round) {
         hinted.finish_passes(&round);
     }
@@ -130,13 +134,44 @@ pub fn outlook(queue: &Queue, min: usize) -> Outlook {
     }
 }
 
+/// Shows up to `max` messages that could be reserved now, in order, and changes nothing.
+pub fn look(queue: &Queue, max: usize, mut each: impl FnMut(Taken)) {
+    let table = Table::open_to_read(catalog::refresh().message);
+    let wish = Wish::any(max);
+    let mut round = Round::new(&table, queue, &wish, Take::Look, &mut each);
+    let mut scanned = Scanned::open(&table, queue, &round);
+    round.merge(|round, limit| scanned.take_before(round, limit));
+}
+
+/// Since when the message that could be reserved first has been there, of each priority,
+/// and the earliest of that.
+pub fn oldest_ready(queue: &Queue) -> Option<Timestamp> {
+    /// More priorities are not looked at.
+    const MOST: usize = 100;
+    let table = Table::open_to_read(catalog::refresh().message);
+    let wish = Wish::any(1);
+    let (mut oldest, mut last) = (None::<Timestamp>, None);
+    for _ in 0..MOST {
+        let Some(priority) = lane::next_priority(&table, queue.id, last) else { break };
+        last = Some(priority);
+        let mut each = |taken: Taken| {
+            let at = taken.row.i64(Column::EnqueuedAt);
+            oldest = Some(oldest.map_or(at, |oldest| oldest.min(at)));
+        };
+        let mut round = Round::new(&table, queue, &wish, Take::Look, &mut each);
+        let mut scanned = Scanned::from_priority(&table, queue, &round, priority);
+        scanned.take_before(&mut round, Some((priority, NOWHERE)));
+    }
+    oldest
+}
+
 /// One call, on its way over the queue.
 pub struct Round<'a> {
     table: &'a Table,
     queue: &'a Queue,
     wish: &'a Wish,
-    /// None: it only looks.
-    take: Option<(Take, Receiver<'a>)>,
+    take: Take,
+    each: Receiver<'a>,
     pub direction: Direction,
     pub now: Timestamp,
     pub taken: usize,
@@ -145,6 +180,16 @@ pub struct Round<'a> {
     /// Messages that somebody else was just taking.
     busy: HashSet<i64>,
     exhausted: Vec<(i64, Reason)>,
+    /// Messages that a newer one with their key has made obsolete.
+    superseded: Vec<i64>,
+    /// Messages behind one of their group that somebody is just changing or removing.
+    unsure: Vec<(i16, i64)>,
+    /// Groups that a walk in their order has come by: what follows is not their first.
+    passed_groups: HashSet<Group>,
+    /// Groups whose first message was removed, and where it stood. One of each at a time.
+    freed: HashMap<Group, group::Place>,
+    /// What changed in the lanes.
+    counts: Counts,
     /// The first end of the leases it has come past.
     first_lease_passed: Option<Timestamp>,
     /// Memory for one row at a time: a call may come past a million.
@@ -152,22 +197,70 @@ pub struct Round<'a> {
 }
 
 impl<'a> Round<'a> {
-    fn new(table: &'a Table, queue: &'a Queue, wish: &'a Wish, take: Option<(Take, Receiver<'a>)>) -> Self {
+    fn new(table: &'a Table, queue: &'a Queue, wish: &'a Wish, take: Take, each: Receiver<'a>) -> Self {
         let newest_first = wish.lifo.unwrap_or(queue.settings.order == Order::Lifo);
         Self {
             table,
             queue,
             wish,
             take,
+            each,
             direction: if newest_first { Direction::NewestFirst } else { Direction::OldestFirst },
             now: now(),
             taken: 0,
             missed: false,
             busy: HashSet::new(),
             exhausted: Vec::new(),
+            superseded: Vec::new(),
+            unsure: Vec::new(),
+            passed_groups: HashSet::new(),
+            freed: HashMap::new(),
+            counts: Counts::default(),
             first_lease_passed: None,
             scratch: None,
         }
+    }
+
+    fn take_what_there_is(&mut self) {
+        if let Some(key) = &self.wish.group_key {
+            return grouped::take(self.table, self.queue, key, self);
+        }
+        let takes_all_it_sees =
+            self.wish.filter.is_none() && !has_one_snapshot() && !news::has_ready(self.queue.id);
+        match takes_all_it_sees.then(|| Hinted::open(self.table, self.queue, self)).flatten() {
+            Some(mut hinted) => {
+                self.merge(|round, limit| hinted.take_before(round, limit));
+                hinted.take_suspected(self);
+                if self.taken == 0 && hinted.is_lost {
+                    self.scan_until_sure();
+                }
+            }
+            None => self.scan_until_sure(),
+        }
+    }
+
+    /// Clears away what it has come by that will never be delivered again. False if there
+    /// was nothing, or nothing could be done.
+    fn clear_away(&mut self) -> bool {
+        let exhausted = std::mem::take(&mut self.exhausted);
+        let superseded = std::mem::take(&mut self.superseded);
+        unique::drop_superseded(&superseded);
+        let buried = dead::bury_exhausted(&exhausted);
+        buried.kept + buried.dropped > 0 || !superseded.is_empty()
+    }
+
+    /// Lets the next call look again at messages whose turn could not be told.
+    fn put_back_unsure(&mut self) {
+        for (priority, id) in self.unsure.drain(..) {
+            let at = Address { queue: self.queue.id, direction: self.direction, priority };
+            let mut ids = Ids::default();
+            ids.add(id);
+            board::with_level(at, |level| level.appeared(&ids, at.direction));
+        }
+    }
+
+    fn free_groups(&mut self) {
+        self.freed.drain().for_each(|(group, place)| group.free(self.table, place));
     }
 
     pub fn missing(&self) -> usize {
@@ -207,6 +300,7 @@ impl<'a> Round<'a> {
     fn scan_until_sure(&mut self) {
         loop {
             self.missed = false;
+            self.begin_walk();
             let mut scanned = Scanned::open(self.table, self.queue, self);
             self.merge(|round, limit| scanned.take_before(round, limit));
             if self.taken > 0 || !self.missed || has_one_snapshot() {
@@ -218,6 +312,7 @@ impl<'a> Round<'a> {
 
     /// Takes these messages if they can be had.
     pub fn probe(&mut self, ids: impl IntoIterator<Item = i64>) {
+        self.begin_walk();
         let snapshot = Snapshot::take();
         let mut messages = ById::open(self.table, &snapshot);
         for id in ids {
@@ -228,9 +323,9 @@ impl<'a> Round<'a> {
     }
 
     /// Takes a row if it can be had.
-    pub fn offer(&mut self, row: &Found) -> bool {
-        if !self.wants(row) {
-            return false;
+    pub fn offer(&mut self, row: &Found) {
+        if !self.wants(row) || !self.is_its_turn(row) {
+            return;
         }
         let fate = if row.is_busy() { Fate::Busy } else { self.hand_over(row) };
         if fate == Fate::Busy {
@@ -241,12 +336,11 @@ impl<'a> Round<'a> {
             Fate::Changed | Fate::Gone => self.missed = true,
             Fate::Busy => self.missed |= self.busy.insert(row.i64(Column::Id)),
         }
-        fate == Fate::Done
     }
 
     /// Whether a row can be had now.
     pub fn could_take(&mut self, row: &Found) -> bool {
-        let wanted = self.wants(row);
+        let wanted = self.wants(row) && self.is_its_turn(row);
         let is_busy = wanted && row.is_busy();
         if is_busy {
             self.look_again_soon();
@@ -254,39 +348,103 @@ impl<'a> Round<'a> {
         wanted && !is_busy
     }
 
+    /// Begins to look at messages in no particular order, or with another snapshot.
+    pub fn begin_walk(&mut self) {
+        self.passed_groups.clear();
+    }
+
+    /// Whether the same holds for the rows offered one after the other with one snapshot,
+    /// in the order of a group: behind the first of a group nothing is its first.
+    fn is_its_turn(&mut self, row: &Found) -> bool {
+        if row.bool(Column::InTurn) {
+            return true;
+        }
+        let Some(group) = Group::of(row, self.queue) else { return true };
+        let follows_order = self.direction == Direction::OldestFirst;
+        if self.freed.contains_key(&group) || (follows_order && self.passed_groups.contains(&group)) {
+            return false;
+        }
+        let turn = self.turn(&group, row);
+        if follows_order && turn != Turn::Unsure {
+            self.passed_groups.insert(group);
+        }
+        turn == Turn::Now
+    }
+
+    fn turn(&mut self, group: &Group, row: &Found) -> Turn {
+        let id = row.i64(Column::Id);
+        let turn = group.turn(self.table, id, |other| self.is_gone(other));
+        if turn == Turn::Unsure {
+            self.unsure.push((row.i16(Column::Priority), id));
+        }
+        turn
+    }
+
+    /// Whether a message that nobody holds will never be delivered again.
+    fn is_gone(&self, row: &Found) -> bool {
+        !is_leased(row.i64(Column::LeaseUntil), self.now) && self.end_of(row).is_some()
+    }
+
     /// Whoever changes the row may let go of it without telling: as if a lease ended soon.
     fn look_again_soon(&mut self) {
-        let soon = self.now + RECHECK;
-        self.first_lease_passed = Some(self.first_lease_passed.map_or(soon, |first| first.min(soon)));
+        self.passes_lease(self.now + RECHECK);
+    }
+
+    fn passes_lease(&mut self, end: Timestamp) {
+        self.first_lease_passed = Some(self.first_lease_passed.map_or(end, |first| first.min(end)));
     }
 
     fn hand_over(&mut self, row: &Found) -> Fate {
-        let Some((take, _)) = &self.take else { return Fate::Done };
-        let (id, priority, delivery) =
-            (row.i64(Column::Id), row.i16(Column::Priority), row.i32(Column::Deliveries) + 1);
-        let leased_until = match take {
-            Take::Lease(length) => Some(self.now + self.lease(row, *length).as_micros()),
-            Take::Remove => None,
+        if matches!(self.take, Take::Look) {
+            self.show(&Taken { row, delivery: row.i32(Column::Deliveries), leased_until: None });
+            return Fate::Done;
+        }
+        news::touched(self.queue.id, row.i16(Column::Priority), row.i64(Column::Id));
+        match Group::of(row, self.queue).filter(|_| !row.bool(Column::InTurn)) {
+            // Others may decide about another message of the group at the same moment.
+            Some(group) => group
+                .deciding(|| match self.turn(&group, row) {
+                    Turn::Now => self.take_row(row, true),
+                    Turn::Later | Turn::Unsure => Fate::Busy,
+                })
+                .unwrap_or(Fate::Busy),
+            None => self.take_row(row, false),
+        }
+    }
+
+    fn take_row(&mut self, row: &Found, takes_turn: bool) -> Fate {
+        let delivery = row.i32(Column::Deliveries) + 1;
+        let leased_until = match self.take {
+            Take::Lease(length) => Some(self.now + self.lease(row, length).as_micros()),
+            Take::Remove | Take::Look => None,
         };
-        news::touched(self.queue.id, priority, id);
         let fate = match leased_until {
-            Some(until) => lease(self.table, row, delivery, until),
+            Some(until) => lease(self.table, row, delivery, until, takes_turn),
             None => self.table.delete(row, Patience::Skip),
         };
         if fate == Fate::Done {
-            if let Some(until) = leased_until {
-                news::leased(self.queue.id, priority, id, until);
-                if row.lane() == Lane::Delayed as i8 {
-                    // It comes into the ready lane, where nobody has been told of it.
-                    news::ready(self.queue.id, priority, id);
-                }
-            }
+            self.note_taken(row, leased_until);
             if leased_until.is_none() {
                 archive::keep(self.queue, row, delivery);
             }
             self.show(&Taken { row, delivery, leased_until });
         }
         fate
+    }
+
+    fn note_taken(&mut self, row: &Found, leased_until: Option<Timestamp>) {
+        let (id, priority) = (row.i64(Column::Id), row.i16(Column::Priority));
+        let Some(until) = leased_until else {
+            self.counts += -row.counts();
+            self.freed.extend(Group::of(row, self.queue).map(|group| (group, group::place_of(row))));
+            return;
+        };
+        self.counts += Counts::message(Lane::Ready, until) - row.counts();
+        news::leased(self.queue.id, priority, id, until);
+        if row.lane() != Lane::Ready {
+            // It comes into the ready lane, where nobody has been told of it.
+            news::ready(self.queue.id, priority, id);
+        }
     }
 
     /// The caller's wish, or the message's own lease, or its queue's.
@@ -300,24 +458,17 @@ impl<'a> Round<'a> {
     fn wants(&mut self, row: &Found) -> bool {
         let lease_until = row.i64(Column::LeaseUntil);
         if is_leased(lease_until, self.now) {
-            let first = self.first_lease_passed.map_or(lease_until, |first| first.min(lease_until));
-            self.first_lease_passed = Some(first);
+            self.passes_lease(lease_until);
             return false;
         }
-        if row.has_expired(self.now) {
-            return false;
-        }
-        let max = row
-            .get(Column::MaxDeliveries)
-            .map_or_else(|| self.queue.max_deliveries(), |max| max.value() as i32);
-        let timed_out = lease_until != NOT_LEASED;
-        if is_exhausted(row.i32(Column::Deliveries), max)
-            || (timed_out && self.queue.settings.on_timeout == OnTimeout::Dead)
-        {
-            let reason = if timed_out { Reason::Timeout } else { Reason::Failed };
+        if let Some(end) = self.end_of(row) {
             if self.exhausted.len() < EXHAUSTED_PAGE {
-                self.exhausted.push((row.i64(Column::Id), reason));
+                self.exhausted.push((row.i64(Column::Id), end));
             }
+            return false;
+        }
+        if unique::is_superseded(self.table, row) {
+            self.superseded.push(row.i64(Column::Id));
             return false;
         }
         let Some(filter) = self.wish.filter else { return true };
@@ -325,11 +476,23 @@ impl<'a> Round<'a> {
         self.with_scratch(|_| headers.is_some_and(|headers| jsonb_contains(headers, filter)))
     }
 
+    /// Why a message that nobody holds will never be delivered again.
+    fn end_of(&self, row: &Found) -> Option<Reason> {
+        if row.has_expired(self.now) {
+            return Some(Reason::Expired);
+        }
+        let max = row
+            .get(Column::MaxDeliveries)
+            .map_or_else(|| self.queue.max_deliveries(), |max| max.value() as i32);
+        let timed_out = row.i64(Column::LeaseUntil) != NOT_LEASED;
+        let is_over = is_exhausted(row.i32(Column::Deliveries), max)
+            || (timed_out && self.queue.settings.on_timeout == OnTimeout::Dead);
+        is_over.then_some(if timed_out { Reason::Timeout } else { Reason::Failed })
+    }
+
     fn show(&mut self, taken: &Taken) {
         self.with_scratch(|round| {
-            if let Some((_, each)) = &mut round.take {
-                each(Taken { ..*taken });
-            }
+            (round.each)(Taken { ..*taken });
         });
     }
 
@@ -347,16 +510,21 @@ impl<'a> Round<'a> {
     }
 }
 
-fn lease(table: &Table, row: &Found, delivery: i32, until: Timestamp) -> Fate {
-    let changes = [
-        (Column::LeaseUntil, Some(until.into())),
-        (Column::Deliveries, Some(delivery.into())),
-        (Column::Lane, Some((Lane::Ready as i8).into())),
-        (Column::DueAt, None),
-    ];
-    // A ready message changes its lease only; that keeps the update heap-only.
-    let was_due = row.get(Column::DueAt).is_some();
-    table.update(row, if was_due { &changes } else { &changes[..2] }, Patience::Skip)
+fn lease(table: &Table, row: &Found, delivery: i32, until: Timestamp, takes_turn: bool) -> Fate {
+    // A plain message changes its lease only; that keeps the update heap-only.
+    let mut changes =
+        vec![(Column::LeaseUntil, Some(until.into())), (Column::Deliveries, Some(delivery.into()))];
+    if row.lane() != Lane::Ready {
+        changes.extend([(Column::Lane, Some(Lane::Ready.datum())), (Column::DueAt, None)]);
+    }
+    if takes_turn {
+        changes.push((Column::InTurn, Some(true.into())));
+    }
+    if row.get(Column::KeyPlace).is_some_and(|place| place.value() == 0) {
+        // From now on another message with its key may wait.
+        changes.push((Column::KeyPlace, row.get(Column::Id)));
+    }
+    table.update(row, &changes, Patience::Skip)
 }
 
 fn jsonb_contains(whole: Datum, part: Datum) -> bool {

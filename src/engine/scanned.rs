@@ -6,7 +6,7 @@
 //! look, or have no board.
 
 use super::board;
-use super::lane;
+use super::lane::{self, Address};
 use super::news;
 use super::queue::Queue;
 use super::reserve::{Place, Round};
@@ -31,13 +31,12 @@ pub struct Scanned<'a> {
 impl<'a> Scanned<'a> {
     /// Begins where something may lie first.
     pub fn open(table: &'a Table, queue: &Queue, round: &Round) -> Self {
-        let starts = if news::has_ready(queue.id) { Vec::new() } else { Self::starts(queue.id, round) };
-        Self::begin(table, queue.id, round.direction, None, starts)
+        Self::begin(table, queue.id, round.direction, None, Self::starts(queue.id, round))
     }
 
     /// Begins at a priority.
-    pub fn from_priority(table: &'a Table, queue: i32, direction: Direction, priority: i16) -> Self {
-        Self::begin(table, queue, direction, priority.checked_sub(1), Vec::new())
+    pub fn from_priority(table: &'a Table, queue: &Queue, round: &Round, priority: i16) -> Self {
+        Self::begin(table, queue.id, round.direction, priority.checked_sub(1), Self::starts(queue.id, round))
     }
 
     fn begin(
@@ -54,6 +53,9 @@ impl<'a> Scanned<'a> {
     /// The lowest places of the queue's priorities. Read before the snapshot is taken.
     fn starts(queue: i32, round: &Round) -> Vec<(i16, Key)> {
         let mut starts = Vec::with_capacity(LEVELS);
+        if news::has_ready(queue) {
+            return starts; // others do not know of our own messages
+        }
         board::with_hint(queue, round.direction, |hint| {
             // A queue that nobody has looked through has no lowest places.
             if hint.is_known(round.now) {
@@ -90,7 +92,8 @@ impl<'a> Scanned<'a> {
         self.last = Some(priority);
         let known = self.starts.iter().find(|(level, _)| *level == priority);
         let from = known.map_or(START, |(_, from)| *from);
-        self.scan = Some(lane::rows(self.table, &self.snapshot, self.queue, priority, from, self.direction));
+        let at = Address { queue: self.queue, direction: self.direction, priority };
+        self.scan = Some(at.rows(self.table, &self.snapshot, from));
         true
     }
 }

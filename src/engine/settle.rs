@@ -9,6 +9,7 @@ use std::rc::Rc;
 use pgrx::pg_sys::Datum;
 
 use super::counter::{self, Counts};
+use super::group::{self, Group};
 use super::lane::ById;
 use super::message::{Column, Lane, NOT_LEASED, Receipt, is_leased};
 use super::queue::{self, Queue};
@@ -34,6 +35,8 @@ pub struct Settled {
     pub id: i64,
     pub at: Timestamp,
     queue: i32,
+    /// The group it is gone from, and where it stood.
+    left: Option<(Group, group::Place)>,
 }
 
 /// Settles messages and returns those that were, rising by id.
@@ -62,6 +65,9 @@ pub fn settle(receipts: &[Receipt], verdict: Verdict) -> Result<Vec<Settled>> {
             }
             next += 1;
         }
+    }
+    for (group, place) in settled.iter().filter_map(|message| message.left.as_ref()) {
+        group.free(&table, *place);
     }
     if matches!(verdict, Verdict::Delete) {
         let queues = settled.iter().map(|message| message.queue);
@@ -134,7 +140,12 @@ fn settle_one(
         return Ok(Attempt::Refused);
     }
     Ok(match apply(table, &row, &queue, verdict, now) {
-        Fate::Done => Attempt::Settled(Settled { id: receipt.0, at: now, queue: queue.id }),
+        Fate::Done => {
+            let is_gone = matches!(verdict, Verdict::Delete);
+            let group = Group::of(&row, &queue).filter(|_| is_gone);
+            let left = group.map(|group| (group, group::place_of(&row)));
+            Attempt::Settled(Settled { id: receipt.0, at: now, queue: queue.id, left })
+        }
         Fate::Gone => Attempt::Refused,
         Fate::Changed | Fate::Busy => Attempt::Changed,
     })
@@ -146,12 +157,13 @@ fn is_good(row: &Found, (_, delivery): Receipt, verdict: Verdict, now: Timestamp
     is_this_delivery && (!needs_lease || is_leased(row.i64(Column::LeaseUntil), now))
 }
 
-/// Changes the row, and tells what becomes of it.
+/// Changes the row, and tells and counts what becomes of it.
 fn apply(table: &Table, row: &Found, queue: &Queue, verdict: Verdict, now: Timestamp) -> Fate {
     let (id, priority) = (row.i64(Column::Id), row.i16(Column::Priority));
     let change = |changes: &[(Column, Option<Datum>)]| table.update(row, changes, Patience::Wait);
     let not_leased = (Column::LeaseUntil, Some(NOT_LEASED.into()));
-    match verdict {
+    let before = row.counts();
+    let (fate, after) = match verdict {
         Verdict::Delete => {
             news::touched(queue.id, priority, id);
             let delete = || table.delete(row, Patience::Wait);
@@ -159,22 +171,27 @@ fn apply(table: &Table, row: &Found, queue: &Queue, verdict: Verdict, now: Times
             if fate == Fate::Done {
                 archive::keep(queue, row, row.i32(Column::Deliveries));
             }
-            fate
+            (fate, Counts::default())
         }
         Verdict::Extend(lease) => {
             let until = now + lease.as_micros();
             news::leased(queue.id, priority, id, until);
-            change(&[(Column::LeaseUntil, Some(until.into()))])
+            (change(&[(Column::LeaseUntil, Some(until.into()))]), before)
         }
         Verdict::Release(delay) if delay.as_millis() == 0 => {
             news::ready(queue.id, priority, id);
-            change(&[not_leased])
+            (change(&[not_leased]), Counts::message(Lane::Ready, NOT_LEASED))
         }
         Verdict::Release(delay) => {
             let due_at = now + delay.as_micros();
             news::delayed(queue.id, due_at);
-            let lane = (Column::Lane, Some((Lane::Delayed as i8).into()));
-            change(&[not_leased, lane, (Column::DueAt, Some(due_at.into()))])
+            let lane = (Column::Lane, Some(Lane::Delayed.datum()));
+            let fate = change(&[not_leased, lane, (Column::DueAt, Some(due_at.into()))]);
+            (fate, Counts::message(Lane::Delayed, NOT_LEASED))
         }
+    };
+    if fate == Fate::Done {
+        counter::add(queue.id, after - before);
     }
+    fate
 }

@@ -4,6 +4,7 @@
 //! qualified, and the search path holds only pg_catalog.
 
 use std::ffi::c_char;
+use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pgrx::pg_sys::{self, Datum, Oid};
@@ -69,7 +70,7 @@ impl Row {
 
 impl Statement {
     pub const fn new(text: &'static str, types: &'static [Oid]) -> Self {
-        Self { text, types, plan: AtomicPtr::new(std::ptr::null_mut()) }
+        Self { text, types, plan: AtomicPtr::new(ptr::null_mut()) }
     }
 
     /// Runs the statement, shows `each` row and returns how many rows it touched.
@@ -77,7 +78,25 @@ impl Statement {
         self.run_seeing(Sees::Transaction, args, each)
     }
 
-    pub fn run_seeing(&'static self, sees: Sees, args: &[Option<Datum>], mut each: impl FnMut(&Row)) -> u64 {
+    pub fn run_seeing(&'static self, sees: Sees, args: &[Option<Datum>], each: impl FnMut(&Row)) -> u64 {
+        self.run_for(ptr::null_mut(), sees, args, each)
+    }
+
+    /// Runs the statement for a trigger, whose transition tables it sees.
+    ///
+    /// # Safety
+    /// The data must be those of the trigger that is being called.
+    pub unsafe fn run_in_trigger(&'static self, trigger: *mut pg_sys::TriggerData, each: impl FnMut(&Row)) {
+        self.run_for(trigger, Sees::Transaction, &[], each);
+    }
+
+    fn run_for(
+        &'static self,
+        trigger: *mut pg_sys::TriggerData,
+        sees: Sees,
+        args: &[Option<Datum>],
+        mut each: impl FnMut(&Row),
+    ) -> u64 {
         assert_eq!(args.len(), self.types.len(), "as many arguments as parameters: {}", self.text);
         let mut values: Vec<Datum> = args.iter().map(|arg| arg.unwrap_or(Datum::null())).collect();
         let nulls: Vec<c_char> =
@@ -86,6 +105,9 @@ impl Statement {
         // between them raises; the result is only looked at in between.
         unsafe {
             check(pg_sys::SPI_connect(), "SPI_connect");
+            if !trigger.is_null() {
+                check(pg_sys::SPI_register_trigger_data(trigger), "SPI_register_trigger_data");
+            }
             let code = owner::act_as(catalog::refresh().owner, || {
                 self.execute(sees, values.as_mut_ptr(), nulls.as_ptr())
             });
@@ -110,7 +132,7 @@ impl Statement {
                 Sees::Transaction => pg_sys::SPI_execute_plan(plan, values, nulls, false, 0),
                 Sees::Latest => {
                     let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
-                    let nothing = std::ptr::null_mut();
+                    let nothing = ptr::null_mut();
                     let code =
                         pg_sys::SPI_execute_snapshot(plan, values, nulls, snapshot, nothing, true, false, 0);
                     pg_sys::UnregisterSnapshot(snapshot);

@@ -19,8 +19,9 @@ use std::sync::OnceLock;
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
+use super::counter::Counts;
 use super::message::{COLUMNS, Column, Lane};
-use crate::call::Timestamp;
+use crate::call::{Timestamp, varlena_bytes};
 use crate::hint::{self, Direction};
 
 /// A table that is open.
@@ -388,6 +389,16 @@ impl Snapshot {
             Self(pg_sys::GetActiveSnapshot())
         }
     }
+
+    /// One of what is committed now, whatever the isolation level.
+    pub fn latest() -> Self {
+        // SAFETY: as in `take`.
+        unsafe {
+            pg_sys::CommandCounterIncrement();
+            pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
+            Self(pg_sys::GetActiveSnapshot())
+        }
+    }
 }
 
 impl Drop for Snapshot {
@@ -395,6 +406,38 @@ impl Drop for Snapshot {
         if !std::thread::panicking() {
             // SAFETY: pushed in `take`; what was pushed since has been popped.
             unsafe { pg_sys::PopActiveSnapshot() }
+        }
+    }
+}
+
+/// What others are doing at this moment is visible too: rows that they add, and rows
+/// that they are changing as they were before.
+pub struct Dirty(Box<pg_sys::SnapshotData>);
+
+impl Dirty {
+    pub fn new() -> Self {
+        let snapshot = pg_sys::SnapshotData {
+            snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
+            ..Default::default()
+        };
+        Self(Box::new(snapshot))
+    }
+
+    /// Whether a transaction that has not ended made the row a scan has just shown.
+    pub fn is_being_made(&self) -> bool {
+        self.seen().0 != pg_sys::InvalidTransactionId
+    }
+
+    /// Whether a transaction that has not ended is changing or removing that row.
+    pub fn is_being_changed(&self) -> bool {
+        self.seen().1 != pg_sys::InvalidTransactionId
+    }
+
+    fn seen(&self) -> (pg_sys::TransactionId, pg_sys::TransactionId) {
+        // SAFETY: the scan writes there through its own pointer, between our calls.
+        unsafe {
+            let snapshot = &raw const *self.0;
+            ((&raw const (*snapshot).xmin).read_volatile(), (&raw const (*snapshot).xmax).read_volatile())
         }
     }
 }
@@ -444,6 +487,11 @@ impl Scan {
     /// backwards.
     pub fn begin(table: &Table, index: Oid, snapshot: &Snapshot, keys: &[Key], backward: bool) -> Self {
         Self::begin_with(table, index, snapshot.0, keys, backward, false)
+    }
+
+    /// Begins a scan that shows what others are doing; `dirty` says what of each row.
+    pub fn begin_dirty(table: &Table, index: Oid, dirty: &mut Dirty, keys: &[Key]) -> Self {
+        Self::begin_with(table, index, &raw mut *dirty.0, keys, false, false)
     }
 
     /// Begins a scan of index entries: without a snapshot of all, with one of those
@@ -571,7 +619,7 @@ impl Scan {
             )
         };
         let row = visible.then(|| self.found())?;
-        (row.i64(Column::Id) == entry.id && row.lane() == Lane::Ready as i8).then_some(row)
+        (row.i64(Column::Id) == entry.id && row.lane() == Lane::Ready).then_some(row)
     }
 
     /// Begins anew, with another value for the first condition.
@@ -643,6 +691,16 @@ impl Found {
         }
     }
 
+    /// Whether the current transaction has written this version of the row.
+    pub fn is_our_own(&self) -> bool {
+        let mut must_free = false;
+        // SAFETY: the slot holds a heap tuple in a pinned page.
+        unsafe {
+            let tuple = pg_sys::ExecFetchSlotHeapTuple(self.slot, false, &mut must_free);
+            pg_sys::TransactionIdIsCurrentTransactionId(pg_sys::HeapTupleHeaderGetXmin((*tuple).t_data))
+        }
+    }
+
     pub fn i64(&self, column: Column) -> i64 {
         self.get(column).map_or(0, |datum| datum.value() as i64)
     }
@@ -661,8 +719,23 @@ impl Found {
         self.get(Column::ExpiresAt).is_some_and(|at| at.value() as i64 <= now)
     }
 
-    pub fn lane(&self) -> i8 {
-        self.get(Column::Lane).map_or(0, |datum| datum.value() as i8)
+    pub fn lane(&self) -> Lane {
+        Lane::from_column(self.get(Column::Lane).map_or(0, |datum| datum.value() as u8))
+    }
+
+    pub fn bool(&self, column: Column) -> bool {
+        self.get(column).is_some_and(|datum| datum.value() & 0xff != 0)
+    }
+
+    /// The content of a text column.
+    pub fn text(&self, column: Column) -> Option<Vec<u8>> {
+        // SAFETY: only called for text columns.
+        self.get(column).map(|datum| unsafe { varlena_bytes(datum) })
+    }
+
+    /// What the row is among the counters.
+    pub fn counts(&self) -> Counts {
+        Counts::message(self.lane(), self.i64(Column::LeaseUntil))
     }
 
     pub fn i16(&self, column: Column) -> i16 {

@@ -38,7 +38,7 @@ const PREPARED: Timestamp = 1_000 * MILLISECOND;
 const REST_PER_ENTRY: Timestamp = 2;
 
 /// The same for routine passes: below about a fiftieth.
-const ROUTINE_PER_ENTRY: Timestamp = 10;
+const ROUTINE_REST_PER_ENTRY: Timestamp = 20;
 
 #[derive(Clone, Debug)]
 #[repr(C)]
@@ -342,7 +342,7 @@ impl Level {
         let entries = Timestamp::try_from(self.passed).unwrap_or(ROUTINE);
         self.rest_until = now + entries * REST_PER_ENTRY;
         if self.from_start {
-            self.routine_at = now + ROUTINE.max(entries * ROUTINE_PER_ENTRY * REST_PER_ENTRY);
+            self.routine_at = now + ROUTINE.max(entries * ROUTINE_REST_PER_ENTRY);
         }
         self.cursor = NOWHERE;
         self.suspected = false;

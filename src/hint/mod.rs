@@ -44,6 +44,13 @@ impl Direction {
         }
     }
 
+    pub fn reversed(self) -> Self {
+        match self {
+            Self::OldestFirst => Self::NewestFirst,
+            Self::NewestFirst => Self::OldestFirst,
+        }
+    }
+
     /// The id that has this key.
     pub fn id(self, key: Key) -> i64 {
         match self {

@@ -25,6 +25,10 @@ pub struct Settings {
     pub archive: Option<Millis>,
     pub order: Order,
     pub on_timeout: OnTimeout,
+    /// What messages with one group key have to do with each other.
+    pub groups: Groups,
+    /// For how long a `dedup_key` is refused after it was pushed, consumed or not.
+    pub dedup_window: Option<Millis>,
     /// Whether a lease is on disk before it is given. Without, a crash of the server may
     /// forget the last ones, and their messages are delivered again.
     pub durable_lease: bool,
@@ -50,6 +54,8 @@ impl Default for Settings {
             archive: None,
             order: Order::default(),
             on_timeout: OnTimeout::default(),
+            groups: Groups::default(),
+            dedup_window: None,
             durable_lease: false,
             durable_delete: true,
             notify: false,
@@ -97,6 +103,17 @@ pub enum Order {
     Lifo,
 }
 
+/// What messages with one group key have to do with each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Groups {
+    /// They are delivered in their order, one at a time.
+    #[default]
+    Ordered,
+    /// They can be reserved and counted by themselves.
+    Parallel,
+}
+
 /// What an expired lease means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -129,6 +146,11 @@ impl BadSetting {
 }
 
 impl Settings {
+    /// Whether groups are delivered in order, one message at a time.
+    pub fn keeps_order(&self) -> bool {
+        self.groups == Groups::Ordered
+    }
+
     /// Checks settings field by field.
     pub fn read(settings: &Value) -> Result<Self, BadSetting> {
         if !settings.is_object() {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys::{self, Oid};
 
 use super::place::{Place, is_wanted};
+use super::recount::Recount;
 use super::{
     ASKED_BY_CALL, Terminate, handle_signals, is_asked_to_end, listeners, sleep, sleep_until_news, sweep,
 };
@@ -32,7 +33,9 @@ pub extern "C-unwind" fn pgqueue_worker(argument: pg_sys::Datum) {
     if !is_there || !Place::of(database).take() {
         return;
     }
+    let mut recount = Recount::of_all_queues();
     while extension_exists() && !should_leave(database) {
+        recount.go_on();
         let mut pause = setting::vacuum_interval().as_millis() as u64;
         if setting::auto_vacuum() && sweep::round().left_work {
             pause = SHORT_PAUSE.as_millis() as u64;

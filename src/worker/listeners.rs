@@ -17,22 +17,14 @@ pub fn tell() -> bool {
     }
     let told = logged("notify", || queues.iter().for_each(|&queue| notify(queue)));
     if !told {
-        queues.iter().for_each(|&queue| board::with_known(queue, |place, _| place.has_news = true));
+        queues.iter().for_each(|&queue| board::with_known(queue, |place| place.has_news = true));
     }
     told
 }
 
 /// The queues of this database that have news.
 fn take_news() -> Vec<i32> {
-    let mut queues = Vec::new();
-    for n in 0..board::buckets() {
-        queues.reserve(board::WAYS); // not under the lock
-        board::with_bucket_of_this_database(n, |place, queue, _| {
-            if std::mem::take(&mut place.has_news) {
-                queues.push(queue);
-            }
-        });
-    }
+    let mut queues = board::collect(|place| std::mem::take(&mut place.has_news).then_some(place.queue));
     queues.sort_unstable();
     queues.dedup();
     queues
@@ -41,7 +33,7 @@ fn take_news() -> Vec<i32> {
 fn notify(number: i32) {
     let Ok(Some(queue)) = queue::by_id(number) else { return };
     let wanted = queue.settings.notify;
-    board::with_known(number, |place, _| place.is_listened_to = wanted);
+    board::with_known(number, |place| place.is_listened_to = wanted);
     if wanted && let Ok(channel) = CString::new(queue::channel(&queue.name)) {
         send(&channel);
     }

@@ -13,6 +13,7 @@ mod database;
 mod launcher;
 mod listeners;
 mod place;
+mod recount;
 mod retention;
 pub mod sweep;
 

@@ -20,17 +20,31 @@ static DROP_DEAD: Statement = Statement::new(
     include_str!("../../sql/query/sweep_dead.sql"),
     &[pg_sys::INT4ARRAYOID, pg_sys::TIMESTAMPTZARRAYOID, pg_sys::INT8OID],
 );
-
-/// Drops up to `page` archived messages whose time is over and returns how many: all of
-/// a queue that is gone or keeps none any more.
-pub fn drop_archived(page: i64) -> i64 {
-    let kept = |queue: Option<Rc<Queue>>| queue.and_then(|queue| queue.settings.archive);
-    drop_overdue(&ARCHIVED, &DROP_ARCHIVED, page, |queue| Some(kept(queue).unwrap_or(Millis::ZERO)))
-}
+static KEYED: Statement = Statement::new(include_str!("../../sql/query/keyed_queues.sql"), &[]);
+static FORGET_KEYS: Statement = Statement::new(
+    include_str!("../../sql/query/sweep_keys.sql"),
+    &[pg_sys::INT4ARRAYOID, pg_sys::TIMESTAMPTZARRAYOID, pg_sys::INT8OID],
+);
 
 /// Drops up to `page` dead letters whose time is over and returns how many.
 pub fn drop_dead(page: i64) -> i64 {
     drop_overdue(&RETAINING, &DROP_DEAD, page, |queue| queue?.settings.dead_retention)
+}
+
+/// Drops up to `page` archived messages whose time is over and returns how many: all of
+/// a queue that is gone or keeps none any more.
+pub fn drop_archived(page: i64) -> i64 {
+    drop_overdue(&ARCHIVED, &DROP_ARCHIVED, page, |queue| {
+        Some(queue.and_then(|queue| queue.settings.archive).unwrap_or(Millis::ZERO))
+    })
+}
+
+/// Forgets up to `page` keys that were pushed before their queue's window and returns how
+/// many.
+pub fn forget_keys(page: i64) -> i64 {
+    drop_overdue(&KEYED, &FORGET_KEYS, page, |queue| {
+        Some(queue.and_then(|queue| queue.settings.dedup_window).unwrap_or(Millis::ZERO))
+    })
 }
 
 /// Drops what queues, those that `having` gives, have kept for longer than `kept` says.

@@ -34,6 +34,8 @@ static RETURN_EXPIRED: Statement = Statement::new(
 );
 static DELETE_ORPHANS: Statement =
     Statement::new(include_str!("../../sql/query/sweep_orphans.sql"), &[pg_sys::INT8ARRAYOID]);
+static UNBLOCK: Statement =
+    Statement::new(include_str!("../../sql/query/sweep_unblock.sql"), &[pg_sys::INT8ARRAYOID]);
 static OUTLIVED: Statement =
     Statement::new(include_str!("../../sql/query/sweep_ttl.sql"), &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID]);
 static FOLD_COUNTERS: Statement =
@@ -88,12 +90,13 @@ impl Report {
 
 type Step = (&'static str, fn(&mut Report));
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("due", promote_due),
     ("leases", sweep_leases),
     ("ttl", clear_outlived),
     ("dead", trim_dead),
     ("archive", trim_archive),
+    ("keys", forget_keys),
     ("counters", fold_counters),
     ("prepared", settle_prepared),
 ];
@@ -139,7 +142,8 @@ fn promote_due(report: &mut Report) {
 /// Looks at the next window of messages: expired leases are taken back, what has no
 /// delivery left dies, what belongs to no queue any more goes.
 fn sweep_leases(report: &mut Report) {
-    let (mut expired, mut exhausted, mut orphans) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut expired, mut exhausted) = (Vec::new(), Vec::new());
+    let (mut unblocked, mut orphans) = (Vec::new(), Vec::new());
     let window = page() * WINDOW_PAGES;
     WINDOW.run(&[Some(now().into()), Some(page().into()), Some(window.into())], |row| {
         let id = row.i64(0);
@@ -147,6 +151,7 @@ fn sweep_leases(report: &mut Report) {
             b'r' => expired.push(id),
             b't' => exhausted.push((id, Reason::Timeout)),
             b'f' => exhausted.push((id, Reason::Failed)),
+            b'b' => unblocked.push(id),
             _ => orphans.push(id),
         }
     });
@@ -154,6 +159,9 @@ fn sweep_leases(report: &mut Report) {
     if !expired.is_empty() {
         let args = [Some(now().into()), Some(i64_array(&expired))];
         report.leases_expired = RETURN_EXPIRED.run(&args, |_| {}) as i64;
+    }
+    if !unblocked.is_empty() {
+        UNBLOCK.run(&[Some(i64_array(&unblocked))], |_| {});
     }
     let mut deleted = 0;
     if !orphans.is_empty() {
@@ -189,6 +197,11 @@ fn trim_dead(report: &mut Report) {
 fn trim_archive(report: &mut Report) {
     report.archive_dropped = retention::drop_archived(page());
     report.left_work |= report.archive_dropped >= page();
+}
+
+/// Forgets keys whose queue's window is over.
+fn forget_keys(report: &mut Report) {
+    report.left_work |= retention::forget_keys(page()) >= page();
 }
 
 /// Writes down what shared memory has counted, and adds up rows, so that there are few
@@ -229,7 +242,7 @@ pub fn promote_if_due() -> bool {
 /// that failed.
 pub fn passes() -> bool {
     while pass::is_due() && !super::is_asked_to_end() {
-        let part = || pass::work(&Table::open_to_read(catalog::refresh().message), PASS_PART);
+        let part = || pass::work(&Table::open(catalog::refresh().message), PASS_PART);
         if !logged("passes", part) {
             return false;
         }

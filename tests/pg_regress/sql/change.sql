@@ -64,6 +64,32 @@ SELECT payload, body, delivery, round(extract(epoch FROM leased_until - clock_ti
 SELECT pgq_push('there', '"stays"') AS stays \gset
 SELECT count(*) FROM pgq_move(ARRAY[:stays], 'there');
 SELECT state FROM pgq_get(:stays);
+-- groups: whoever has become the first has its turn, whichever way
+SELECT array_agg(id) AS ids FROM (SELECT pgq_push('grouped', to_jsonb(n), group_key => 'g') AS id FROM generate_series(1, 5) n) pushed \gset
+SELECT payload FROM pgq_peek('grouped', 9, 'ready') UNION ALL SELECT payload FROM pgq_peek('grouped', 9, 'blocked');
+SELECT pgq_update((:'ids'::bigint[])[3], priority => -1);
+SELECT payload, delivery FROM pgq_reserve('grouped', max => 9);
+SELECT pgq_delete((:'ids'::bigint[])[3]);
+SELECT pgq_cancel((:'ids'::bigint[])[1]);
+SELECT payload FROM pgq_reserve('grouped', max => 9);
+SELECT pgq_release((:'ids'::bigint[])[2]);
+SELECT pgq_push('target', '"first"', group_key => 'g') IS NOT NULL AS pushed;
+SELECT count(*) FROM pgq_move(ARRAY[(:'ids'::bigint[])[2]], 'target');
+SELECT payload FROM pgq_reserve('grouped', max => 9);
+SELECT payload, group_key FROM pgq_pop('target', 9);
+SELECT payload, group_key FROM pgq_pop('target', 9);
+SELECT pgq_update((:'ids'::bigint[])[5], deliver_at => now() + '1 h'::interval), pgq_delete((:'ids'::bigint[])[4]);
+SELECT state FROM pgq_get((:'ids'::bigint[])[5]);
+SELECT pgq_update((:'ids'::bigint[])[5], deliver_at => now());
+SELECT payload FROM pgq_reserve('grouped', max => 9);
+-- keys: a message stays where it is if another waits with its key there
+SELECT pgq_push('keyed', '1', dedup_key => 'k') AS one, pgq_push('keyed', '2', dedup_key => 'l') AS two \gset
+SELECT pgq_push('target', '"waits"', dedup_key => 'k') IS NOT NULL AS pushed;
+SELECT id = :two AS two FROM pgq_move(ARRAY[:one, :two], 'target');
+SELECT queue, ready, pushed, deleted FROM pgq_stats() WHERE queue IN ('keyed', 'target') ORDER BY 1;
+SELECT pgq_push('target', '"another"', dedup_key => 'l', on_duplicate => 'ignore') = id AS same_message FROM pgq_peek('target', 9) WHERE payload = '2';
+SELECT payload FROM pgq_pop('target', 9);
+SELECT count(*) FROM pgq_move(ARRAY[:one], 'target');
 -- mistakes
 \set VERBOSITY sqlstate
 SELECT pgq_update(NULL);
@@ -98,5 +124,5 @@ SELECT pgq_update(:strange, '"own"'), pgq_cancel(:strange);
 RESET ROLE;
 \set VERBOSITY default
 SELECT queue, payload, state FROM pgq_get(:stays);
-SELECT count(*) FROM unnest(ARRAY['strange', 'change', 'elsewhere', 'cancel', 'here', 'there']) q, pgq_drop_queue(q);
+SELECT count(*) FROM unnest(ARRAY['strange', 'change', 'elsewhere', 'cancel', 'here', 'there', 'grouped', 'keyed', 'target']) q, pgq_drop_queue(q);
 DROP ROLE regress_stranger;

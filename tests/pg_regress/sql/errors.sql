@@ -67,6 +67,17 @@ SELECT pgq_create_queue('q', '{"backoff": {"factor": 0}}');
 -- 54000: longer than 512 bytes
 SELECT pgq_push(repeat('x', 513), '1');
 SELECT pgq_push(repeat('ü', 257), '1');
+SELECT pgq_push('q', '1', group_key => repeat('g', 513));
+SELECT pgq_push('q', '1', dedup_key => repeat('k', 513));
+SELECT pgq_reserve('q', group_key => repeat('g', 513));
+SELECT pgq_count('q', group_key => repeat('g', 513));
+SELECT pgq_purge('q', group_key => repeat('g', 513));
+-- 22023: keys are not empty, settings are known words
+SELECT pgq_push('q', '1', group_key => '');
+SELECT pgq_push('q', '1', dedup_key => '');
+SELECT pgq_push('q', '1', dedup_key => 'k', on_duplicate => 'keep');
+SELECT pgq_create_queue('q', '{"groups": "random"}');
+SELECT pgq_create_queue('q', '{"dedup_window": "0 s"}');
 -- 42704: no such queue
 SELECT pgq_alter_queue('nobody knows', '{}');
 SELECT pgq_drop_queue('nobody knows');
@@ -76,10 +87,6 @@ SELECT pgq_resume('nobody knows');
 SELECT pgq_dump_dead('nobody knows');
 SELECT pgq_peek_dead('nobody knows');
 SELECT pgq_redrive('nobody knows');
--- 0A000: what a later version brings
-SELECT pgq_push('q', '1', group_key => 'g');
-SELECT pgq_push('q', '1', dedup_key => 'd');
-SELECT pgq_reserve('q', group_key => 'g');
 -- 25006: nothing can be written
 BEGIN READ ONLY;
 SELECT pgq_push('q', '1');

@@ -1,0 +1,6 @@
+WITH free AS (
+    SELECT id FROM pgqueue.message
+     WHERE id = ANY ($1) AND lease_until <= clock_timestamp()
+       FOR UPDATE SKIP LOCKED
+)
+DELETE FROM pgqueue.message m USING free WHERE m.id = free.id RETURNING m.queue

@@ -1,0 +1,9 @@
+-- The queues of which keys are remembered, by hops along the index.
+WITH RECURSIVE keyed AS (
+    (SELECT queue FROM pgqueue.recent_key ORDER BY queue LIMIT 1)
+    UNION ALL
+    SELECT (SELECT k.queue FROM pgqueue.recent_key k WHERE k.queue > b.queue ORDER BY k.queue LIMIT 1)
+      FROM keyed b
+     WHERE b.queue IS NOT NULL
+)
+SELECT queue FROM keyed WHERE queue IS NOT NULL

@@ -1,0 +1,1 @@
+SELECT id FROM pgqueue.queue ORDER BY id

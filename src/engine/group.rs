@@ -1,0 +1,217 @@
+//! Ordered groups: of the messages of a queue with one group key, only the first may be
+//! delivered, and nothing after it until it is gone.
+//!
+//! The order of a group is: the message whose turn it is (it was leased once), then
+//! priority, then id. That is an index; whoever wants to take a message looks there
+//! whether it is the first (`Turn`), and decides under a lock held for that moment.
+//! So pushes to a group wait for nobody, whatever transactions they are part of.
+//!
+//! Messages behind another of their group can lie in a lane of their own, where no
+//! reserve comes past them. Whoever removes the first makes the next ready (`free`).
+//!
+//! Invariants:
+//! - a message in the blocked lane has an earlier one in its group, which was there,
+//!   untouched or made by the same transaction, after the message came into that lane;
+//! - whoever removes a message looks for the next afterwards, at what is committed then;
+//! - a message that is blocked by one that is just being removed is looked at again: its
+//!   remover may not have seen it.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use pgrx::pg_sys::{self, LOCKTAG};
+
+use super::counter::{self, Counts};
+use super::lane::ById;
+use super::message::{Column, Lane, is_leased};
+use super::queue::Queue;
+use super::table::{Dirty, Fate, Found, Key as Condition, Patience, Scan, Snapshot, Table};
+use super::{catalog, news, now, queue};
+use crate::call::{Timestamp, text_datum};
+use crate::error::Result;
+
+/// A group of a queue.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Group {
+    pub queue: i32,
+    pub key: Vec<u8>,
+}
+
+/// Place in the order of a group; smaller comes first.
+pub type Place = (bool, i16, i64);
+
+/// Whether it is a message's turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    Now,
+    /// An earlier one is there.
+    Later,
+    /// An earlier one is there, but somebody is changing or removing it.
+    Unsure,
+}
+
+impl Group {
+    /// The group whose order the queue keeps for a message, if it has one.
+    pub fn of(row: &Found, queue: &Queue) -> Option<Self> {
+        let key = if queue.settings.keeps_order() { row.text(Column::GroupKey)? } else { return None };
+        Some(Self { queue: queue.id, key })
+    }
+
+    fn conditions(&self) -> [Condition; 2] {
+        [
+            Condition::equals(1, pg_sys::F_INT4EQ, self.queue.into()),
+            Condition::equals(2, pg_sys::F_TEXTEQ, text_datum(&self.key)),
+        ]
+    }
+
+    /// Whether it is a message's turn. Those that `is_gone` will never be delivered again.
+    pub fn turn(&self, table: &Table, id: i64, mut is_gone: impl FnMut(&Found) -> bool) -> Turn {
+        let mut dirty = Dirty::new();
+        let mut rows =
+            Scan::begin_dirty(table, catalog::known().message_group, &mut dirty, &self.conditions());
+        while let Some(row) = rows.next() {
+            if row.i64(Column::Id) == id {
+                return Turn::Now;
+            }
+            // What is just being pushed is nobody's predecessor yet; what is just being
+            // leased for the first time is.
+            let is_push = dirty.is_being_made() && !row.bool(Column::InTurn);
+            if is_push || is_gone(&row) {
+                continue;
+            }
+            let is_sure = !dirty.is_being_made() && !dirty.is_being_changed();
+            return if is_sure { Turn::Later } else { Turn::Unsure };
+        }
+        Turn::Now
+    }
+
+    /// Does `work` unless somebody else decides about the turn in this group just now.
+    pub fn deciding<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
+        let tag = self.lock_tag();
+        let mode = pg_sys::ExclusiveLock as i32;
+        // SAFETY: a lock of the transaction, taken without waiting; an error in between
+        // releases it with the transaction.
+        unsafe {
+            let locked = pg_sys::LockAcquire(&tag, mode, false, true);
+            if locked == pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL {
+                return None;
+            }
+            let result = work();
+            pg_sys::LockRelease(&tag, mode, false);
+            Some(result)
+        }
+    }
+
+    fn lock_tag(&self) -> LOCKTAG {
+        /// Tells these locks from the advisory locks of users, which have 1 or 2 here.
+        const CLASS: u16 = 0x7068;
+        let mut hasher = DefaultHasher::new();
+        self.key.hash(&mut hasher);
+        LOCKTAG {
+            // SAFETY: reads a variable of this backend.
+            locktag_field1: unsafe { pg_sys::MyDatabaseId }.to_u32(),
+            locktag_field2: self.queue as u32,
+            locktag_field3: hasher.finish() as u32,
+            locktag_field4: CLASS,
+            locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
+            locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
+        }
+    }
+
+    /// Whether this transaction has itself written an earlier message of the group, which
+    /// nobody else can remove before it ends.
+    pub fn has_our_own(&self, table: &Table, priority: i16) -> bool {
+        let [queue, key] = self.conditions();
+        let waits = Condition::equals(3, pg_sys::F_BOOLEQ, false.into());
+        let strategy = pg_sys::BTLessEqualStrategyNumber;
+        let earlier = Condition::new(4, strategy, pg_sys::F_INT2LE, priority.into());
+        let snapshot = Snapshot::take();
+        let conditions = [queue, key, waits, earlier];
+        let mut rows = Scan::begin(table, catalog::known().message_group, &snapshot, &conditions, true);
+        rows.next().is_some_and(|row| row.is_our_own())
+    }
+
+    /// Gives the next message its turn, after one at `place` was removed.
+    pub fn free(&self, table: &Table, place: Place) {
+        while !self.try_free(table, place) {}
+    }
+
+    /// False if the next message changed while it was looked at.
+    fn try_free(&self, table: &Table, place: Place) -> bool {
+        let snapshot = Snapshot::latest();
+        let index = catalog::known().message_group;
+        let mut rows = Scan::begin(table, index, &snapshot, &self.conditions(), false);
+        let Some(next) = rows.next() else {
+            news::freed(self.queue);
+            return true;
+        };
+        if place_of(&next) < place {
+            return true; // the one that was removed was not the first
+        }
+        if next.is_busy() {
+            // The worker may just be moving it to the blocked lane.
+            table.lock(&next, Patience::Wait);
+            return false;
+        }
+        match next.lane() {
+            Lane::Delayed => true,
+            Lane::Ready => {
+                news::ready(self.queue, next.i16(Column::Priority), next.i64(Column::Id));
+                true
+            }
+            Lane::Blocked => {
+                let done = set_lane(table, &next, Lane::Ready) == Fate::Done;
+                if done {
+                    news::ready(self.queue, next.i16(Column::Priority), next.i64(Column::Id));
+                }
+                done
+            }
+        }
+    }
+}
+
+/// Whether a message's time to live was over before anybody settled it.
+pub fn has_outlived(row: &Found, now: Timestamp) -> bool {
+    row.has_expired(now) && !is_leased(row.i64(Column::LeaseUntil), now)
+}
+
+/// Where a message stands in its group.
+pub fn place_of(row: &Found) -> Place {
+    (!row.bool(Column::InTurn), row.i16(Column::Priority), row.i64(Column::Id))
+}
+
+/// Moves messages, which wait behind others of their groups, to the blocked lane.
+pub fn block(table: &Table, waiting: &[(Group, i64)]) {
+    for (group, id) in waiting {
+        let stays = |group: &Group| group.turn(table, *id, |row| has_outlived(row, now())) == Turn::Later;
+        if move_to(table, *id, Lane::Ready, Lane::Blocked) && !stays(group) {
+            // Who removes the one before it may not have seen it in this lane.
+            move_to(table, *id, Lane::Blocked, Lane::Ready);
+        }
+    }
+}
+
+fn move_to(table: &Table, id: i64, from: Lane, to: Lane) -> bool {
+    let snapshot = Snapshot::take();
+    let mut messages = ById::open(table, &snapshot);
+    let row = messages.find(id).filter(|row| row.lane() == from && !row.bool(Column::InTurn));
+    row.is_some_and(|row| set_lane(table, &row, to) == Fate::Done)
+}
+
+fn set_lane(table: &Table, row: &Found, lane: Lane) -> Fate {
+    let (queue, before) = (row.i32(Column::Queue), row.counts());
+    let after = Counts::message(lane, row.i64(Column::LeaseUntil));
+    let fate = table.update(row, &[(Column::Lane, Some(lane.datum()))], Patience::Skip);
+    if fate == Fate::Done {
+        counter::add(queue, after - before);
+    }
+    fate
+}
+
+/// A statement has removed messages of a group, or moved them back, the first from
+/// `place`.
+pub fn removed(queue: i32, key: Vec<u8>, place: Place) -> Result<()> {
+    if queue::by_id(queue)?.is_some_and(|queue| queue.settings.keeps_order()) {
+        Group { queue, key }.free(&Table::open(catalog::refresh().message), place);
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! The messages of one group, as one snapshot shows them.
+//!
+//! Comes past what of this group is leased or delayed, and nothing else; disturbs
+//! nobody's hint.
+
+use pgrx::pg_sys;
+
+use super::catalog;
+use super::message::{Column, Lane};
+use super::queue::Queue;
+use super::reserve::Round;
+use super::table::{Key as Condition, Scan, Snapshot, Table};
+use crate::call::Name;
+use crate::hint::Direction;
+
+/// Offers what is ready or due of a group, one priority after the other.
+pub fn take(table: &Table, queue: &Queue, key: &Name, round: &mut Round) {
+    round.begin_walk();
+    let snapshot = Snapshot::take();
+    let walk = Walk { table, snapshot: &snapshot, queue: queue.id, key, direction: round.direction };
+    // Those whose turn it is come first.
+    for in_turn in [true, false] {
+        let mut last = None;
+        while let Some(priority) = walk.next_priority(in_turn, last) {
+            last = Some(priority);
+            walk.take_priority(in_turn, priority, round);
+            if round.is_full() || (queue.settings.keeps_order() && round.taken > 0) {
+                return;
+            }
+        }
+    }
+}
+
+struct Walk<'a> {
+    table: &'a Table,
+    snapshot: &'a Snapshot,
+    queue: i32,
+    key: &'a Name,
+    direction: Direction,
+}
+
+impl Walk<'_> {
+    fn conditions(&self, in_turn: bool) -> Vec<Condition> {
+        vec![
+            Condition::equals(1, pg_sys::F_INT4EQ, self.queue.into()),
+            Condition::equals(2, pg_sys::F_TEXTEQ, self.key.datum()),
+            Condition::equals(3, pg_sys::F_BOOLEQ, in_turn.into()),
+        ]
+    }
+
+    fn scan(&self, conditions: &[Condition], backward: bool) -> Scan {
+        Scan::begin(self.table, catalog::known().message_group, self.snapshot, conditions, backward)
+    }
+
+    fn next_priority(&self, in_turn: bool, last: Option<i16>) -> Option<i16> {
+        let mut conditions = self.conditions(in_turn);
+        if let Some(last) = last {
+            let strategy = pg_sys::BTGreaterStrategyNumber;
+            conditions.push(Condition::new(4, strategy, pg_sys::F_INT2GT, last.into()));
+        }
+        self.scan(&conditions, false).next().map(|row| row.i16(Column::Priority))
+    }
+
+    fn take_priority(&self, in_turn: bool, priority: i16, round: &mut Round) {
+        let mut conditions = self.conditions(in_turn);
+        conditions.push(Condition::equals(4, pg_sys::F_INT2EQ, priority.into()));
+        let mut rows = self.scan(&conditions, self.direction == Direction::NewestFirst);
+        while !round.is_full()
+            && let Some(row) = rows.next()
+        {
+            let is_there = match row.lane() {
+                Lane::Ready => true,
+                Lane::Delayed => row.i64(Column::DueAt) <= round.now,
+                Lane::Blocked => false,
+            };
+            if is_there {
+                round.offer(&row);
+            }
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Ordered groups under many sessions: one at a time, in order, none left behind.
+
+mod support;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use postgres::Client;
+use support::{Ask, Server, until};
+
+const GROUPS: i32 = 12;
+const PRODUCERS: i32 = 4;
+const EACH: i32 = 250;
+
+/// A table that only one consumer at a time can have a group in, and one of what was done.
+fn prepare(server: &Server) {
+    server
+        .connect()
+        .batch_execute(
+            "CREATE TABLE working (group_key text PRIMARY KEY);
+             CREATE TABLE done (nr bigserial, group_key text, producer int, seq int)",
+        )
+        .unwrap();
+}
+
+/// Pushes to all groups, mostly one message a transaction, sometimes several, or none.
+fn produce(mut session: Client, producer: i32) {
+    let push = session
+        .prepare(
+            "SELECT pgq_push('q', jsonb_build_object('producer', $1::int, 'seq', $2::int), group_key => 'g' || $3::int)",
+        )
+        .unwrap();
+    for seq in 0..EACH {
+        let mut transaction = session.transaction().unwrap();
+        for _ in 0..fastrand::i32(1..4) {
+            if fastrand::u8(..) < 30 {
+                let mut rolled_back = transaction.savepoint("s").unwrap();
+                rolled_back.execute(&push, &[&producer, &-1, &fastrand::i32(0..GROUPS)]).unwrap();
+                rolled_back.rollback().unwrap();
+            }
+        }
+        for group in 0..GROUPS {
+            if group % 3 == seq % 3 {
+                transaction.execute(&push, &[&producer, &seq, &group]).unwrap();
+            }
+        }
+        transaction.commit().unwrap();
+    }
+}
+
+/// Works until it is told to end: deletes, releases, fails, or lets go by rolling back.
+fn consume(mut session: Client, is_over: &AtomicBool) {
+    while !is_over.load(Ordering::Relaxed) {
+        if fastrand::u8(..) < 20 {
+            let mut transaction = session.transaction().unwrap();
+            transaction.query("SELECT id FROM pgq_reserve('q', max => 3)", &[]).unwrap();
+            transaction.rollback().unwrap();
+        }
+        let max = fastrand::i32(1..8);
+        let rows = session
+            .query(
+                "SELECT id, delivery, group_key, (payload ->> 'producer')::int, (payload ->> 'seq')::int
+                   FROM pgq_reserve('q', lease => '1 min', max => $1)",
+                &[&max],
+            )
+            .unwrap();
+        for row in rows {
+            let (id, delivery, group): (i64, i32, String) = (row.get(0), row.get(1), row.get(2));
+            session.execute("INSERT INTO working VALUES ($1)", &[&group]).expect("nobody else works on it");
+            let fate = fastrand::u8(..);
+            let mut transaction = session.transaction().unwrap();
+            transaction.execute("DELETE FROM working WHERE group_key = $1", &[&group]).unwrap();
+            let settle = match fate {
+                0..20 => "SELECT pgq_release($1::bigint, '0'::interval, $2::int)",
+                20..40 => "SELECT pgq_release($1::bigint, '3 ms'::interval, $2::int)",
+                40..60 => "SELECT pgq_fail($1::bigint, 'no', $2::int, '2 ms'::interval)",
+                _ => "SELECT pgq_delete($1::bigint, $2::int)",
+            };
+            if fate >= 60 {
+                let (producer, seq): (i32, i32) = (row.get(3), row.get(4));
+                transaction
+                    .execute(
+                        "INSERT INTO done (group_key, producer, seq) VALUES ($1, $2, $3)",
+                        &[&group, &producer, &seq],
+                    )
+                    .unwrap();
+            }
+            transaction.execute(settle, &[&id, &delivery]).unwrap();
+            transaction.commit().unwrap();
+        }
+    }
+}
+
+fn work_through(server: &Server) {
+    prepare(server);
+    let mut observer = server.connect();
+    observer.execute("SELECT pgq_create_queue('q', '{\"max_deliveries\": 0}')", &[]).unwrap();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..6 {
+            let session = server.connect();
+            scope.spawn(|| consume(session, &is_over));
+        }
+        let producers: Vec<_> = (0..PRODUCERS)
+            .map(|producer| {
+                let session = server.connect();
+                scope.spawn(move || produce(session, producer))
+            })
+            .collect();
+        producers.into_iter().for_each(|producer| producer.join().unwrap());
+        until("everything is delivered, nothing is left behind", || {
+            observer.one::<i64>("SELECT count(*) FROM pgqueue.message") == 0
+        });
+        is_over.store(true, Ordering::Relaxed);
+    });
+    // What is in `done` was written by transactions that had the group to themselves.
+    let out_of_order: i64 = observer.one(
+        "SELECT count(*) FROM (SELECT seq, lag(seq) OVER (PARTITION BY group_key, producer ORDER BY nr) AS before
+                                 FROM done) steps
+          WHERE seq <= before",
+    );
+    assert_eq!(out_of_order, 0);
+    let pushed = i64::from(PRODUCERS * EACH * GROUPS / 3);
+    assert_eq!(observer.one::<i64>("SELECT count(*) FROM done"), pushed);
+}
+
+#[test]
+fn groups_are_delivered_in_order_one_at_a_time_and_wholly() {
+    work_through(&Server::start());
+}
+
+#[test]
+fn the_same_without_worker_and_shared_memory() {
+    let server = Server::bare("pgqueue.auto_vacuum = off");
+    server.connect().batch_execute("CREATE EXTENSION pgqueue").unwrap();
+    work_through(&server);
+}
+
+#[test]
+fn the_next_goes_at_the_commit_that_removes_the_first() {
+    let server = Server::start();
+    let (mut one, mut other) = (server.connect(), server.connect());
+    let first: i64 = one.one("SELECT pgq_push('q', '1', group_key => 'a')");
+    other.execute("SELECT pgq_push('q', '2', group_key => 'a')", &[]).unwrap();
+    assert_eq!(one.all::<i64>("SELECT id FROM pgq_reserve('q', max => 9)"), [first]);
+    one.batch_execute("BEGIN").unwrap();
+    one.execute("SELECT pgq_delete($1::bigint)", &[&first]).unwrap();
+    // Pushed and looked for while the deletion is under way, of which it may be rolled back.
+    let third: i64 = other.one("SELECT pgq_push('q', '3', group_key => 'a')");
+    assert!(other.all::<i64>("SELECT id FROM pgq_reserve('q', max => 9)").is_empty());
+    one.batch_execute("COMMIT").unwrap();
+    let second: i64 = other.one("SELECT id FROM pgq_reserve('q', max => 9)");
+    assert!(first < second && second < third);
+}
+
+#[test]
+fn what_is_pushed_while_the_last_of_its_group_is_being_deleted_is_delivered_at_once() {
+    let server = Server::start();
+    let (mut one, mut other) = (server.connect(), server.connect());
+    for _ in 0..20 {
+        let first: i64 = one.one("SELECT pgq_push('q', '1', group_key => 'a')");
+        assert_eq!(one.all::<i64>("SELECT id FROM pgq_reserve('q')"), [first]);
+        one.batch_execute("BEGIN").unwrap();
+        one.execute("SELECT pgq_delete($1::bigint)", &[&first]).unwrap();
+        // The deletion has looked for the next, and there was none yet.
+        let second: i64 = other.one("SELECT pgq_push('q', '2', group_key => 'a')");
+        assert!(other.all::<i64>("SELECT id FROM pgq_reserve('q')").is_empty());
+        one.batch_execute("COMMIT").unwrap();
+        assert_eq!(other.all::<i64>("SELECT id FROM pgq_reserve('q')"), [second]);
+        other.execute("SELECT pgq_delete($1::bigint)", &[&second]).unwrap();
+    }
+}
+
+#[test]
+fn a_message_that_commits_late_waits_for_the_one_that_is_out() {
+    let server = Server::start();
+    let (mut slow, mut fast) = (server.connect(), server.connect());
+    fast.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+    slow.batch_execute("BEGIN").unwrap();
+    let low: i64 = slow.one("SELECT pgq_push('q', '1', group_key => 'a')");
+    let high: i64 = fast.one("SELECT pgq_push('q', '2', group_key => 'a')");
+    assert_eq!(fast.all::<i64>("SELECT id FROM pgq_reserve('q', max => 9)"), [high]);
+    slow.batch_execute("COMMIT").unwrap();
+    assert!(fast.all::<i64>("SELECT id FROM pgq_reserve('q', max => 9)").is_empty());
+    fast.execute("SELECT pgq_delete($1::bigint)", &[&high]).unwrap();
+    assert_eq!(fast.all::<i64>("SELECT id FROM pgq_reserve('q', max => 9)"), [low]);
+}
+
+#[test]
+fn a_consumer_that_sleeps_is_woken_for_the_next_of_a_group() {
+    let server = Server::start();
+    let (mut one, mut sleeper, mut observer) = (server.connect(), server.connect(), server.connect());
+    let ids: Vec<i64> = one.all("SELECT pgq_push_batch('q', ARRAY['1', '2']::jsonb[], group_key => 'a')");
+    assert_eq!(one.all::<i64>("SELECT id FROM pgq_reserve('q', lease => '1 h')"), ids[..1]);
+    thread::scope(|scope| {
+        let waiting = scope.spawn(move || {
+            sleeper.batch_execute("CALL pgq_wait('q', '20 s')").unwrap();
+            sleeper.all::<i64>("SELECT id FROM pgq_reserve('q')")
+        });
+        until("it sleeps", || {
+            observer.one("SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'CALL pgq_wait%' AND wait_event = 'Extension'")
+        });
+        one.execute("SELECT pgq_delete($1::bigint)", &[&ids[0]]).unwrap();
+        assert_eq!(waiting.join().unwrap(), ids[1..]);
+    });
+}
+
+#[test]
+fn the_worker_moves_those_that_wait_aside_and_they_come_back_in_order() {
+    let server = Server::start();
+    let mut session = server.connect();
+    // One transaction each: nothing says at the push that others are before them.
+    for n in 0..300 {
+        session
+            .execute("SELECT pgq_push('q', to_jsonb($1::int), group_key => 'g' || $1 % 3)", &[&n])
+            .unwrap();
+    }
+    assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('q', max => 1000, lease => '1 h')").len(), 3);
+    until("all others are in the blocked lane", || {
+        session.one::<i64>("SELECT count(*) FROM pgqueue.message WHERE lane = 'b'") == 297
+    });
+    assert_eq!(session.one::<i64>("SELECT blocked FROM pgq_stats('q')"), 297);
+    session.execute("SELECT pgq_delete(ARRAY(SELECT id FROM pgqueue.message WHERE in_turn))", &[]).unwrap();
+    let mut seen: Vec<i32> = vec![0, 1, 2];
+    for _ in 0..99 {
+        let row = session
+            .query_one(
+                "SELECT array_agg(id), array_agg(payload::int ORDER BY id) FROM pgq_reserve('q', max => 9)",
+                &[],
+            )
+            .unwrap();
+        let ids: Vec<i64> = row.get(0);
+        seen.extend(row.get::<_, Vec<i32>>(1));
+        session.execute("SELECT pgq_delete($1::bigint[])", &[&ids]).unwrap();
+    }
+    assert_eq!(seen, (0..300).collect::<Vec<_>>());
+}

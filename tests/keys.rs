@@ -1,0 +1,167 @@
+//! Unique keys under many sessions.
+
+mod support;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use postgres::error::SqlState;
+use postgres::{Client, IsolationLevel};
+use support::{Ask, Server, until};
+
+const KEYS: i32 = 4;
+
+/// Changes an object and pushes its key, both in one transaction; again if it could not be
+/// serialized.
+fn change(session: &mut Client, level: IsolationLevel, on_duplicate: &str) {
+    let key = fastrand::i32(0..KEYS);
+    loop {
+        let attempt = (|| {
+            let mut transaction = session.build_transaction().isolation_level(level).start()?;
+            transaction.execute("UPDATE object SET version = version + 1 WHERE key = $1", &[&key])?;
+            transaction.execute(
+                "SELECT pgq_push('q', to_jsonb($1::int), dedup_key => 'k' || $1::int, on_duplicate => $2)",
+                &[&key, &on_duplicate],
+            )?;
+            transaction.commit()
+        })();
+        match attempt {
+            Ok(()) => return,
+            Err(error)
+                if error.code() == Some(&SqlState::T_R_SERIALIZATION_FAILURE)
+                    || error.code() == Some(&SqlState::T_R_DEADLOCK_DETECTED) => {}
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+}
+
+/// Copies the version of the object that a message names, sometimes failing first.
+fn work(session: &mut Client) {
+    let rows = session
+        .query("SELECT id, delivery, payload::int FROM pgq_reserve('q', lease => '1 min', max => 2)", &[])
+        .unwrap();
+    for row in rows {
+        let (id, delivery, key): (i64, i32, i32) = (row.get(0), row.get(1), row.get(2));
+        let settle = match fastrand::u8(..) {
+            0..30 => "SELECT pgq_fail($1::bigint, 'no', $2::int, '1 ms'::interval)",
+            30..60 => "SELECT pgq_release($1::bigint, '0'::interval, $2::int)",
+            _ => {
+                session
+                    .execute(
+                        "UPDATE object SET seen = greatest(seen, (SELECT version FROM object WHERE key = $1)) WHERE key = $1",
+                        &[&key],
+                    )
+                    .unwrap();
+                "SELECT pgq_delete($1::bigint, $2::int)"
+            }
+        };
+        session.execute(settle, &[&id, &delivery]).unwrap();
+    }
+}
+
+/// No change is lost: when all is done, somebody has seen the last version of each object.
+fn no_change_is_lost(level: IsolationLevel, on_duplicate: &'static str) {
+    let server = Server::start();
+    let mut observer = server.connect();
+    observer
+        .batch_execute(&format!(
+            "CREATE TABLE object (key int PRIMARY KEY, version int DEFAULT 0, seen int DEFAULT 0);
+             INSERT INTO object SELECT n FROM generate_series(0, {KEYS} - 1) n;
+             SELECT pgq_create_queue('q', '{{\"max_deliveries\": 0}}')"
+        ))
+        .unwrap();
+    let is_over = AtomicBool::new(false);
+    let is_over = &is_over;
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            let mut session = server.connect();
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    work(&mut session);
+                }
+            });
+        }
+        let producers: Vec<_> = (0..5)
+            .map(|_| {
+                let mut session = server.connect();
+                scope.spawn(move || (0..150).for_each(|_| change(&mut session, level, on_duplicate)))
+            })
+            .collect();
+        let watcher = scope.spawn(|| {
+            let mut session = server.connect();
+            while !is_over.load(Ordering::Relaxed) {
+                let doubled: i64 = session.one(
+                    "SELECT count(*) FROM (SELECT FROM pgqueue.message WHERE key_place = 0 GROUP BY dedup_key HAVING count(*) > 1) two",
+                );
+                assert_eq!(doubled, 0);
+            }
+        });
+        producers.into_iter().for_each(|producer| producer.join().unwrap());
+        until("all work is done", || observer.one::<i64>("SELECT count(*) FROM pgqueue.message") == 0);
+        is_over.store(true, Ordering::Relaxed);
+        watcher.join().unwrap();
+    });
+    let behind: Vec<String> = observer.all("SELECT o::text FROM object o WHERE seen <> version");
+    assert!(behind.is_empty(), "{behind:?}");
+}
+
+#[test]
+fn no_change_is_lost_when_its_push_is_ignored() {
+    no_change_is_lost(IsolationLevel::ReadCommitted, "ignore");
+}
+
+#[test]
+fn no_change_is_lost_when_its_push_replaces() {
+    no_change_is_lost(IsolationLevel::ReadCommitted, "replace");
+}
+
+#[test]
+fn no_change_is_lost_at_repeatable_read() {
+    no_change_is_lost(IsolationLevel::RepeatableRead, "ignore");
+}
+
+#[test]
+fn no_change_is_lost_at_serializable() {
+    no_change_is_lost(IsolationLevel::Serializable, "replace");
+}
+
+#[test]
+fn of_many_that_push_a_key_at_once_one_adds_it() {
+    let server = Server::start();
+    server.connect().execute("SELECT pgq_create_queue('q', '{\"dedup_window\": \"1 h\"}')", &[]).unwrap();
+    for round in 0..20 {
+        let outcomes: Vec<(i64, String)> = thread::scope(|scope| {
+            let pushes: Vec<_> = (0..8)
+                .map(|_| {
+                    let mut session = server.connect();
+                    scope.spawn(move || {
+                        let push = format!(
+                            "SELECT id, outcome FROM pgq_push_result('q', '1', dedup_key => 'k{round}')"
+                        );
+                        let row = session.query_one(&push, &[]).unwrap();
+                        (row.get(0), row.get(1))
+                    })
+                })
+                .collect();
+            pushes.into_iter().map(|push| push.join().unwrap()).collect()
+        });
+        assert_eq!(outcomes.iter().filter(|(_, outcome)| outcome == "pushed").count(), 1, "{outcomes:?}");
+        assert!(outcomes.iter().all(|(id, _)| *id == outcomes[0].0), "{outcomes:?}");
+    }
+    assert_eq!(server.connect().one::<i64>("SELECT pgq_count('q')"), 20);
+}
+
+#[test]
+fn a_message_that_an_open_transaction_has_counted_on_is_not_delivered_before_it_ends() {
+    let server = Server::start();
+    let (mut producer, mut consumer) = (server.connect(), server.connect());
+    let id: i64 = producer.one("SELECT pgq_push('q', '1', dedup_key => 'k')");
+    for end in ["ROLLBACK", "COMMIT"] {
+        producer.batch_execute("BEGIN").unwrap();
+        assert_eq!(producer.one::<i64>("SELECT pgq_push('q', '2', dedup_key => 'k')"), id);
+        assert!(consumer.all::<i64>("SELECT id FROM pgq_reserve('q')").is_empty());
+        producer.batch_execute(end).unwrap();
+        assert_eq!(consumer.all::<i64>("SELECT id FROM pgq_reserve('q')"), [id]);
+        consumer.execute("SELECT pgq_release($1::bigint)", &[&id]).unwrap();
+    }
+}
