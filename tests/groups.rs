@@ -211,7 +211,9 @@ fn the_worker_moves_those_that_wait_aside_and_they_come_back_in_order() {
     let mut session = server.connect();
     // One transaction each: nothing says at the push that others are before them.
     for n in 0..300 {
-        session.execute("SELECT pgq_push('q', to_jsonb($1::int), group_key => 'g' || $1 % 3)", &[&n]).unwrap();
+        session
+            .execute("SELECT pgq_push('q', to_jsonb($1::int), group_key => 'g' || $1 % 3)", &[&n])
+            .unwrap();
     }
     assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('q', max => 1000, lease => '1 h')").len(), 3);
     until("all others are in the blocked lane", || {

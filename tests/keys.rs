@@ -135,7 +135,9 @@ fn of_many_that_push_a_key_at_once_one_adds_it() {
                 .map(|_| {
                     let mut session = server.connect();
                     scope.spawn(move || {
-                        let push = format!("SELECT id, outcome FROM pgq_push_result('q', '1', dedup_key => 'k{round}')");
+                        let push = format!(
+                            "SELECT id, outcome FROM pgq_push_result('q', '1', dedup_key => 'k{round}')"
+                        );
                         let row = session.query_one(&push, &[]).unwrap();
                         (row.get(0), row.get(1))
                     })

@@ -18,6 +18,7 @@ pub mod message;
 pub mod news;
 pub mod owner;
 pub mod pass;
+pub mod peek;
 pub mod push;
 pub mod queue;
 pub mod reserve;
