@@ -14,6 +14,7 @@ pub mod group;
 mod grouped;
 mod hinted;
 mod lane;
+pub mod limit;
 pub mod message;
 pub mod news;
 pub mod owner;
