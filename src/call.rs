@@ -106,6 +106,13 @@ impl Call {
             .transpose()
     }
 
+    /// A text that must not be null; of a longer one the first `most` bytes, and its length.
+    pub fn beginning(&self, n: usize, argument: &str, most: usize) -> Result<Datum> {
+        let text: Datum = self.required(n, argument)?;
+        // SAFETY: `sql/schema` declares the argument as text.
+        Ok(unsafe { beginning(text, most) })
+    }
+
     /// How many messages at most: 1 or more.
     pub fn max(&self, n: usize, argument: &str) -> Result<usize> {
         let max: i32 = self.required(n, argument)?;
@@ -303,6 +310,21 @@ unsafe fn elements(datum: Datum, name: &str, element: Oid) -> Result<Vec<Option<
         let values = std::slice::from_raw_parts(values, count);
         let nulls = std::slice::from_raw_parts(nulls, count);
         Ok(values.iter().zip(nulls).map(|(&value, &null)| (!null).then_some(value)).collect())
+    }
+}
+
+unsafe fn beginning(text: Datum, most: usize) -> Datum {
+    // SAFETY: the caller vouches for a text datum; the server knows where its characters end.
+    unsafe {
+        let varlena = pg_sys::pg_detoast_datum_packed(text.cast_mut_ptr());
+        let length = pgrx::varsize_any_exhdr(varlena);
+        if length <= most {
+            return text;
+        }
+        let start = pgrx::vardata_any(varlena);
+        let whole_characters = pg_sys::pg_mbcliplen(start, length as i32, most as i32) as usize;
+        let kept = std::slice::from_raw_parts(start.cast::<u8>(), whole_characters);
+        text_datum(&[kept, format!("... ({length} bytes)").as_bytes()].concat())
     }
 }
 

@@ -6,6 +6,7 @@
 //! - **delivery**: one handing-out of a message, counted from 1; `(id, delivery)` is
 //!   the **receipt** that settle calls check.
 //! - **settle**: delete, extend, release, fail or bury.
+//! - **change**: update, cancel or move a message that nobody holds.
 //! - **dead letter**: a message that will not be delivered again, kept to be looked at.
 //! - **redrive**: making dead letters messages again.
 //! - **archive**: where settled messages stay for a while, if their queue says so.

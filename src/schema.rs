@@ -8,6 +8,7 @@ extension_sql_file!("../sql/schema/types.sql", name = "types", requires = ["tabl
 extension_sql_file!("../sql/schema/produce.sql", name = "produce", requires = ["types"]);
 extension_sql_file!("../sql/schema/consume.sql", name = "consume", requires = ["types"]);
 extension_sql_file!("../sql/schema/settle.sql", name = "settle", requires = ["types"]);
+extension_sql_file!("../sql/schema/change.sql", name = "change", requires = ["types"]);
 extension_sql_file!("../sql/schema/dead.sql", name = "dead", requires = ["types"]);
 extension_sql_file!("../sql/schema/observe.sql", name = "observe", requires = ["types"]);
 extension_sql_file!("../sql/schema/manage.sql", name = "manage", requires = ["observe"]);

@@ -1,11 +1,11 @@
--- Lets locked messages wait for their retry, with the error noted. The last ten
--- errors are kept.
+-- Lets locked messages wait for their retry, now being $4, with the error noted. The last
+-- ten errors are kept.
 UPDATE pgqueue.message m
-   SET lane        = CASE WHEN retry.due_at > clock_timestamp() THEN 'd' ELSE 'r' END::"char",
-       due_at      = CASE WHEN retry.due_at > clock_timestamp() THEN retry.due_at END,
+   SET lane        = CASE WHEN retry.due_at > $4 THEN 'd' ELSE 'r' END::"char",
+       due_at      = CASE WHEN retry.due_at > $4 THEN retry.due_at END,
        lease_until = '-infinity',
        errors      = CASE WHEN jsonb_array_length(m.errors) >= 10 THEN m.errors - 0
                           ELSE coalesce(m.errors, '[]') END
-                     || jsonb_build_object('at', clock_timestamp(), 'delivery', m.deliveries, 'error', $3)
+                     || jsonb_build_object('at', $4, 'delivery', m.deliveries, 'error', $3)
   FROM unnest($1, $2) AS retry (id, due_at)
  WHERE m.id = retry.id

@@ -16,7 +16,7 @@ CREATE FUNCTION pgq_list_queues()
 COMMENT ON FUNCTION pgq_list_queues() IS 'the queues the caller has a right on';
 
 CREATE VIEW pgq_vacuum_stats AS
-SELECT last_run, page_size, leases_expired, moved_to_dead, dropped, ttl_dropped, archive_dropped, errors
+SELECT last_run, page_size, leases_expired, moved_to_dead, dropped, ttl_dropped, dead_dropped, archive_dropped, errors
   FROM pgqueue.vacuum_run;
 COMMENT ON VIEW pgq_vacuum_stats IS 'the last maintenance round in this database; errors: the last error of each step that failed';
 GRANT SELECT ON pgq_vacuum_stats TO pg_monitor;

@@ -220,6 +220,7 @@ CREATE TABLE pgqueue.vacuum_run (
     moved_to_dead  bigint NOT NULL DEFAULT 0,
     dropped        bigint NOT NULL DEFAULT 0,
     ttl_dropped    bigint NOT NULL DEFAULT 0,
+    dead_dropped   bigint NOT NULL DEFAULT 0,
     archive_dropped bigint NOT NULL DEFAULT 0,
     errors         jsonb  NOT NULL DEFAULT '{}',
     swept_to       bigint NOT NULL DEFAULT 0,

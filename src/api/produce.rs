@@ -102,7 +102,7 @@ fn push_checked(
 fn options(call: &Call) -> Result<Options> {
     let on_duplicate = on_duplicate(call)?;
     Ok(Options {
-        priority: priority(call)?,
+        priority: priority(call.required(3, "priority")?)?,
         due: due(call.span(4, "delay")?, call.optional(5, "deliver_at")?)?,
         ttl: call.span(6, "ttl")?,
         lease: call.span(10, "lease")?,
@@ -112,8 +112,8 @@ fn options(call: &Call) -> Result<Options> {
     })
 }
 
-fn priority(call: &Call) -> Result<i16> {
-    let priority: i32 = call.required(3, "priority")?;
+/// A priority as the table takes it.
+pub fn priority(priority: i32) -> Result<i16> {
     i16::try_from(priority).map_err(|_| {
         Error::invalid(
             "priority",
@@ -127,17 +127,24 @@ fn due(delay: Option<Millis>, deliver_at: Option<TimestampTz>) -> Result<Due> {
     match (delay, deliver_at) {
         (None, None) => Ok(Due::Now),
         (Some(delay), None) => Ok(Due::After(delay)),
-        (None, Some(i64::MIN | i64::MAX)) => Err(Error::invalid(
-            "deliver_at",
-            "must not be infinite",
-            "Give a moment; one in the past means now.",
-        )),
-        (None, Some(moment)) => Ok(Due::At(moment)),
+        (None, Some(moment)) => finite(moment).map(Due::At),
         (Some(_), Some(_)) => Err(Error::invalid(
             "deliver_at",
             "must not be given together with \"delay\"",
             "Give one of the two.",
         )),
+    }
+}
+
+/// A moment to deliver at.
+pub fn finite(deliver_at: TimestampTz) -> Result<TimestampTz> {
+    match deliver_at {
+        i64::MIN | i64::MAX => Err(Error::invalid(
+            "deliver_at",
+            "must not be infinite",
+            "Give a moment; one in the past means now.",
+        )),
+        moment => Ok(moment),
     }
 }
 

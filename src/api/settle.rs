@@ -5,7 +5,7 @@ use pgrx::pg_sys::Datum;
 
 use crate::call::{Answer, Call, text_datum};
 use crate::engine::message::Receipt;
-use crate::engine::settle::{Settled, Verdict, permitted, settle};
+use crate::engine::settle::{Settled, Verdict, settle};
 use crate::engine::{check_writable, dead};
 use crate::error::{Error, Result};
 use crate::value::duration::Millis;
@@ -118,11 +118,11 @@ fn pgq_fail_one(call: &Call) -> Answer {
 }
 
 fn fail(call: &Call, receipts: Vec<Receipt>) -> Answer {
-    let error: Datum = call.required(1, "error")?;
+    let error = call.beginning(1, "error", dead::LONGEST_ERROR)?;
     let delay: Option<Millis> = call.optional(3, "delay")?;
     check_writable("pgq_fail")?;
     let mut rows = call.rows()?;
-    for failure in dead::fail(&permitted(&receipts)?, error, delay)? {
+    for failure in dead::fail(&receipts, error, delay)? {
         let outcome: &[u8] = if failure.retry_at.is_some() { b"retry" } else { b"dead" };
         rows.push(&[Some(failure.id.into()), Some(text_datum(outcome)), failure.retry_at.map(Datum::from)]);
     }
@@ -139,7 +139,7 @@ fn pgq_bury_one(call: &Call) -> Answer {
 }
 
 fn bury(call: &Call, receipts: Vec<Receipt>) -> Result<Vec<i64>> {
-    let error: Datum = call.required(1, "error")?;
+    let error = call.beginning(1, "error", dead::LONGEST_ERROR)?;
     check_writable("pgq_bury")?;
-    Ok(dead::bury(&permitted(&receipts)?, error))
+    dead::bury(&receipts, error)
 }

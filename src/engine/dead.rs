@@ -4,21 +4,18 @@ use pgrx::pg_sys::{self, Datum};
 
 use super::counter::{self, Counts};
 use super::events::{self, Event};
-use super::message::{Receipt, is_exhausted, is_leased};
+use super::locked::lock;
+use super::message::{Receipt, is_exhausted};
 use super::news;
 use super::queue::{self, Queue};
-use super::statement::{Row, Statement, i32_array, i64_array, timestamp_array};
+use super::statement::{Row, Statement, i64_array, timestamp_array};
 use crate::call::{Timestamp, text_datum};
 use crate::error::Result;
 use crate::value::duration::Millis;
 
-static LOCK: Statement = Statement::new(
-    include_str!("../../sql/query/lock_messages.sql"),
-    &[pg_sys::INT8ARRAYOID, pg_sys::INT4ARRAYOID],
-);
 static RETRY: Statement = Statement::new(
     include_str!("../../sql/query/retry_messages.sql"),
-    &[pg_sys::INT8ARRAYOID, pg_sys::TIMESTAMPTZARRAYOID, pg_sys::TEXTOID],
+    &[pg_sys::INT8ARRAYOID, pg_sys::TIMESTAMPTZARRAYOID, pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID],
 );
 static BURY: Statement = Statement::new(
     include_str!("../../sql/query/bury_messages.sql"),
@@ -32,6 +29,9 @@ static REDRIVE: Statement = Statement::new(
     include_str!("../../sql/query/redrive.sql"),
     &[pg_sys::INT4OID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::TEXTOID, pg_sys::BOOLOID],
 );
+
+/// How many bytes of an error are kept: a message carries its last ten wherever it goes.
+pub const LONGEST_ERROR: usize = 4_096;
 
 /// Why a message died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,14 +74,6 @@ enum Leased {
     Spare,
 }
 
-/// A message that is locked, to be failed or buried.
-struct Locked {
-    id: i64,
-    queue: i32,
-    deliveries: i32,
-    max_deliveries: Option<i32>,
-}
-
 /// What became of a failed message.
 pub struct Failure {
     pub id: i64,
@@ -94,7 +86,7 @@ pub struct Failure {
 pub fn fail(receipts: &[Receipt], error: Datum, delay: Option<Millis>) -> Result<Vec<Failure>> {
     let mut failures = Vec::with_capacity(receipts.len());
     let mut retries = Vec::new();
-    for message in lock(receipts, true) {
+    for message in lock(receipts)?.iter().filter(|message| message.is_leased()) {
         let Some(queue) = queue::by_id(message.queue)? else { continue };
         let max = message.max_deliveries.unwrap_or_else(|| queue.max_deliveries());
         let retry_at = (!is_exhausted(message.deliveries, max)).then(|| {
@@ -102,8 +94,12 @@ pub fn fail(receipts: &[Receipt], error: Datum, delay: Option<Millis>) -> Result
             super::now() + wait.as_micros()
         });
         if retry_at.is_some() {
-            let Locked { queue, id, deliveries: delivery, .. } = message;
-            retries.push(Event { queue, id, delivery, retry_at });
+            retries.push(Event {
+                queue: message.queue,
+                id: message.id,
+                delivery: message.deliveries,
+                retry_at,
+            });
         }
         failures.push(Failure { id: message.id, retry_at });
     }
@@ -120,7 +116,8 @@ fn retry(retries: &[Event], error: Datum) {
     if ids.is_empty() {
         return;
     }
-    RETRY.run(&[Some(i64_array(&ids)), Some(timestamp_array(&times)), Some(error)], |_| {});
+    let args = [Some(i64_array(&ids)), Some(timestamp_array(&times)), Some(error), Some(super::now().into())];
+    RETRY.run(&args, |_| {});
     let queues = retries.iter().map(|event| event.queue);
     counter::add_each(queues, |retried| Counts { retried, ..Counts::default() });
     events::tell(retries, None, error);
@@ -131,10 +128,10 @@ fn backoff(queue: &Queue, deliveries: i32) -> Millis {
 }
 
 /// Sends messages to the dead letters at once, leased or not.
-pub fn bury(receipts: &[Receipt], error: Datum) -> Vec<i64> {
-    let ids: Vec<i64> = lock(receipts, false).iter().map(|message| message.id).collect();
+pub fn bury(receipts: &[Receipt], error: Datum) -> Result<Vec<i64>> {
+    let ids: Vec<i64> = lock(receipts)?.iter().map(|message| message.id).collect();
     bury_ids(&ids, Reason::Buried, error, Leased::Too);
-    ids
+    Ok(ids)
 }
 
 /// Sends messages that will never be delivered again to the dead letters, those that
@@ -153,31 +150,6 @@ pub fn bury_exhausted(messages: &[(i64, Reason)]) -> Buried {
         buried.dropped += some.dropped;
     }
     buried
-}
-
-/// Locks those messages whose receipt is good, waiting for others to let go of them.
-fn lock(receipts: &[Receipt], leased: bool) -> Vec<Locked> {
-    let ids: Vec<i64> = receipts.iter().map(|(id, _)| *id).collect();
-    // A call gives the deliveries of all its messages or of none.
-    let deliveries: Option<Vec<i32>> = receipts.iter().map(|(_, delivery)| *delivery).collect();
-    let mut locked = Vec::with_capacity(ids.len());
-    if ids.is_empty() {
-        return locked;
-    }
-    let args = [Some(i64_array(&ids)), deliveries.as_deref().map(i32_array)];
-    LOCK.run(&args, |row: &Row| {
-        // The clock is read after the wait for the lock: the lease may have ended in it.
-        if leased && !is_leased(row.i64(4), super::now()) {
-            return;
-        }
-        locked.push(Locked {
-            id: row.i64(0),
-            queue: row.i32(1),
-            deliveries: row.i32(2),
-            max_deliveries: row.get(3).map(|max| max.value() as i32),
-        });
-    });
-    locked
 }
 
 fn bury_ids(ids: &[i64], reason: Reason, error: Datum, leased: Leased) -> Buried {

@@ -6,6 +6,7 @@
 pub mod archive;
 pub mod board;
 pub mod catalog;
+pub mod change;
 pub mod counter;
 pub mod dead;
 mod due;
@@ -15,6 +16,7 @@ mod grouped;
 mod hinted;
 mod lane;
 pub mod limit;
+mod locked;
 pub mod message;
 pub mod news;
 pub mod owner;

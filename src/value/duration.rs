@@ -40,6 +40,8 @@ impl fmt::Display for BadSpan {
 }
 
 impl Millis {
+    pub const ZERO: Self = Self(0);
+
     pub const fn from_secs(secs: i64) -> Self {
         Self(secs * 1_000)
     }

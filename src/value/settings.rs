@@ -15,6 +15,8 @@ pub struct Settings {
     /// Deliveries before a message is dead; 0: no limit.
     pub max_deliveries: Option<MaxDeliveries>,
     pub dead_letter: DeadLetter,
+    /// How long dead letters are kept; none: until they are taken.
+    pub dead_retention: Option<Millis>,
     pub backoff: Backoff,
     /// Time to live of a message whose push names none.
     pub ttl: Option<Millis>,
@@ -51,6 +53,7 @@ impl Default for Settings {
             lease: None,
             max_deliveries: None,
             dead_letter: DeadLetter::default(),
+            dead_retention: None,
             backoff: Backoff::default(),
             ttl: None,
             on_expire: OnExpire::default(),
@@ -246,7 +249,7 @@ mod tests {
     #[test]
     fn every_field_is_read() {
         let settings = Settings::read(&json!({
-            "lease": "45 s", "max_deliveries": 0, "dead_letter": false, "ttl": "1 day", "archive": "30 days", "on_expire": "dead",
+            "lease": "45 s", "max_deliveries": 0, "dead_letter": false, "ttl": "1 day", "archive": "30 days", "on_expire": "dead", "dead_retention": "7 days",
             "backoff": {"base": "5 s", "jitter": 0}, "order": "lifo", "on_timeout": "dead", "events_to": "ops"
         }))
         .unwrap();
@@ -254,6 +257,7 @@ mod tests {
         assert_eq!(settings.max_deliveries, Some(MaxDeliveries(0)));
         assert_eq!(settings.dead_letter, DeadLetter::Dropped);
         assert_eq!(settings.ttl, Some(Millis::from_secs(86_400)));
+        assert_eq!(settings.dead_retention, Some(Millis::from_secs(7 * 86_400)));
         assert_eq!(settings.on_expire, OnExpire::Dead);
         assert_eq!(settings.archive, Some(Millis::from_secs(30 * 86_400)));
         assert_eq!(settings.backoff.wait(2, 0.9), Millis::from_secs(10));
@@ -269,6 +273,7 @@ mod tests {
             (json!({"lease": 30}), "lease", "string"),
             (json!({"lease": "0 s"}), "lease", "greater than zero"),
             (json!({"lease": "fast"}), "lease", "span of time"),
+            (json!({"dead_retention": "-1 s"}), "dead_retention", "negative"),
             (json!({"archive": true}), "archive", "string"),
             (json!({"archive": "0 s"}), "archive", "greater than zero"),
             (json!({"max_deliveries": -1}), "max_deliveries", "positive"),

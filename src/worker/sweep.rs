@@ -49,6 +49,7 @@ static RECORD: Statement = Statement::new(
         pg_sys::INT8OID,
         pg_sys::INT8OID,
         pg_sys::INT8OID,
+        pg_sys::INT8OID,
         pg_sys::JSONBOID,
     ],
 );
@@ -68,6 +69,7 @@ pub struct Report {
     moved_to_dead: i64,
     dropped: i64,
     ttl_dropped: i64,
+    dead_dropped: i64,
     archive_dropped: i64,
     errors: HashMap<&'static str, serde_json::Value>,
     /// A step filled its page: there may be more.
@@ -80,6 +82,7 @@ impl Report {
         self.moved_to_dead += step.moved_to_dead;
         self.dropped += step.dropped;
         self.ttl_dropped += step.ttl_dropped;
+        self.dead_dropped += step.dead_dropped;
         self.archive_dropped += step.archive_dropped;
         self.left_work |= step.left_work;
     }
@@ -87,10 +90,11 @@ impl Report {
 
 type Step = (&'static str, fn(&mut Report));
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     ("due", promote_due),
     ("leases", sweep_leases),
     ("ttl", clear_outlived),
+    ("dead", trim_dead),
     ("archive", trim_archive),
     ("keys", forget_keys),
     ("counters", fold_counters),
@@ -183,6 +187,12 @@ fn clear_outlived(report: &mut Report) {
     report.left_work |= outlived.len() as i64 >= page();
 }
 
+/// Drops dead letters that were kept for as long as their queue says.
+fn trim_dead(report: &mut Report) {
+    report.dead_dropped = retention::drop_dead(page());
+    report.left_work |= report.dead_dropped >= page();
+}
+
 /// Drops archived messages that were kept for as long as their queue says.
 fn trim_archive(report: &mut Report) {
     report.archive_dropped = retention::drop_archived(page());
@@ -254,6 +264,7 @@ fn record(report: &Report) {
             Some(report.moved_to_dead.into()),
             Some(report.dropped.into()),
             Some(report.ttl_dropped.into()),
+            Some(report.dead_dropped.into()),
             Some(report.archive_dropped.into()),
             Some(jsonb_datum(&errors)),
         ],

@@ -32,3 +32,14 @@ SELECT pgq_alter_queue('dead', '{"dead_letter": false}');
 SELECT * FROM pgq_dump_dead('dead');
 SELECT * FROM pgq_peek_dead('dead');
 \set VERBOSITY default
+-- dead letters are kept for as long as their queue says
+SELECT pgq_create_queue('retained', '{"dead_retention": "7 days"}');
+SELECT array_agg(id) AS ids FROM pgq_push_batch('retained', ARRAY['1', '2', '3']::jsonb[]) AS id \gset
+SELECT pgq_bury(pgq_push('for ever', '1'), 'x'), count(*) FROM pgq_bury(:'ids'::bigint[], 'x');
+UPDATE pgqueue.dead SET died_at = died_at - '6 days'::interval WHERE id <> (:'ids'::bigint[])[3];
+SELECT dead_dropped FROM pgq_vacuum();
+UPDATE pgqueue.dead SET died_at = died_at - '2 days'::interval;
+SELECT dead_dropped FROM pgq_vacuum();
+SELECT dead_dropped FROM pgq_vacuum_stats;
+SELECT queue, dead, died FROM pgq_stats() WHERE queue IN ('retained', 'for ever') ORDER BY 1;
+SELECT payload FROM pgq_peek_dead('retained', 9);

@@ -33,6 +33,13 @@ DO $$ BEGIN
     END LOOP;
 END $$;
 SELECT delivery, jsonb_array_length(errors), errors -> 0 ->> 'error' AS first, errors -> 9 ->> 'error' AS last FROM pgq_get(:id);
+-- of a long error the beginning is kept, whole characters of it
+SELECT outcome FROM pgq_reserve('patient') m, pgq_fail(m.id, repeat('x', 4096), m.delivery, '0');
+SELECT outcome FROM pgq_reserve('patient') m, pgq_fail(m.id, repeat('x', 4097), m.delivery, '0');
+SELECT outcome FROM pgq_reserve('patient') m, pgq_fail(m.id, 'x' || repeat('ü', 4000), m.delivery, '0');
+SELECT length(error), octet_length(error), right(error, 22) FROM pgq_get(:id), jsonb_path_query(errors, '$[7 to 9].error') e, LATERAL (SELECT e #>> '{}' AS error) t;
+SELECT pgq_bury(:id, repeat('x', 100000000));
+SELECT octet_length(errors #>> '{9,error}'), right(errors #>> '{9,error}', 22) FROM pgq_get(:id);
 -- a queue without dead letters drops what exceeds its deliveries
 SELECT pgq_create_queue('drop', '{"dead_letter": false, "max_deliveries": 1}');
 SELECT pgq_push('drop', '1') AS id \gset

@@ -52,7 +52,7 @@ SELECT pgq_push('round2', '3', delay => '1 h') IS NOT NULL AS pushed;
 SELECT (SELECT count(*) FROM pgq_reserve('round', max => 3)), (SELECT count(*) FROM pgq_reserve('round2', max => 2));
 UPDATE pgqueue.message SET lease_until = CASE WHEN lease_until > now() THEN now() - '1 s'::interval ELSE lease_until END,
                            due_at = due_at - '2 h'::interval WHERE queue IN (SELECT id FROM pgqueue.queue WHERE name ~ '^round');
-SELECT page_size, leases_expired, moved_to_dead, dropped, ttl_dropped, archive_dropped, errors, last_run IS NOT NULL AS ran FROM pgq_vacuum();
+SELECT page_size, leases_expired, moved_to_dead, dropped, ttl_dropped, dead_dropped, archive_dropped, errors, last_run IS NOT NULL AS ran FROM pgq_vacuum();
 SELECT queue, ready, delayed, leased, dead FROM pgq_stats() WHERE queue ~ '^round' ORDER BY 1;
 SELECT leases_expired, moved_to_dead FROM pgq_vacuum();
 SELECT leases_expired, moved_to_dead FROM pgq_vacuum_stats;

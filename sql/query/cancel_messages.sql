@@ -1,0 +1,1 @@
+DELETE FROM pgqueue.message WHERE id = ANY ($1)

@@ -1,0 +1,1 @@
+SELECT id FROM pgqueue.queue WHERE settings ? 'dead_retention'

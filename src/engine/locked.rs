@@ -1,0 +1,62 @@
+//! Locking messages that a statement is about to change.
+//!
+//! They are locked in the order of their ids, so that two calls never wait for each
+//! other in a circle, and judged when nobody else can change them any more.
+
+use pgrx::pg_sys;
+
+use super::message::{Receipt, is_leased};
+use super::queue;
+use super::settle::permitted;
+use super::statement::{Row, Statement, i32_array, i64_array};
+use crate::call::Timestamp;
+use crate::error::Result;
+
+static LOCK: Statement = Statement::new(
+    include_str!("../../sql/query/lock_messages.sql"),
+    &[pg_sys::INT8ARRAYOID, pg_sys::INT4ARRAYOID],
+);
+
+/// A message that this transaction has locked.
+pub struct Locked {
+    pub id: i64,
+    pub queue: i32,
+    pub deliveries: i32,
+    pub max_deliveries: Option<i32>,
+    lease_until: Timestamp,
+}
+
+impl Locked {
+    /// By the clock now: the lease may have ended while its lock was waited for.
+    pub fn is_leased(&self) -> bool {
+        is_leased(self.lease_until, super::now())
+    }
+
+    fn from_row(row: &Row) -> Self {
+        Self {
+            id: row.i64(0),
+            queue: row.i32(1),
+            deliveries: row.i32(2),
+            max_deliveries: row.get(3).map(|max| max.value() as i32),
+            lease_until: row.i64(4),
+        }
+    }
+}
+
+/// Locks those messages whose receipt is good and which the caller has a right on,
+/// waiting for others to let go of them. They rise by id.
+pub fn lock(receipts: &[Receipt]) -> Result<Vec<Locked>> {
+    let receipts = permitted(receipts)?;
+    let ids: Vec<i64> = receipts.iter().map(|(id, _)| *id).collect();
+    // A call gives the deliveries of all its messages or of none.
+    let deliveries: Option<Vec<i32>> = receipts.iter().map(|(_, delivery)| *delivery).collect();
+    let mut locked = Vec::with_capacity(ids.len());
+    if !ids.is_empty() {
+        let args = [Some(i64_array(&ids)), deliveries.as_deref().map(i32_array)];
+        LOCK.run(&args, |row| locked.push(Locked::from_row(row)));
+    }
+    // What has gone to another queue in between may not be the caller's any more.
+    let is_allowed = |queue| matches!(queue::by_id(queue), Ok(Some(queue)) if queue.is_allowed());
+    locked.retain(|message| is_allowed(message.queue));
+    Ok(locked)
+}

@@ -1,0 +1,151 @@
+//! Messages changed, cancelled and moved while others reserve them.
+
+mod support;
+
+use std::collections::HashMap;
+use std::thread;
+
+use postgres::Client;
+use support::{Ask, Server, until};
+
+/// The calls, for a message.
+const CALLS: [&str; 3] = [
+    "SELECT 1::bigint WHERE pgq_update({id}, headers => '{\"changed\": true}')",
+    "SELECT pgq_cancel(ARRAY[{id}]::bigint[])",
+    "SELECT id FROM pgq_move(ARRAY[{id}]::bigint[], 'other')",
+];
+
+/// Runs a call that has to wait for another session, which then ends its transaction.
+fn waits_for(holder: &mut Client, end: &str, mut caller: Client, call: &str) -> Vec<i64> {
+    let pid: i32 = caller.one("SELECT pg_backend_pid()");
+    thread::scope(|scope| {
+        let waiting = scope.spawn(move || caller.all::<i64>(call));
+        until("the call waits for a lock", || {
+            holder.one(&format!("SELECT coalesce((SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = {pid}), false)"))
+        });
+        holder.batch_execute(end).unwrap();
+        waiting.join().unwrap()
+    })
+}
+
+#[test]
+fn who_waited_for_a_reserve_judges_by_what_became_of_it() {
+    let server = Server::start();
+    let mut holder = server.connect();
+    holder.execute("SELECT pgq_create_queue('other')", &[]).unwrap();
+    for call in CALLS {
+        for (end, is_done) in [("COMMIT", false), ("ROLLBACK", true)] {
+            let id: i64 = holder.one("SELECT pgq_push('q', '1')");
+            holder.batch_execute("BEGIN; SELECT pgq_reserve('q', '1 h')").unwrap();
+            let call = call.replace("{id}", &id.to_string());
+            let done = waits_for(&mut holder, end, server.connect(), &call);
+            assert_eq!(!done.is_empty(), is_done, "{call} after {end}");
+            holder.execute("SELECT pgq_purge('q'), pgq_purge('other')", &[]).unwrap();
+        }
+    }
+}
+
+#[test]
+fn who_waited_for_a_release_gets_what_was_released() {
+    let server = Server::start();
+    let mut holder = server.connect();
+    holder.execute("SELECT pgq_create_queue('other')", &[]).unwrap();
+    for call in CALLS {
+        let id: i64 = holder.one("SELECT pgq_push('q', '1')");
+        holder.execute("SELECT pgq_reserve('q', '1 h')", &[]).unwrap();
+        holder.batch_execute(&format!("BEGIN; SELECT pgq_release({id})")).unwrap();
+        let call = call.replace("{id}", &id.to_string());
+        assert_eq!(waits_for(&mut holder, "COMMIT", server.connect(), &call).len(), 1, "{call}");
+        holder.execute("SELECT pgq_purge('q'), pgq_purge('other')", &[]).unwrap();
+    }
+}
+
+#[test]
+fn a_message_is_popped_or_cancelled_once_however_often_it_is_moved_and_updated() {
+    const MESSAGES: usize = 2_000;
+    let server = Server::start();
+    let mut session = server.connect();
+    session.batch_execute("SELECT pgq_create_queue('a'), pgq_create_queue('b')").unwrap();
+    session
+        .execute(
+            "SELECT pgq_push('a', to_jsonb(n)) FROM generate_series(1, $1::bigint) n",
+            &[&(MESSAGES as i64)],
+        )
+        .unwrap();
+    let taken: Vec<i32> = thread::scope(|scope| {
+        // One call locks in the order of ids; several in a statement have to be brought into it.
+        let others = [
+            "SELECT count(*) FROM pgq_move((SELECT array_agg(id) FROM pgq_peek('a', 20)), 'b')",
+            "SELECT count(*) FROM pgq_move((SELECT array_agg(id ORDER BY id DESC) FROM pgq_peek('b', 20)), 'a')",
+            "SELECT count(pgq_update(id, priority => (random() * 3)::int)) FROM (SELECT id FROM pgq_peek('a', 20) ORDER BY 1) m",
+            "SELECT count(pgq_update(id, deliver_at => clock_timestamp() + '1 ms')) FROM (SELECT id FROM pgq_peek('b', 20) ORDER BY 1) m",
+        ];
+        let takers = [
+            "SELECT payload::int FROM pgq_pop('a', 3)",
+            "SELECT payload::int FROM pgq_pop('b', 3)",
+            "SELECT payload::int FROM pgq_reserve('b', max => 2) m WHERE pgq_delete(m.id, m.delivery)",
+            "SELECT payload::int FROM (SELECT * FROM pgq_peek('a', 3) ORDER BY id LIMIT 3) m WHERE pgq_cancel(m.id)",
+        ];
+        let takers: Vec<_> = takers
+            .into_iter()
+            .map(|take| {
+                let mut session = server.connect();
+                scope.spawn(move || {
+                    let mut taken = Vec::new();
+                    until("nothing is left", || {
+                        taken.extend(session.all::<i32>(take));
+                        session.one::<i64>("SELECT count(*) FROM pgqueue.message") == 0
+                    });
+                    taken
+                })
+            })
+            .collect();
+        for other in others {
+            let mut session = server.connect();
+            scope.spawn(move || {
+                while session.one::<i64>("SELECT count(*) FROM pgqueue.message") > 0 {
+                    if let Err(error) = session.execute(other, &[]) {
+                        let code = error.code().expect("an error of the server").code();
+                        assert_eq!(code, "22004", "only that a queue was empty: {error}");
+                    }
+                }
+            });
+        }
+        takers.into_iter().flat_map(|taker| taker.join().unwrap()).collect()
+    });
+    let mut times: HashMap<i32, usize> = HashMap::new();
+    for n in taken {
+        *times.entry(n).or_default() += 1;
+    }
+    assert_eq!(times.len(), MESSAGES, "nothing is lost");
+    assert!(times.values().all(|&n| n == 1), "nothing is doubled");
+}
+
+#[test]
+fn a_message_on_the_move_is_in_exactly_one_queue() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session.batch_execute("SELECT pgq_create_queue('a'), pgq_create_queue('b')").unwrap();
+    session.execute("SELECT pgq_push('a', to_jsonb(n)) FROM generate_series(1, 100) n", &[]).unwrap();
+    thread::scope(|scope| {
+        for (from, to) in [("a", "b"), ("b", "a"), ("a", "b")] {
+            let mut session = server.connect();
+            scope.spawn(move || {
+                for _ in 0..100 {
+                    let ids: Vec<i64> = session.all(&format!("SELECT id FROM pgq_peek('{from}', 30)"));
+                    if !ids.is_empty() {
+                        session.execute(&format!("SELECT pgq_move($1, '{to}')"), &[&ids]).unwrap();
+                    }
+                }
+            });
+        }
+        for _ in 0..100 {
+            let row = session
+                .query_one("SELECT count(*), count(DISTINCT payload) FROM pgqueue.message", &[])
+                .unwrap();
+            assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (100, 100));
+        }
+    });
+    assert_eq!(session.one::<i64>("SELECT sum(ready)::bigint FROM pgq_stats()"), 100);
+    assert_eq!(session.one::<i64>("SELECT sum(pushed - deleted)::bigint FROM pgq_stats()"), 100);
+}
