@@ -152,6 +152,15 @@ impl Error {
         .hint("CALL it by itself, at isolation level READ COMMITTED, outside of functions and with no cursor open.")
     }
 
+    /// 53400: a queue holds as many messages as it may.
+    pub fn full(name: &str, length: i64, more: usize, limit: i64) -> Self {
+        Self::new(PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, format!("queue \"{name}\" is full"))
+            .detail(format!(
+                "It holds {length} messages, and with {more} more would exceed its max_length, {limit}."
+            ))
+            .hint("Push again later, or set the queue's max_length or on_full: see pgq_alter_queue.")
+    }
+
     /// 23505: a message with this key waits already, or was pushed lately.
     pub fn duplicate(key: &str, id: i64) -> Self {
         Self::new(

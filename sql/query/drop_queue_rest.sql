@@ -6,6 +6,8 @@ WITH letters AS (
     DELETE FROM pgqueue.recent_key WHERE queue = $1
 ), archived AS (
     DELETE FROM pgqueue.archive WHERE queue = $1 RETURNING 1
+), slots AS (
+    DELETE FROM pgqueue.slot WHERE queue = $1
 ), counts AS (
     DELETE FROM pgqueue.counter WHERE queue = $1
 )

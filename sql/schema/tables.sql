@@ -124,6 +124,15 @@ CREATE INDEX recent_key_oldest ON pgqueue.recent_key (queue, seen_at);
 COMMENT ON TABLE pgqueue.recent_key IS 'keys pushed lately to queues with a dedup_window';
 COMMENT ON COLUMN pgqueue.recent_key.id IS 'the message that was pushed with the key';
 
+CREATE TABLE pgqueue.slot (
+    queue    integer NOT NULL,
+    number   integer NOT NULL,
+    message  bigint  NOT NULL,
+    delivery integer NOT NULL,
+    CONSTRAINT slot_is_unique PRIMARY KEY (queue, number)
+) USING heap WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+COMMENT ON TABLE pgqueue.slot IS 'as many rows a queue as its max_leased says; each holds the receipt of a lease';
+
 CREATE TABLE pgqueue.dead (
     id             bigint      NOT NULL,
     enqueued_at    timestamptz NOT NULL,
@@ -252,6 +261,7 @@ COMMENT ON VIEW pgqueue.message_state IS 'live messages with their state at this
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.queue', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.message', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.recent_key', '');
+SELECT pg_catalog.pg_extension_config_dump('pgqueue.slot', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.dead', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.archive', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.counter', '');

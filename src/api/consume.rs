@@ -8,19 +8,13 @@ use crate::engine::message::Column;
 use crate::engine::queue::Queue;
 use crate::engine::reserve::{Take, Taken, Wish, look, reserve};
 use crate::engine::settle::{Verdict, settle};
-use crate::engine::statement::{Row, Statement};
-use crate::engine::{archive, check_writable, queue};
+use crate::engine::statement::Statement;
+use crate::engine::{archive, check_writable, peek, queue};
 use crate::error::{Error, Result};
 use crate::worker;
 
 crate::export_to_sql!(pgq_reserve, pgq_pop, pgq_next, pgq_peek, pgq_get);
 
-static PEEK_DELAYED: Statement =
-    Statement::new(include_str!("../../sql/query/peek_delayed.sql"), &[pg_sys::INT4OID, pg_sys::INT8OID]);
-static PEEK_LEASED: Statement =
-    Statement::new(include_str!("../../sql/query/peek_leased.sql"), &[pg_sys::INT4OID, pg_sys::INT8OID]);
-static PEEK_BLOCKED: Statement =
-    Statement::new(include_str!("../../sql/query/peek_blocked.sql"), &[pg_sys::INT4OID, pg_sys::INT8OID]);
 static GET: Statement = Statement::new(include_str!("../../sql/query/get.sql"), &[pg_sys::INT8OID]);
 
 /// States in which `pgq_peek` shows messages.
@@ -86,43 +80,31 @@ fn push_row(rows: &mut Rows, queue: &Queue, taken: &Taken) {
     ]);
 }
 
-/// How messages of a state are found.
-enum Peek {
-    Ready,
-    By(&'static Statement),
-    Archived,
-}
-
-impl Peek {
-    fn at(state: &str) -> Result<Self> {
-        match state {
-            "ready" => Ok(Self::Ready),
-            "delayed" => Ok(Self::By(&PEEK_DELAYED)),
-            "leased" => Ok(Self::By(&PEEK_LEASED)),
-            "blocked" => Ok(Self::By(&PEEK_BLOCKED)),
-            "archived" => Ok(Self::Archived),
-            _ => Err(Error::unknown_word("state", state, &STATES)),
-        }
-    }
-}
-
 fn pgq_peek(call: &Call) -> Answer {
     let name = call.name(0, "queue")?;
     let max = call.max(1, "max")?;
     let state: String = call.required(2, "state")?;
-    let by_state = Peek::at(&state)?;
+    if !STATES.contains(&state.as_str()) {
+        return Err(Error::unknown_word("state", &state, &STATES));
+    }
     let mut rows = call.rows()?;
     if let Some(queue) = queue::find(&name)? {
-        let show = |row: &Row| rows.push(&row.all());
-        match by_state {
-            Peek::Ready => look(&queue, max, |taken| push_row(&mut rows, &queue, &taken)),
-            Peek::Archived => archive::peek(&queue, max as i64, show),
-            Peek::By(statement) => {
-                statement.run(&[Some(queue.id.into()), Some((max as i64).into())], show);
-            }
+        if state == ARCHIVED {
+            archive::peek(&queue, max as i64, |row| rows.push(&row.all()));
+        } else {
+            peek(&queue, max, &state, |taken| push_row(&mut rows, &queue, &taken));
         }
     }
     rows.done()
+}
+
+fn peek(queue: &Queue, max: usize, state: &str, each: impl FnMut(Taken)) {
+    match state {
+        "leased" => peek::leased(queue, max, each),
+        "delayed" => peek::delayed(queue, max, each),
+        "blocked" => peek::blocked(queue, max, each),
+        _ => look(queue, max, each),
+    }
 }
 
 fn pgq_get(call: &Call) -> Answer {

@@ -10,7 +10,7 @@ use crate::call::{Answer, Call, jsonb_datum, jsonb_text, text_datum};
 use crate::engine::counter::{self, Counts};
 use crate::engine::queue::{self, Queue, bad_setting};
 use crate::engine::statement::Statement;
-use crate::engine::{check_writable, events, news};
+use crate::engine::{check_writable, events, limit, news};
 use crate::error::{Error, Result};
 use crate::value::settings::merge;
 use crate::worker::{self, sweep};
@@ -79,6 +79,9 @@ fn pgq_alter_queue(call: &Call) -> Answer {
     ALTER.run(&[Some(queue.id.into()), Some(merged)], |_| {});
     if settings.groups != queue.settings.groups {
         REGROUP.run(&[Some(queue.id.into()), Some(settings.keeps_order().into())], |_| {});
+    }
+    if settings.max_leased != queue.settings.max_leased {
+        limit::lay_out(queue.id, settings.max_leased.map(|max| max.0));
     }
     // What could not be reserved by the old settings may be by the new ones.
     news::forget(queue.id);

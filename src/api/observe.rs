@@ -14,21 +14,21 @@ crate::export_to_sql!(pgq_count, pgq_stats, pgq_list_queues);
 
 static COUNT: Statement =
     Statement::new(include_str!("../../sql/query/count.sql"), &[pg_sys::INT4OID, pg_sys::TEXTOID]);
-static STATS: Statement = Statement::new(
-    include_str!("../../sql/query/stats.sql"),
-    &[pg_sys::TEXTOID, pg_sys::BOOLOID, pg_sys::INT8OID],
-);
+static STATS: Statement = Statement::new(include_str!("../../sql/query/stats.sql"), &[pg_sys::TEXTOID]);
+static STATES: Statement = Statement::new(include_str!("../../sql/query/states.sql"), &[pg_sys::INT4OID]);
 static LIST: Statement = Statement::new(include_str!("../../sql/query/list_queues.sql"), &[]);
 
 /// Queues with no more messages than this are looked through to be counted; of others the
 /// counters tell.
-const FEW: i64 = 1_000;
+const FEW: i64 = 200;
 
 /// Columns of the statement before those of `pgq_queue_stats`.
-const STATS_HEAD: usize = 3;
+const STATS_HEAD: usize = 2;
 
-/// The number of `oldest_ready_age` among those.
-const OLDEST_READY_AGE: usize = 7;
+/// The columns of `pgq_queue_stats` that say where messages are: ready to total, and the
+/// age of the oldest.
+const STATES_COLUMNS: std::ops::Range<usize> = 1..8;
+const OLDEST_READY_AGE: usize = 6;
 
 fn pgq_count(call: &Call) -> Answer {
     let exact: bool = call.required(1, "exact")?;
@@ -60,8 +60,7 @@ fn pgq_stats(call: &Call) -> Answer {
     }
     let mut rows = call.rows()?;
     let mut problem = None;
-    let args = [name.map(|name| name.datum()), Some(exact.into()), Some(FEW.into())];
-    STATS.run(&args, |row| match stats(row) {
+    STATS.run(&[name.map(|name| name.datum())], |row| match stats(row, exact) {
         Ok(Some(stats)) => rows.push(&stats),
         Ok(None) => {}
         Err(error) => problem = Some(error),
@@ -70,17 +69,28 @@ fn pgq_stats(call: &Call) -> Answer {
 }
 
 /// A queue's row, if the caller has a right on it.
-fn stats(row: &Row) -> Result<Option<Vec<Option<Datum>>>> {
+fn stats(row: &Row, exact: bool) -> Result<Option<Vec<Option<Datum>>>> {
     // SAFETY: the first column is the owner, a text.
     if !caller_is_member_of(&unsafe { varlena_bytes(row.value(0)) }) {
         return Ok(None);
     }
     let mut stats = row.all().split_off(STATS_HEAD);
-    let is_exact = row.bool(2);
-    if !is_exact && let Some(queue) = queue::by_id(row.i32(1))? {
-        let age = reserve::oldest_ready(&queue).map(|at| interval((now() - at).max(0)));
-        stats[OLDEST_READY_AGE] = age;
+    let states = &mut stats[STATES_COLUMNS];
+    let value = |n: usize| states[n].map_or(0, |datum| datum.value() as i64);
+    let [ready, leased, dead, total] = [0, 2, 4, 5].map(value);
+    let mut oldest = None;
+    if exact || total - dead <= FEW {
+        STATES.run(&[row.get(1)], |counted| {
+            let mut counted = counted.all();
+            oldest = counted.pop().flatten().map(|at| at.value() as i64);
+            states[..counted.len()].copy_from_slice(&counted);
+        });
+    } else if ready + leased > 0
+        && let Some(queue) = queue::by_id(row.i32(1))?
+    {
+        oldest = reserve::oldest_ready(&queue);
     }
+    states[OLDEST_READY_AGE] = oldest.map(|at| interval((now() - at).max(0)));
     Ok(Some(stats))
 }
 

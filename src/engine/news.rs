@@ -31,7 +31,7 @@ struct QueueNews {
     forget: bool,
     /// A statement has removed messages, which reserves went past meanwhile.
     removed: bool,
-    /// A group has lost its first message: another may have appeared meanwhile.
+    /// Something is free that others wait for: a group's turn, a slot.
     freed: bool,
 }
 
@@ -112,7 +112,7 @@ pub fn removed(queue: i32) {
     tell(queue, |news| news.removed = true);
 }
 
-/// The first message of a group is gone, and no other was there.
+/// Something is free that others may wait for: the turn in a group, a slot.
 pub fn freed(queue: i32) {
     tell(queue, |news| news.freed = true);
 }

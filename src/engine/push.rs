@@ -7,10 +7,11 @@ use super::group::Group;
 use super::message::{COLUMNS, Column, Lane, NOT_LEASED};
 use super::queue::Queue;
 use super::table::Table;
-use super::{catalog, news, now, unique};
+use super::{catalog, news, now, reserve, unique};
 use crate::call::{Name, Timestamp};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::value::duration::Millis;
+use crate::value::settings::{MaxLength, OnFull};
 
 /// The next id. Unlike `nextval()` it does not ask for a privilege on the sequence,
 /// which callers do not have.
@@ -77,6 +78,7 @@ pub fn push(
     messages: &[(Content, Option<Datum>)],
     options: &Options,
 ) -> Result<Vec<(i64, Outcome)>> {
+    make_room(queue, messages.len())?;
     let mut row = template(queue, options);
     let Some((key, on_duplicate)) = &options.unique else {
         let ids = push_all(queue, &mut row, messages, options);
@@ -89,6 +91,20 @@ pub fn push(
         unique::push(queue, key, *on_duplicate, &row)
     };
     messages.iter().map(push_one).collect()
+}
+
+/// Sees to it that so many more messages do not exceed the queue's `max_length`, as far
+/// as others have committed theirs.
+fn make_room(queue: &Queue, more: usize) -> Result<()> {
+    let Some(MaxLength(limit)) = queue.settings.max_length else { return Ok(()) };
+    let Counts { ready, delayed, blocked, .. } = counter::known(queue.id);
+    let length = ready + delayed + blocked;
+    let excess = usize::try_from(length + more as i64 - limit).unwrap_or(0);
+    let is_possible = more as i64 <= limit && queue.settings.on_full == OnFull::DropOldest;
+    if excess > 0 && !(is_possible && reserve::drop_oldest(queue, excess) == excess) {
+        return Err(Error::full(&queue.name.to_string(), length, more, limit));
+    }
+    Ok(())
 }
 
 fn push_all(

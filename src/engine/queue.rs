@@ -12,7 +12,7 @@ use pgrx::pg_sys;
 use serde_json::Value;
 
 use super::statement::{Row, Sees, Statement};
-use super::{catalog, news, owner, waking};
+use super::{catalog, limit, news, owner, waking};
 use crate::call::{Name, jsonb_datum, jsonb_text, text_datum, varlena_bytes};
 use crate::error::{Error, Result};
 use crate::setting;
@@ -98,13 +98,15 @@ pub fn create(name: &Name, settings: Value) -> Result<bool> {
 
 /// Makes a queue that belongs to a role; false if the name is taken.
 pub fn create_for(name: &Name, owner: &[u8], settings: Value) -> Result<bool> {
-    check_settings(name, &settings)?;
+    let limit = check_settings(name, &settings)?.max_leased;
     let settings = jsonb_datum(&settings.to_string());
-    let made = CREATE.run(&[Some(name.datum()), Some(text_datum(owner)), Some(settings)], |_| {});
-    if made > 0 {
+    let mut made = None;
+    CREATE.run(&[Some(name.datum()), Some(text_datum(owner)), Some(settings)], |row| made = Some(row.i32(0)));
+    if let Some(queue) = made {
+        limit::lay_out(queue, limit.map(|limit| limit.0));
         news::resumed(waking::NO_QUEUE);
     }
-    Ok(made > 0)
+    Ok(made.is_some())
 }
 
 /// Reads settings for a queue of this name.

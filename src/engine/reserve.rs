@@ -17,6 +17,7 @@ use super::group::{self, Group, Turn};
 use super::grouped;
 use super::hinted::Hinted;
 use super::lane::{self, Address, ById};
+use super::limit::Slots;
 use super::message::{Column, Lane, NOT_LEASED, is_exhausted, is_leased};
 use super::pass::RECHECK;
 use super::queue::Queue;
@@ -57,6 +58,8 @@ pub enum Take {
     Lease(Option<Millis>),
     /// It is removed.
     Remove,
+    /// It is removed, and nobody gets it.
+    Drop,
     /// Nothing.
     Look,
 }
@@ -93,15 +96,42 @@ fn hand_out(queue: &Queue, wish: &Wish, take: Take, mut each: impl FnMut(Taken))
     let mut round = Round::new(&table, queue, wish, take, &mut each);
     round.take_what_there_is();
     // What is cleared away may have stood before others of its group.
-    while round.clear_away() && !round.is_full() {
+    while (round.clear_away() || round.has_lost_slots()) && !round.is_full() {
         round.take_what_there_is();
     }
     round.put_back_unsure();
     round.free_groups();
-    let taken = round.taken as i64;
-    let deleted = if matches!(take, Take::Remove) { taken } else { 0 };
-    counter::add(queue.id, Counts { delivered: taken, deleted, ..round.counts });
+    round.count();
     round.taken
+}
+
+/// Removes up to `max` messages that could be reserved, the oldest of the least urgent, and
+/// returns how many.
+pub fn drop_oldest(queue: &Queue, max: usize) -> usize {
+    let table = Table::open(catalog::refresh().message);
+    let mut dropped = 0;
+    for &priority in priorities(&table, queue).iter().rev() {
+        let wish = Wish::any(max - dropped);
+        let mut each = |_: Taken| {};
+        let mut round = Round::new(&table, queue, &wish, Take::Drop, &mut each);
+        round.direction = Direction::OldestFirst;
+        let mut scanned = Scanned::from_priority(&table, queue, &round, priority);
+        scanned.take_before(&mut round, Some((priority, NOWHERE)));
+        round.free_groups();
+        round.count();
+        dropped += round.taken;
+        if dropped == max {
+            break;
+        }
+    }
+    dropped
+}
+
+/// The priorities of a queue's messages; not more than are worth looking at.
+fn priorities(table: &Table, queue: &Queue) -> Vec<i16> {
+    const MOST: usize = 100;
+    let next = |last: &i16| lane::next_priority(table, queue.id, Some(*last));
+    std::iter::successors(lane::next_priority(table, queue.id, None), next).take(MOST).collect()
 }
 
 /// What a consumer that waits can expect.
@@ -118,6 +148,11 @@ pub fn outlook(queue: &Queue, min: usize) -> Outlook {
         return Outlook { enough: false, next_change: None };
     }
     let table = Table::open_to_read(catalog::refresh().message);
+    if let Some(slots) = Slots::of(queue, &table)
+        && slots.count() < min
+    {
+        return Outlook { enough: false, next_change: slots.next_end };
+    }
     let wish = Wish::any(min);
     let mut each = |_: Taken| {};
     let mut round = Round::new(&table, queue, &wish, Take::Look, &mut each);
@@ -146,14 +181,10 @@ pub fn look(queue: &Queue, max: usize, mut each: impl FnMut(Taken)) {
 /// Since when the message that could be reserved first has been there, of each priority,
 /// and the earliest of that.
 pub fn oldest_ready(queue: &Queue) -> Option<Timestamp> {
-    /// More priorities are not looked at.
-    const MOST: usize = 100;
     let table = Table::open_to_read(catalog::refresh().message);
     let wish = Wish::any(1);
-    let (mut oldest, mut last) = (None::<Timestamp>, None);
-    for _ in 0..MOST {
-        let Some(priority) = lane::next_priority(&table, queue.id, last) else { break };
-        last = Some(priority);
+    let mut oldest = None::<Timestamp>;
+    for priority in priorities(&table, queue) {
         let mut each = |taken: Taken| {
             let at = taken.row.i64(Column::EnqueuedAt);
             oldest = Some(oldest.map_or(at, |oldest| oldest.min(at)));
@@ -182,7 +213,8 @@ pub struct Round<'a> {
     exhausted: Vec<(i64, Reason)>,
     /// Messages that a newer one with their key has made obsolete.
     superseded: Vec<i64>,
-    /// Messages behind one of their group that somebody is just changing or removing.
+    /// Messages behind one of their group that somebody is just changing or removing, and
+    /// those for which no slot was left.
     unsure: Vec<(i16, i64)>,
     /// Groups that a walk in their order has come by: what follows is not their first.
     passed_groups: HashSet<Group>,
@@ -190,6 +222,8 @@ pub struct Round<'a> {
     freed: HashMap<Group, group::Place>,
     /// What changed in the lanes.
     counts: Counts,
+    /// Where leases go of a queue that has a limit.
+    slots: Option<Slots>,
     /// The first end of the leases it has come past.
     first_lease_passed: Option<Timestamp>,
     /// Memory for one row at a time: a call may come past a million.
@@ -216,6 +250,7 @@ impl<'a> Round<'a> {
             passed_groups: HashSet::new(),
             freed: HashMap::new(),
             counts: Counts::default(),
+            slots: if matches!(take, Take::Lease(_)) { Slots::of(queue, table) } else { None },
             first_lease_passed: None,
             scratch: None,
         }
@@ -249,7 +284,17 @@ impl<'a> Round<'a> {
         buried.kept + buried.dropped > 0 || !superseded.is_empty()
     }
 
-    /// Lets the next call look again at messages whose turn could not be told.
+    /// Whether others took all free slots meanwhile. There may be others now.
+    fn has_lost_slots(&mut self) -> bool {
+        let has_lost = self.taken == 0 && self.slots.as_ref().is_some_and(|slots| slots.has_lost);
+        if has_lost {
+            self.slots = Slots::of(self.queue, self.table);
+            self.put_back_unsure();
+        }
+        has_lost
+    }
+
+    /// Lets the next call look again at messages that may be free then.
     fn put_back_unsure(&mut self) {
         for (priority, id) in self.unsure.drain(..) {
             let at = Address { queue: self.queue.id, direction: self.direction, priority };
@@ -259,12 +304,24 @@ impl<'a> Round<'a> {
         }
     }
 
+    fn count(&self) {
+        let taken = self.taken as i64;
+        let (delivered, deleted) = match self.take {
+            Take::Lease(_) => (taken, 0),
+            Take::Remove => (taken, taken),
+            Take::Drop => (0, taken),
+            Take::Look => (0, 0),
+        };
+        counter::add(self.queue.id, Counts { delivered, deleted, ..self.counts });
+    }
+
     fn free_groups(&mut self) {
         self.freed.drain().for_each(|(group, place)| group.free(self.table, place));
     }
 
     pub fn missing(&self) -> usize {
-        self.wish.max - self.taken
+        let missing = self.wish.max - self.taken;
+        self.slots.as_ref().map_or(missing, |slots| slots.count().min(missing))
     }
 
     pub fn is_full(&self) -> bool {
@@ -415,11 +472,11 @@ impl<'a> Round<'a> {
     fn take_row(&mut self, row: &Found, takes_turn: bool) -> Fate {
         let delivery = row.i32(Column::Deliveries) + 1;
         let leased_until = match self.take {
-            Take::Lease(length) => Some(self.now + self.lease(row, length).as_micros()),
-            Take::Remove | Take::Look => None,
+            Take::Lease(length) => Some(self.now + self.length(row, length).as_micros()),
+            Take::Remove | Take::Drop | Take::Look => None,
         };
         let fate = match leased_until {
-            Some(until) => lease(self.table, row, delivery, until, takes_turn),
+            Some(until) => self.lease(row, delivery, until, takes_turn),
             None => self.table.delete(row, Patience::Skip),
         };
         if fate == Fate::Done {
@@ -428,6 +485,22 @@ impl<'a> Round<'a> {
                 archive::keep(self.queue, row, delivery);
             }
             self.show(&Taken { row, delivery, leased_until });
+        }
+        fate
+    }
+
+    fn lease(&mut self, row: &Found, delivery: i32, until: Timestamp, takes_turn: bool) -> Fate {
+        let Some(slots) = &mut self.slots else {
+            return lease(self.table, row, delivery, until, takes_turn);
+        };
+        let id = row.i64(Column::Id);
+        let Some(slot) = slots.take((id, delivery)) else {
+            self.unsure.push((row.i16(Column::Priority), id));
+            return Fate::Busy;
+        };
+        let fate = lease(self.table, row, delivery, until, takes_turn);
+        if fate != Fate::Done {
+            slot.give_back(slots);
         }
         fate
     }
@@ -448,7 +521,7 @@ impl<'a> Round<'a> {
     }
 
     /// The caller's wish, or the message's own lease, or its queue's.
-    fn lease(&self, row: &Found, wished: Option<Millis>) -> Millis {
+    fn length(&self, row: &Found, wished: Option<Millis>) -> Millis {
         wished
             .or_else(|| row.get(Column::LeaseMs).map(|ms| Millis::from_millis(ms.value() as i64)))
             .unwrap_or_else(|| self.queue.lease())

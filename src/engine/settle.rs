@@ -192,6 +192,9 @@ fn apply(table: &Table, row: &Found, queue: &Queue, verdict: Verdict, now: Times
     };
     if fate == Fate::Done {
         counter::add(queue.id, after - before);
+        if queue.settings.max_leased.is_some() {
+            news::freed(queue.id);
+        }
     }
     fate
 }

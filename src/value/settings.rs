@@ -27,6 +27,12 @@ pub struct Settings {
     pub on_timeout: OnTimeout,
     /// What messages with one group key have to do with each other.
     pub groups: Groups,
+    /// How many messages may be leased at once.
+    pub max_leased: Option<MaxLeased>,
+    /// How many messages may be in the queue.
+    pub max_length: Option<MaxLength>,
+    /// What a push does that would make them more.
+    pub on_full: OnFull,
     /// For how long a `dedup_key` is refused after it was pushed, consumed or not.
     pub dedup_window: Option<Millis>,
     /// Whether a lease is on disk before it is given. Without, a crash of the server may
@@ -55,6 +61,9 @@ impl Default for Settings {
             order: Order::default(),
             on_timeout: OnTimeout::default(),
             groups: Groups::default(),
+            max_leased: None,
+            max_length: None,
+            on_full: OnFull::default(),
             dedup_window: None,
             durable_lease: false,
             durable_delete: true,
@@ -77,6 +86,44 @@ impl TryFrom<i64> for MaxDeliveries {
             _ => Err("must be 0 (no limit) or a positive integer"),
         }
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "i64")]
+pub struct MaxLeased(pub i32);
+
+impl TryFrom<i64> for MaxLeased {
+    type Error = &'static str;
+
+    fn try_from(count: i64) -> Result<Self, Self::Error> {
+        match i32::try_from(count) {
+            Ok(count @ 1..=10_000) => Ok(Self(count)),
+            _ => Err("must lie between 1 and 10000"),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "i64")]
+pub struct MaxLength(pub i64);
+
+impl TryFrom<i64> for MaxLength {
+    type Error = &'static str;
+
+    fn try_from(count: i64) -> Result<Self, Self::Error> {
+        if count >= 1 { Ok(Self(count)) } else { Err("must be 1 or more") }
+    }
+}
+
+/// What a push into a full queue does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFull {
+    /// It is an error.
+    #[default]
+    Reject,
+    /// The oldest messages that nobody holds make room, the least urgent first.
+    DropOldest,
 }
 
 /// What becomes of a message that is dead.

@@ -1,0 +1,1 @@
+DELETE FROM pgqueue.slot WHERE queue = $1

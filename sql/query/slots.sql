@@ -1,0 +1,1 @@
+SELECT number, message, delivery FROM pgqueue.slot WHERE queue = $1 ORDER BY random()

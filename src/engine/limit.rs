@@ -1,0 +1,143 @@
+//! `max_leased`: how many messages of a queue may be out at once.
+//!
+//! Such a queue has as many slots. Who leases a message puts its receipt into a slot
+//! that is free: whose receipt is of no valid lease any more. So nothing has to be done
+//! when a lease ends, however it does. What somebody is just changing counts as leased.
+//!
+//! Slots beyond the limit hold leases from before it was lowered: as long as one of them
+//! is valid, nothing is leased.
+
+use pgrx::pg_sys;
+
+use super::message::{Column, is_leased};
+use super::queue::Queue;
+use super::statement::Statement;
+use super::table::{Dirty, Key as Condition, Scan, Table};
+use super::{catalog, now};
+use crate::call::Timestamp;
+
+static LAY_OUT: Statement =
+    Statement::new(include_str!("../../sql/query/lay_out_slots.sql"), &[pg_sys::INT4OID, pg_sys::INT4OID]);
+static CLEAR: Statement = Statement::new(include_str!("../../sql/query/clear_slots.sql"), &[pg_sys::INT4OID]);
+static SLOTS: Statement = Statement::new(include_str!("../../sql/query/slots.sql"), &[pg_sys::INT4OID]);
+static TAKE: Statement = Statement::new(
+    include_str!("../../sql/query/take_slot.sql"),
+    &[pg_sys::INT4OID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::INT4OID],
+);
+
+/// Gives a queue its slots, those that are leased already in them.
+pub fn lay_out(queue: i32, limit: Option<i32>) {
+    CLEAR.run(&[Some(queue.into())], |_| {});
+    if let Some(limit) = limit {
+        LAY_OUT.run(&[Some(queue.into()), Some(limit.into())], |_| {});
+    }
+}
+
+/// An id and a delivery.
+type Lease = (i64, i32);
+
+/// A slot and the receipt in it.
+#[derive(Clone, Copy)]
+struct Slot {
+    number: i32,
+    holds: Lease,
+}
+
+/// The slots of a queue that are free.
+pub struct Slots {
+    queue: i32,
+    free: Vec<Slot>,
+    /// When the first of the leases ends that are in slots.
+    pub next_end: Option<Timestamp>,
+    /// Others took some of them meanwhile.
+    pub has_lost: bool,
+}
+
+impl Slots {
+    /// None if the queue has no limit.
+    pub fn of(queue: &Queue, table: &Table) -> Option<Self> {
+        let limit = queue.settings.max_leased?.0;
+        let mut slots = Self { queue: queue.id, free: Vec::new(), next_end: None, has_lost: false };
+        let mut all = Vec::new();
+        SLOTS.run(&[Some(queue.id.into())], |row| {
+            all.push(Slot { number: row.i32(0), holds: (row.i64(1), row.i32(2)) });
+        });
+        let mut is_over_limit = false;
+        for slot in all {
+            if slots.is_in_use(slot, table) {
+                is_over_limit |= slot.number > limit;
+            } else if slot.number <= limit {
+                slots.free.push(slot);
+            }
+        }
+        if is_over_limit {
+            slots.free.clear();
+        }
+        Some(slots)
+    }
+
+    pub fn count(&self) -> usize {
+        self.free.len()
+    }
+
+    fn is_in_use(&mut self, slot: Slot, table: &Table) -> bool {
+        let (id, delivery) = slot.holds;
+        let mut dirty = Dirty::new();
+        let is_it = Condition::equals(1, pg_sys::F_INT8EQ, id.into());
+        let mut rows = Scan::begin_dirty(table, catalog::known().message_by_id, &mut dirty, &[is_it]);
+        while let Some(row) = rows.next() {
+            let until = row.i64(Column::LeaseUntil);
+            let is_changing = dirty.is_being_made() || dirty.is_being_changed();
+            let is_its_lease = row.i32(Column::Deliveries) == delivery && is_leased(until, now());
+            if is_its_lease {
+                self.next_end = Some(self.next_end.map_or(until, |first| first.min(until)));
+            }
+            if is_changing || is_its_lease {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Puts a lease into a free slot; none if others have taken them all.
+    pub fn take(&mut self, lease: Lease) -> Option<Taken> {
+        while let Some(slot) = self.free.pop() {
+            let taken = Taken { queue: self.queue, slot, lease };
+            if taken.put(slot.holds, lease) {
+                return Some(taken);
+            }
+            self.has_lost = true;
+        }
+        None
+    }
+}
+
+/// A slot with a lease in it.
+pub struct Taken {
+    queue: i32,
+    slot: Slot,
+    lease: Lease,
+}
+
+impl Taken {
+    /// The lease was not given after all.
+    pub fn give_back(self, slots: &mut Slots) {
+        if self.put(self.lease, self.slot.holds) {
+            slots.free.push(self.slot);
+        }
+    }
+
+    fn put(&self, before: Lease, after: Lease) -> bool {
+        TAKE.run(
+            &[
+                Some(self.queue.into()),
+                Some(self.slot.number.into()),
+                Some(before.0.into()),
+                Some(before.1.into()),
+                Some(after.0.into()),
+                Some(after.1.into()),
+            ],
+            |_| {},
+        ) > 0
+    }
+}

@@ -1,0 +1,88 @@
+//! Looking at messages of a state, in the order in which they will come, without coming
+//! past many others.
+
+use pgrx::pg_sys;
+
+use super::catalog;
+use super::counter::{self, Counts};
+use super::group::{self, Group, Turn};
+use super::lane::{self, Address};
+use super::message::{Column, Lane, is_leased};
+use super::now;
+use super::queue::Queue;
+use super::reserve::Taken;
+use super::table::{Found, Key as Condition, Scan, Snapshot, Table};
+use crate::hint::{Direction, START};
+
+/// What is leased. It lies in the ready lane, mostly at its beginning; when as many were
+/// seen as are counted, the rest is not looked at.
+pub fn leased(queue: &Queue, max: usize, each: impl FnMut(Taken)) {
+    let Counts { leased, .. } = counter::known(queue.id);
+    let mut show = Show::new(max.min(usize::try_from(leased).unwrap_or(0)), each);
+    let (table, snapshot) = (Table::open_to_read(catalog::refresh().message), Snapshot::take());
+    let (now, mut last) = (now(), None);
+    while !show.is_full()
+        && let Some(priority) = lane::next_priority(&table, queue.id, last)
+    {
+        last = Some(priority);
+        let at = Address { queue: queue.id, direction: Direction::OldestFirst, priority };
+        show.those(at.rows(&table, &snapshot, START), |row| is_leased(row.i64(Column::LeaseUntil), now));
+    }
+}
+
+/// What waits for its time.
+pub fn delayed(queue: &Queue, max: usize, each: impl FnMut(Taken)) {
+    let (table, snapshot) = (Table::open_to_read(catalog::refresh().message), Snapshot::take());
+    let now = now();
+    let rows = lane::delayed(&table, &snapshot, queue.id, now + 1);
+    Show::new(max, each).those(rows, |row| !row.has_expired(now));
+}
+
+/// What waits behind others of its group, group by group.
+pub fn blocked(queue: &Queue, max: usize, each: impl FnMut(Taken)) {
+    let (table, snapshot) = (Table::open_to_read(catalog::refresh().message), Snapshot::take());
+    let is_it = Condition::equals(1, pg_sys::F_INT4EQ, queue.id.into());
+    let rows = Scan::begin(&table, catalog::known().message_group, &snapshot, &[is_it], false);
+    let now = now();
+    let waits = |row: &Found| {
+        Group::of(row, queue).is_some_and(|group| {
+            let is_gone = |other: &Found| group::has_outlived(other, now);
+            group.turn(&table, row.i64(Column::Id), is_gone) != Turn::Now
+        })
+    };
+    Show::new(max, each).those(rows, |row| match row.lane() {
+        Lane::Blocked => true,
+        Lane::Delayed => false,
+        Lane::Ready => !row.bool(Column::InTurn) && waits(row),
+    });
+}
+
+/// Shows rows until there are enough.
+struct Show<F> {
+    left: usize,
+    each: F,
+}
+
+impl<F: FnMut(Taken)> Show<F> {
+    fn new(max: usize, each: F) -> Self {
+        Self { left: max, each }
+    }
+
+    fn is_full(&self) -> bool {
+        self.left == 0
+    }
+
+    fn those(&mut self, mut rows: Scan, wanted: impl Fn(&Found) -> bool) {
+        let now = now();
+        while !self.is_full()
+            && let Some(row) = rows.next()
+        {
+            if wanted(&row) {
+                let until = row.i64(Column::LeaseUntil);
+                let leased_until = is_leased(until, now).then_some(until);
+                (self.each)(Taken { row: &row, delivery: row.i32(Column::Deliveries), leased_until });
+                self.left -= 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! `max_leased` and pause under many sessions.
+
+mod support;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use postgres::Client;
+use support::{Ask, Server, until};
+
+/// Leases, lets leases end, extends, fails, releases, rolls back.
+fn consume(mut session: Client, is_over: &AtomicBool) {
+    while !is_over.load(Ordering::Relaxed) {
+        if fastrand::u8(..) < 20 {
+            let mut transaction = session.transaction().unwrap();
+            transaction.query("SELECT id FROM pgq_reserve('q', max => 3)", &[]).unwrap();
+            transaction.rollback().unwrap();
+        }
+        let lease = if fastrand::u8(..) < 60 { "3 ms" } else { "1 min" };
+        let reserve = format!("SELECT id, delivery FROM pgq_reserve('q', lease => '{lease}', max => 3)");
+        for row in session.query(&reserve, &[]).unwrap() {
+            let (id, delivery): (i64, i32) = (row.get(0), row.get(1));
+            let settle = match fastrand::u8(..) {
+                0..30 => "SELECT pgq_extend($1::bigint, '5 ms', $2::int)",
+                30..60 => "SELECT pgq_release($1::bigint, '0'::interval, $2::int)",
+                60..90 => "SELECT pgq_fail($1::bigint, 'no', $2::int, '2 ms'::interval)",
+                _ => "SELECT pgq_delete($1::bigint, $2::int)",
+            };
+            session.execute(settle, &[&id, &delivery]).unwrap();
+        }
+    }
+}
+
+#[test]
+fn no_more_than_the_limit_are_out_at_any_moment_and_all_get_through() {
+    const LIMIT: i64 = 4;
+    let server = Server::start();
+    let mut observer = server.connect();
+    observer
+        .batch_execute(&format!(
+            "SELECT pgq_create_queue('q', '{{\"max_leased\": {LIMIT}, \"max_deliveries\": 0}}');
+             SELECT count(pgq_push('q', to_jsonb(n))) FROM generate_series(1, 1500) n"
+        ))
+        .unwrap();
+    let is_over = AtomicBool::new(false);
+    let mut most = 0;
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            let session = server.connect();
+            scope.spawn(|| consume(session, &is_over));
+        }
+        until("all is done", || {
+            let out: i64 =
+                observer.one("SELECT count(*) FROM pgqueue.message WHERE lease_until > clock_timestamp()");
+            assert!(out <= LIMIT, "{out} are out");
+            most = most.max(out);
+            observer.one::<i64>("SELECT total FROM pgq_stats('q')") == 0
+        });
+        is_over.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(most, LIMIT, "the limit is used");
+}
+
+#[test]
+fn who_waits_for_a_slot_is_woken_when_one_is_free() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session.execute("SELECT pgq_create_queue('q', '{\"max_leased\": 1}')", &[]).unwrap();
+    session.execute("SELECT pgq_push_batch('q', ARRAY['1', '2', '3', '4']::jsonb[])", &[]).unwrap();
+    let mut observer = server.connect();
+    for settle in ["pgq_delete", "pgq_release", "pgq_bury"] {
+        let id: i64 = session.one("SELECT id FROM pgq_reserve('q', lease => '1 h')");
+        let more = if settle == "pgq_bury" { ", 'no'" } else { "" };
+        let mut sleeper = server.connect();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(move || {
+                let begun = std::time::Instant::now();
+                sleeper.batch_execute("CALL pgq_wait('q', '25 s')").unwrap();
+                begun.elapsed()
+            });
+            until("it sleeps", || {
+                observer.one("SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'CALL pgq_wait%' AND state = 'active' AND wait_event = 'Extension'")
+            });
+            session.execute(&format!("SELECT {settle}($1::bigint{more})"), &[&id]).unwrap();
+            assert!(waiting.join().unwrap().as_secs() < 20, "{settle} wakes");
+        });
+    }
+}
+
+#[test]
+fn a_pause_holds_in_other_sessions_at_their_next_call() {
+    let server = Server::start();
+    let (mut manager, mut consumer) = (server.connect(), server.connect());
+    manager.execute("SELECT pgq_push_batch('q', ARRAY['1', '2', '3']::jsonb[])", &[]).unwrap();
+    assert_eq!(consumer.all::<i64>("SELECT id FROM pgq_reserve('q')").len(), 1);
+    manager.execute("SELECT pgq_pause('q')", &[]).unwrap();
+    assert!(consumer.all::<i64>("SELECT id FROM pgq_reserve('q')").is_empty());
+    assert!(consumer.all::<i64>("SELECT id FROM pgq_pop('q')").is_empty());
+    manager.execute("SELECT pgq_push('q', '4')", &[]).unwrap();
+    manager.execute("SELECT pgq_resume('q')", &[]).unwrap();
+    assert_eq!(consumer.all::<i64>("SELECT id FROM pgq_reserve('q', max => 9)").len(), 3);
+}
