@@ -9,4 +9,4 @@ WITH over AS (
                        FOR UPDATE SKIP LOCKED) a
      LIMIT $3
 )
-DELETE FROM pgqueue.archive a USING over WHERE a.id = over.id
+DELETE FROM pgqueue.archive WHERE id = ANY (ARRAY(TABLE over))

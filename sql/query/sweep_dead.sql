@@ -9,4 +9,4 @@ WITH over AS (
                        FOR UPDATE SKIP LOCKED) d
      LIMIT $3
 )
-DELETE FROM pgqueue.dead d USING over WHERE d.id = over.id
+DELETE FROM pgqueue.dead WHERE id = ANY (ARRAY(TABLE over))
