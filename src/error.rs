@@ -107,6 +107,21 @@ impl Error {
         .hint("Become a member of the role that owns it: pgq_list_queues() shows that role its queues.")
     }
 
+    /// 42501: the caller has a right neither on the schedule nor on its queue.
+    pub fn not_your_schedule(name: &str) -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            format!("permission denied for schedule \"{name}\""),
+        )
+        .hint("Use another name, or become a member of the role that owns it or its queue.")
+    }
+
+    /// 42704: who owned something is gone.
+    pub fn no_such_role(name: &str) -> Self {
+        Self::new(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT, format!("role \"{name}\" does not exist"))
+            .hint("Make what belonged to it again, as another role.")
+    }
+
     /// 25006: this transaction or server cannot write.
     pub fn read_only(function: &str, standby: bool) -> Self {
         let (place, hint) = if standby {

@@ -8,6 +8,7 @@
 //! - **settle**: delete, extend, release, fail or bury.
 //! - **dead letter**: a message that will not be delivered again, kept to be looked at.
 //! - **redrive**: making dead letters messages again.
+//! - **schedule**: what has the worker push a message again and again.
 //! - **hint**: where in a queue to look; kept on the **board**, in shared memory; wrong
 //!   hints cost time, never a message.
 //! - **pass**: looking again at what lies before the front of a hint.
@@ -28,8 +29,8 @@
 //!
 //! # Rooms
 //! `api` checks arguments and shapes rows, `engine` moves messages, `hint` knows where
-//! they may be (docs/engine.md), `worker` keeps house, `value` reads settings and spans
-//! of time, `call` is the door to SQL, `setting` the server settings, `error` every
+//! they may be (docs/engine.md), `worker` keeps house, `value` reads settings, spans
+//! of time and schedules, `call` is the door to SQL, `setting` the server settings, `error` every
 //! mistake a caller can make. `hint` and `value` know no Postgres. Arrows point one way:
 //! api → engine → hint, value; worker → engine.
 

@@ -10,4 +10,5 @@ extension_sql_file!("../sql/schema/consume.sql", name = "consume", requires = ["
 extension_sql_file!("../sql/schema/settle.sql", name = "settle", requires = ["types"]);
 extension_sql_file!("../sql/schema/dead.sql", name = "dead", requires = ["types"]);
 extension_sql_file!("../sql/schema/observe.sql", name = "observe", requires = ["types"]);
-extension_sql_file!("../sql/schema/manage.sql", name = "manage", requires = ["observe"]);
+extension_sql_file!("../sql/schema/schedule.sql", name = "schedule", requires = ["tables"]);
+extension_sql_file!("../sql/schema/manage.sql", name = "manage", requires = ["observe", "schedule"]);

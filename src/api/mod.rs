@@ -9,5 +9,6 @@ pub mod inside;
 pub mod manage;
 pub mod observe;
 pub mod produce;
+pub mod schedule;
 pub mod settle;
 pub mod wait;

@@ -80,18 +80,18 @@ fn push_checked(call: &Call, function: &str, messages: &[(Content, Option<Datum>
 fn options(call: &Call) -> Result<Options> {
     not_yet(call, 7, "group_key")?;
     not_yet(call, 8, "dedup_key")?;
-    on_duplicate(call)?;
+    on_duplicate(call, 9)?;
     Ok(Options {
-        priority: priority(call)?,
+        priority: priority(call, 3)?,
         due: due(call.span(4, "delay")?, call.optional(5, "deliver_at")?)?,
         ttl: call.span(6, "ttl")?,
         lease: call.span(10, "lease")?,
-        max_deliveries: max_deliveries(call)?,
+        max_deliveries: max_deliveries(call, 11)?,
     })
 }
 
-fn priority(call: &Call) -> Result<i16> {
-    let priority: i32 = call.required(3, "priority")?;
+pub fn priority(call: &Call, n: usize) -> Result<i16> {
+    let priority: i32 = call.required(n, "priority")?;
     i16::try_from(priority).map_err(|_| {
         Error::invalid(
             "priority",
@@ -119,8 +119,8 @@ fn due(delay: Option<Millis>, deliver_at: Option<TimestampTz>) -> Result<Due> {
     }
 }
 
-fn max_deliveries(call: &Call) -> Result<Option<i32>> {
-    match call.optional::<i32>(11, "max_deliveries")? {
+pub fn max_deliveries(call: &Call, n: usize) -> Result<Option<i32>> {
+    match call.optional::<i32>(n, "max_deliveries")? {
         Some(max) if max < 0 => Err(Error::invalid(
             "max_deliveries",
             "must not be negative",
@@ -130,18 +130,18 @@ fn max_deliveries(call: &Call) -> Result<Option<i32>> {
     }
 }
 
-fn on_duplicate(call: &Call) -> Result<()> {
+pub fn on_duplicate(call: &Call, n: usize) -> Result<String> {
     const KNOWN: [&str; 2] = ["ignore", "replace"];
-    let word: String = call.required(9, "on_duplicate")?;
+    let word: String = call.required(n, "on_duplicate")?;
     if KNOWN.contains(&word.as_str()) {
-        Ok(())
+        Ok(word)
     } else {
         Err(Error::unknown_word("on_duplicate", &word, &KNOWN))
     }
 }
 
 /// Parameters whose place is kept for a later version.
-fn not_yet(call: &Call, n: usize, argument: &str) -> Result<()> {
+pub fn not_yet(call: &Call, n: usize, argument: &str) -> Result<()> {
     match call.optional::<Datum>(n, argument)? {
         Some(_) => Err(Error::not_yet(argument)),
         None => Ok(()),

@@ -3,6 +3,7 @@
 //! Push, reserve and settle reach their rows directly (`table`); everything rare is
 //! a SQL statement (`statement`). Nothing here knows how SQL calls us.
 
+pub mod attempt;
 pub mod board;
 pub mod catalog;
 pub mod counter;
@@ -18,6 +19,7 @@ pub mod push;
 pub mod queue;
 pub mod reserve;
 mod scanned;
+pub mod schedule;
 pub mod settle;
 pub mod statement;
 pub mod table;

@@ -5,9 +5,11 @@
 //! path of their own, so that nothing resolves through what the caller has set.
 //! An error restores both through the end of its (sub)transaction.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys::{self, Oid};
+
+use crate::error::{Error, Result};
 
 const SEARCH_PATH: &CStr = c"pg_catalog, pg_temp";
 
@@ -41,13 +43,25 @@ pub fn act_as<R>(owner: Oid, work: impl FnOnce() -> R) -> R {
 ///
 /// Nobody but superusers has the rights of a role that does not exist.
 pub fn caller_is_member_of(role: &[u8]) -> bool {
-    let Ok(name) = std::ffi::CString::new(role) else { return false };
     // SAFETY: cached look-ups of roles.
     unsafe {
-        let user = pg_sys::GetUserId();
-        let role = pg_sys::get_role_oid(name.as_ptr(), true);
-        if role == Oid::INVALID { pg_sys::superuser() } else { pg_sys::has_privs_of_role(user, role) }
+        match look_up(role) {
+            Some(role) => pg_sys::has_privs_of_role(pg_sys::GetUserId(), role),
+            None => pg_sys::superuser(),
+        }
     }
+}
+
+/// The number of the role named.
+pub fn role(name: &[u8]) -> Result<Oid> {
+    look_up(name).ok_or_else(|| Error::no_such_role(&String::from_utf8_lossy(name)))
+}
+
+fn look_up(role: &[u8]) -> Option<Oid> {
+    let name = CString::new(role).ok()?;
+    // SAFETY: a cached look-up by a C string.
+    let role = unsafe { pg_sys::get_role_oid(name.as_ptr(), true) };
+    (role != Oid::INVALID).then_some(role)
 }
 
 /// The name of the current user, in the encoding of the server.

@@ -32,14 +32,16 @@ pub enum Content {
 }
 
 /// When a message may first be delivered.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub enum Due {
+    #[default]
     Now,
     After(Millis),
     At(Timestamp),
 }
 
 /// What all messages of one push share.
+#[derive(Default)]
 pub struct Options {
     pub priority: i16,
     pub due: Due,

@@ -1,0 +1,50 @@
+//! `pgq_schedule`, `pgq_unschedule`, `pgq_list_schedules`.
+
+use super::produce::{max_deliveries, not_yet, on_duplicate, priority};
+use crate::call::{Answer, Call};
+use crate::engine::schedule::{self, Wish};
+use crate::engine::{check_writable, queue};
+use crate::error::Result;
+use crate::worker;
+
+crate::export_to_sql!(pgq_schedule, pgq_unschedule, pgq_list_schedules);
+
+fn pgq_schedule(call: &Call) -> Answer {
+    let wish = wish(call)?;
+    check_writable("pgq_schedule")?;
+    queue::for_push(&wish.queue)?;
+    worker::ensure_running();
+    Ok(Some(schedule::put(&wish)?.into()))
+}
+
+fn wish(call: &Call) -> Result<Wish> {
+    not_yet(call, 8, "group_key")?;
+    not_yet(call, 9, "dedup_key")?;
+    Ok(Wish {
+        name: call.name(0, "name")?,
+        queue: call.name(1, "queue")?,
+        every: call.required(2, "every")?,
+        payload: call.required(3, "payload")?,
+        headers: call.optional(4, "headers")?,
+        priority: priority(call, 5)?,
+        time_zone: call.required(6, "time_zone")?,
+        ttl: call.span(7, "ttl")?,
+        group_key: None,
+        dedup_key: None,
+        on_duplicate: on_duplicate(call, 10)?,
+        lease: call.span(11, "lease")?,
+        max_deliveries: max_deliveries(call, 12)?,
+    })
+}
+
+fn pgq_unschedule(call: &Call) -> Answer {
+    let name = call.name(0, "name")?;
+    check_writable("pgq_unschedule")?;
+    Ok(Some(schedule::remove(&name)?.into()))
+}
+
+fn pgq_list_schedules(call: &Call) -> Answer {
+    let mut rows = call.rows()?;
+    schedule::list(|row| rows.push(&row.all()));
+    rows.done()
+}
