@@ -133,6 +133,15 @@ impl Call {
         }
     }
 
+    /// The data of a trigger; none if this is another call.
+    pub fn trigger_data(&self) -> Option<*mut pg_sys::TriggerData> {
+        // SAFETY: fcinfo is Postgres's; a context, if there is one, says what it is.
+        unsafe {
+            let context = (*self.fcinfo).context;
+            (!context.is_null() && (*context).type_ == pg_sys::NodeTag::T_TriggerData).then(|| context.cast())
+        }
+    }
+
     /// Begins the answer of a set-returning function.
     pub fn rows(&self) -> Result<Rows> {
         // SAFETY: fcinfo is Postgres's; rows() is called once a call.
@@ -305,7 +314,8 @@ pub fn text_datum(bytes: &[u8]) -> Datum {
 pub struct Name(Vec<u8>);
 
 impl Name {
-    fn check(bytes: Vec<u8>, argument: &str) -> Result<Self> {
+    /// Checks a name that a caller gave.
+    pub fn check(bytes: Vec<u8>, argument: &str) -> Result<Self> {
         match bytes.len() {
             0 => Err(Error::invalid(argument, "must not be empty", "Give it at least one character.")),
             length if length > LONGEST_NAME => Err(Error::too_long(argument, length, LONGEST_NAME)),

@@ -8,6 +8,7 @@
 //! - **settle**: delete, extend, release, fail or bury.
 //! - **dead letter**: a message that will not be delivered again, kept to be looked at.
 //! - **redrive**: making dead letters messages again.
+//! - **capture**: pushing what a statement has changed in a table.
 //! - **schedule**: what has the worker push a message again and again.
 //! - **hint**: where in a queue to look; kept on the **board**, in shared memory; wrong
 //!   hints cost time, never a message.

@@ -3,6 +3,7 @@
 //! Each checks its arguments, asks the engine and shapes the rows; `sql/schema`
 //! declares them. Arguments are numbered in the order of their declaration.
 
+pub mod capture;
 pub mod consume;
 pub mod dead;
 pub mod inside;

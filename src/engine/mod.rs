@@ -5,6 +5,7 @@
 
 pub mod attempt;
 pub mod board;
+pub mod capture;
 pub mod catalog;
 pub mod counter;
 pub mod dead;
