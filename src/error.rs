@@ -116,6 +116,13 @@ impl Error {
         .hint("Use another name, or become a member of the role that owns it or its queue.")
     }
 
+    /// 42809: the name is that of a watch, or, for a watch, that of a schedule.
+    pub fn other_kind_of_schedule(name: &str, is_watch: bool) -> Self {
+        let (kind, remove) = if is_watch { ("watch", "pgq_unwatch") } else { ("schedule", "pgq_unschedule") };
+        Self::new(PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE, format!("\"{name}\" is a {kind}"))
+            .hint(format!("Use another name; {remove} removes it."))
+    }
+
     /// 42704: who owned something is gone.
     pub fn no_such_role(name: &str) -> Self {
         Self::new(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT, format!("role \"{name}\" does not exist"))

@@ -10,6 +10,7 @@
 //! - **redrive**: making dead letters messages again.
 //! - **capture**: pushing what a statement has changed in a table.
 //! - **schedule**: what has the worker push a message again and again.
+//! - **watch**: a schedule whose query is compared with what it gave before.
 //! - **hint**: where in a queue to look; kept on the **board**, in shared memory; wrong
 //!   hints cost time, never a message.
 //! - **pass**: looking again at what lies before the front of a hint.

@@ -1,4 +1,4 @@
-//! Schedules: by themselves, in time, and once.
+//! Schedules and watches: by themselves, in time, and once.
 
 mod support;
 
@@ -151,4 +151,68 @@ fn a_dump_holds_schedules() {
     let list =
         "SELECT (name, queue, every, time_zone, payload, next_run, owner)::text FROM pgq_list_schedules()";
     assert_eq!(server.connect_to("restored").one::<String>(list), session.one::<String>(list));
+}
+
+#[test]
+fn a_watch_runs_by_itself_and_pushes_each_change_once() {
+    let server = server_with_rare_rounds();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            "CREATE TABLE part (id int PRIMARY KEY, v int);
+             SELECT pgq_watch('parts', 'parts', 'SELECT id, v FROM part', '1 s', max => 7)",
+        )
+        .unwrap();
+    thread::scope(|scope| {
+        // Rounds by hand beside the worker's.
+        for _ in 0..3 {
+            let mut other = server.connect();
+            scope.spawn(move || (0..40).for_each(|_| other.batch_execute("SELECT pgq_vacuum()").unwrap()));
+        }
+        session.batch_execute("INSERT INTO part SELECT n, 0 FROM generate_series(1, 100) n").unwrap();
+        until("all are pushed", || pushed(&mut session, "parts") >= 100);
+        session.batch_execute("UPDATE part SET v = 1 WHERE id <= 50").unwrap();
+        until("the changes too", || pushed(&mut session, "parts") >= 150);
+    });
+    let changes =
+        "SELECT count(*) FROM (SELECT DISTINCT payload FROM pgq_pop('parts', max => 1000)) distinct_ones";
+    assert_eq!(session.one::<i64>(changes), 150);
+    assert_eq!(pushed(&mut session, "parts"), 150);
+}
+
+#[test]
+fn a_watch_that_hangs_is_cancelled_and_the_worker_goes_on() {
+    let server = server_with_rare_rounds();
+    server.set("pgqueue.watch_timeout = '200ms'");
+    let mut session = server.connect();
+    until("the setting has arrived", || session.one::<String>("SHOW pgqueue.watch_timeout") == "200ms");
+    session
+        .batch_execute(
+            "SELECT pgq_watch('hangs', 'hangs', 'SELECT 1, pg_sleep(600)', '1 s'),
+                    pgq_schedule('tick', 'ticks', '1 s', '1')",
+        )
+        .unwrap();
+    until("it is noted", || {
+        session
+            .one::<Option<String>>("SELECT last_error FROM pgq_list_watches()")
+            .is_some_and(|error| error.starts_with("57014"))
+    });
+    let before = pushed(&mut session, "ticks");
+    until("the schedule still runs", || pushed(&mut session, "ticks") >= before + 2);
+    assert_eq!(pushed(&mut session, "hangs"), 0);
+}
+
+#[test]
+fn cancelling_a_round_by_hand_is_not_an_error_of_its_watch() {
+    let server = server_without_rounds();
+    let mut session = server.connect();
+    session.batch_execute("SELECT pgq_watch('hangs', 'hangs', 'SELECT 1, pg_sleep(600)', '1 s')").unwrap();
+    session
+        .batch_execute("UPDATE pgqueue.schedule SET next_run = now(); SET statement_timeout = '100ms'")
+        .unwrap();
+    assert_eq!(session.sqlstate("SELECT pgq_vacuum()"), "57014");
+    session.batch_execute("RESET statement_timeout").unwrap();
+    assert!(session.one::<bool>(
+        "SELECT last_error IS NULL AND last_run IS NULL AND next_run <= now() FROM pgq_list_watches()"
+    ));
 }

@@ -1,6 +1,7 @@
 -- Whoever runs one of the same schedules at this moment has it locked.
 SELECT name, owner::text, queue, every, time_zone, next_run,
-       payload, headers, priority, ttl_ms, lease_ms, max_deliveries
+       payload, headers, priority, ttl_ms, lease_ms, max_deliveries,
+       query, search_path, max_changes
   FROM pgqueue.schedule
  WHERE next_run <= $1
  ORDER BY next_run

@@ -1,4 +1,5 @@
--- Schedules: messages that the worker pushes when their time comes.
+-- Schedules: messages that the worker pushes when their time comes. A watch is a schedule
+-- with a query instead of a message.
 
 CREATE TABLE pgqueue.schedule (
     name           text        NOT NULL COLLATE "C",
@@ -8,24 +9,30 @@ CREATE TABLE pgqueue.schedule (
     queue          text        NOT NULL COLLATE "C",
     every          text        NOT NULL,
     time_zone      text        NOT NULL,
-    payload        jsonb       NOT NULL,
+    payload        jsonb,
     headers        jsonb,
-    priority       smallint    NOT NULL,
+    priority       smallint,
     ttl_ms         bigint,
     group_key      text COLLATE "C",
     dedup_key      text COLLATE "C",
-    on_duplicate   text        NOT NULL,
+    on_duplicate   text,
     lease_ms       bigint,
     max_deliveries integer,
+    query          text,
+    search_path    text,
+    max_changes    integer,
     next_run       timestamptz NOT NULL,
     last_run       timestamptz,
     last_error     text,
-    CONSTRAINT schedule_name_is_unique PRIMARY KEY (name)
+    CONSTRAINT schedule_name_is_unique PRIMARY KEY (name),
+    CONSTRAINT schedule_has_payload_or_query CHECK (num_nonnulls(payload, query) = 1)
 ) USING heap WITH (fillfactor = 50);
 CREATE INDEX schedule_due ON pgqueue.schedule (next_run);
-COMMENT ON TABLE pgqueue.schedule IS 'one row a schedule';
-COMMENT ON COLUMN pgqueue.schedule.owner IS 'role with whose rights the schedule pushes';
+COMMENT ON TABLE pgqueue.schedule IS 'one row a schedule or watch';
+COMMENT ON COLUMN pgqueue.schedule.owner IS 'role with whose rights it runs';
 COMMENT ON COLUMN pgqueue.schedule.every IS 'a cron line, or a span of time';
+COMMENT ON COLUMN pgqueue.schedule.query IS 'what a watch looks at';
+COMMENT ON COLUMN pgqueue.schedule.search_path IS 'where the query finds its tables: as it was when the watch was put';
 COMMENT ON COLUMN pgqueue.schedule.last_error IS 'SQLSTATE and message, if the last run failed';
 
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.schedule', '');

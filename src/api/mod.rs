@@ -13,3 +13,4 @@ pub mod produce;
 pub mod schedule;
 pub mod settle;
 pub mod wait;
+pub mod watch;

@@ -2,7 +2,7 @@
 
 use super::produce::{max_deliveries, not_yet, on_duplicate, priority};
 use crate::call::{Answer, Call};
-use crate::engine::schedule::{self, Wish};
+use crate::engine::schedule::{self, Kind, Message, Wish, Work};
 use crate::engine::{check_writable, queue};
 use crate::error::Result;
 use crate::worker;
@@ -18,16 +18,22 @@ fn pgq_schedule(call: &Call) -> Answer {
 }
 
 fn wish(call: &Call) -> Result<Wish> {
-    not_yet(call, 8, "group_key")?;
-    not_yet(call, 9, "dedup_key")?;
     Ok(Wish {
         name: call.name(0, "name")?,
         queue: call.name(1, "queue")?,
         every: call.required(2, "every")?,
+        time_zone: call.required(6, "time_zone")?,
+        work: Work::Push(message(call)?),
+    })
+}
+
+fn message(call: &Call) -> Result<Message> {
+    not_yet(call, 8, "group_key")?;
+    not_yet(call, 9, "dedup_key")?;
+    Ok(Message {
         payload: call.required(3, "payload")?,
         headers: call.optional(4, "headers")?,
         priority: priority(call, 5)?,
-        time_zone: call.required(6, "time_zone")?,
         ttl: call.span(7, "ttl")?,
         group_key: None,
         dedup_key: None,
@@ -40,11 +46,11 @@ fn wish(call: &Call) -> Result<Wish> {
 fn pgq_unschedule(call: &Call) -> Answer {
     let name = call.name(0, "name")?;
     check_writable("pgq_unschedule")?;
-    Ok(Some(schedule::remove(&name)?.into()))
+    Ok(Some(schedule::remove(&name, Kind::Schedule)?.into()))
 }
 
 fn pgq_list_schedules(call: &Call) -> Answer {
     let mut rows = call.rows()?;
-    schedule::list(|row| rows.push(&row.all()));
+    schedule::list(Kind::Schedule, |row| rows.push(&row.all()));
     rows.done()
 }

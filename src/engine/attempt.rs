@@ -8,6 +8,7 @@ use std::ptr;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReportWithLevel};
 use pgrx::{PgSqlErrorCode, PgTryBuilder, pg_sys};
 
+use super::time_limit::is_worker;
 use crate::error;
 
 /// An error that was caught.
@@ -74,7 +75,5 @@ pub fn attempt<T>(work: impl FnOnce() -> error::Result<T>) -> Result<T, Problem>
 
 /// Whether a person, not the worker's own time limit, cancelled the statement.
 fn is_cancelled_by_a_person(caught: &CaughtError) -> bool {
-    // SAFETY: reads a variable of this process, which only background workers set.
-    let is_worker = unsafe { !pg_sys::MyBgworkerEntry.is_null() };
-    report(caught).sql_error_code() == PgSqlErrorCode::ERRCODE_QUERY_CANCELED && !is_worker
+    report(caught).sql_error_code() == PgSqlErrorCode::ERRCODE_QUERY_CANCELED && !is_worker()
 }

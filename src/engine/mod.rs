@@ -24,7 +24,9 @@ pub mod schedule;
 pub mod settle;
 pub mod statement;
 pub mod table;
+mod time_limit;
 pub mod waking;
+pub mod watch;
 
 use crate::error::{Error, Result};
 use pgrx::pg_sys;

@@ -15,16 +15,29 @@ const SEARCH_PATH: &CStr = c"pg_catalog, pg_temp";
 
 /// Runs `work` as `owner`, with our own search path.
 pub fn act_as<R>(owner: Oid, work: impl FnOnce() -> R) -> R {
+    act(owner, pg_sys::SECURITY_LOCAL_USERID_CHANGE, SEARCH_PATH, work)
+}
+
+/// Runs `work` as the current user, with a search path of his, and lets it change
+/// neither role nor session.
+pub fn act_restricted<R>(search_path: &CStr, work: impl FnOnce() -> R) -> R {
+    // SAFETY: reads a variable of the session.
+    let user = unsafe { pg_sys::GetUserId() };
+    let restrictions = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
+    act(user, restrictions, search_path, work)
+}
+
+fn act<R>(role: Oid, restrictions: u32, search_path: &CStr, work: impl FnOnce() -> R) -> R {
     let (mut user, mut context) = (Oid::INVALID, 0);
     // SAFETY: plain calls with pointers to locals; the pairs are closed below, or by
     // the abort of the (sub)transaction if `work` raises.
     unsafe {
         pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
-        pg_sys::SetUserIdAndSecContext(owner, context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32);
+        pg_sys::SetUserIdAndSecContext(role, context | restrictions as i32);
         let level = pg_sys::NewGUCNestLevel();
         pg_sys::set_config_option(
             c"search_path".as_ptr(),
-            SEARCH_PATH.as_ptr(),
+            search_path.as_ptr(),
             pg_sys::GucContext::PGC_USERSET,
             pg_sys::GucSource::PGC_S_SESSION,
             pg_sys::GucAction::GUC_ACTION_SAVE,

@@ -1,4 +1,5 @@
-//! Schedules: messages that are pushed when their time comes.
+//! Schedules: messages that are pushed when their time comes. A watch is a schedule with
+//! a query (`watch`) instead of a message.
 //!
 //! Invariant: a schedule runs once for each of its times, whoever runs it. Its row is
 //! locked meanwhile, and what it pushes commits together with its next time, which is
@@ -13,6 +14,7 @@ use super::attempt::attempt;
 use super::owner::{self, act_as, caller_is_member_of};
 use super::push::{Content, Options, push};
 use super::statement::{Row, Statement};
+use super::watch::{self, Watch};
 use super::{now, queue};
 use crate::call::{Name, Timestamp, text_datum, varlena_bytes};
 use crate::error::{Error, Result};
@@ -36,6 +38,9 @@ static PUT: Statement = Statement::new(
         pg_sys::TEXTOID,
         pg_sys::INT8OID,
         pg_sys::INT4OID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::INT4OID,
         pg_sys::TIMESTAMPTZOID,
         pg_sys::TIMESTAMPTZOID,
     ],
@@ -43,6 +48,7 @@ static PUT: Statement = Statement::new(
 static REMOVE: Statement =
     Statement::new(include_str!("../../sql/query/remove_schedule.sql"), &[pg_sys::TEXTOID]);
 static LIST: Statement = Statement::new(include_str!("../../sql/query/list_schedules.sql"), &[]);
+static LIST_WATCHES: Statement = Statement::new(include_str!("../../sql/query/list_watches.sql"), &[]);
 static DUE: Statement =
     Statement::new(include_str!("../../sql/query/due_schedule.sql"), &[pg_sys::TIMESTAMPTZOID]);
 static NOTE: Statement = Statement::new(
@@ -67,6 +73,17 @@ pub struct Wish {
     pub queue: Name,
     pub every: String,
     pub time_zone: String,
+    pub work: Work,
+}
+
+/// What a schedule does.
+pub enum Work {
+    Push(Message),
+    Watch(Watch),
+}
+
+/// What is pushed.
+pub struct Message {
     pub payload: Datum,
     pub headers: Option<Datum>,
     pub priority: i16,
@@ -76,6 +93,51 @@ pub struct Wish {
     pub on_duplicate: String,
     pub lease: Option<Millis>,
     pub max_deliveries: Option<i32>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Schedule,
+    Watch,
+}
+
+impl Work {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Push(_) => Kind::Schedule,
+            Self::Watch(_) => Kind::Watch,
+        }
+    }
+
+    fn columns(&self) -> Vec<Option<Datum>> {
+        match self {
+            Self::Push(message) => [&message.columns()[..], &[None; 3]].concat(),
+            Self::Watch(watch) => [&[None; 9], &watch.columns()[..]].concat(),
+        }
+    }
+}
+
+impl Message {
+    fn columns(&self) -> [Option<Datum>; 9] {
+        let millis = |span: Option<Millis>| span.map(|span| span.as_millis().into());
+        [
+            Some(self.payload),
+            self.headers,
+            Some(self.priority.into()),
+            millis(self.ttl),
+            self.group_key.as_ref().map(Name::datum),
+            self.dedup_key.as_ref().map(Name::datum),
+            Some(text_datum(self.on_duplicate.as_bytes())),
+            millis(self.lease),
+            self.max_deliveries.map(Datum::from),
+        ]
+    }
+}
+
+impl Watch {
+    fn columns(&self) -> [Option<Datum>; 3] {
+        [Some(text_datum(&self.query)), Some(text_datum(&self.search_path)), Some(self.max.into())]
+    }
 }
 
 /// When a schedule ran and will run.
@@ -93,10 +155,13 @@ struct Times {
 /// schedules whenever it starts.
 pub fn put(wish: &Wish) -> Result<Timestamp> {
     let every = Every::parse(&wish.every, &wish.time_zone).map_err(bad_schedule)?;
+    if let Work::Watch(watch) = &wish.work {
+        watch::check(&watch.query)?;
+    }
     loop {
         let now = now();
         let first = every.next(now, now).map_err(bad_schedule)?;
-        let before = take_out(&wish.name)?
+        let before = take_out(&wish.name, wish.work.kind())?
             .filter(|before| before.every == wish.every && before.time_zone == wish.time_zone);
         let (next_run, last_run) = before.map_or((first, None), |before| (before.next_run, before.last_run));
         // None is put if somebody else has put one since we looked.
@@ -107,59 +172,48 @@ pub fn put(wish: &Wish) -> Result<Timestamp> {
 }
 
 fn insert(wish: &Wish, next_run: Timestamp, last_run: Option<Datum>) -> u64 {
-    let text = |text: &str| Some(text_datum(text.as_bytes()));
-    let millis = |span: Option<Millis>| span.map(|span| span.as_millis().into());
-    PUT.run(
-        &[
-            Some(wish.name.datum()),
-            Some(text_datum(&owner::caller_name())),
-            Some(wish.queue.datum()),
-            text(&wish.every),
-            text(&wish.time_zone),
-            Some(wish.payload),
-            wish.headers,
-            Some(wish.priority.into()),
-            millis(wish.ttl),
-            wish.group_key.as_ref().map(Name::datum),
-            wish.dedup_key.as_ref().map(Name::datum),
-            text(&wish.on_duplicate),
-            millis(wish.lease),
-            wish.max_deliveries.map(Datum::from),
-            Some(next_run.into()),
-            last_run,
-        ],
-        |_| {},
-    )
+    let mut columns = vec![
+        Some(wish.name.datum()),
+        Some(text_datum(&owner::caller_name())),
+        Some(wish.queue.datum()),
+        Some(text_datum(wish.every.as_bytes())),
+        Some(text_datum(wish.time_zone.as_bytes())),
+    ];
+    columns.extend(wish.work.columns());
+    columns.extend([Some(next_run.into()), last_run]);
+    PUT.run(&columns, |_| {})
 }
 
 /// Removes a schedule; false if there was none.
-pub fn remove(name: &Name) -> Result<bool> {
-    take_out(name).map(|times| times.is_some())
+pub fn remove(name: &Name, kind: Kind) -> Result<bool> {
+    take_out(name, kind).map(|times| times.is_some())
 }
 
 /// Removes a schedule and returns its times. The error of a caller who may not undoes it.
-fn take_out(name: &Name) -> Result<Option<Times>> {
+fn take_out(name: &Name, kind: Kind) -> Result<Option<Times>> {
     let mut found = None;
-    REMOVE.run(&[Some(name.datum())], |row| {
-        let times = Times {
-            every: text(row, 2),
-            time_zone: text(row, 3),
-            next_run: row.i64(4),
-            last_run: row.get(5),
-        };
-        found = Some(if is_allowed(row, 0, 1) {
-            Ok(times)
-        } else {
-            Err(Error::not_your_schedule(&name.to_string()))
-        });
-    });
+    REMOVE.run(&[Some(name.datum())], |row| found = Some(removed(row, name, kind)));
     found.transpose()
 }
 
-/// Shows the schedules on which the caller has a right.
-pub fn list(mut each: impl FnMut(&Row)) {
-    LIST.run(&[], |row| {
-        if is_allowed(row, 10, 1) {
+fn removed(row: &Row, name: &Name, kind: Kind) -> Result<Times> {
+    if !is_allowed(row, 0, 1) {
+        return Err(Error::not_your_schedule(&name.to_string()));
+    }
+    if row.bool(6) != (kind == Kind::Watch) {
+        return Err(Error::other_kind_of_schedule(&name.to_string(), row.bool(6)));
+    }
+    Ok(Times { every: text(row, 2), time_zone: text(row, 3), next_run: row.i64(4), last_run: row.get(5) })
+}
+
+/// Shows the schedules on which the caller has a right. The last column is their owner.
+pub fn list(kind: Kind, mut each: impl FnMut(&Row)) {
+    let (statement, owner) = match kind {
+        Kind::Schedule => (&LIST, 10),
+        Kind::Watch => (&LIST_WATCHES, 9),
+    };
+    statement.run(&[], |row| {
+        if is_allowed(row, owner, 1) {
             each(row);
         }
     });
@@ -207,22 +261,31 @@ pub fn run_due(max: usize) -> bool {
 /// Runs a schedule that was due at `moment`; false if there is none, or each is being run.
 fn run_one(moment: Timestamp) -> bool {
     DUE.run(&[Some(moment.into())], |row| {
-        let problem = attempt(|| push_as_owner(row)).err().map(|problem| problem.to_string());
-        let next = next_run(row).unwrap_or(now() + RETRY.as_micros());
-        NOTE.run(
-            &[Some(row.value(0)), Some(next.into()), problem.map(|problem| text_datum(problem.as_bytes()))],
-            |_| {},
-        );
+        let outcome = attempt(|| run_as_owner(row));
+        let next = match outcome {
+            Ok(true) => now(),
+            _ => next_run(row).unwrap_or(now() + RETRY.as_micros()),
+        };
+        let problem = outcome.err().map(|problem| text_datum(problem.to_string().as_bytes()));
+        NOTE.run(&[Some(row.value(0)), Some(next.into()), problem], |_| {});
     }) > 0
 }
 
-fn push_as_owner(row: &Row) -> Result<()> {
+/// Does what a schedule is for; true if it has more to do at once.
+fn run_as_owner(row: &Row) -> Result<bool> {
     next_run(row)?;
     act_as(owner::role(&bytes(row, 1))?, || {
         let queue = queue::existing(&Name::known(bytes(row, 2)))?;
+        if row.get(12).is_some() {
+            return watch::look(&Name::known(bytes(row, 0)), &watch_of(row), &queue);
+        }
         push(&queue, &[(Content::Payload(row.value(6)), row.get(7))], &options(row));
-        Ok(())
+        Ok(false)
     })
+}
+
+fn watch_of(row: &Row) -> Watch {
+    Watch { query: bytes(row, 12), search_path: bytes(row, 13), max: row.i32(14) }
 }
 
 fn next_run(row: &Row) -> Result<Timestamp> {

@@ -13,7 +13,7 @@ UPDATE pgqueue.schedule SET next_run = next_run - '100 days 7 min'::interval WHE
 SELECT next_run AS planned FROM pgq_list_schedules() WHERE name = 'often' \gset
 SELECT count(*) FROM pgq_vacuum();
 SELECT payload, headers, priority, round(extract(epoch FROM leased_until - clock_timestamp())) AS lease FROM pgq_reserve('ticks', max => 10);
-SELECT max_deliveries, expires_at - enqueued_at AS ttl FROM pgqueue.message WHERE priority = 7;
+SELECT m.max_deliveries, m.expires_at - m.enqueued_at AS ttl FROM pgqueue.message m JOIN pgqueue.queue q ON q.id = m.queue WHERE q.name = 'ticks' AND m.priority = 7;
 SELECT name, next_run > clock_timestamp() AS later, next_run < clock_timestamp() + '15 min' AS soon, last_run IS NOT NULL AS ran, last_error
   FROM pgq_list_schedules() WHERE name IN ('often', 'every five');
 SELECT mod(extract(epoch FROM next_run - :'planned'::timestamptz)::numeric, 900) AS off_grid FROM pgq_list_schedules() WHERE name = 'often';
