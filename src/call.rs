@@ -130,10 +130,9 @@ impl Call {
         })
     }
 
-    /// The data of the trigger that is being called.
+    /// The data of the trigger that is being called, by functions that are nothing else.
     pub fn trigger(&self) -> *mut pg_sys::TriggerData {
-        // SAFETY: fcinfo is Postgres's; `sql/schema` uses the callers as triggers only.
-        unsafe { (*self.fcinfo).context.cast() }
+        self.trigger_data().expect("the function is called as a trigger")
     }
 
     /// The row a row trigger is called for, as it is now.
@@ -163,6 +162,15 @@ impl Call {
     fn is_for(&self, event: u32) -> bool {
         // SAFETY: Postgres's.
         unsafe { (*self.trigger()).tg_event & pg_sys::TRIGGER_EVENT_OPMASK == event }
+    }
+
+    /// The data of a trigger; none if this is another call.
+    pub fn trigger_data(&self) -> Option<*mut pg_sys::TriggerData> {
+        // SAFETY: fcinfo is Postgres's; a context, if there is one, says what it is.
+        unsafe {
+            let context = (*self.fcinfo).context;
+            (!context.is_null() && (*context).type_ == pg_sys::NodeTag::T_TriggerData).then(|| context.cast())
+        }
     }
 
     /// Begins the answer of a set-returning function.
@@ -352,7 +360,8 @@ pub fn text_datum(bytes: &[u8]) -> Datum {
 pub struct Name(Vec<u8>);
 
 impl Name {
-    fn check(bytes: Vec<u8>, argument: &str) -> Result<Self> {
+    /// Checks a name that a caller gave.
+    pub fn check(bytes: Vec<u8>, argument: &str) -> Result<Self> {
         match bytes.len() {
             0 => Err(Error::invalid(argument, "must not be empty", "Give it at least one character.")),
             length if length > LONGEST_NAME => Err(Error::too_long(argument, length, LONGEST_NAME)),

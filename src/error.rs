@@ -107,6 +107,56 @@ impl Error {
         .hint("Become a member of the role that owns it: pgq_list_queues() shows that role its queues.")
     }
 
+    /// 42501: the caller has a right neither on the schedule nor on its queue.
+    pub fn not_your_schedule(name: &str) -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            format!("permission denied for schedule \"{name}\""),
+        )
+        .hint("Use another name, or become a member of the role that owns it or its queue.")
+    }
+
+    /// 42809: the name is that of a watch, or, for a watch, that of a schedule.
+    pub fn other_kind_of_schedule(name: &str, is_watch: bool) -> Self {
+        let (kind, remove) = if is_watch { ("watch", "pgq_unwatch") } else { ("schedule", "pgq_unschedule") };
+        Self::new(PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE, format!("\"{name}\" is a {kind}"))
+            .hint(format!("Use another name; {remove} removes it."))
+    }
+
+    /// 42704: who owned something is gone.
+    pub fn no_such_role(name: &str) -> Self {
+        Self::new(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT, format!("role \"{name}\" does not exist"))
+            .hint("Make what belonged to it again, as another role.")
+    }
+
+    /// 39P01: a trigger that cannot capture changes.
+    pub fn bad_capture(problem: &str) -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
+            format!("pgq_capture {problem}"),
+        )
+        .hint("CREATE TRIGGER … AFTER INSERT OR UPDATE OR DELETE ON … FOR EACH ROW EXECUTE FUNCTION pgq_capture('queue').")
+    }
+
+    /// 42703: a key column that the table lacks.
+    pub fn no_such_column(name: &str) -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
+            format!("key column \"{name}\" of pgq_capture does not exist"),
+        )
+        .hint("The arguments after the queue are names of columns as they are stored, without quotes.")
+    }
+
+    /// 55000: the rows of an UPDATE cannot be told apart.
+    pub fn capture_needs_key() -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "pgq_capture needs key columns to capture an UPDATE FOR EACH STATEMENT",
+        )
+        .detail("The table has no primary key, and the trigger names no columns.")
+        .hint("Name them after the queue, make a primary key, or capture FOR EACH ROW.")
+    }
+
     /// 25006: this transaction or server cannot write.
     pub fn read_only(function: &str, standby: bool) -> Self {
         let (place, hint) = if standby {

@@ -10,6 +10,9 @@
 //! - **dead letter**: a message that will not be delivered again, kept to be looked at.
 //! - **redrive**: making dead letters messages again.
 //! - **archive**: where settled messages stay for a while, if their queue says so.
+//! - **capture**: pushing what a statement has changed in a table.
+//! - **schedule**: what has the worker push a message again and again.
+//! - **watch**: a schedule whose query is compared with what it gave before.
 //! - **hint**: where in a queue to look; kept on the **board**, in shared memory; wrong
 //!   hints cost time, never a message.
 //! - **pass**: looking again at what lies before the front of a hint.
@@ -30,8 +33,8 @@
 //!
 //! # Rooms
 //! `api` checks arguments and shapes rows, `engine` moves messages, `hint` knows where
-//! they may be (docs/engine.md), `worker` keeps house, `value` reads settings and spans
-//! of time, `call` is the door to SQL, `setting` the server settings, `error` every
+//! they may be (docs/engine.md), `worker` keeps house, `value` reads settings, spans
+//! of time and schedules, `call` is the door to SQL, `setting` the server settings, `error` every
 //! mistake a caller can make. `hint` and `value` know no Postgres. Arrows point one way:
 //! api → engine → hint, value; worker → engine.
 

@@ -11,4 +11,7 @@ extension_sql_file!("../sql/schema/settle.sql", name = "settle", requires = ["ty
 extension_sql_file!("../sql/schema/change.sql", name = "change", requires = ["types"]);
 extension_sql_file!("../sql/schema/dead.sql", name = "dead", requires = ["types"]);
 extension_sql_file!("../sql/schema/observe.sql", name = "observe", requires = ["types"]);
-extension_sql_file!("../sql/schema/manage.sql", name = "manage", requires = ["observe"]);
+extension_sql_file!("../sql/schema/schedule.sql", name = "schedule", requires = ["tables"]);
+extension_sql_file!("../sql/schema/watch.sql", name = "watch", requires = ["schedule"]);
+extension_sql_file!("../sql/schema/capture.sql", name = "capture", requires = ["tables"]);
+extension_sql_file!("../sql/schema/manage.sql", name = "manage", requires = ["observe", "watch", "capture"]);

@@ -10,6 +10,7 @@ static VACUUM_PAGE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(1_000);
 static MAX_DELIVERIES: GucSetting<i32> = GucSetting::<i32>::new(5);
 static DEFAULT_LEASE: GucSetting<i32> = GucSetting::<i32>::new(30_000);
 static AUTO_CREATE: GucSetting<bool> = GucSetting::<bool>::new(true);
+static WATCH_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(30_000);
 static MAX_QUEUES_HINT: GucSetting<i32> = GucSetting::<i32>::new(1_000);
 
 /// The most that `pgqueue.max_queues_hint` can be.
@@ -37,6 +38,11 @@ pub fn default_lease() -> Millis {
 
 pub fn auto_create() -> bool {
     AUTO_CREATE.get()
+}
+
+/// How long the query of a watch may run in the worker.
+pub fn watch_timeout() -> Millis {
+    Millis::from_millis(WATCH_TIMEOUT.get().into())
 }
 
 /// For how many queues shared memory knows where their messages are.
@@ -115,5 +121,15 @@ pub fn define() {
         &AUTO_CREATE,
         GucContext::Suset,
         GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"pgqueue.watch_timeout",
+        c"How long the query of a watch may run in the background worker.",
+        c"One that takes longer is cancelled and tried again at its next time; the worker does nothing else meanwhile.",
+        &WATCH_TIMEOUT,
+        1,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
     );
 }

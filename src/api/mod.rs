@@ -3,6 +3,7 @@
 //! Each checks its arguments, asks the engine and shapes the rows; `sql/schema`
 //! declares them. Arguments are numbered in the order of their declaration.
 
+pub mod capture;
 pub mod change;
 pub mod consume;
 pub mod dead;
@@ -10,5 +11,7 @@ pub mod inside;
 pub mod manage;
 pub mod observe;
 pub mod produce;
+pub mod schedule;
 pub mod settle;
 pub mod wait;
+pub mod watch;

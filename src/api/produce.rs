@@ -100,13 +100,13 @@ fn push_checked(
 }
 
 fn options(call: &Call) -> Result<Options> {
-    let on_duplicate = on_duplicate(call)?;
+    let on_duplicate = on_duplicate(call, 9)?;
     Ok(Options {
         priority: priority(call.required(3, "priority")?)?,
         due: due(call.span(4, "delay")?, call.optional(5, "deliver_at")?)?,
         ttl: call.span(6, "ttl")?,
         lease: call.span(10, "lease")?,
-        max_deliveries: max_deliveries(call)?,
+        max_deliveries: max_deliveries(call, 11)?,
         group_key: call.optional_name(7, "group_key")?,
         unique: call.optional_name(8, "dedup_key")?.map(|key| (key, on_duplicate)),
     })
@@ -148,8 +148,8 @@ pub fn finite(deliver_at: TimestampTz) -> Result<TimestampTz> {
     }
 }
 
-fn max_deliveries(call: &Call) -> Result<Option<i32>> {
-    match call.optional::<i32>(11, "max_deliveries")? {
+pub fn max_deliveries(call: &Call, n: usize) -> Result<Option<i32>> {
+    match call.optional::<i32>(n, "max_deliveries")? {
         Some(max) if max < 0 => Err(Error::invalid(
             "max_deliveries",
             "must not be negative",
@@ -159,13 +159,7 @@ fn max_deliveries(call: &Call) -> Result<Option<i32>> {
     }
 }
 
-fn on_duplicate(call: &Call) -> Result<OnDuplicate> {
-    const KNOWN: [&str; 3] = ["ignore", "replace", "reject"];
-    let word: String = call.required(9, "on_duplicate")?;
-    match word.as_str() {
-        "ignore" => Ok(OnDuplicate::Ignore),
-        "replace" => Ok(OnDuplicate::Replace),
-        "reject" => Ok(OnDuplicate::Reject),
-        _ => Err(Error::unknown_word("on_duplicate", &word, &KNOWN)),
-    }
+pub fn on_duplicate(call: &Call, n: usize) -> Result<OnDuplicate> {
+    let word: String = call.required(n, "on_duplicate")?;
+    OnDuplicate::of(&word).ok_or_else(|| Error::unknown_word("on_duplicate", &word, &OnDuplicate::WORDS))
 }

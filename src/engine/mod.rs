@@ -4,7 +4,9 @@
 //! a SQL statement (`statement`). Nothing here knows how SQL calls us.
 
 pub mod archive;
+pub mod attempt;
 pub mod board;
+pub mod capture;
 pub mod catalog;
 pub mod change;
 pub mod counter;
@@ -26,11 +28,14 @@ pub mod push;
 pub mod queue;
 pub mod reserve;
 mod scanned;
+pub mod schedule;
 pub mod settle;
 pub mod statement;
 pub mod table;
+mod time_limit;
 mod unique;
 pub mod waking;
+pub mod watch;
 
 use crate::error::{Error, Result};
 use pgrx::pg_sys;

@@ -36,14 +36,30 @@ pub enum Content {
 }
 
 /// When a message may first be delivered.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub enum Due {
+    #[default]
     Now,
     After(Millis),
     At(Timestamp),
 }
 
+impl OnDuplicate {
+    pub const WORDS: [&'static str; 3] = ["ignore", "replace", "reject"];
+
+    const ALL: [Self; 3] = [Self::Ignore, Self::Replace, Self::Reject];
+
+    pub fn of(word: &str) -> Option<Self> {
+        Self::WORDS.iter().position(|known| *known == word).map(|n| Self::ALL[n])
+    }
+
+    pub fn word(self) -> &'static str {
+        Self::WORDS[self as usize]
+    }
+}
+
 /// What all messages of one push share.
+#[derive(Default)]
 pub struct Options {
     pub priority: i16,
     pub due: Due,

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::{catalog, owner};
+use crate::call::text_datum;
 
 /// A statement and the types of its parameters.
 pub struct Statement {
@@ -181,6 +182,11 @@ pub fn i32_array(values: &[i32]) -> Datum {
 /// A `timestamptz[]` datum.
 pub fn timestamp_array(values: &[i64]) -> Datum {
     array(values.iter().map(|&value| Datum::from(value)), pg_sys::TIMESTAMPTZOID)
+}
+
+/// A `text[]` datum.
+pub fn text_array(values: &[Vec<u8>]) -> Datum {
+    array(values.iter().map(|value| text_datum(value)), pg_sys::TEXTOID)
 }
 
 fn array(values: impl Iterator<Item = Datum>, element: Oid) -> Datum {

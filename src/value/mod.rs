@@ -2,4 +2,5 @@
 
 pub mod backoff;
 pub mod duration;
+pub mod schedule;
 pub mod settings;

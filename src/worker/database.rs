@@ -62,8 +62,11 @@ fn rest(database: Oid, pause: Duration) {
             return;
         }
         sleep_until_news(left.min(NAP));
-        let goes_well =
-            !setting::auto_vacuum() || (sweep::promote_if_due() && sweep::passes() && listeners::tell());
+        let goes_well = !setting::auto_vacuum()
+            || (sweep::promote_if_due()
+                && sweep::run_schedules_if_due()
+                && sweep::passes()
+                && listeners::tell());
         if !goes_well {
             return; // perhaps the extension is gone
         }

@@ -6,17 +6,15 @@
 //! go on. By hand (`pgq_vacuum`) all are part of the caller's transaction.
 
 use std::collections::HashMap;
-use std::ffi::CStr;
 
-use pgrx::pg_sys;
-use pgrx::pg_sys::panic::CaughtError;
-use pgrx::{PgSqlErrorCode, PgTryBuilder};
+use pgrx::{PgTryBuilder, pg_sys};
 
 use crate::call::jsonb_datum;
+use crate::engine::attempt::Problem;
 use crate::engine::dead::{self, Reason};
 use crate::engine::statement::{Row, Statement, i64_array};
 use crate::engine::table::Table;
-use crate::engine::{catalog, counter, now, pass};
+use crate::engine::{catalog, counter, now, pass, schedule};
 use crate::setting;
 use crate::worker::retention;
 
@@ -90,7 +88,7 @@ impl Report {
 
 type Step = (&'static str, fn(&mut Report));
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("due", promote_due),
     ("leases", sweep_leases),
     ("ttl", clear_outlived),
@@ -99,6 +97,7 @@ const STEPS: [Step; 8] = [
     ("keys", forget_keys),
     ("counters", fold_counters),
     ("prepared", settle_prepared),
+    ("schedules", run_schedules),
 ];
 
 /// A round of the worker.
@@ -223,6 +222,11 @@ fn settle_prepared(_: &mut Report) {
     });
 }
 
+/// Runs schedules whose time has come.
+fn run_schedules(report: &mut Report) {
+    report.left_work |= schedule::run_due(page() as usize);
+}
+
 /// Moves messages to the ready lane whose time has come, if memory knows of one. False
 /// if that failed.
 pub fn promote_if_due() -> bool {
@@ -233,6 +237,16 @@ pub fn promote_if_due() -> bool {
         }
         if !report.left_work {
             pass::forget_due();
+        }
+    }
+    true
+}
+
+/// Runs schedules whose time has come, if there may be any. False if that failed.
+pub fn run_schedules_if_due() -> bool {
+    while schedule::may_be_due() && !super::is_asked_to_end() {
+        if !logged("schedules", || run_schedules(&mut Report::default())) {
+            return false;
         }
     }
     true
@@ -277,12 +291,6 @@ pub fn logged(name: &str, step: impl FnOnce()) -> bool {
     in_transaction(step).inspect_err(|problem| problem.log(name)).is_ok()
 }
 
-/// An error of a step.
-struct Problem {
-    sqlstate: String,
-    message: String,
-}
-
 impl Problem {
     fn note(&self) -> serde_json::Value {
         serde_json::json!({ "sqlstate": self.sqlstate, "message": self.message })
@@ -295,22 +303,6 @@ impl Problem {
             self.message
         );
     }
-}
-
-impl From<CaughtError> for Problem {
-    fn from(caught: CaughtError) -> Self {
-        let report = match &caught {
-            CaughtError::PostgresError(report)
-            | CaughtError::ErrorReport(report)
-            | CaughtError::RustPanic { ereport: report, .. } => report,
-        };
-        Self { sqlstate: sqlstate(report.sql_error_code()), message: report.message().to_owned() }
-    }
-}
-
-fn sqlstate(code: PgSqlErrorCode) -> String {
-    // SAFETY: gives five characters in a buffer of the server's.
-    unsafe { CStr::from_ptr(pg_sys::unpack_sql_state(code as i32)) }.to_string_lossy().into_owned()
 }
 
 /// Runs a step in a transaction of its own; an error ends the transaction, not us.
@@ -331,7 +323,7 @@ fn in_transaction(step: impl FnOnce()) -> Result<(), Problem> {
         }
         Ok(())
     }))
-    .catch_others(|caught| Err(Problem::from(caught)))
+    .catch_others(|caught| Err(Problem::from(&caught)))
     .execute();
     // SAFETY: after an error the transaction is there to be aborted.
     unsafe {

@@ -6,6 +6,7 @@ SHOW pgqueue.vacuum_page_size;
 SHOW pgqueue.max_deliveries;
 SHOW pgqueue.default_lease;
 SHOW pgqueue.auto_create;
+SHOW pgqueue.watch_timeout;
 SHOW pgqueue.max_queues_hint;
 -- every object carries a comment (types that come with a table or an array aside)
 SELECT objid FROM (

@@ -1,0 +1,1 @@
+SELECT to_jsonb(t.*) AS doc FROM {table} AS t

@@ -1,0 +1,1 @@
+DELETE FROM pgqueue.watch_seen WHERE watch = $1

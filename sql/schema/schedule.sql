@@ -1,0 +1,66 @@
+-- Schedules: messages that the worker pushes when their time comes. A watch is a schedule
+-- with a query instead of a message.
+
+CREATE TABLE pgqueue.schedule (
+    name           text        NOT NULL COLLATE "C",
+    -- Names, not references: a dump must load where the role does not exist, and a queue
+    -- may be dropped and made again.
+    owner          name        NOT NULL,
+    queue          text        NOT NULL COLLATE "C",
+    every          text        NOT NULL,
+    time_zone      text        NOT NULL,
+    payload        jsonb,
+    headers        jsonb,
+    priority       smallint,
+    ttl_ms         bigint,
+    group_key      text COLLATE "C",
+    dedup_key      text COLLATE "C",
+    on_duplicate   text,
+    lease_ms       bigint,
+    max_deliveries integer,
+    query          text,
+    search_path    text,
+    max_changes    integer,
+    next_run       timestamptz NOT NULL,
+    last_run       timestamptz,
+    last_error     text,
+    CONSTRAINT schedule_name_is_unique PRIMARY KEY (name),
+    CONSTRAINT schedule_has_payload_or_query CHECK (num_nonnulls(payload, query) = 1)
+) USING heap WITH (fillfactor = 50);
+CREATE INDEX schedule_due ON pgqueue.schedule (next_run);
+COMMENT ON TABLE pgqueue.schedule IS 'one row a schedule or watch';
+COMMENT ON COLUMN pgqueue.schedule.owner IS 'role with whose rights it runs';
+COMMENT ON COLUMN pgqueue.schedule.every IS 'a cron line, or a span of time';
+COMMENT ON COLUMN pgqueue.schedule.query IS 'what a watch looks at';
+COMMENT ON COLUMN pgqueue.schedule.search_path IS 'where the query finds its tables: as it was when the watch was put';
+COMMENT ON COLUMN pgqueue.schedule.last_error IS 'SQLSTATE and message, if the last run failed';
+
+SELECT pg_catalog.pg_extension_config_dump('pgqueue.schedule', '');
+
+CREATE FUNCTION pgq_schedule(
+    name           text,
+    queue          text,
+    every          text,
+    payload        jsonb,
+    headers        jsonb    DEFAULT NULL,
+    priority       integer  DEFAULT 0,
+    time_zone      text     DEFAULT 'UTC',
+    ttl            interval DEFAULT NULL,
+    group_key      text     DEFAULT NULL,
+    dedup_key      text     DEFAULT NULL,
+    on_duplicate   text     DEFAULT 'ignore',
+    lease          interval DEFAULT NULL,
+    max_deliveries integer  DEFAULT NULL
+) RETURNS timestamptz LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_schedule';
+COMMENT ON FUNCTION pgq_schedule(text, text, text, jsonb, jsonb, integer, text, interval, text, text, text, interval, integer)
+    IS 'has the worker push a message again and again, by a cron line or a span of time, and returns when it will first';
+
+CREATE FUNCTION pgq_unschedule(name text)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_unschedule';
+COMMENT ON FUNCTION pgq_unschedule(text) IS 'removes a schedule; true if it was there';
+
+CREATE FUNCTION pgq_list_schedules()
+    RETURNS TABLE (name text, queue text, every text, time_zone text, payload jsonb, headers jsonb, priority integer,
+                   next_run timestamptz, last_run timestamptz, last_error text, owner text)
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_list_schedules';
+COMMENT ON FUNCTION pgq_list_schedules() IS 'the schedules the caller has a right on';

@@ -1,0 +1,54 @@
+//! `pgq_schedule`, `pgq_unschedule`, `pgq_list_schedules`.
+
+use super::produce::{max_deliveries, on_duplicate, priority};
+use crate::call::{Answer, Call};
+use crate::engine::schedule::{self, Kind, Message, Wish, Work};
+use crate::engine::{check_writable, queue};
+use crate::error::Result;
+use crate::worker;
+
+crate::export_to_sql!(pgq_schedule, pgq_unschedule, pgq_list_schedules);
+
+fn pgq_schedule(call: &Call) -> Answer {
+    let wish = wish(call)?;
+    check_writable("pgq_schedule")?;
+    queue::for_push(&wish.queue)?;
+    worker::ensure_running();
+    Ok(Some(schedule::put(&wish)?.into()))
+}
+
+fn wish(call: &Call) -> Result<Wish> {
+    Ok(Wish {
+        name: call.name(0, "name")?,
+        queue: call.name(1, "queue")?,
+        every: call.required(2, "every")?,
+        time_zone: call.required(6, "time_zone")?,
+        work: Work::Push(message(call)?),
+    })
+}
+
+fn message(call: &Call) -> Result<Message> {
+    Ok(Message {
+        payload: call.required(3, "payload")?,
+        headers: call.optional(4, "headers")?,
+        priority: priority(call.required(5, "priority")?)?,
+        ttl: call.span(7, "ttl")?,
+        group_key: call.optional_name(8, "group_key")?,
+        dedup_key: call.optional_name(9, "dedup_key")?,
+        on_duplicate: on_duplicate(call, 10)?,
+        lease: call.span(11, "lease")?,
+        max_deliveries: max_deliveries(call, 12)?,
+    })
+}
+
+fn pgq_unschedule(call: &Call) -> Answer {
+    let name = call.name(0, "name")?;
+    check_writable("pgq_unschedule")?;
+    Ok(Some(schedule::remove(&name, Kind::Schedule)?.into()))
+}
+
+fn pgq_list_schedules(call: &Call) -> Answer {
+    let mut rows = call.rows()?;
+    schedule::list(Kind::Schedule, |row| rows.push(&row.all()));
+    rows.done()
+}

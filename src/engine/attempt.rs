@@ -1,0 +1,79 @@
+//! Attempts: work whose failure is noted and undone, while the transaction goes on.
+
+use std::ffi::CStr;
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::ptr;
+
+use pgrx::pg_sys::panic::{CaughtError, ErrorReportWithLevel};
+use pgrx::{PgSqlErrorCode, PgTryBuilder, pg_sys};
+
+use super::time_limit::is_worker;
+use crate::error;
+
+/// An error that was caught.
+#[derive(Debug)]
+pub struct Problem {
+    pub sqlstate: String,
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.sqlstate, self.message)
+    }
+}
+
+impl From<&CaughtError> for Problem {
+    fn from(caught: &CaughtError) -> Self {
+        let report = report(caught);
+        Self { sqlstate: sqlstate(report.sql_error_code()), message: report.message().to_owned() }
+    }
+}
+
+fn report(caught: &CaughtError) -> &ErrorReportWithLevel {
+    match caught {
+        CaughtError::PostgresError(report)
+        | CaughtError::ErrorReport(report)
+        | CaughtError::RustPanic { ereport: report, .. } => report,
+    }
+}
+
+fn sqlstate(code: PgSqlErrorCode) -> String {
+    // SAFETY: gives five characters in a buffer of the server's.
+    unsafe { CStr::from_ptr(pg_sys::unpack_sql_state(code as i32)) }.to_string_lossy().into_owned()
+}
+
+/// Runs `work` in a subtransaction: an error undoes what it did and is returned.
+///
+/// A person's request to cancel is no error of the work; it is passed on.
+pub fn attempt<T>(work: impl FnOnce() -> error::Result<T>) -> Result<T, Problem> {
+    // SAFETY: the subtransaction is ended below, one way or the other, and what it
+    // leaves changed in this process is set back.
+    unsafe {
+        let (context, owner) = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
+        pg_sys::BeginInternalSubTransaction(ptr::null());
+        pg_sys::MemoryContextSwitchTo(context);
+        let result = PgTryBuilder::new(AssertUnwindSafe(|| {
+            let done = work().unwrap_or_else(|error| error.raise());
+            pg_sys::ReleaseCurrentSubTransaction();
+            Ok(done)
+        }))
+        .catch_others(|caught| Err(Box::new(caught)))
+        .execute();
+        if result.is_err() {
+            pg_sys::RollbackAndReleaseCurrentSubTransaction();
+        }
+        pg_sys::MemoryContextSwitchTo(context);
+        pg_sys::CurrentResourceOwner = owner;
+        result.map_err(|caught| match *caught {
+            caught if is_cancelled_by_a_person(&caught) => caught.rethrow(),
+            caught => Problem::from(&caught),
+        })
+    }
+}
+
+/// Whether a person, not the worker's own time limit, cancelled the statement.
+fn is_cancelled_by_a_person(caught: &CaughtError) -> bool {
+    report(caught).sql_error_code() == PgSqlErrorCode::ERRCODE_QUERY_CANCELED && !is_worker()
+}

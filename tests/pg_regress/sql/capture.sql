@@ -1,0 +1,188 @@
+-- Change capture: what a statement changes is pushed.
+SET client_min_messages = warning;
+CREATE FUNCTION changes(q text) RETURNS SETOF jsonb LANGUAGE sql AS $$ SELECT payload FROM pgq_pop(q, max => 1000) $$;
+CREATE TABLE item (id int PRIMARY KEY, name text, price numeric, twice numeric GENERATED ALWAYS AS (price * 2) STORED);
+CREATE TRIGGER capture AFTER INSERT OR UPDATE OR DELETE ON item FOR EACH ROW EXECUTE FUNCTION pgq_capture('items');
+INSERT INTO item VALUES (1, 'one', 1.10), (2, NULL, 12345678901234567890123456789.012345678901234567890);
+UPDATE item SET name = 'two', price = NULL WHERE id = 2;
+DELETE FROM item WHERE id = 2;
+SELECT * FROM changes('items');
+-- an update that changes nothing pushes nothing; one that changes a scale does
+UPDATE item SET name = name;
+SELECT * FROM changes('items');
+UPDATE item SET price = 1.1;
+SELECT * FROM changes('items');
+-- a changed key is the end of one row and the beginning of another
+UPDATE item SET id = 3;
+SELECT * FROM changes('items');
+-- it is part of the transaction
+BEGIN;
+INSERT INTO item VALUES (4, 'four');
+SAVEPOINT s;
+DELETE FROM item;
+ROLLBACK TO s;
+COMMIT;
+SELECT * FROM changes('items');
+-- columns that are dropped, added and of other types
+CREATE DOMAIN positive AS numeric CHECK (VALUE > 0);
+ALTER TABLE item DROP COLUMN name, ADD COLUMN amount positive, ADD COLUMN made timestamptz, ADD COLUMN tags text[], ADD COLUMN raw bytea, ADD COLUMN doc jsonb;
+SET timezone = 'UTC';
+INSERT INTO item (id, amount, made, tags, raw, doc) VALUES (5, 1e-30, '2026-01-01 00:00:00.000001+01', '{a,NULL}', '\x00ff', '{"n": 1.000}');
+SELECT * FROM changes('items');
+RESET timezone;
+-- large values that are stored apart
+INSERT INTO item (id, tags) SELECT 6, array_agg(md5(n::text)) FROM generate_series(1, 5000) n;
+UPDATE item SET price = 6 WHERE id = 6;
+DELETE FROM item WHERE id = 6;
+SELECT change ->> 'op' AS op, jsonb_array_length(change #> '{old,tags}') AS old, jsonb_array_length(change #> '{new,tags}') AS new FROM changes('items') change;
+DROP TABLE item;
+-- key columns by name; without a key it is null
+CREATE TABLE "We ""ird. tab'le" ("a ""b" int, "C'd" text, old text, "new" int, "t" int, change int, "key" int, doc int);
+CREATE TRIGGER "we ird" AFTER INSERT OR UPDATE OR DELETE ON "We ""ird. tab'le" FOR EACH ROW EXECUTE FUNCTION pgq_capture('weird queue', 'a "b', 'C''d');
+INSERT INTO "We ""ird. tab'le" VALUES (1, 'x', 'o', 2, 3, 4, 5, 6);
+UPDATE "We ""ird. tab'le" SET old = NULL;
+SELECT * FROM changes('weird queue');
+CREATE TABLE keyless (a int, b int);
+CREATE TRIGGER capture AFTER INSERT OR UPDATE OR DELETE ON keyless FOR EACH ROW EXECUTE FUNCTION pgq_capture('keyless');
+INSERT INTO keyless VALUES (1, 1);
+UPDATE keyless SET a = 2;
+DELETE FROM keyless;
+SELECT * FROM changes('keyless');
+-- partitions
+CREATE TABLE parted (id int, region text, PRIMARY KEY (region, id)) PARTITION BY LIST (region);
+CREATE TABLE parted_eu PARTITION OF parted FOR VALUES IN ('eu');
+CREATE TABLE parted_us (region text NOT NULL, dropped int, id int NOT NULL);
+ALTER TABLE parted_us DROP COLUMN dropped;
+ALTER TABLE parted ATTACH PARTITION parted_us FOR VALUES IN ('us');
+CREATE TRIGGER capture AFTER INSERT OR UPDATE OR DELETE ON parted FOR EACH ROW EXECUTE FUNCTION pgq_capture('parted');
+INSERT INTO parted VALUES (1, 'eu'), (2, 'us');
+UPDATE parted SET region = 'us' WHERE id = 1;
+SELECT * FROM changes('parted');
+-- for each statement: the same messages
+CREATE TABLE bulk (id int PRIMARY KEY DEFERRABLE, v numeric);
+CREATE TRIGGER i AFTER INSERT ON bulk REFERENCING NEW TABLE AS "N ""ew" FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('bulk');
+CREATE TRIGGER u AFTER UPDATE ON bulk REFERENCING OLD TABLE AS change NEW TABLE AS r FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('bulk');
+CREATE TRIGGER d AFTER DELETE ON bulk REFERENCING OLD TABLE AS new FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('bulk');
+INSERT INTO bulk VALUES (3, 3), (1, 1.10), (2, NULL);
+UPDATE bulk SET v = v + 0 WHERE id <> 3;
+UPDATE bulk SET v = id + 0.50;
+UPDATE bulk SET id = 4 - id;
+UPDATE bulk SET id = id + 1;
+DELETE FROM bulk WHERE id > 2;
+DELETE FROM bulk WHERE false;
+SELECT * FROM changes('bulk');
+ALTER TABLE bulk DROP CONSTRAINT bulk_pkey, ADD PRIMARY KEY (id);
+INSERT INTO bulk VALUES (2, 7), (9, 9) ON CONFLICT (id) DO UPDATE SET v = excluded.v;
+SELECT * FROM changes('bulk');
+-- many rows, and keys that are not unique
+TRUNCATE bulk;
+INSERT INTO bulk SELECT n, n FROM generate_series(1, 2345) n;
+UPDATE bulk SET v = v + 1 WHERE id % 2 = 0;
+SELECT payload ->> 'op' AS op, count(*), min((payload #>> '{key,id}')::int), max((payload #>> '{key,id}')::int), bool_and((payload #>> '{new,v}')::int - (payload ->> 'op' = 'update')::int = (payload #>> '{new,id}')::int) AS as_it_was
+  FROM pgq_pop('bulk', max => 10000) GROUP BY 1 ORDER BY 1;
+CREATE TABLE loose (k int, v int);
+CREATE TRIGGER u AFTER UPDATE ON loose REFERENCING OLD TABLE AS o NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('loose', 'k');
+INSERT INTO loose VALUES (1, 1), (1, 2), (NULL, 3);
+UPDATE loose SET v = v + 10;
+SELECT * FROM changes('loose');
+-- rights: the owner of the table must have one on the queue, whoever writes
+CREATE ROLE regress_owner;
+CREATE ROLE regress_writer;
+CREATE ROLE regress_thief;
+CREATE SCHEMA regress_capture;
+GRANT ALL ON SCHEMA regress_capture TO PUBLIC;
+SET ROLE regress_owner;
+SELECT pgq_create_queue('owned');
+CREATE TABLE regress_capture.owned (id int PRIMARY KEY);
+CREATE TRIGGER capture AFTER INSERT ON regress_capture.owned FOR EACH ROW EXECUTE FUNCTION pgq_capture('owned');
+GRANT INSERT ON regress_capture.owned TO regress_writer;
+RESET ROLE;
+SET ROLE regress_writer;
+INSERT INTO regress_capture.owned VALUES (1);
+SELECT session_user = current_user AS reset, current_setting('search_path');
+RESET ROLE;
+SET ROLE regress_owner;
+SELECT * FROM changes('owned');
+RESET ROLE;
+SET ROLE regress_thief;
+CREATE TABLE regress_capture.stolen (id int PRIMARY KEY);
+CREATE TRIGGER capture AFTER INSERT ON regress_capture.stolen FOR EACH ROW EXECUTE FUNCTION pgq_capture('owned');
+GRANT INSERT ON regress_capture.stolen TO PUBLIC;
+\set VERBOSITY sqlstate
+INSERT INTO regress_capture.stolen VALUES (1);
+RESET ROLE;
+-- not even where somebody writes who has a right
+SET ROLE regress_owner;
+INSERT INTO regress_capture.stolen VALUES (1);
+\set VERBOSITY default
+RESET ROLE;
+-- a cast to JSON that a type brings along runs as who writes, not as the extension's owner
+SET ROLE regress_thief;
+SET search_path = regress_capture, public;
+CREATE TYPE trap AS ENUM ('bait');
+CREATE FUNCTION spring(trap) RETURNS json LANGUAGE sql AS $$ SELECT to_json(current_user::text) $$;
+CREATE CAST (trap AS json) WITH FUNCTION spring(trap);
+CREATE TABLE trapped (id int PRIMARY KEY, t trap);
+CREATE TRIGGER capture AFTER INSERT ON trapped FOR EACH ROW EXECUTE FUNCTION pgq_capture('trapped');
+CREATE TRIGGER capture_all AFTER INSERT ON trapped REFERENCING NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('trapped');
+-- nothing resolves through the search path
+CREATE FUNCTION to_jsonb(anyelement) RETURNS jsonb LANGUAGE sql AS $$ SELECT '"hijacked"'::jsonb $$;
+CREATE TABLE unnest (id int);
+SET search_path = regress_capture, public, pg_catalog;
+GRANT INSERT ON trapped TO regress_writer;
+RESET ROLE;
+SET ROLE regress_writer;
+INSERT INTO trapped VALUES (1, 'bait');
+RESET ROLE;
+SET ROLE regress_thief;
+SELECT * FROM changes('trapped');
+RESET search_path;
+RESET ROLE;
+DROP SCHEMA regress_capture CASCADE;
+SELECT pgq_drop_queue('owned'), pgq_drop_queue('trapped');
+DROP ROLE regress_owner, regress_writer, regress_thief;
+-- mistakes
+\set VERBOSITY sqlstate
+SELECT pgq_capture();
+CREATE TABLE wrong (id int, gone int);
+CREATE TRIGGER t BEFORE INSERT ON wrong FOR EACH ROW EXECUTE FUNCTION pgq_capture('wrong');
+INSERT INTO wrong VALUES (1);
+DROP TRIGGER t ON wrong;
+CREATE TRIGGER t AFTER TRUNCATE ON wrong EXECUTE FUNCTION pgq_capture('wrong');
+TRUNCATE wrong;
+DROP TRIGGER t ON wrong;
+CREATE TRIGGER t AFTER INSERT ON wrong FOR EACH ROW EXECUTE FUNCTION pgq_capture();
+INSERT INTO wrong VALUES (1);
+DROP TRIGGER t ON wrong;
+CREATE TRIGGER t AFTER INSERT ON wrong FOR EACH ROW EXECUTE FUNCTION pgq_capture('');
+INSERT INTO wrong VALUES (1);
+DROP TRIGGER t ON wrong;
+CREATE TRIGGER t AFTER INSERT ON wrong FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('wrong');
+INSERT INTO wrong VALUES (1);
+DROP TRIGGER t ON wrong;
+CREATE TRIGGER t AFTER UPDATE ON wrong REFERENCING NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('wrong', 'id');
+UPDATE wrong SET id = 2;
+DROP TRIGGER t ON wrong;
+CREATE TRIGGER t AFTER UPDATE ON wrong REFERENCING OLD TABLE AS o NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('wrong');
+UPDATE wrong SET id = 2;
+DROP TRIGGER t ON wrong;
+CREATE TRIGGER t AFTER INSERT ON wrong FOR EACH ROW EXECUTE FUNCTION pgq_capture('wrong', 'id', 'Id');
+INSERT INTO wrong VALUES (1);
+DROP TRIGGER t ON wrong;
+CREATE TRIGGER t AFTER INSERT ON wrong FOR EACH ROW EXECUTE FUNCTION pgq_capture('wrong', 'gone');
+ALTER TABLE wrong DROP COLUMN gone;
+INSERT INTO wrong VALUES (1);
+DROP TRIGGER t ON wrong;
+CREATE TRIGGER t AFTER INSERT ON wrong FOR EACH ROW EXECUTE FUNCTION pgq_capture('wrong', 'ctid');
+INSERT INTO wrong VALUES (1);
+DROP TRIGGER t ON wrong;
+CREATE VIEW wrong_view AS SELECT * FROM wrong;
+CREATE TRIGGER t INSTEAD OF INSERT ON wrong_view FOR EACH ROW EXECUTE FUNCTION pgq_capture('wrong');
+INSERT INTO wrong_view VALUES (1);
+\set VERBOSITY default
+CREATE TRIGGER t BEFORE INSERT ON wrong FOR EACH ROW EXECUTE FUNCTION pgq_capture('wrong', 'x');
+INSERT INTO wrong VALUES (1);
+SELECT count(*) FROM wrong;
+SELECT count(*) FROM pgq_list_queues() WHERE name = 'wrong';
+DROP TABLE "We ""ird. tab'le", keyless, parted, bulk, loose, wrong CASCADE;
+DROP FUNCTION changes;

@@ -1,0 +1,218 @@
+//! Schedules and watches: by themselves, in time, and once.
+
+mod support;
+
+use std::thread;
+
+use postgres::Client;
+use support::{Ask, Server, Stop, until};
+
+/// A server whose worker does a round an hour: what happens sooner happens in between.
+fn server_with_rare_rounds() -> Server {
+    let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.vacuum_interval = '1h'");
+    server.connect().batch_execute("CREATE EXTENSION pgqueue").unwrap();
+    server
+}
+
+/// A server whose worker idles.
+fn server_without_rounds() -> Server {
+    let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.auto_vacuum = off");
+    server.connect().batch_execute("CREATE EXTENSION pgqueue").unwrap();
+    server
+}
+
+fn pushed(session: &mut Client, queue: &str) -> i64 {
+    session.one(&format!("SELECT coalesce((SELECT pushed FROM pgq_stats('{queue}')), 0)"))
+}
+
+/// How late the messages of a queue were, in seconds, by the grid of their schedule.
+fn latest(session: &mut Client, queue: &str, first: &str) -> f64 {
+    session.one(&format!(
+        "SELECT max(mod(extract(epoch FROM enqueued_at - '{first}'), 2))::float8
+           FROM pgqueue.message m JOIN pgqueue.queue q ON q.id = m.queue WHERE q.name = '{queue}'"
+    ))
+}
+
+#[test]
+fn a_schedule_runs_by_itself_within_a_second_of_its_time() {
+    let server = server_with_rare_rounds();
+    let mut session = server.connect();
+    until("the first round is over", || session.one("SELECT last_run IS NOT NULL FROM pgq_vacuum_stats"));
+    let first: String = session.one("SELECT pgq_schedule('tick', 'ticks', '2 s', '1')::text");
+    until("it has run three times", || pushed(&mut session, "ticks") >= 3);
+    let late = latest(&mut session, "ticks", &first);
+    assert!(late < 1.0, "{late} s");
+    // One that is put later is noticed too, and one that is removed rests.
+    session
+        .batch_execute("SELECT pgq_unschedule('tick'), pgq_schedule('tock', 'tocks', '1 s', '1')")
+        .unwrap();
+    let before = pushed(&mut session, "ticks");
+    until("the other runs", || pushed(&mut session, "tocks") >= 3);
+    assert_eq!(pushed(&mut session, "ticks"), before);
+}
+
+#[test]
+fn a_time_is_not_run_twice_by_rounds_at_once() {
+    const SCHEDULES: i64 = 20;
+    let server = server_without_rounds();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            "SELECT pgq_schedule('s' || n, 'work', '1 h', to_jsonb(n)) FROM generate_series(1, 20) n",
+        )
+        .unwrap();
+    for round in 1..=5 {
+        session.batch_execute("UPDATE pgqueue.schedule SET next_run = now() - '1 day'::interval").unwrap();
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                let mut other = server.connect();
+                scope.spawn(move || {
+                    (0..5).for_each(|_| other.batch_execute("SELECT pgq_vacuum()").unwrap());
+                });
+            }
+        });
+        assert_eq!(pushed(&mut session, "work"), round * SCHEDULES);
+    }
+    assert_eq!(session.one::<i64>("SELECT count(*) FROM pgqueue.schedule WHERE next_run > now()"), SCHEDULES);
+}
+
+#[test]
+fn a_round_that_is_not_committed_keeps_others_from_its_schedules_only() {
+    let server = server_without_rounds();
+    let mut session = server.connect();
+    session.batch_execute("SELECT pgq_schedule('held', 'held', '1 h', '1')").unwrap();
+    session.batch_execute("UPDATE pgqueue.schedule SET next_run = now()").unwrap();
+    let mut idle = server.connect();
+    idle.batch_execute("BEGIN; SELECT pgq_vacuum()").unwrap();
+    session.batch_execute("SELECT pgq_schedule('free', 'free', '1 h', '1')").unwrap();
+    session.batch_execute("UPDATE pgqueue.schedule SET next_run = now() WHERE name = 'free'").unwrap();
+    session.batch_execute("SELECT pgq_vacuum()").unwrap();
+    assert_eq!((pushed(&mut session, "held"), pushed(&mut session, "free")), (0, 1));
+    idle.batch_execute("ROLLBACK").unwrap();
+    session.batch_execute("SELECT pgq_vacuum()").unwrap();
+    assert_eq!((pushed(&mut session, "held"), pushed(&mut session, "free")), (1, 1));
+}
+
+#[test]
+fn what_was_missed_while_the_worker_was_off_runs_once() {
+    let server = server_without_rounds();
+    let mut session = server.connect();
+    session.batch_execute("SELECT pgq_schedule('late', 'late', '1 h', '1')").unwrap();
+    session.batch_execute("UPDATE pgqueue.schedule SET next_run = now() - '299 min'::interval").unwrap();
+    let planned: String = session.one("SELECT next_run::text FROM pgq_list_schedules()");
+    server.stop(Stop::Fast);
+    server.launch();
+    server.set("pgqueue.auto_vacuum = on");
+    let mut session = server.connect();
+    until("it has run", || pushed(&mut session, "late") == 1);
+    assert!(session.one::<bool>(&format!(
+        "SELECT next_run = '{planned}'::timestamptz + '5 h'::interval FROM pgq_list_schedules()"
+    )));
+    session.batch_execute("SELECT pgq_vacuum()").unwrap();
+    assert_eq!(pushed(&mut session, "late"), 1);
+}
+
+#[test]
+fn services_that_put_the_same_schedule_at_once_all_succeed() {
+    let server = server_with_rare_rounds();
+    thread::scope(|scope| {
+        for n in 0..10 {
+            let mut session = server.connect();
+            scope.spawn(move || {
+                for _ in 0..20 {
+                    session
+                        .batch_execute(&format!("SELECT pgq_schedule('shared', 'work', '1 h', '{n}')"))
+                        .unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(server.connect().one::<i64>("SELECT count(*) FROM pgq_list_schedules()"), 1);
+}
+
+#[test]
+fn a_dump_holds_schedules() {
+    let server = server_with_rare_rounds();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            "SELECT pgq_schedule('kept', 'work', '0 0 29 2 *', '{\"n\": 1.10}', time_zone => 'Asia/Tokyo')",
+        )
+        .unwrap();
+    let dump = server.client("pg_dump", &["--dbname=postgres"]);
+    session.batch_execute("CREATE DATABASE restored").unwrap();
+    let script = std::env::temp_dir().join(format!("pgqueue.schedules.{}.sql", std::process::id()));
+    std::fs::write(&script, dump).unwrap();
+    server.client(
+        "psql",
+        &["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "restored", "-f", script.to_str().unwrap()],
+    );
+    std::fs::remove_file(&script).unwrap();
+    let list =
+        "SELECT (name, queue, every, time_zone, payload, next_run, owner)::text FROM pgq_list_schedules()";
+    assert_eq!(server.connect_to("restored").one::<String>(list), session.one::<String>(list));
+}
+
+#[test]
+fn a_watch_runs_by_itself_and_pushes_each_change_once() {
+    let server = server_with_rare_rounds();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            "CREATE TABLE part (id int PRIMARY KEY, v int);
+             SELECT pgq_watch('parts', 'parts', 'SELECT id, v FROM part', '1 s', max => 7)",
+        )
+        .unwrap();
+    thread::scope(|scope| {
+        // Rounds by hand beside the worker's.
+        for _ in 0..3 {
+            let mut other = server.connect();
+            scope.spawn(move || (0..40).for_each(|_| other.batch_execute("SELECT pgq_vacuum()").unwrap()));
+        }
+        session.batch_execute("INSERT INTO part SELECT n, 0 FROM generate_series(1, 100) n").unwrap();
+        until("all are pushed", || pushed(&mut session, "parts") >= 100);
+        session.batch_execute("UPDATE part SET v = 1 WHERE id <= 50").unwrap();
+        until("the changes too", || pushed(&mut session, "parts") >= 150);
+    });
+    let changes =
+        "SELECT count(*) FROM (SELECT DISTINCT payload FROM pgq_pop('parts', max => 1000)) distinct_ones";
+    assert_eq!(session.one::<i64>(changes), 150);
+    assert_eq!(pushed(&mut session, "parts"), 150);
+}
+
+#[test]
+fn a_watch_that_hangs_is_cancelled_and_the_worker_goes_on() {
+    let server = server_with_rare_rounds();
+    server.set("pgqueue.watch_timeout = '200ms'");
+    let mut session = server.connect();
+    until("the setting has arrived", || session.one::<String>("SHOW pgqueue.watch_timeout") == "200ms");
+    session
+        .batch_execute(
+            "SELECT pgq_watch('hangs', 'hangs', 'SELECT 1, pg_sleep(600)', '1 s'),
+                    pgq_schedule('tick', 'ticks', '1 s', '1')",
+        )
+        .unwrap();
+    until("it is noted", || {
+        session
+            .one::<Option<String>>("SELECT last_error FROM pgq_list_watches()")
+            .is_some_and(|error| error.starts_with("57014"))
+    });
+    let before = pushed(&mut session, "ticks");
+    until("the schedule still runs", || pushed(&mut session, "ticks") >= before + 2);
+    assert_eq!(pushed(&mut session, "hangs"), 0);
+}
+
+#[test]
+fn cancelling_a_round_by_hand_is_not_an_error_of_its_watch() {
+    let server = server_without_rounds();
+    let mut session = server.connect();
+    session.batch_execute("SELECT pgq_watch('hangs', 'hangs', 'SELECT 1, pg_sleep(600)', '1 s')").unwrap();
+    session
+        .batch_execute("UPDATE pgqueue.schedule SET next_run = now(); SET statement_timeout = '100ms'")
+        .unwrap();
+    assert_eq!(session.sqlstate("SELECT pgq_vacuum()"), "57014");
+    session.batch_execute("RESET statement_timeout").unwrap();
+    assert!(session.one::<bool>(
+        "SELECT last_error IS NULL AND last_run IS NULL AND next_run <= now() FROM pgq_list_watches()"
+    ));
+}
