@@ -83,11 +83,12 @@ fn push_some(session: &mut Client) -> Result<(), Error> {
     let push = |session: &mut Client| {
         let count = if one_in(10) { fastrand::i64(1..200) } else { fastrand::i64(1..4) };
         let delay = one_in(10).then_some("20 ms");
+        let group = one_in(3).then(|| format!("group {}", fastrand::u32(0..6)));
         session.execute(
             "WITH new AS (INSERT INTO pushed SELECT nextval('uid') FROM generate_series(1, $1::bigint) RETURNING uid)
              SELECT count(*) FROM (SELECT array_agg(to_jsonb(uid)) AS uids FROM new) n,
-                    pgq_push_batch('q', uids, priority => $2, delay => $3::text::interval)",
-            &[&count, &fastrand::i32(-1..=1), &delay],
+                    pgq_push_batch('q', uids, priority => $2, delay => $3::text::interval, group_key => $4)",
+            &[&count, &fastrand::i32(-1..=1), &delay, &group],
         )
     };
     session.batch_execute("BEGIN")?;
@@ -112,7 +113,7 @@ fn reserve(session: &mut Client) -> Result<Batch, Error> {
     // Noted in the same transaction: a lease that was rolled back never was.
     let rows = session.query(
         "WITH taken AS MATERIALIZED (SELECT * FROM pgq_reserve('q', $1::text::interval, $2, lifo => $3)),
-              noted AS (INSERT INTO lease SELECT id, delivery, leased_until - $1::text::interval, leased_until FROM taken)
+              noted AS (INSERT INTO lease SELECT id, delivery, leased_until - $1::text::interval, leased_until, group_key FROM taken)
          SELECT id, delivery, payload::bigint FROM taken",
         &[&lease, &max, &lifo],
     )?;
@@ -130,7 +131,7 @@ fn settle(session: &mut Client, (ids, deliveries, uids): &Batch) -> Result<(), E
            JOIN unnest($1::bigint[], $3::bigint[]) AS batch (id, uid) ON batch.id = gone",
         &[ids, deliveries, uids],
     )?;
-    Ok(())
+    note_end(session, ids, deliveries)
 }
 
 /// Leases that end before their time: the next one may begin at once.
@@ -260,7 +261,7 @@ fn stress(maintenance: &str) {
             "CREATE SEQUENCE uid;
              CREATE TABLE pushed (uid bigint);
              CREATE TABLE done (uid bigint);
-             CREATE TABLE lease (id bigint, delivery int, since timestamptz, until timestamptz);
+             CREATE TABLE lease (id bigint, delivery int, since timestamptz, until timestamptz, group_key text);
              CREATE INDEX ON lease (id, delivery);
              SELECT pgq_create_queue('q', '{\"max_deliveries\": 0}')",
         )
@@ -309,4 +310,18 @@ fn stress(maintenance: &str) {
           WHERE next_since < until",
     );
     assert_eq!(overlapping, [""; 0], "a lease was given while another was valid");
+    let two_of_a_group: Vec<String> = session.all(
+        "SELECT format('%s: %s until %s, then %s since %s', group_key, id, until, next_id, next_since)
+           FROM (SELECT *, lead(id) OVER later AS next_id, lead(since) OVER later AS next_since
+                   FROM lease WHERE group_key IS NOT NULL WINDOW later AS (PARTITION BY group_key ORDER BY since)) l
+          WHERE next_since < until AND next_id <> id",
+    );
+    assert_eq!(two_of_a_group, [""; 0], "two of a group were out at once");
+    let counters: Vec<String> = session.all(
+        "SELECT c::text FROM (SELECT sum(ready) AS ready, sum(leased) AS leased, sum(delayed) AS delayed,
+                                     sum(blocked) AS blocked, sum(dead) AS dead
+                                FROM (TABLE pgqueue.counter UNION ALL SELECT * FROM pgqueue.pending_counts()) all_of_them) c
+          WHERE (ready, leased, delayed, blocked, dead) IS DISTINCT FROM (0::numeric, 0::numeric, 0::numeric, 0::numeric, 0::numeric)",
+    );
+    assert_eq!(counters, [""; 0], "counters that do not add up");
 }

@@ -1,6 +1,6 @@
 """Runs the scenarios and writes report and plots.
 
-usage: python -m bench [throughput flatness wake frameworks horizon]
+usage: python -m bench [throughput flatness features wake frameworks horizon]
 
 Throughput has parts, measured one by one as throughput.cycles, throughput.batches, ….
 """
@@ -10,12 +10,13 @@ import pathlib
 import sys
 import tempfile
 
-from . import flatness, frameworks, horizon, report, throughput, wake
+from . import features, flatness, frameworks, horizon, report, throughput, wake
 from .measure import QUICK
 
 SCENARIOS = {
     "throughput": throughput,
     "flatness": flatness,
+    "features": features,
     "wake": wake,
     "frameworks": frameworks,
     "horizon": horizon,

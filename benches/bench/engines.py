@@ -16,11 +16,18 @@ class Pgqueue:
     def create(self, db, queue):
         db.execute("""SELECT pgq_create_queue(%s, '{"max_deliveries": 0}')""", (queue,))
 
-    def push(self, db, queue, count, delay=None):
+    def push(self, db, queue, count, delay=None, group=None):
         for n in parts(count):
             db.execute(
-                "SELECT count(*) FROM pgq_push_batch(%s, array_fill('{\"n\": 1}'::jsonb, ARRAY[%s::int]), delay => %s::interval)",
-                (queue, n, delay),
+                "SELECT count(*) FROM pgq_push_batch(%s, array_fill('{\"n\": 1}'::jsonb, ARRAY[%s::int]), delay => %s::interval, group_key => %s)",
+                (queue, n, delay, group),
+            )
+
+    def push_to_groups(self, db, queue, count, groups):
+        for start in range(0, count, MANY):
+            db.execute(
+                "SELECT count(pgq_push(%s, '{\"n\": 1}', group_key => 'group ' || n %% %s)) FROM generate_series(%s, %s) n",
+                (queue, groups, start, min(start + MANY, count) - 1),
             )
 
     def lease(self, db, queue, count):
@@ -66,8 +73,6 @@ class Pgmq:
 class Table:
     """The plain table that teams write first: UPDATE … WHERE id = (… FOR UPDATE SKIP LOCKED)."""
 
-    name = "plain table"
-
     def set_up(self, server):
         server.run(
             """CREATE TABLE plain (id bigserial PRIMARY KEY, payload jsonb, attempts int NOT NULL DEFAULT 0,
@@ -78,16 +83,12 @@ class Table:
 class Bare:
     """No queue at all: INSERT, and DELETE by the key that INSERT returned."""
 
-    name = "INSERT + DELETE by key"
-
     def set_up(self, server):
         server.run("CREATE TABLE bare (id bigserial PRIMARY KEY, payload jsonb)")
 
 
 class Pgq:
     """PgQ: batches between ticks, one consumer."""
-
-    name = "PgQ"
 
     def set_up(self, server):
         server.run(

@@ -29,14 +29,14 @@ def of(engine, many, calls):
         "delayed": lambda db, queue: engine.push(db, queue, many, delay="1 day"),
         "in_flight": lambda db, queue: (engine.push(db, queue, many), engine.lease(db, queue, many)),
     }
+    if engine.name == "pgqueue":
+        states["one_group"] = lambda db, queue: engine.push(db, queue, many // 10, group="one")
     with server.connect() as db:
         for state, fill in states.items():
             progress(f"flatness: {engine.name}, filling '{state}'")
             engine.create(db, state)
             fill(db, state)
-            if state != "fresh":
-                engine.push(db, state, READY)
-        engine.push(db, "fresh", READY)
+            engine.push(db, state, READY)
         db.execute("VACUUM ANALYZE")
         result = {"steady": latencies(server, engine, {state: state for state in states}, calls)}
         result["after_restart"] = first_calls(server, engine, states, "fast")
@@ -89,15 +89,11 @@ def pinned(server, engine, calls):
     """200,000 messages consumed while an old transaction holds back every vacuum."""
     count = size(200_000, 20_000)
     progress(f"flatness: {engine.name}, {count} consumed under a pinned horizon")
-    with server.connect() as db, server.connect() as holder:
+    with server.connect() as db, server.pinned_horizon():
         engine.create(db, "used")
         engine.create(db, "unused")
-        holder.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        holder.execute("SELECT 1 FROM pg_class")
         engine.push(db, "used", count)
         engine.consume(db, "used", count)
         for queue in ("used", "unused"):
             engine.push(db, queue, READY)
-        result = latencies(server, engine, {"fresh": "unused", "consumed": "used"}, calls)
-        holder.execute("ROLLBACK")
-    return result
+        return latencies(server, engine, {"fresh": "unused", "consumed": "used"}, calls)

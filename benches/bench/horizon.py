@@ -1,11 +1,10 @@
 """Scenario d: throughput while an old transaction holds back every vacuum."""
 
-import os
 import subprocess
 import time
 
 from .engines import Pgmq, Pgq, Pgqueue
-from .measure import BIN, SCRIPTS, pgbench, progress, size
+from .measure import pgbench, pgbench_command, progress, size
 from .server import Server
 
 SLOT = 15  # seconds; a point of the plot
@@ -18,15 +17,12 @@ def measure():
     Pgqueue().set_up(free)
     ticker = start_ticker(pinned)
     points = []
-    with pinned.connect() as holder:
-        holder.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        holder.execute("SELECT 1 FROM pg_class")
+    with pinned.pinned_horizon():
         begun = time.monotonic()
         for n in range(size(600, 30) // SLOT):
             progress(f"pinned horizon: {n * SLOT} s")
             points.append(slot(pinned, free) | {"at": time.monotonic() - begun})
             time.sleep(max(0, begun + (n + 1) * SLOT - time.monotonic()))
-        holder.execute("ROLLBACK")
     ticker.terminate()
     ticker.wait()
     pinned.remove()
@@ -60,11 +56,9 @@ def start_ticker(server):
 
 
 def pgq(server, seconds):
-    """Events consumed a second: seven producers and the one consumer that PgQ gives a queue."""
-    consumer = subprocess.Popen(
-        [str(part) for part in (BIN / "pgbench", "-n", "-M", "prepared", "-c", 1, "-T", seconds, "-f", SCRIPTS / "pgq_consume.sql")],
-        env={**os.environ, **server.environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )
-    produced = pgbench(server, "pgq_push", 7, seconds)["tps"]
+    """Events pushed a second by seven producers, while the one consumer that PgQ gives a queue keeps up."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    consumer = subprocess.Popen(pgbench_command("pgq_consume", 1, seconds), env=server.environment, **quiet)
+    pushed = pgbench(server, "pgq_push", 7, seconds)["tps"]
     consumer.wait()
-    return produced
+    return pushed

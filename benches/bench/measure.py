@@ -33,15 +33,19 @@ def busy():
     return (sum(fields) - idle) / os.sysconf("SC_CLK_TCK")
 
 
-def pgbench(server, script, clients, seconds, variables=None, sample=0.1):
+def pgbench_command(script, clients, seconds):
+    command = [BIN / "pgbench", "-n", "-M", "prepared", "-c", clients, "-j", min(2, clients), "-T", seconds]
+    return [str(part) for part in command + ["-f", SCRIPTS / f"{script}.sql"]]
+
+
+def pgbench(server, script, clients, seconds, variables=None):
     """Runs a script and returns {tps, cpu: µs a transaction, latencies: ms, sorted}."""
     with tempfile.TemporaryDirectory() as place:
-        command = [BIN / "pgbench", "-n", "-M", "prepared", "-c", clients, "-j", min(2, clients), "-T", seconds]
-        command += ["-f", SCRIPTS / f"{script}.sql", "-l", f"--sampling-rate={sample}", f"--log-prefix={place}/log"]
+        command = pgbench_command(script, clients, seconds) + ["-l", "--sampling-rate=0.1", f"--log-prefix={place}/log"]
         for name, value in {"id": 0, "delivery": 0, **(variables or {})}.items():
             command += ["-D", f"{name}={value}"]
         before = busy()
-        run = subprocess.run([str(part) for part in command], env=server.environment, capture_output=True, text=True)
+        run = subprocess.run(command, env=server.environment, capture_output=True, text=True)
         spent = busy() - before
         if run.returncode != 0 or "aborted" in run.stderr:
             raise RuntimeError(f"{script}: {run.stderr[-2000:]}")

@@ -21,6 +21,7 @@ STATES = {
     "ready": "{many:,} ready",
     "delayed": "{many:,} delayed",
     "in_flight": "{many:,} in flight",
+    "one_group": "{group:,} waiting in one group",
 }
 
 WHY_NOT_MORE = """Why a single cycle does not come out further ahead: it is three round trips and two waits for the disk, whatever the
@@ -70,6 +71,7 @@ def write(results, place):
     sections = {
         "throughput": throughput,
         "flatness": flatness,
+        "features": features,
         "horizon": horizon,
         "wake": wake,
         "frameworks": frameworks,
@@ -126,6 +128,11 @@ def summary(results):
         row("reserve(1) in each state, against a fresh queue", (1.5, "≤ 1.5"), states[worst]["ratio"], f"{states[worst]['ratio']:.2f} at worst ({worst.replace('_', ' ')})", at_least=False)
         first = own["after_restart"]["in_flight"]
         row("first reserve after a restart, many in flight", (50, "≤ 50 ms"), first, f"{first:.1f} ms", at_least=False)
+    if "features" in results:
+        groups, looks = results["features"]["groups"], results["features"]["looks"]["times"]
+        row("reserve(100) out of 100,000 groups", (5, "≤ 5 ms"), groups["grouped"]["p50"], f"{groups['grouped']['p50']:.2f} ms", at_least=False)
+        slowest = max(looks["pgq_count"], looks["pgq_stats"])
+        row("pgq_count and pgq_stats with ten million messages", (10, "≤ 10 ms"), slowest, f"{slowest:.2f} ms", at_least=False)
     if "horizon" in results:
         points = results["horizon"]
         ratios = [point["pgqueue"] / point["free"] for point in points]
@@ -184,15 +191,15 @@ def plot_cycles(run, place):
 
 
 def flatness(run, place):
-    many = run["many"]
-    rows = []
-    for state, text in STATES.items():
-        ours, theirs = run["pgqueue"]["steady"][state], run["pgmq"]["steady"][state]
-        rows.append([text.format(many=many), *cells(ours), *cells(theirs)])
+    texts = {state: text.format(many=run["many"], group=run["many"] // 10) for state, text in STATES.items()}
+    rows = [
+        [text, *(cell for engine in ("pgqueue", "pgmq") for cell in cells(run[engine]["steady"].get(state)))]
+        for state, text in texts.items()
+    ]
     rows.append(["200,000 consumed, horizon pinned", *cells(run["pgqueue"]["pinned"]["consumed"]), *cells(run["pgmq"]["pinned"]["consumed"])])
     first = [
-        [text.format(many=many), *(f"{run[engine][mode][state]:.1f} ms" for engine in ("pgqueue", "pgmq") for mode in ("after_restart", "after_crash"))]
-        for state, text in STATES.items()
+        [text, *(first_call(run[engine][mode].get(state)) for engine in ("pgqueue", "pgmq") for mode in ("after_restart", "after_crash"))]
+        for state, text in texts.items()
     ]
     plot_flatness(run, place)
     return "\n\n".join(
@@ -204,27 +211,46 @@ def flatness(run, place):
             "![flatness](flatness.svg)",
             "The first reserve after the server was stopped and started again, and after a crash:",
             table(["state", "pgqueue, restart", "crash", "pgmq, restart", "crash"], first),
-            "Ordered groups are not part of this version; their state will be measured when they are.",
         ]
     )
 
 
+def first_call(milliseconds):
+    return "" if milliseconds is None else f"{milliseconds:.1f} ms"
+
+
 def cells(own):
+    if own is None:
+        return ["", "", ""]
     return [f"{own['p50']:.2f} ms", f"{own['p99']:.2f} ms", f"{own['ratio']:.2f}"]
 
 
 def plot_flatness(run, place):
     figure, axes = pyplot.subplots(figsize=(7, 2.8))
     states = [*STATES, "consumed"]
-    labels = ["fresh", "ready", "delayed", "in flight", "consumed,\nhorizon pinned"]
+    labels = ["fresh", "ready", "delayed", "in flight", "in one group", "consumed,\nhorizon pinned"]
     for n, engine in enumerate(("pgqueue", "pgmq")):
         steady = {**run[engine]["steady"], "consumed": run[engine]["pinned"]["consumed"]}
-        axes.bar([x + n * 0.38 for x in range(len(states))], [steady[state]["p50"] for state in states], 0.36, label=engine, color=COLOURS[engine])
+        known = [x for x, state in enumerate(states) if state in steady]
+        axes.bar([x + n * 0.38 for x in known], [steady[states[x]]["p50"] for x in known], 0.36, label=engine, color=COLOURS[engine])
     axes.set_yscale("log")
     axes.set_xticks([x + 0.19 for x in range(len(states))], labels)
     axes.set_ylabel("ms a reserve (median, log)")
     axes.legend(frameon=False)
     save(figure, place, "flatness.svg")
+
+
+def features(run, place):
+    groups, looks = run["groups"], run["looks"]
+    return "\n\n".join(
+        [
+            f"## Ordered groups\n\nA reserve of 100 out of {groups['many']:,} messages in {groups['many'] // 10:,} groups, and out of as many "
+            "without groups, in turn; the batch is deleted afterwards.",
+            table(["", "p50", "p99"], [[name, f"{groups[key]['p50']:.2f} ms", f"{groups[key]['p99']:.2f} ms"] for name, key in (("in groups", "grouped"), ("without", "plain"))]),
+            f"## Counting and looking\n\nMedian times in a queue of {looks['many']:,} messages.",
+            table(["", "ms"], [[name, f"{own:.2f}"] for name, own in looks["times"].items()]),
+        ]
+    )
 
 
 def horizon(points, place):

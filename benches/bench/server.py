@@ -1,6 +1,7 @@
 """A private PostgreSQL server to measure on, in a temporary directory, on a socket only."""
 
 import atexit
+import contextlib
 import os
 import pathlib
 import shutil
@@ -64,6 +65,15 @@ class Server:
 
     def connect(self, **options):
         return psycopg.connect(self.address, autocommit=True, **options)
+
+    @contextlib.contextmanager
+    def pinned_horizon(self):
+        """An old transaction, which holds back every vacuum."""
+        with self.connect() as holder:
+            holder.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            holder.execute("SELECT 1 FROM pg_class")
+            yield
+            holder.execute("ROLLBACK")
 
     def run(self, *statements):
         with self.connect() as db:

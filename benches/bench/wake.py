@@ -30,21 +30,21 @@ def measure():
     return result
 
 
-def pgqueue(server, ready, awake, stop):
+def pgqueue(server, ready, awake):
     """A consumer: sleeps, takes what is there, notes when it was awake."""
     with server.connect(prepare_threshold=1) as db:
         ready.release()
-        while not stop.is_set():
+        while True:
             db.execute(PGQUEUE_WAIT)
             woken = time.monotonic()
             for (at,) in db.execute(PGQUEUE_TAKE).fetchall():
                 awake.put((at, woken))
 
 
-def pgmq(server, ready, awake, stop):
+def pgmq(server, ready, awake):
     with server.connect(prepare_threshold=1) as db:
         ready.release()
-        while not stop.is_set():
+        while True:
             for at, id in db.execute(PGMQ_TAKE).fetchall():
                 awake.put((at, time.monotonic()))
                 db.execute(PGMQ_DELETE, (id,))
@@ -52,10 +52,10 @@ def pgmq(server, ready, awake, stop):
 
 class Waiters:
     def __init__(self, server, consume, count):
-        self.ready, self.stop = multiprocessing.Semaphore(0), multiprocessing.Event()
+        self.ready = multiprocessing.Semaphore(0)
         self.awake = multiprocessing.Queue()
         self.processes = [
-            multiprocessing.Process(target=consume, args=(server, self.ready, self.awake, self.stop), daemon=True)
+            multiprocessing.Process(target=consume, args=(server, self.ready, self.awake), daemon=True)
             for _ in range(count)
         ]
         for process in self.processes:

@@ -54,6 +54,7 @@ impl DuePage {
                 self.next = Some(due_at);
                 break;
             }
+            round.begin_walk(); // due times are not the order of groups
             if round.could_take(&row) {
                 self.places.push(row.place(round.direction));
             }

@@ -95,8 +95,10 @@ fn hand_out(queue: &Queue, wish: &Wish, take: Take, mut each: impl FnMut(Taken))
     let table = Table::open(catalog::refresh().message);
     let mut round = Round::new(&table, queue, wish, take, &mut each);
     round.take_what_there_is();
-    // What is cleared away may have stood before others of its group.
-    while (round.clear_away() || round.has_lost_slots()) && !round.is_full() {
+    for _ in 0..EXHAUSTED_PAGE {
+        if !(round.clear_away() || round.has_lost_slots()) || round.is_full() {
+            break;
+        }
         round.take_what_there_is();
     }
     round.put_back_unsure();
@@ -213,6 +215,8 @@ pub struct Round<'a> {
     exhausted: Vec<(i64, Reason)>,
     /// Messages that a newer one with their key has made obsolete.
     superseded: Vec<i64>,
+    /// Some of those have a group.
+    clears_group: bool,
     /// Messages behind one of their group that somebody is just changing or removing, and
     /// those for which no slot was left.
     unsure: Vec<(i16, i64)>,
@@ -246,6 +250,7 @@ impl<'a> Round<'a> {
             busy: HashSet::new(),
             exhausted: Vec::new(),
             superseded: Vec::new(),
+            clears_group: false,
             unsure: Vec::new(),
             passed_groups: HashSet::new(),
             freed: HashMap::new(),
@@ -274,14 +279,12 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Clears away what it has come by that will never be delivered again. False if there
-    /// was nothing, or nothing could be done.
+    /// Clears away what it has come by that will never be delivered again. True if others of
+    /// its group may have waited for that.
     fn clear_away(&mut self) -> bool {
-        let exhausted = std::mem::take(&mut self.exhausted);
-        let superseded = std::mem::take(&mut self.superseded);
-        unique::drop_superseded(&superseded);
-        let buried = dead::bury_exhausted(&exhausted);
-        buried.kept + buried.dropped > 0 || !superseded.is_empty()
+        unique::drop_superseded(&std::mem::take(&mut self.superseded));
+        dead::bury_exhausted(&std::mem::take(&mut self.exhausted));
+        std::mem::take(&mut self.clears_group)
     }
 
     /// Whether others took all free slots meanwhile. There may be others now.
@@ -537,11 +540,15 @@ impl<'a> Round<'a> {
         if let Some(end) = self.end_of(row) {
             if self.exhausted.len() < EXHAUSTED_PAGE {
                 self.exhausted.push((row.i64(Column::Id), end));
+                self.clears_group |= row.get(Column::GroupKey).is_some();
             }
             return false;
         }
         if unique::is_superseded(self.table, row) {
-            self.superseded.push(row.i64(Column::Id));
+            if self.superseded.len() < EXHAUSTED_PAGE {
+                self.superseded.push(row.i64(Column::Id));
+            }
+            self.clears_group |= row.get(Column::GroupKey).is_some();
             return false;
         }
         let Some(filter) = self.wish.filter else { return true };

@@ -41,6 +41,11 @@ SELECT payload FROM pgq_reserve('d', max => 10);
 SELECT ready, delayed, blocked FROM pgq_stats('d');
 UPDATE pgqueue.message SET due_at = now() - '1 s'::interval WHERE lane = 'd';
 SELECT payload FROM pgq_reserve('d', max => 10);
+-- of two that are due, the first of the group, not the first to be due
+SELECT pgq_push('due', '1', group_key => 'a', delay => '2 h') IS NOT NULL AS pushed;
+SELECT pgq_push('due', '2', group_key => 'a', delay => '1 h') IS NOT NULL AS pushed;
+UPDATE pgqueue.message SET due_at = due_at - '3 h'::interval WHERE lane = 'd';
+SELECT payload FROM pgq_reserve('due', max => 10);
 -- an urgent one goes before those that wait, not before the one that is out
 SELECT pgq_push('u', '1', group_key => 'a') IS NOT NULL AS pushed;
 SELECT pgq_push('u', '2', group_key => 'a') IS NOT NULL AS pushed;
