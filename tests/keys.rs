@@ -165,3 +165,16 @@ fn a_message_that_an_open_transaction_has_counted_on_is_not_delivered_before_it_
         consumer.execute("SELECT pgq_release($1::bigint)", &[&id]).unwrap();
     }
 }
+
+#[test]
+fn a_rejected_push_names_the_message_that_waits() {
+    let server = Server::start();
+    let mut session = server.connect();
+    let id: i64 = session.one("SELECT pgq_push('q', '1', dedup_key => 'k')");
+    let push = "SELECT pgq_push('q', '2', dedup_key => 'k', on_duplicate => 'reject')";
+    let error = session.execute(push, &[]).unwrap_err();
+    let error = error.as_db_error().unwrap();
+    assert_eq!(error.code(), &SqlState::UNIQUE_VIOLATION);
+    assert_eq!(error.detail(), Some(&*format!("It has the id {id}.")));
+    assert_eq!(session.one::<i64>("SELECT total FROM pgq_stats('q')"), 1);
+}

@@ -7,7 +7,7 @@ WITH oldest AS (
      LIMIT $2
        FOR UPDATE SKIP LOCKED
 ), taken AS (
-    DELETE FROM pgqueue.dead d USING oldest WHERE d.id = oldest.id RETURNING d.*
+    DELETE FROM pgqueue.dead WHERE id = ANY (ARRAY(TABLE oldest)) RETURNING *
 )
 SELECT id, payload, body, headers, deliveries, reason, errors, enqueued_at, died_at
   FROM taken

@@ -8,7 +8,7 @@ WITH oldest AS (
      LIMIT $3
        FOR UPDATE SKIP LOCKED
 ), back AS (
-    DELETE FROM pgqueue.dead d USING oldest WHERE d.id = oldest.id RETURNING d.*
+    DELETE FROM pgqueue.dead WHERE id = ANY (ARRAY(TABLE oldest)) RETURNING *
 )
 INSERT INTO pgqueue.message (id, enqueued_at, deliveries, queue, priority, lease_ms, max_deliveries,
                              group_key, payload, body, headers, errors)

@@ -1,12 +1,12 @@
 -- Forgets up to $3 keys: of each queue in $1 those pushed up to its time in $2.
 WITH over AS (
-    SELECT k.queue, k.dedup_key
+    SELECT k.place
       FROM unnest($1, $2) AS kept (queue, up_to),
-           LATERAL (SELECT queue, dedup_key FROM pgqueue.recent_key
+           LATERAL (SELECT ctid AS place FROM pgqueue.recent_key
                      WHERE queue = kept.queue AND seen_at <= kept.up_to
                      ORDER BY seen_at
                      LIMIT $3
                        FOR UPDATE SKIP LOCKED) k
      LIMIT $3
 )
-DELETE FROM pgqueue.recent_key k USING over WHERE (k.queue, k.dedup_key) = (over.queue, over.dedup_key)
+DELETE FROM pgqueue.recent_key WHERE ctid = ANY (ARRAY(TABLE over))

@@ -18,4 +18,4 @@ WITH RECURSIVE waiting AS (
                        FOR UPDATE SKIP LOCKED) d
      LIMIT $2
 )
-UPDATE pgqueue.message m SET lane = 'r', due_at = NULL FROM due WHERE m.id = due.id
+UPDATE pgqueue.message SET lane = 'r', due_at = NULL WHERE id = ANY (ARRAY(TABLE due))

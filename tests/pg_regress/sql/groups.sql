@@ -110,7 +110,8 @@ SELECT pgq_alter_queue('both', '{"groups": "parallel"}');
 SELECT payload FROM pgq_reserve('both', max => 2);
 SELECT pgq_alter_queue('both', '{"groups": "ordered"}');
 SELECT payload FROM pgq_reserve('both', max => 2);
-SELECT count(*) FROM pgq_delete(ARRAY(SELECT id FROM pgqueue.message WHERE payload IN ('1', '2') AND lease_until > now()));
+SELECT count(*) FROM pgq_delete(ARRAY(SELECT id FROM pgqueue.message WHERE payload IN ('1', '2') AND lease_until > now()
+    AND queue = (SELECT id FROM pgqueue.queue WHERE name = 'both')));
 SELECT payload FROM pgq_reserve('both', max => 2);
 -- counters and a look at everything agree
 SELECT s.queue FROM pgq_stats() s JOIN pgqueue.queue q ON q.name = s.queue

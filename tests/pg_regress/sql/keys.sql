@@ -9,7 +9,8 @@ SELECT ready, pushed FROM pgq_stats('k');
 -- replace: the latest wins, in place
 SELECT id = :first AS same, outcome FROM pgq_push_result('k', '4', '{"h": 1}', dedup_key => 'a', on_duplicate => 'replace', priority => 3, max_deliveries => 2);
 SELECT id = :first AS same, payload, headers, priority FROM pgq_peek('k', max => 10);
--- reject: an error that names the one that waits
+-- reject: an error, whose detail names the one that waits
+\set VERBOSITY terse
 SELECT pgq_push('k', '5', dedup_key => 'a', on_duplicate => 'reject');
 -- a leased one does not count
 SELECT payload FROM pgq_reserve('k', max => 10);
