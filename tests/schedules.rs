@@ -84,7 +84,9 @@ fn a_round_that_is_not_committed_keeps_others_from_its_schedules_only() {
     session.batch_execute("UPDATE pgqueue.schedule SET next_run = now()").unwrap();
     let mut idle = server.connect();
     idle.batch_execute("BEGIN; SELECT pgq_vacuum()").unwrap();
-    session.batch_execute("SELECT pgq_schedule('free', 'free', '1 h', '1')").unwrap();
+    session
+        .batch_execute("SET lock_timeout = '5s'; SELECT pgq_schedule('free', 'free', '1 h', '1')")
+        .unwrap();
     session.batch_execute("UPDATE pgqueue.schedule SET next_run = now() WHERE name = 'free'").unwrap();
     session.batch_execute("SELECT pgq_vacuum()").unwrap();
     assert_eq!((pushed(&mut session, "held"), pushed(&mut session, "free")), (0, 1));

@@ -61,6 +61,10 @@ static NEXT: Statement =
 /// How often a process looks for schedules that others have put.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How many schedules a transaction runs: with more than 64 subtransactions it would slow
+/// down every snapshot of the server.
+const BATCH: usize = 50;
+
 /// A transaction that has run schedules for so long leaves the others to the next.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -243,15 +247,15 @@ pub fn may_be_due() -> bool {
     })
 }
 
-/// Runs up to `max` schedules that are due; true if there may be more.
-pub fn run_due(max: usize) -> bool {
+/// Runs schedules that are due; true if there may be more.
+pub fn run_due() -> bool {
     let (looked, begun) = (Instant::now(), now());
     OUTLOOK.set(Some(Outlook { looked, next: None }));
     let mut ran = 0;
-    while ran < max && looked.elapsed() < PATIENCE && run_one(begun) {
+    while ran < BATCH && looked.elapsed() < PATIENCE && run_one(begun) {
         ran += 1;
     }
-    let left = ran == max || looked.elapsed() >= PATIENCE;
+    let left = ran == BATCH || looked.elapsed() >= PATIENCE;
     let mut next = left.then_some(begun);
     NEXT.run(&[Some(begun.into())], |row| next = next.or(Some(row.i64(0))));
     OUTLOOK.set(Some(Outlook { looked, next }));
@@ -261,10 +265,10 @@ pub fn run_due(max: usize) -> bool {
 /// Runs a schedule that was due at `moment`; false if there is none, or each is being run.
 fn run_one(moment: Timestamp) -> bool {
     DUE.run(&[Some(moment.into())], |row| {
-        let outcome = attempt(|| run_as_owner(row));
+        let outcome = attempt(|| if run_as_owner(row)? { Ok(now()) } else { next_run(row) });
         let next = match outcome {
-            Ok(true) => now(),
-            _ => next_run(row).unwrap_or(now() + RETRY.as_micros()),
+            Ok(next) => next,
+            Err(_) => next_run(row).unwrap_or(now() + RETRY.as_micros()),
         };
         let problem = outcome.err().map(|problem| text_datum(problem.to_string().as_bytes()));
         NOTE.run(&[Some(row.value(0)), Some(next.into()), problem], |_| {});
@@ -273,7 +277,6 @@ fn run_one(moment: Timestamp) -> bool {
 
 /// Does what a schedule is for; true if it has more to do at once.
 fn run_as_owner(row: &Row) -> Result<bool> {
-    next_run(row)?;
     act_as(owner::role(&bytes(row, 1))?, || {
         let queue = queue::existing(&Name::known(bytes(row, 2)))?;
         if row.get(12).is_some() {

@@ -224,7 +224,7 @@ fn settle_prepared(_: &mut Report) {
 
 /// Runs schedules whose time has come.
 fn run_schedules(report: &mut Report) {
-    report.left_work |= schedule::run_due(page() as usize);
+    report.left_work |= schedule::run_due();
 }
 
 /// Moves messages to the ready lane whose time has come, if memory knows of one. False
