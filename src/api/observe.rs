@@ -60,7 +60,7 @@ fn pgq_stats(call: &Call) -> Answer {
     }
     let mut rows = call.rows()?;
     let mut problem = None;
-    STATS.run(&[name.map(|name| name.datum())], |row| match stats(row, exact) {
+    counter::read(&STATS, &[name.map(|name| name.datum())], |row| match stats(row, exact) {
         Ok(Some(stats)) => rows.push(&stats),
         Ok(None) => {}
         Err(error) => problem = Some(error),

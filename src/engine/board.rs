@@ -56,6 +56,8 @@ struct Bucket {
 #[repr(C)]
 struct Header {
     uses: AtomicU64,
+    /// Transactions that have begun, and ended, to write counts down.
+    drains: [AtomicU64; 2],
     tranche: i32,
 }
 
@@ -175,7 +177,8 @@ unsafe extern "C-unwind" fn startup() {
         };
         let tranche = pg_sys::LWLockNewTrancheId();
         pg_sys::LWLockRegisterTranche(tranche, TRANCHE.as_ptr());
-        board.header.write(Header { uses: AtomicU64::new(1), tranche });
+        let drains = [AtomicU64::new(0), AtomicU64::new(0)];
+        board.header.write(Header { uses: AtomicU64::new(1), drains, tranche });
         for n in 0..wanted_buckets() {
             let bucket = board.buckets.add(n);
             pg_sys::LWLockInitialize(&raw mut (*bucket).lock, tranche);
@@ -387,6 +390,30 @@ pub fn add_counts(queue: i32, counts: Counts) {
             place.times_counted += 1;
         }
     });
+}
+
+/// How many transactions have begun, and how many have ended, to write counts down. In
+/// between counts may be seen on the board and in their table, or in neither.
+pub fn drains() -> [u64; 2] {
+    // SAFETY: written before anybody else runs; the counters are atomic.
+    BOARD.get().map_or([0, 0], |board| unsafe {
+        (*board.header).drains.each_ref().map(|drains| drains.load(Ordering::Acquire))
+    })
+}
+
+pub fn begin_drain() {
+    count_drain(0);
+}
+
+pub fn end_drain() {
+    count_drain(1);
+}
+
+fn count_drain(n: usize) {
+    if let Some(board) = BOARD.get() {
+        // SAFETY: as above.
+        unsafe { (*board.header).drains[n].fetch_add(1, Ordering::AcqRel) };
+    }
 }
 
 /// How often something was counted of a queue, and what is not written down of it.

@@ -11,13 +11,14 @@
 
 use std::collections::HashMap;
 use std::ops::{Add, AddAssign, Neg, Sub};
+use std::time::Duration;
 
 use pgrx::pg_sys::{self, Datum};
 
 use super::message::{Lane, NOT_LEASED};
-use super::statement::Statement;
+use super::statement::{Row, Sees, Statement};
 use super::table::Table;
-use super::{board, catalog, news};
+use super::{board, catalog, nap, news};
 use crate::call::Timestamp;
 
 /// How much each counter grows. The order is that of the columns of `pgqueue.counter`.
@@ -141,16 +142,45 @@ pub fn known(queue: i32) -> Counts {
     static KNOWN: Statement =
         Statement::new(include_str!("../../sql/query/known_counts.sql"), &[pg_sys::INT4OID]);
     let mut known = Counts::default();
-    KNOWN.run(&[Some(queue.into())], |row| {
+    read(&KNOWN, &[Some(queue.into())], |row| {
         let [ready, leased, delayed, blocked] = std::array::from_fn(|n| row.i64(n).max(0));
         known = Counts { ready, leased, delayed, blocked, ..Counts::default() };
     });
     known
 }
 
+/// Runs a statement that adds up what is written down and what is on the board, as they
+/// are now, and at a moment at which nothing is on its way from one to the other.
+pub fn read(statement: &'static Statement, args: &[Option<Datum>], mut each: impl FnMut(&Row)) {
+    /// Writing counts down takes a moment, unless somebody does it by hand.
+    const TRIES: usize = 20;
+    const PAUSE: Duration = Duration::from_millis(1);
+    for last in (1..=TRIES).map(|n| n == TRIES) {
+        let before = board::drains();
+        let mut is_good = None;
+        if last || is_quiet(before) {
+            statement.run_seeing(Sees::Latest, args, |row| {
+                if *is_good.get_or_insert_with(|| last || board::drains() == before) {
+                    each(row);
+                }
+            });
+            if is_good != Some(false) {
+                return;
+            }
+        }
+        nap(PAUSE);
+    }
+}
+
+/// Whether nobody else is writing counts down.
+fn is_quiet([begun, ended]: [u64; 2]) -> bool {
+    begun == ended + u64::from(news::is_draining())
+}
+
 /// Writes down what the board has counted. It leaves the board when, and if, the
 /// transaction commits.
 pub fn drain() {
+    news::drains();
     for (queue, counts) in pending() {
         write(queue, counts);
         news::count(queue, -counts);
@@ -163,13 +193,14 @@ pub fn drain() {
 pub fn recount(queue: i32, roughly: bool) -> bool {
     static EXACT: Statement =
         Statement::new(include_str!("../../sql/query/count_lanes.sql"), &[pg_sys::INT4OID]);
-    let before = board::counted(queue);
+    let (before, drains) = (board::counted(queue), board::drains());
     let mut difference = Counts::default();
     EXACT.run(&[Some(queue.into())], |row| {
         let [ready, leased, delayed, blocked, dead] = std::array::from_fn(|n| row.i64(n));
         difference = Counts { ready, leased, delayed, blocked, dead, ..Counts::default() };
     });
-    if board::counted(queue) != before && !roughly {
+    let is_undisturbed = board::counted(queue) == before && board::drains() == drains && is_quiet(drains);
+    if !is_undisturbed && !roughly {
         return false;
     }
     let difference = difference - before.map_or(Counts::default(), |(_, counts)| counts.of_places());

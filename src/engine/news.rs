@@ -58,6 +58,8 @@ struct Counted {
 thread_local! {
     static QUEUES: RefCell<Vec<QueueNews>> = const { RefCell::new(Vec::new()) };
     static COUNTED: RefCell<Vec<Counted>> = const { RefCell::new(Vec::new()) };
+    /// This transaction writes down what the board has counted.
+    static DRAINS: Cell<bool> = const { Cell::new(false) };
     /// Where the log ended after our own harmless writes, if nothing else was written.
     static HARMLESS: Cell<Option<u64>> = const { Cell::new(None) };
     /// What `synchronous_commit` was before this commit.
@@ -144,6 +146,18 @@ pub fn count(queue: i32, counts: Counts) {
     });
 }
 
+/// This transaction begins to write down what the board has counted.
+pub fn drains() {
+    if !DRAINS.replace(true) {
+        board::begin_drain();
+    }
+}
+
+/// Whether this transaction writes down what the board has counted.
+pub fn is_draining() -> bool {
+    DRAINS.get()
+}
+
 /// What this transaction has counted so far; less than nothing where it has written
 /// down what the board had counted.
 pub fn counted() -> Vec<(i32, Counts)> {
@@ -208,6 +222,9 @@ unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _argument: *m
         }
         all.clear();
     });
+    if DRAINS.take() {
+        board::end_drain();
+    }
 }
 
 /// A savepoint was rolled back or released. What was taken since may be ready again,
