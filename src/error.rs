@@ -221,6 +221,14 @@ impl Error {
         .hint("on_duplicate => 'ignore' keeps that one, 'replace' puts the new one in its place.")
     }
 
+    /// 55P03: what is done in passing waits for nobody. No caller sees it.
+    pub fn busy() -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
+            "somebody is changing the next message of a group",
+        )
+    }
+
     /// 40001: another transaction changed a message this one's snapshot still shows.
     pub fn could_not_serialize() -> Self {
         Self::new(

@@ -100,3 +100,46 @@ fn a_pause_holds_in_other_sessions_at_their_next_call() {
     manager.execute("SELECT pgq_resume('q')", &[]).unwrap();
     assert_eq!(consumer.all::<i64>("SELECT id FROM pgq_reserve('q', max => 9)").len(), 3);
 }
+
+#[test]
+fn a_slot_that_an_open_transaction_holds_is_taken_and_nobody_waits_for_it() {
+    let server = Server::start();
+    let (mut one, mut other) = (server.connect(), server.connect());
+    one.execute("SELECT pgq_create_queue('q', '{\"max_leased\": 1}')", &[]).unwrap();
+    one.execute("SELECT pgq_push_batch('q', ARRAY['1', '2']::jsonb[])", &[]).unwrap();
+    other.batch_execute("SET statement_timeout = '5 s'").unwrap();
+    one.batch_execute("BEGIN").unwrap();
+    let first: i64 = one.one("SELECT id FROM pgq_reserve('q')");
+    assert!(other.all::<i64>("SELECT id FROM pgq_reserve('q')").is_empty());
+    one.batch_execute("ROLLBACK").unwrap();
+    assert_eq!(other.all::<i64>("SELECT id FROM pgq_reserve('q')"), [first]);
+}
+
+#[test]
+fn a_lease_that_is_extended_again_and_again_keeps_its_slot() {
+    let server = Server::start();
+    let (mut one, mut other) = (server.connect(), server.connect());
+    one.execute("SELECT pgq_create_queue('q', '{\"max_leased\": 1}')", &[]).unwrap();
+    one.execute("SELECT pgq_push_batch('q', ARRAY['1', '2']::jsonb[])", &[]).unwrap();
+    let first: i64 = one.one("SELECT id FROM pgq_reserve('q')");
+    // An old snapshot keeps the versions of the row, so that its page fills up.
+    let mut old = server.connect();
+    old.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM pg_class").unwrap();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let extending = scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                one.execute("SELECT pgq_extend($1::bigint, '1 min')", &[&first]).unwrap();
+            }
+        });
+        for _ in 0..10_000 {
+            let taken: Vec<i64> = other.all("SELECT id FROM pgq_reserve('q')");
+            if !taken.is_empty() {
+                is_over.store(true, Ordering::Relaxed);
+            }
+            assert!(taken.is_empty(), "two are out");
+        }
+        is_over.store(true, Ordering::Relaxed);
+        extending.join().unwrap();
+    });
+}

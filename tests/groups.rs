@@ -235,3 +235,43 @@ fn the_worker_moves_those_that_wait_aside_and_they_come_back_in_order() {
     }
     assert_eq!(seen, (0..300).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_message_held_by_two_transactions_does_not_hold_up_its_group() {
+    let server = Server::start();
+    let (mut one, mut other) = (server.connect(), server.connect());
+    one.batch_execute("SET statement_timeout = '10 s'").unwrap();
+    let first: i64 = one.one("SELECT pgq_push('q', '1', group_key => 'a')");
+    let second: i64 = one.one("SELECT pgq_push('q', '2', group_key => 'a', dedup_key => 'k')");
+    // Both count on the second; the row then has a lock that two have shared.
+    other.batch_execute("BEGIN; SELECT pgq_push('q', '3', dedup_key => 'k')").unwrap();
+    one.batch_execute("BEGIN; SELECT pgq_push('q', '3', dedup_key => 'k')").unwrap();
+    other.batch_execute("COMMIT").unwrap();
+    one.execute("SELECT pgq_delete($1::bigint)", &[&first]).unwrap();
+    assert_eq!(one.all::<i64>("SELECT id FROM pgq_reserve('q')"), [second]);
+    one.batch_execute("COMMIT").unwrap();
+}
+
+#[test]
+fn a_reserve_that_clears_the_first_away_does_not_wait_for_who_holds_the_next() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off");
+    let (mut holder, mut other) = (server.connect(), server.connect());
+    other.batch_execute("SET statement_timeout = '10 s'").unwrap();
+    other
+        .batch_execute(
+            "BEGIN;
+             SELECT pgq_push('q', '1', group_key => 'a', ttl => '1 h');
+             SELECT pgq_push('q', '2', group_key => 'a');
+             COMMIT;
+             UPDATE pgqueue.message SET expires_at = now() - interval '1 s' WHERE expires_at IS NOT NULL;
+             SELECT pgq_push('q', '\"free\"')",
+        )
+        .unwrap();
+    holder.batch_execute("BEGIN; SELECT FROM pgqueue.message WHERE lane = 'b' FOR UPDATE").unwrap();
+    assert_eq!(other.all::<String>("SELECT payload::text FROM pgq_reserve('q', max => 9)"), ["\"free\""]);
+    holder.batch_execute("COMMIT").unwrap();
+    until("the next is delivered when it is let go", || {
+        other.all::<String>("SELECT payload::text FROM pgq_reserve('q', max => 9)") == ["2"]
+    });
+}

@@ -178,3 +178,53 @@ fn a_rejected_push_names_the_message_that_waits() {
     assert_eq!(error.detail(), Some(&*format!("It has the id {id}.")));
     assert_eq!(session.one::<i64>("SELECT total FROM pgq_stats('q')"), 1);
 }
+
+#[test]
+fn the_last_change_counts_although_another_push_of_the_key_is_under_way() {
+    for (on_duplicate, last) in [("ignore", "1"), ("replace", "3")] {
+        let server = Server::start();
+        let (mut one, mut other, mut consumer) = (server.connect(), server.connect(), server.connect());
+        let first: i64 = one.one("SELECT pgq_push('q', '1', dedup_key => 'k')");
+        assert_eq!(consumer.all::<i64>("SELECT id FROM pgq_reserve('q')"), [first]);
+        one.batch_execute("BEGIN; SELECT pgq_push('q', '2', dedup_key => 'k')").unwrap();
+        consumer.execute("SELECT pgq_release($1::bigint)", &[&first]).unwrap();
+        // The first waits again, and the second has the key but is not committed: who pushes
+        // now has to wait for that.
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let push = format!(
+                    "SELECT id FROM pgq_push_result('q', '3', dedup_key => 'k', on_duplicate => '{on_duplicate}')"
+                );
+                other.one::<i64>(&push)
+            });
+            until("it waits", || {
+                consumer.one("SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            });
+            one.batch_execute("ROLLBACK").unwrap();
+            assert_eq!(waiting.join().unwrap(), first);
+        });
+        let delivered: Vec<String> = consumer.all("SELECT payload::text FROM pgq_reserve('q', max => 9)");
+        assert_eq!(delivered, [last]);
+    }
+}
+
+#[test]
+fn a_message_that_expired_while_it_was_held_is_waited_for_and_the_push_is_not_lost() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off");
+    let (mut holder, mut other, mut observer) = (server.connect(), server.connect(), server.connect());
+    holder.execute("SELECT pgq_create_queue('q', '{\"dedup_window\": \"1 ms\"}')", &[]).unwrap();
+    holder.execute("SELECT pgq_push('q', '1', dedup_key => 'k', ttl => '300 ms')", &[]).unwrap();
+    holder.batch_execute("BEGIN; SELECT pgq_push('q', '2', dedup_key => 'k')").unwrap();
+    until("it has expired", || observer.one("SELECT state = 'gone' FROM pgqueue.message_state"));
+    thread::scope(|scope| {
+        let waiting = scope
+            .spawn(|| other.one::<String>("SELECT outcome FROM pgq_push_result('q', '3', dedup_key => 'k')"));
+        until("it waits", || {
+            observer.one("SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        });
+        holder.batch_execute("COMMIT").unwrap();
+        assert_eq!(waiting.join().unwrap(), "pushed");
+    });
+    assert_eq!(observer.all::<String>("SELECT payload::text FROM pgq_reserve('q', max => 9)"), ["3"]);
+}

@@ -1,7 +1,10 @@
--- After a queue began ($2) or ceased to keep the order of its groups. What is leased when
--- it begins goes before all others of its group.
-UPDATE pgqueue.message
-   SET lane = CASE WHEN lane = 'b' THEN 'r' ELSE lane END,
-       in_turn = $2 AND lease_until > clock_timestamp()
- WHERE queue = $1 AND group_key IS NOT NULL
-   AND (lane = 'b' OR in_turn <> ($2 AND lease_until > clock_timestamp()))
+-- After a queue began ($2) or ceased to keep the order of its groups. When it begins, one
+-- message of each group that are leased has the turn.
+UPDATE pgqueue.message m
+   SET lane = CASE WHEN m.lane = 'b' THEN 'r' ELSE m.lane END, in_turn = turn.is_first
+  FROM (SELECT id, $2 AND lease_until > clock_timestamp()
+               AND row_number() OVER (PARTITION BY group_key
+                                      ORDER BY lease_until > clock_timestamp() DESC, priority, id) = 1 AS is_first
+          FROM pgqueue.message
+         WHERE queue = $1 AND group_key IS NOT NULL) turn
+ WHERE m.id = turn.id AND (m.lane = 'b' OR m.in_turn <> turn.is_first)

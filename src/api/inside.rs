@@ -96,21 +96,22 @@ impl MessageRow {
         Counts::message(self.lane(), self.lease_until())
     }
 
+    fn group_key(&self) -> Option<Vec<u8>> {
+        // SAFETY: the column is a text.
+        self.0[Column::GroupKey as usize].map(|key| unsafe { varlena_bytes(key) })
+    }
+
     fn group_place(&self) -> group::Place {
         (self.value(Column::InTurn) & 0xff == 0, self.priority(), self.id())
     }
 
     /// Lets the next of its group have its turn if the message now stands behind it.
     fn leave_group_for(&self, after: &Self) -> Result<()> {
-        let stays = self.queue() == after.queue() && self.group_place() >= after.group_place();
-        match self.0[Column::GroupKey as usize] {
-            // SAFETY: the column is a text.
-            Some(key) if !stays => {
-                let key = unsafe { varlena_bytes(key) };
-                group::removed(self.queue(), key, self.group_place())
-            }
-            _ => Ok(()),
-        }
+        let Some(key) = self.group_key() else { return Ok(()) };
+        let stays = self.queue() == after.queue()
+            && after.group_key().as_ref() == Some(&key)
+            && self.group_place() >= after.group_place();
+        if stays { Ok(()) } else { group::removed(self.queue(), key, self.group_place()) }
     }
 }
 

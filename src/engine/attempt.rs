@@ -48,6 +48,21 @@ fn sqlstate(code: PgSqlErrorCode) -> String {
 ///
 /// A person's request to cancel is no error of the work; it is passed on.
 pub fn attempt<T>(work: impl FnOnce() -> error::Result<T>) -> Result<T, Problem> {
+    in_subtransaction(work).map_err(|caught| match *caught {
+        caught if is_cancelled_by_a_person(&caught) => caught.rethrow(),
+        caught => Problem::from(&caught),
+    })
+}
+
+/// The same; none if it failed with this code, while any other error is passed on.
+pub fn unless<T>(code: PgSqlErrorCode, work: impl FnOnce() -> error::Result<T>) -> Option<T> {
+    in_subtransaction(work).map_or_else(
+        |caught| if report(&caught).sql_error_code() == code { None } else { caught.rethrow() },
+        Some,
+    )
+}
+
+fn in_subtransaction<T>(work: impl FnOnce() -> error::Result<T>) -> Result<T, Box<CaughtError>> {
     // SAFETY: the subtransaction is ended below, one way or the other, and what it
     // leaves changed in this process is set back.
     unsafe {
@@ -66,10 +81,7 @@ pub fn attempt<T>(work: impl FnOnce() -> error::Result<T>) -> Result<T, Problem>
         }
         pg_sys::MemoryContextSwitchTo(context);
         pg_sys::CurrentResourceOwner = owner;
-        result.map_err(|caught| match *caught {
-            caught if is_cancelled_by_a_person(&caught) => caught.rethrow(),
-            caught => Problem::from(&caught),
-        })
+        result
     }
 }
 

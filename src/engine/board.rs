@@ -40,6 +40,8 @@ pub struct Place {
     pub counts: Counts,
     /// How often something was counted.
     times_counted: u64,
+    /// Transactions that are about to count something.
+    kept_for: u32,
     /// Messages became ready since the worker looked last.
     pub has_news: bool,
     /// The worker wants to know of news at once: it sends them to listeners.
@@ -208,6 +210,7 @@ impl Place {
             last_used: 0,
             counts: Counts::default(),
             times_counted: 0,
+            kept_for: 0,
             has_news: false,
             is_listened_to: false,
             hint: QueueHint::new(),
@@ -216,6 +219,7 @@ impl Place {
 
     fn vacate(&mut self) {
         self.counts = Counts::default();
+        self.kept_for = 0;
         self.last_used = 0;
     }
 
@@ -226,6 +230,7 @@ impl Place {
     /// Whether another queue may have it: nothing would be lost.
     fn may_be_taken(&self) -> bool {
         let is_needed = self.counts != Counts::default()
+            || self.kept_for > 0
             || self.hint.times_prepared() > 0
             || (self.has_news && self.is_listened_to);
         self.last_used == 0 || !is_needed
@@ -318,7 +323,7 @@ fn place_of(
     let place =
         free.fold(first, |oldest, place| if place.last_used < oldest.last_used { place } else { oldest });
     (place.database, place.queue, place.direction) = (database, queue, direction);
-    (place.has_news, place.is_listened_to) = (false, false);
+    (place.has_news, place.is_listened_to, place.kept_for) = (false, false, 0);
     place.hint.begin_anew();
     Some(place)
 }
@@ -378,18 +383,35 @@ pub fn has_room_for(queue: i32) -> bool {
     with_hint(queue, Direction::OldestFirst, |_| ()).is_some()
 }
 
-/// Counts what happened to a queue.
+/// Keeps room to count what happens to a queue, until `add_counts`; false if there is none.
+pub fn keep_place(queue: i32) -> bool {
+    if !is_there() {
+        return false;
+    }
+    with_counted_place(queue, |place| place.kept_for += 1)
+}
+
+/// Counts what happened to a queue, for which room was kept.
 pub fn add_counts(queue: i32, counts: Counts) {
-    let Some(board) = BOARD.get() else { return };
+    with_counted_place(queue, |place| {
+        place.kept_for = place.kept_for.saturating_sub(1);
+        place.counts += counts;
+        place.times_counted += 1;
+    });
+}
+
+fn with_counted_place(queue: i32, work: impl FnOnce(&mut Place)) -> bool {
+    let Some(board) = BOARD.get() else { return false };
     let (database, last_used) = (database(), board.next_use());
     board.with_places_of(queue, |places| {
-        // Room was there when the call began; statistics may lose what finds none now.
-        if let Some(place) = place_of(places, database, queue, Direction::OldestFirst) {
-            place.last_used = last_used;
-            place.counts += counts;
-            place.times_counted += 1;
-        }
-    });
+        let place = place_of(places, database, queue, Direction::OldestFirst);
+        place
+            .map(|place| {
+                place.last_used = last_used;
+                work(place);
+            })
+            .is_some()
+    })
 }
 
 /// How many transactions have begun, and how many have ended, to write counts down. In

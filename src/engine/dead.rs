@@ -1,14 +1,15 @@
 //! Dead letters, and failing on the way there.
 
+use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::{self, Datum};
 
 use super::counter::{self, Counts};
 use super::events::{self, Event};
 use super::locked::lock;
 use super::message::{Receipt, is_exhausted};
-use super::news;
 use super::queue::{self, Queue};
 use super::statement::{Row, Statement, i64_array, timestamp_array};
+use super::{attempt, group, news};
 use crate::call::{Timestamp, text_datum};
 use crate::error::Result;
 use crate::value::duration::Millis;
@@ -132,6 +133,26 @@ pub fn bury(receipts: &[Receipt], error: Datum) -> Result<Vec<i64>> {
     let ids: Vec<i64> = lock(receipts)?.iter().map(|message| message.id).collect();
     bury_ids(&ids, Reason::Buried, error, Leased::Too);
     Ok(ids)
+}
+
+/// The same in passing: leaves those for later that would have to wait for somebody who is
+/// changing the next message of their group.
+pub fn bury_without_waiting(messages: &[(i64, Reason)]) -> Buried {
+    if messages.is_empty() {
+        return Buried::default();
+    }
+    let bury = |messages: &[(i64, Reason)]| {
+        let bury = || Ok(bury_exhausted(messages));
+        group::without_waiting(|| attempt::unless(PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE, bury))
+    };
+    bury(messages).unwrap_or_else(|| {
+        let mut all = Buried::default();
+        for one in messages.iter().filter_map(|message| bury(std::slice::from_ref(message))) {
+            all.kept += one.kept;
+            all.dropped += one.dropped;
+        }
+        all
+    })
 }
 
 /// Sends messages that will never be delivered again to the dead letters, those that

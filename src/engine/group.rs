@@ -11,11 +11,14 @@
 //!
 //! Invariants:
 //! - a message in the blocked lane has an earlier one in its group, which was there,
-//!   untouched or made by the same transaction, after the message came into that lane;
+//!   untouched or made by the same transaction, after the message came into that lane for
+//!   everybody to see;
 //! - whoever removes a message looks for the next afterwards, at what is committed then;
 //! - a message that is blocked by one that is just being removed is looked at again: its
 //!   remover may not have seen it.
 
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use pgrx::pg_sys::{self, LOCKTAG};
@@ -27,10 +30,10 @@ use super::queue::Queue;
 use super::table::{Dirty, Fate, Found, Key as Condition, Patience, Scan, Snapshot, Table};
 use super::{catalog, news, now, queue};
 use crate::call::{Timestamp, text_datum};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A group of a queue.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Group {
     pub queue: i32,
     pub key: Vec<u8>,
@@ -61,6 +64,31 @@ impl Group {
             Condition::equals(1, pg_sys::F_INT4EQ, self.queue.into()),
             Condition::equals(2, pg_sys::F_TEXTEQ, text_datum(&self.key)),
         ]
+    }
+
+    /// Whether it is a message's turn, as who decides about it has to know. A look at what
+    /// others are doing may miss a row that has just got a new version: what is committed
+    /// after that look does not.
+    pub fn turn_for_sure(&self, table: &Table, id: i64, mut is_gone: impl FnMut(&Found) -> bool) -> Turn {
+        let turn = self.turn(table, id, &mut is_gone);
+        if turn != Turn::Now {
+            return turn;
+        }
+        let snapshot = Snapshot::latest();
+        let mut rows = self.rows(table, &snapshot);
+        while let Some(row) = rows.next() {
+            if row.i64(Column::Id) == id {
+                return Turn::Now;
+            }
+            if !is_gone(&row) {
+                return Turn::Unsure;
+            }
+        }
+        Turn::Now
+    }
+
+    fn rows(&self, table: &Table, snapshot: &Snapshot) -> Scan {
+        Scan::begin(table, catalog::known().message_group, snapshot, &self.conditions(), false)
     }
 
     /// Whether it is a message's turn. Those that `is_gone` will never be delivered again.
@@ -118,7 +146,8 @@ impl Group {
     }
 
     /// Whether this transaction has itself written an earlier message of the group, which
-    /// nobody else can remove before it ends.
+    /// nobody else can remove before it ends. One that is delayed may outlive its time
+    /// where nobody comes by.
     pub fn has_our_own(&self, table: &Table, priority: i16) -> bool {
         let [queue, key] = self.conditions();
         let waits = Condition::equals(3, pg_sys::F_BOOLEQ, false.into());
@@ -127,46 +156,85 @@ impl Group {
         let snapshot = Snapshot::take();
         let conditions = [queue, key, waits, earlier];
         let mut rows = Scan::begin(table, catalog::known().message_group, &snapshot, &conditions, true);
-        rows.next().is_some_and(|row| row.is_our_own())
+        rows.next().is_some_and(|row| row.is_our_own() && row.lane() != Lane::Delayed)
     }
 
     /// Gives the next message its turn, after one at `place` was removed.
     pub fn free(&self, table: &Table, place: Place) {
-        while !self.try_free(table, place) {}
+        let mut locked = None;
+        while let Err(waited_for) = self.try_free(table, place, locked) {
+            locked = Some(waited_for);
+        }
     }
 
-    /// False if the next message changed while it was looked at.
-    fn try_free(&self, table: &Table, place: Place) -> bool {
+    /// An error is a message that somebody was changing, and that was waited for.
+    fn try_free(&self, table: &Table, place: Place, locked: Option<i64>) -> std::result::Result<(), i64> {
         let snapshot = Snapshot::latest();
-        let index = catalog::known().message_group;
-        let mut rows = Scan::begin(table, index, &snapshot, &self.conditions(), false);
+        let mut rows = self.rows(table, &snapshot);
         let Some(next) = rows.next() else {
             news::freed(self.queue);
-            return true;
+            return Ok(());
         };
         if place_of(&next) < place {
-            return true; // the one that was removed was not the first
+            return Ok(()); // the one that was removed was not the first
         }
-        if next.is_busy() {
-            // The worker may just be moving it to the blocked lane.
-            table.lock(&next, Patience::Wait);
+        let id = next.i64(Column::Id);
+        if next.lane() == Lane::Blocked {
+            if locked != Some(id) && next.is_busy() {
+                wait_for(table, &next);
+                return Err(id);
+            }
+            if set_lane(table, &next, Lane::Ready) != Fate::Done {
+                return Err(id);
+            }
+        }
+        if next.lane() != Lane::Delayed {
+            news::ready(self.queue, next.i16(Column::Priority), id);
+        }
+        Ok(())
+    }
+
+    /// Whether a message waits for another that will be seen to be gone when it is: by who
+    /// removes it, or by a reserve.
+    fn waits(&self, table: &Table, id: i64) -> bool {
+        if self.turn(table, id, |row| has_outlived(row, now())) != Turn::Later {
             return false;
         }
-        match next.lane() {
-            Lane::Delayed => true,
-            Lane::Ready => {
-                news::ready(self.queue, next.i16(Column::Priority), next.i64(Column::Id));
-                true
-            }
-            Lane::Blocked => {
-                let done = set_lane(table, &next, Lane::Ready) == Fate::Done;
-                if done {
-                    news::ready(self.queue, next.i16(Column::Priority), next.i64(Column::Id));
-                }
-                done
-            }
+        let snapshot = Snapshot::latest();
+        let mut rows = self.rows(table, &snapshot);
+        let is_met = |first: Found| first.lane() != Lane::Delayed || first.get(Column::ExpiresAt).is_none();
+        rows.next().is_some_and(is_met)
+    }
+}
+
+/// Gives the next of each group its turn, after messages were removed, the first at the
+/// place given. In one order, so that two calls do not wait for each other.
+pub fn free_all(table: &Table, freed: BTreeMap<Group, Place>) {
+    freed.into_iter().for_each(|(group, place)| group.free(table, place));
+}
+
+thread_local! {
+    static WAITS: Cell<bool> = const { Cell::new(true) };
+}
+
+/// Does `work`; where it would have to wait for somebody who is changing the next message
+/// of a group, it fails.
+pub fn without_waiting<R>(work: impl FnOnce() -> R) -> R {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            WAITS.set(self.0);
         }
     }
+    let _restore = Restore(WAITS.replace(false));
+    work()
+}
+
+fn wait_for(table: &Table, row: &Found) {
+    if !WAITS.get() {
+        Error::busy().raise();
+    }
+    table.lock(row, Patience::Wait);
 }
 
 /// Whether a message's time to live was over before anybody settled it.
@@ -179,22 +247,39 @@ pub fn place_of(row: &Found) -> Place {
     (!row.bool(Column::InTurn), row.i16(Column::Priority), row.i64(Column::Id))
 }
 
-/// Moves messages, which wait behind others of their groups, to the blocked lane.
-pub fn block(table: &Table, waiting: &[(Group, i64)]) {
+/// Moves messages, which wait behind others of their groups, to the blocked lane. Returns
+/// the first of each group that was moved: when that is committed, it has to be looked
+/// whether they still wait (`unblock`).
+pub fn block(table: &Table, waiting: &[(Group, i64)]) -> Vec<(Group, i64)> {
+    let (mut first, mut seen) = (Vec::new(), HashSet::new());
     for (group, id) in waiting {
-        let stays = |group: &Group| group.turn(table, *id, |row| has_outlived(row, now())) == Turn::Later;
-        if move_to(table, *id, Lane::Ready, Lane::Blocked) && !stays(group) {
-            // Who removes the one before it may not have seen it in this lane.
-            move_to(table, *id, Lane::Blocked, Lane::Ready);
+        pg_sys::check_for_interrupts!();
+        let is_moved = move_to(table, *id, Lane::Ready, Lane::Blocked).is_some();
+        if is_moved && seen.insert(group) {
+            first.push((group.clone(), *id));
+        }
+    }
+    first
+}
+
+/// Moves those back that wait for nobody: who removed the one before may have looked for
+/// the next before it was in the blocked lane.
+pub fn unblock(table: &Table, moved: &[(Group, i64)]) {
+    for (group, id) in moved {
+        if !group.waits(table, *id)
+            && let Some(priority) = move_to(table, *id, Lane::Blocked, Lane::Ready)
+        {
+            news::ready(group.queue, priority, *id);
         }
     }
 }
 
-fn move_to(table: &Table, id: i64, from: Lane, to: Lane) -> bool {
+/// Returns the message's priority if it was moved.
+fn move_to(table: &Table, id: i64, from: Lane, to: Lane) -> Option<i16> {
     let snapshot = Snapshot::take();
     let mut messages = ById::open(table, &snapshot);
-    let row = messages.find(id).filter(|row| row.lane() == from && !row.bool(Column::InTurn));
-    row.is_some_and(|row| set_lane(table, &row, to) == Fate::Done)
+    let row = messages.find(id).filter(|row| row.lane() == from && !row.bool(Column::InTurn))?;
+    (set_lane(table, &row, to) == Fate::Done).then(|| row.i16(Column::Priority))
 }
 
 fn set_lane(table: &Table, row: &Found, lane: Lane) -> Fate {

@@ -6,7 +6,7 @@
 use pgrx::pg_sys;
 
 use super::catalog;
-use super::message::{Column, Lane};
+use super::message::Column;
 use super::queue::Queue;
 use super::reserve::Round;
 use super::table::{Key as Condition, Scan, Snapshot, Table};
@@ -68,14 +68,7 @@ impl Walk<'_> {
         while !round.is_full()
             && let Some(row) = rows.next()
         {
-            let is_there = match row.lane() {
-                Lane::Ready => true,
-                Lane::Delayed => row.i64(Column::DueAt) <= round.now,
-                Lane::Blocked => false,
-            };
-            if is_there {
-                round.offer(&row);
-            }
+            round.offer(&row);
         }
     }
 }

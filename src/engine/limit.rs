@@ -9,10 +9,11 @@
 
 use pgrx::pg_sys;
 
+use super::lane::ById;
 use super::message::{Column, is_leased};
 use super::queue::Queue;
 use super::statement::Statement;
-use super::table::{Dirty, Key as Condition, Scan, Table};
+use super::table::{Dirty, Key as Condition, Scan, Snapshot, Table};
 use super::{catalog, now};
 use crate::call::Timestamp;
 
@@ -37,7 +38,7 @@ pub fn lay_out(queue: i32, limit: Option<i32>) {
 type Lease = (i64, i32);
 
 /// A slot and the receipt in it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Slot {
     number: i32,
     holds: Lease,
@@ -49,15 +50,18 @@ pub struct Slots {
     free: Vec<Slot>,
     /// When the first of the leases ends that are in slots.
     pub next_end: Option<Timestamp>,
-    /// Others took some of them meanwhile.
-    pub has_lost: bool,
+    /// Those of them that others took, or are about to, meanwhile.
+    lost: Vec<Slot>,
+    /// That was since the last look.
+    has_lost: bool,
 }
 
 impl Slots {
     /// None if the queue has no limit.
     pub fn of(queue: &Queue, table: &Table) -> Option<Self> {
         let limit = queue.settings.max_leased?.0;
-        let mut slots = Self { queue: queue.id, free: Vec::new(), next_end: None, has_lost: false };
+        let mut slots =
+            Self { queue: queue.id, free: Vec::new(), next_end: None, lost: Vec::new(), has_lost: false };
         let mut all = Vec::new();
         SLOTS.run(&[Some(queue.id.into())], |row| {
             all.push(Slot { number: row.i32(0), holds: (row.i64(1), row.i32(2)) });
@@ -74,6 +78,21 @@ impl Slots {
             slots.free.clear();
         }
         Some(slots)
+    }
+
+    /// After some were lost: looks whether others are free now.
+    pub fn look_again(&mut self, queue: &Queue, table: &Table) -> bool {
+        if !self.has_lost {
+            return false;
+        }
+        let lost = std::mem::take(&mut self.lost);
+        if let Some(slots) = Self::of(queue, table) {
+            *self = slots;
+        }
+        self.free.retain(|slot| !lost.contains(slot));
+        self.lost = lost;
+        self.has_lost = false;
+        self.count() > 0
     }
 
     pub fn count(&self) -> usize {
@@ -96,7 +115,13 @@ impl Slots {
                 return true;
             }
         }
-        false
+        // That look may have missed a row that has just got a new version: what is committed
+        // by now a look afterwards does not miss.
+        let snapshot = Snapshot::latest();
+        let row = ById::open(table, &snapshot)
+            .find(id)
+            .map(|row| (row.i32(Column::Deliveries), row.i64(Column::LeaseUntil)));
+        row.is_some_and(|(deliveries, until)| deliveries == delivery && is_leased(until, now()))
     }
 
     /// Puts a lease into a free slot; none if others have taken them all.
@@ -106,6 +131,7 @@ impl Slots {
             if taken.put(slot.holds, lease) {
                 return Some(taken);
             }
+            self.lost.push(slot);
             self.has_lost = true;
         }
         None

@@ -53,6 +53,8 @@ struct Counted {
     level: i32,
     queue: i32,
     counts: Counts,
+    /// A place on the board is kept for it.
+    has_place: bool,
 }
 
 thread_local! {
@@ -137,11 +139,14 @@ fn has(queue: i32, what: impl Fn(&QueueNews) -> bool) -> bool {
 /// Adds to the counters of a queue, once the transaction commits.
 pub fn count(queue: i32, counts: Counts) {
     // SAFETY: reads state of the transaction.
-    let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
+    count_at(unsafe { pg_sys::GetCurrentTransactionNestLevel() }, queue, counts);
+}
+
+fn count_at(level: i32, queue: i32, counts: Counts) {
     COUNTED.with_borrow_mut(|all| {
         match all.iter_mut().find(|counted| counted.queue == queue && counted.level == level) {
             Some(counted) => counted.counts += counts,
-            None => all.push(Counted { level, queue, counts }),
+            None => all.push(Counted { level, queue, counts, has_place: false }),
         }
     });
 }
@@ -200,7 +205,10 @@ enum End {
 unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _argument: *mut c_void) {
     let end = match event {
         pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT => {
-            write_counts(|queue| !board::has_room_for(queue));
+            write_counts(|counted| {
+                counted.has_place = counted.has_place || board::keep_place(counted.queue);
+                !counted.has_place
+            });
             return spare_the_wait();
         }
         // Who prepares a transaction does not decide about it: what it has counted becomes
@@ -217,10 +225,10 @@ unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _argument: *m
         all.clear();
     });
     COUNTED.with_borrow_mut(|all| {
-        if end == End::Commit {
-            all.iter().for_each(|counted| board::add_counts(counted.queue, counted.counts));
+        for counted in all.drain(..).filter(|counted| counted.has_place) {
+            let counts = if end == End::Commit { counted.counts } else { Counts::default() };
+            board::add_counts(counted.queue, counts);
         }
-        all.clear();
     });
     if DRAINS.take() {
         board::end_drain();
@@ -243,9 +251,12 @@ unsafe extern "C-unwind" fn at_end_of_savepoint(
             QUEUES.with_borrow(|all| all.iter().for_each(|news| publish(news, End::Abort)));
             COUNTED.with_borrow_mut(|all| all.retain(|counted| counted.level < level));
         }
-        pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => COUNTED.with_borrow_mut(|all| {
-            all.iter_mut().for_each(|counted| counted.level = counted.level.min(level - 1));
-        }),
+        pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => {
+            let ended = COUNTED.with_borrow_mut(|all| {
+                all.extract_if(.., |counted| counted.level >= level).collect::<Vec<_>>()
+            });
+            ended.into_iter().for_each(|counted| count_at(level - 1, counted.queue, counted.counts));
+        }
         _ => {}
     }
 }
@@ -328,10 +339,8 @@ impl QueueNews {
 }
 
 /// Writes down what the transaction has counted of the queues chosen.
-fn write_counts(is_chosen: impl Fn(i32) -> bool) {
-    let (chosen, rest): (Vec<Counted>, Vec<Counted>) =
-        COUNTED.take().into_iter().partition(|counted| is_chosen(counted.queue));
-    COUNTED.set(rest);
+fn write_counts(is_chosen: impl FnMut(&mut Counted) -> bool) {
+    let chosen: Vec<Counted> = COUNTED.with_borrow_mut(|all| all.extract_if(.., is_chosen).collect());
     if !chosen.is_empty() && catalog::is_there() {
         chosen.iter().for_each(|counted| counter::write(counted.queue, counted.counts));
     }

@@ -1,7 +1,9 @@
 //! Passes: looking again at what lies before the front of a hint, a part at a time.
 //! What may be reserved there goes into the hint's stash.
 
+use std::collections::HashSet;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use super::board;
 use super::group::{self, Group, Turn};
@@ -11,7 +13,7 @@ use super::now;
 use super::queue::{self, Queue};
 use super::table::{Found, Snapshot, Table};
 use crate::hint::level::{Chunk, Findings, STASH, Sweeper};
-use crate::hint::{NEVER, NOWHERE, START, Timestamp};
+use crate::hint::{Direction, NEVER, NOWHERE, START, Timestamp};
 
 /// After so long a message that somebody was changing is looked at again.
 pub const RECHECK: Timestamp = 1_000_000;
@@ -81,36 +83,52 @@ struct Line<'a> {
     table: &'a Table,
     queue: Option<Rc<Queue>>,
     waiting: Vec<(Group, i64)>,
+    /// Groups of which an earlier one was come by, in their order.
+    passed: HashSet<Group>,
+    follows_order: bool,
 }
 
 impl<'a> Line<'a> {
     fn of(table: &'a Table, at: Address) -> Self {
         // A queue that cannot be read has no order to keep.
-        Self { table, queue: queue::by_id(at.queue).ok().flatten(), waiting: Vec::new() }
+        Self {
+            table,
+            queue: queue::by_id(at.queue).ok().flatten(),
+            waiting: Vec::new(),
+            passed: HashSet::new(),
+            follows_order: at.direction == Direction::OldestFirst,
+        }
     }
 
     fn may_go(&mut self, row: &Found, now: Timestamp) -> bool {
         let group = self.queue.as_ref().and_then(|queue| Group::of(row, queue));
         let Some(group) = group else { return !row.has_expired(now) };
         let id = row.i64(Column::Id);
-        let waits = group.turn(self.table, id, |other| group::has_outlived(other, now)) == Turn::Later;
+        let is_behind = !row.bool(Column::InTurn) && self.follows_order && self.passed.contains(&group);
+        let waits =
+            is_behind || group.turn(self.table, id, |other| group::has_outlived(other, now)) == Turn::Later;
         if waits {
+            self.passed.insert(group.clone());
             self.waiting.push((group, id));
         }
         !waits
     }
 }
 
-/// The worker's part: goes on with the passes of this database for so many entries.
-pub fn work(table: &Table, mut budget: u64) {
+/// The worker's part: goes on with the passes of this database for so many entries, or
+/// for so long. Returns messages that were moved to the blocked lane (`group::block`).
+pub fn work(table: &Table, mut budget: u64) -> Vec<(Group, i64)> {
+    let (begun, mut moved) = (Instant::now(), Vec::new());
     while budget > 0
+        && begun.elapsed() < LONGEST
         && let Some((at, chunk)) = next_chunk()
     {
         let part = budget.min(PART);
         budget -= part;
         let swept = sweep(table, at, chunk, part);
-        group::block(table, &swept.waiting);
+        moved.extend(group::block(table, &swept.waiting));
     }
+    moved
 }
 
 /// Whether a pass of this database is due.
@@ -120,6 +138,9 @@ pub fn is_due() -> bool {
 
 /// How many entries the worker looks at with one snapshot.
 const PART: u64 = 5_000;
+
+/// How long it goes on in one transaction, give or take a part.
+const LONGEST: Duration = Duration::from_millis(200);
 
 /// A chunk of some pass that is due.
 fn next_chunk() -> Option<(Address, Chunk)> {

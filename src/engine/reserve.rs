@@ -5,7 +5,7 @@
 //! rows that are handed out are written. So an empty poll writes nothing, and a long
 //! transaction hides nothing but what it holds.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use pgrx::PgMemoryContexts;
 use pgrx::pg_sys::{self, Datum};
@@ -113,20 +113,28 @@ pub fn drop_oldest(queue: &Queue, max: usize) -> usize {
     let table = Table::open(catalog::refresh().message);
     let mut dropped = 0;
     for &priority in priorities(&table, queue).iter().rev() {
-        let wish = Wish::any(max - dropped);
-        let mut each = |_: Taken| {};
-        let mut round = Round::new(&table, queue, &wish, Take::Drop, &mut each);
-        round.direction = Direction::OldestFirst;
-        let mut scanned = Scanned::from_priority(&table, queue, &round, priority);
-        scanned.take_before(&mut round, Some((priority, NOWHERE)));
-        round.free_groups();
-        round.count();
-        dropped += round.taken;
-        if dropped == max {
-            break;
+        // What goes lets the next of its group come, which may go as well.
+        while dropped < max {
+            let more = drop_of_priority(&table, queue, priority, max - dropped);
+            dropped += more;
+            if more == 0 {
+                break;
+            }
         }
     }
     dropped
+}
+
+fn drop_of_priority(table: &Table, queue: &Queue, priority: i16, max: usize) -> usize {
+    let (wish, mut each) = (Wish::any(max), |_: Taken| {});
+    let mut round = Round::new(table, queue, &wish, Take::Drop, &mut each);
+    round.direction = Direction::OldestFirst;
+    let mut scanned = Scanned::from_priority(table, queue, &round, priority);
+    scanned.take_before(&mut round, Some((priority, NOWHERE)));
+    drop(scanned);
+    round.free_groups();
+    round.count();
+    round.taken
 }
 
 /// The priorities of a queue's messages; not more than are worth looking at.
@@ -223,7 +231,7 @@ pub struct Round<'a> {
     /// Groups that a walk in their order has come by: what follows is not their first.
     passed_groups: HashSet<Group>,
     /// Groups whose first message was removed, and where it stood. One of each at a time.
-    freed: HashMap<Group, group::Place>,
+    freed: BTreeMap<Group, group::Place>,
     /// What changed in the lanes.
     counts: Counts,
     /// Where leases go of a queue that has a limit.
@@ -253,7 +261,7 @@ impl<'a> Round<'a> {
             clears_group: false,
             unsure: Vec::new(),
             passed_groups: HashSet::new(),
-            freed: HashMap::new(),
+            freed: BTreeMap::new(),
             counts: Counts::default(),
             slots: if matches!(take, Take::Lease(_)) { Slots::of(queue, table) } else { None },
             first_lease_passed: None,
@@ -283,18 +291,18 @@ impl<'a> Round<'a> {
     /// its group may have waited for that.
     fn clear_away(&mut self) -> bool {
         unique::drop_superseded(&std::mem::take(&mut self.superseded));
-        dead::bury_exhausted(&std::mem::take(&mut self.exhausted));
+        dead::bury_without_waiting(&std::mem::take(&mut self.exhausted));
         std::mem::take(&mut self.clears_group)
     }
 
-    /// Whether others took all free slots meanwhile. There may be others now.
+    /// Whether others took all free slots meanwhile, and there are others now.
     fn has_lost_slots(&mut self) -> bool {
-        let has_lost = self.taken == 0 && self.slots.as_ref().is_some_and(|slots| slots.has_lost);
-        if has_lost {
-            self.slots = Slots::of(self.queue, self.table);
+        let Some(slots) = self.slots.as_mut().filter(|_| self.taken == 0) else { return false };
+        let has_others = slots.look_again(self.queue, self.table);
+        if has_others {
             self.put_back_unsure();
         }
-        has_lost
+        has_others
     }
 
     /// Lets the next call look again at messages that may be free then.
@@ -319,7 +327,7 @@ impl<'a> Round<'a> {
     }
 
     fn free_groups(&mut self) {
-        self.freed.drain().for_each(|(group, place)| group.free(self.table, place));
+        group::free_all(self.table, std::mem::take(&mut self.freed));
     }
 
     pub fn missing(&self) -> usize {
@@ -416,28 +424,23 @@ impl<'a> Round<'a> {
     /// Whether the same holds for the rows offered one after the other with one snapshot,
     /// in the order of a group: behind the first of a group nothing is its first.
     fn is_its_turn(&mut self, row: &Found) -> bool {
-        if row.bool(Column::InTurn) {
-            return true;
-        }
-        let Some(group) = Group::of(row, self.queue) else { return true };
+        let Some(group) = self.group_of(row) else { return true };
         let follows_order = self.direction == Direction::OldestFirst;
         if self.freed.contains_key(&group) || (follows_order && self.passed_groups.contains(&group)) {
             return false;
         }
-        let turn = self.turn(&group, row);
-        if follows_order && turn != Turn::Unsure {
+        let turn = group.turn(self.table, row.i64(Column::Id), |other| self.is_gone(other));
+        self.note_unsure(turn, row);
+        if follows_order {
             self.passed_groups.insert(group);
         }
         turn == Turn::Now
     }
 
-    fn turn(&mut self, group: &Group, row: &Found) -> Turn {
-        let id = row.i64(Column::Id);
-        let turn = group.turn(self.table, id, |other| self.is_gone(other));
+    fn note_unsure(&mut self, turn: Turn, row: &Found) {
         if turn == Turn::Unsure {
-            self.unsure.push((row.i16(Column::Priority), id));
+            self.unsure.push((row.i16(Column::Priority), row.i64(Column::Id)));
         }
-        turn
     }
 
     /// Whether a message that nobody holds will never be delivered again.
@@ -460,16 +463,29 @@ impl<'a> Round<'a> {
             return Fate::Done;
         }
         news::touched(self.queue.id, row.i16(Column::Priority), row.i64(Column::Id));
-        match Group::of(row, self.queue).filter(|_| !row.bool(Column::InTurn)) {
+        match self.group_of(row) {
             // Others may decide about another message of the group at the same moment.
-            Some(group) => group
-                .deciding(|| match self.turn(&group, row) {
-                    Turn::Now => self.take_row(row, true),
-                    Turn::Later | Turn::Unsure => Fate::Busy,
+            Some(group) => {
+                let decided = group.deciding(|| {
+                    let id = row.i64(Column::Id);
+                    match group.turn_for_sure(self.table, id, |other| self.is_gone(other)) {
+                        Turn::Now => Ok(self.take_row(row, true)),
+                        turn => Err(turn),
+                    }
+                });
+                decided.unwrap_or(Err(Turn::Unsure)).unwrap_or_else(|turn| {
+                    self.note_unsure(turn, row);
+                    Fate::Busy
                 })
-                .unwrap_or(Fate::Busy),
+            }
             None => self.take_row(row, false),
         }
+    }
+
+    /// The group in which a message has to have its turn.
+    fn group_of(&self, row: &Found) -> Option<Group> {
+        let is_dropped = matches!(self.take, Take::Drop);
+        Group::of(row, self.queue).filter(|_| !row.bool(Column::InTurn) && !is_dropped)
     }
 
     fn take_row(&mut self, row: &Found, takes_turn: bool) -> Fate {
@@ -512,7 +528,10 @@ impl<'a> Round<'a> {
         let (id, priority) = (row.i64(Column::Id), row.i16(Column::Priority));
         let Some(until) = leased_until else {
             self.counts += -row.counts();
-            self.freed.extend(Group::of(row, self.queue).map(|group| (group, group::place_of(row))));
+            if let Some(group) = Group::of(row, self.queue) {
+                let place = group::place_of(row);
+                self.freed.entry(group).and_modify(|first| *first = place.min(*first)).or_insert(place);
+            }
             return;
         };
         self.counts += Counts::message(Lane::Ready, until) - row.counts();
@@ -535,6 +554,15 @@ impl<'a> Round<'a> {
         let lease_until = row.i64(Column::LeaseUntil);
         if is_leased(lease_until, self.now) {
             self.passes_lease(lease_until);
+            return false;
+        }
+        // Keys that hints know may be of messages that were put off meanwhile.
+        let is_there = match row.lane() {
+            Lane::Ready => true,
+            Lane::Delayed => row.i64(Column::DueAt) <= self.now,
+            Lane::Blocked => false,
+        };
+        if !is_there {
             return false;
         }
         if let Some(end) = self.end_of(row) {

@@ -4,6 +4,7 @@
 //! a circle. A row is judged and changed in one version: if somebody else changed
 //! it in between, it is looked at again and judged anew.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use pgrx::pg_sys::Datum;
@@ -43,6 +44,7 @@ pub struct Settled {
 pub fn settle(receipts: &[Receipt], verdict: Verdict) -> Result<Vec<Settled>> {
     let table = Table::open(catalog::refresh().message);
     let receipts = in_order(receipts);
+    let mut freed: BTreeMap<Group, group::Place> = BTreeMap::new();
     let mut settled: Vec<Settled> = Vec::with_capacity(receipts.len());
     let (mut next, mut locked) = (0, None);
     while next < receipts.len() {
@@ -53,7 +55,15 @@ pub fn settle(receipts: &[Receipt], verdict: Verdict) -> Result<Vec<Settled>> {
             let is_repeated = settled.last().is_some_and(|last| last.id == receipt.0);
             if !is_repeated {
                 match settle_one(&table, &mut messages, receipt, verdict, locked == Some(receipt.0))? {
-                    Attempt::Settled(message) => settled.push(message),
+                    Attempt::Settled(mut message) => {
+                        if let Some((group, place)) = message.left.take() {
+                            freed
+                                .entry(group)
+                                .and_modify(|first| *first = place.min(*first))
+                                .or_insert(place);
+                        }
+                        settled.push(message);
+                    }
                     Attempt::Refused => {}
                     Attempt::Locked => {
                         locked = Some(receipt.0);
@@ -66,9 +76,7 @@ pub fn settle(receipts: &[Receipt], verdict: Verdict) -> Result<Vec<Settled>> {
             next += 1;
         }
     }
-    for (group, place) in settled.iter().filter_map(|message| message.left.as_ref()) {
-        group.free(&table, *place);
-    }
+    group::free_all(&table, freed);
     if matches!(verdict, Verdict::Delete) {
         let queues = settled.iter().map(|message| message.queue);
         counter::add_each(queues, |deleted| Counts { deleted, ..Counts::default() });

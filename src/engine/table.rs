@@ -361,6 +361,26 @@ fn server_asserts() -> bool {
     })
 }
 
+/// Whether a transaction is under way, and not our own.
+fn is_another_s(transaction: pg_sys::TransactionId) -> bool {
+    // SAFETY: both only read state of the server.
+    unsafe {
+        !pg_sys::TransactionIdIsCurrentTransactionId(transaction)
+            && pg_sys::TransactionIdIsInProgress(transaction)
+    }
+}
+
+/// The transactions that share a lock.
+fn members(multi: pg_sys::MultiXactId) -> Vec<pg_sys::TransactionId> {
+    let mut members = ptr::null_mut();
+    // SAFETY: gives as many members as it returns, allocated, or -1 and none.
+    unsafe {
+        let count = pg_sys::GetMultiXactIdMembers(multi, &mut members, false, false);
+        let count = usize::try_from(count).unwrap_or(0);
+        (0..count).map(|n| (*members.add(n)).xid).collect()
+    }
+}
+
 fn is_heap_only(tuple: pg_sys::HeapTuple) -> bool {
     // SAFETY: heap_update has set the header of the tuple it was given.
     unsafe { u32::from((*(*tuple).t_data).t_infomask2) & pg_sys::HEAP_ONLY_TUPLE != 0 }
@@ -684,9 +704,9 @@ impl Found {
             if mask & pg_sys::HEAP_XMAX_INVALID != 0 {
                 false
             } else if mask & pg_sys::HEAP_XMAX_IS_MULTI != 0 {
-                pg_sys::MultiXactIdIsRunning(xmax, false)
+                members(xmax).into_iter().any(is_another_s)
             } else {
-                !pg_sys::TransactionIdIsCurrentTransactionId(xmax) && pg_sys::TransactionIdIsInProgress(xmax)
+                is_another_s(xmax)
             }
         }
     }

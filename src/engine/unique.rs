@@ -6,12 +6,14 @@
 //! and the message's own id is its place from then on.
 //!
 //! The newest message with a key stands for it: while that one is leased, a push adds
-//! another. An older one that would come back (its consumer failed or let it go) is
+//! another. When it waits again, a push that meets it gives it place 0 back first, so that
+//! nobody else can add one. An older one that would come back (its consumer failed or let it go) is
 //! superseded: it is dropped instead of being delivered after the newer state.
 //!
 //! A push that is ignored locks the message that waits until its transaction ends. So
 //! whoever works on that message sees what the transaction has written.
 
+use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::counter::{self, Counts};
@@ -21,7 +23,7 @@ use super::push::{OnDuplicate, Outcome, Row};
 use super::queue::Queue;
 use super::statement::{Sees, Statement, i64_array};
 use super::table::{Found, Key as Condition, Scan, Snapshot, Table};
-use super::{catalog, has_one_snapshot, news, now};
+use super::{attempt, catalog, has_one_snapshot, news, now};
 use crate::call::{Name, Timestamp, varlena_bytes};
 use crate::error::{Error, Result};
 
@@ -51,6 +53,10 @@ static NEWEST: Statement =
     Statement::new(include_str!("../../sql/query/newest_of_key.sql"), &[pg_sys::INT4OID, pg_sys::TEXTOID]);
 static INSERT: Statement = Statement::new(include_str!("../../sql/query/insert_unique.sql"), &TYPES);
 static HOLD: Statement = Statement::new(include_str!("../../sql/query/hold_waiting.sql"), &[pg_sys::INT8OID]);
+static WAIT_FOR: Statement =
+    Statement::new(include_str!("../../sql/query/wait_for_message.sql"), &[pg_sys::INT8OID]);
+static TAKE_KEY_BACK: Statement =
+    Statement::new(include_str!("../../sql/query/take_key_back.sql"), &[pg_sys::INT8OID]);
 static REPLACE: Statement = Statement::new(
     include_str!("../../sql/query/replace_waiting.sql"),
     &[
@@ -78,6 +84,7 @@ static DROP_SUPERSEDED: Statement =
 
 /// Pushes a message with a key, unless another one waits.
 pub fn push(queue: &Queue, key: &Name, on_duplicate: OnDuplicate, row: &Row) -> Result<(i64, Outcome)> {
+    let mut has_claimed = false;
     loop {
         pg_sys::check_for_interrupts!();
         match newest(queue, key) {
@@ -92,22 +99,27 @@ pub fn push(queue: &Queue, key: &Name, on_duplicate: OnDuplicate, row: &Row) -> 
                 continue;
             }
             // Nobody will deliver it, and it may still hold the key.
-            Some((id, Standing::Outlived)) => {
-                dead::bury_exhausted(&[(id, Reason::Expired)]);
-            }
+            Some((id, Standing::Outlived)) => clear_away(id),
             Some((_, Standing::Leased)) | None => {}
         }
-        if let Some(id) = seen_lately(queue, key, row) {
+        if !has_claimed && let Some(id) = seen_lately(queue, key, row) {
             return match on_duplicate {
                 OnDuplicate::Reject => Err(Error::duplicate(&key.to_string(), id)),
                 _ => Ok((id, Outcome::Ignored)),
             };
         }
+        has_claimed = true;
         if INSERT.run(row, |_| {}) > 0 {
             counter::add(queue.id, Counts { pushed: 1, ..Counts::default() });
             return Ok((id_of(row), Outcome::Pushed));
         }
     }
+}
+
+/// Removes a message that nobody will deliver, when those who hold it have let go of it.
+fn clear_away(id: i64) {
+    WAIT_FOR.run(&[Some(id.into())], |_| {});
+    dead::bury_exhausted(&[(id, Reason::Expired)]);
 }
 
 /// How the newest message with a key stands.
@@ -141,11 +153,21 @@ fn newest(queue: &Queue, key: &Name) -> Option<(i64, Standing)> {
 
 /// What becomes of a push when a message waits; none if that one has just gone.
 fn meet(key: &Name, on_duplicate: OnDuplicate, row: &Row, id: i64) -> Result<Option<Outcome>> {
+    if on_duplicate != OnDuplicate::Reject && !take_key_back(id) {
+        return Ok(None);
+    }
     match on_duplicate {
         OnDuplicate::Reject => Err(Error::duplicate(&key.to_string(), id)),
         OnDuplicate::Ignore => Ok(hold(id).then_some(Outcome::Ignored)),
         OnDuplicate::Replace => Ok(replace(row, id).then_some(Outcome::Replaced)),
     }
+}
+
+/// Gives a message that was leased, and waits again, place 0 back. False if another takes
+/// it, or has just taken it: then that one is the newest.
+fn take_key_back(id: i64) -> bool {
+    let unique = PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION;
+    attempt::unless(unique, || Ok(TAKE_KEY_BACK.run(&[Some(id.into())], |_| {}))).is_some()
 }
 
 /// Keeps a waiting message from being leased before this transaction ends.

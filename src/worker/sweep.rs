@@ -14,7 +14,7 @@ use crate::engine::attempt::Problem;
 use crate::engine::dead::{self, Reason};
 use crate::engine::statement::{Row, Statement, i64_array};
 use crate::engine::table::Table;
-use crate::engine::{catalog, counter, now, pass, schedule};
+use crate::engine::{catalog, counter, group, now, pass, schedule};
 use crate::setting;
 use crate::worker::retention;
 
@@ -166,7 +166,7 @@ fn sweep_leases(report: &mut Report) {
     if !orphans.is_empty() {
         deleted = DELETE_ORPHANS.run(&[Some(i64_array(&orphans))], |_| {}) as i64;
     }
-    let buried = dead::bury_exhausted(&exhausted);
+    let buried = dead::bury_without_waiting(&exhausted);
     report.moved_to_dead = buried.kept;
     report.dropped = buried.dropped;
     // What is locked by somebody else is no reason to come back at once.
@@ -180,7 +180,7 @@ fn clear_outlived(report: &mut Report) {
     OUTLIVED.run(&[Some(now().into()), Some(page().into())], |row| {
         outlived.push((row.i64(0), Reason::Expired));
     });
-    let buried = dead::bury_exhausted(&outlived);
+    let buried = dead::bury_without_waiting(&outlived);
     report.moved_to_dead += buried.kept;
     report.ttl_dropped = buried.dropped;
     report.left_work |= outlived.len() as i64 >= page();
@@ -256,8 +256,11 @@ pub fn run_schedules_if_due() -> bool {
 /// that failed.
 pub fn passes() -> bool {
     while pass::is_due() && !super::is_asked_to_end() {
-        let part = || pass::work(&Table::open(catalog::refresh().message), PASS_PART);
-        if !logged("passes", part) {
+        let mut moved = Vec::new();
+        let messages = || Table::open(catalog::refresh().message);
+        let goes_well = logged("passes", || moved = pass::work(&messages(), PASS_PART))
+            && (moved.is_empty() || logged("passes", || group::unblock(&messages(), &moved)));
+        if !goes_well {
             return false;
         }
     }

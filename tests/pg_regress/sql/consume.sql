@@ -27,6 +27,15 @@ SELECT count(*) FROM pgq_push_batch('filter', ARRAY['1', '2', '3', '4']::jsonb[]
 SELECT payload FROM pgq_reserve('filter', max => 10, filter => '{"kind": "a", "n": 2}');
 SELECT payload FROM pgq_pop('filter', max => 10, filter => '{"kind": "a"}');
 SELECT payload FROM pgq_reserve('filter', max => 10);
+-- what was looked at and put off meanwhile is not due
+SELECT pgq_push('off', '1') IS NOT NULL AS pushed;
+BEGIN;
+SELECT payload FROM pgq_reserve('off');
+SAVEPOINT s;
+ROLLBACK TO s;
+SELECT outcome FROM pgq_fail((SELECT id FROM pgqueue.message WHERE queue = (SELECT id FROM pgqueue.queue WHERE name = 'off')), 'no', delay => '1 h');
+COMMIT;
+SELECT payload FROM pgq_reserve('off');
 -- pop takes for good
 SELECT pgq_push('pop', '1') IS NOT NULL AS pushed;
 SELECT payload, delivery, leased_until FROM pgq_pop('pop');

@@ -68,6 +68,12 @@ SELECT pushed, delivered, deleted, total FROM pgq_stats('ring');
 SELECT pgq_push_batch('ring', ARRAY['6', '7', '8', '9']::jsonb[]);
 SELECT payload FROM pgq_reserve('ring', max => 5);
 SELECT pgq_push('ring', '6');
+-- of a group the first go first
+SELECT pgq_create_queue('ring of a group', '{"max_length": 3, "on_full": "drop_oldest"}');
+SELECT count(*) FROM pgq_push_batch('ring of a group', ARRAY['1', '2', '3']::jsonb[], group_key => 'a');
+SELECT count(*) FROM pgq_push_batch('ring of a group', ARRAY['4', '5']::jsonb[], group_key => 'a');
+SELECT payload FROM pgq_pop('ring of a group', max => 5);
+SELECT payload FROM pgq_pop('ring of a group', max => 5);
 -- settings
 SELECT pgq_create_queue('bad', '{"max_leased": 0}');
 SELECT pgq_create_queue('bad', '{"max_leased": 10001}');

@@ -77,6 +77,21 @@ SELECT pgq_push('ttl', '1', group_key => 'a', ttl => '1 h') IS NOT NULL AS pushe
 SELECT pgq_push('ttl', '2', group_key => 'a') IS NOT NULL AS pushed;
 UPDATE pgqueue.message SET expires_at = now() - '1 s'::interval WHERE expires_at IS NOT NULL;
 SELECT payload FROM pgq_reserve('ttl', max => 10);
+-- nor does a delayed one that has expired
+BEGIN;
+SELECT pgq_push('dttl', '1', group_key => 'a', delay => '1 h', ttl => '1 h') IS NOT NULL AS pushed;
+SELECT pgq_push('dttl', '2', group_key => 'a') IS NOT NULL AS pushed;
+COMMIT;
+UPDATE pgqueue.message SET expires_at = now() - '1 s'::interval WHERE expires_at IS NOT NULL;
+SELECT payload FROM pgq_reserve('dttl', max => 10);
+-- one that goes to another group leaves its own to the next
+SELECT pgq_push('leave', '1', group_key => 'a', dedup_key => 'k') IS NOT NULL AS pushed;
+BEGIN;
+SELECT pgq_push('leave', '2', group_key => 'a') IS NOT NULL AS pushed;
+SELECT pgq_push('leave', '3', group_key => 'a') IS NOT NULL AS pushed;
+COMMIT;
+SELECT pgq_push('leave', '"1 in b"', group_key => 'b', dedup_key => 'k', on_duplicate => 'replace') IS NOT NULL AS pushed;
+SELECT payload FROM pgq_reserve('leave', max => 10);
 -- one group only
 SELECT count(*) FROM pgq_push_batch('one', ARRAY['"a1"', '"a2"']::jsonb[], group_key => 'a');
 SELECT count(*) FROM pgq_push_batch('one', ARRAY['"b1"', '"b2"']::jsonb[], group_key => 'b');
@@ -110,7 +125,10 @@ SELECT pgq_alter_queue('both', '{"groups": "parallel"}');
 SELECT payload FROM pgq_reserve('both', max => 2);
 SELECT pgq_alter_queue('both', '{"groups": "ordered"}');
 SELECT payload FROM pgq_reserve('both', max => 2);
-SELECT count(*) FROM pgq_delete(ARRAY(SELECT id FROM pgqueue.message WHERE payload IN ('1', '2') AND lease_until > now()
+SELECT count(*) FROM pgq_release(ARRAY(SELECT id FROM pgqueue.message WHERE lease_until > now()
+    AND queue = (SELECT id FROM pgqueue.queue WHERE name = 'both')));
+SELECT payload FROM pgq_reserve('both', max => 2);
+SELECT count(*) FROM pgq_delete(ARRAY(SELECT id FROM pgqueue.message WHERE payload IN ('1', '2')
     AND queue = (SELECT id FROM pgqueue.queue WHERE name = 'both')));
 SELECT payload FROM pgq_reserve('both', max => 2);
 -- counters and a look at everything agree

@@ -1,0 +1,1 @@
+SELECT FROM pgqueue.message WHERE id = $1 FOR UPDATE
