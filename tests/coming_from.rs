@@ -133,7 +133,10 @@ fn the_statements_of_every_row_run() {
     let in_words = rows.iter().filter(|row| steps(row).is_empty()).map(|row| &row.there[..]);
     assert_eq!(in_words.collect::<Vec<_>>(), ["enqueue in the transaction of your own data"]);
     let text = file("docs/coming-from.md");
-    assert_eq!(statements, VERBS.map(|verb| text.matches(&format!("`{verb} ")).count()).iter().sum::<usize>());
+    assert_eq!(
+        statements,
+        VERBS.map(|verb| text.matches(&format!("`{verb} ")).count()).iter().sum::<usize>()
+    );
 }
 
 #[test]
