@@ -60,7 +60,7 @@ DECLARE
     m pgq_message;
 BEGIN
     LOOP
-        SELECT * INTO m FROM pgq_reserve('ops');
+        SELECT * INTO m FROM pgq_reserve('told');
         EXIT WHEN NOT FOUND;
         IF m.payload ->> 'event' = 'dead' THEN
             INSERT INTO mail VALUES ((m.payload -> 'id')::bigint, m.payload ->> 'queue', m.payload ->> 'error');
@@ -69,13 +69,13 @@ BEGIN
         COMMIT;
     END LOOP;
 END $$;
-SELECT pgq_create_queue('letters', '{"events_to": "ops"}');
+SELECT pgq_create_queue('letters', '{"events_to": "told"}');
 SELECT pgq_push('letters', '1') AS id \gset
 SELECT outcome FROM pgq_reserve('letters') m, pgq_fail(m.id, 'said 451', m.delivery, '0');
 SELECT pgq_bury(:id, 'no such address');
 CALL mail_deaths();
 SELECT message = :id AS same, queue, about FROM mail;
-SELECT total FROM pgq_stats('ops');
+SELECT total FROM pgq_stats('told');
 DROP PROCEDURE mail_deaths;
 DROP TABLE mail;
 -- messages on another disk; what was there is still there
@@ -91,4 +91,4 @@ ALTER INDEX pgqueue.message_ready SET TABLESPACE pg_default;
 SELECT pgq_push('disk', '3') IS NOT NULL AS pushed;
 SELECT payload FROM pgq_reserve('disk', max => 9);
 DROP TABLESPACE regress_disk;
-SELECT pgq_drop_queue(q) >= 0 AS dropped FROM unnest(ARRAY['tasks', 'states', 'many', 'clients', 'reload', 'letters', 'ops', 'disk']) q;
+SELECT pgq_drop_queue(q) >= 0 AS dropped FROM unnest(ARRAY['tasks', 'states', 'many', 'clients', 'reload', 'letters', 'told', 'disk']) q;
