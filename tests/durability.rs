@@ -165,3 +165,26 @@ fn a_killed_consumer_s_messages_come_back_when_its_lease_ends() {
     });
     assert_eq!(delivery, [2]);
 }
+
+#[test]
+fn after_a_crash_messages_are_counted_anew() {
+    // No round writes down what was counted, and more are pushed than are looked at.
+    let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.auto_vacuum = off");
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            "CREATE EXTENSION pgqueue;
+             SELECT pgq_push('q', to_jsonb(n)) FROM generate_series(1, 500) n;
+             SELECT pgq_push('q', to_jsonb(n), delay => '1 h') FROM generate_series(1, 20) n;
+             SELECT pgq_bury(id, 'no') FROM pgq_reserve('q', max => 30);
+             SELECT pgq_reserve('q', lease => '1 h', max => 100)",
+        )
+        .unwrap();
+    assert_eq!(session.one::<i64>("SELECT count(*) FROM pgqueue.counter"), 0);
+    drop(session);
+    server.stop(Stop::Kill);
+    server.launch();
+    let mut session = server.connect();
+    let stats = "SELECT row(ready, delayed, leased, blocked, dead, total)::text FROM pgq_stats('q')";
+    until("the worker has counted", || session.one::<String>(stats) == "(370,20,100,0,30,520)");
+}

@@ -1,0 +1,168 @@
+//! What docs/coming-from.md says is run, and the tests it names exist.
+
+mod support;
+
+use std::fs;
+
+use postgres::{Client, SimpleQueryMessage};
+use support::{Ask, Server};
+
+const HEADER: &str = "| there | here | shown by |";
+const SEPARATOR: &str = "| --- | --- | --- |";
+
+/// For what is not ours to test.
+const NOT_OURS: &str = "PostgreSQL's own tests";
+
+/// Words that statements begin with.
+const VERBS: [&str; 6] = ["ALTER", "CALL", "CREATE", "INSERT", "SELECT", "WITH"];
+
+fn file(path: &str) -> String {
+    let whole = format!("{}/{path}", env!("CARGO_MANIFEST_DIR"));
+    fs::read_to_string(&whole).unwrap_or_else(|error| panic!("{whole}: {error}"))
+}
+
+struct Row {
+    there: String,
+    here: String,
+    shown_by: String,
+}
+
+/// The rows of all tables.
+fn rows() -> Vec<Row> {
+    let text = file("docs/coming-from.md");
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
+    let tables = lines.iter().filter(|line| **line == HEADER).count();
+    assert_eq!(tables, text.matches("\n## ").count(), "each section has a table");
+    let rows: Vec<Row> = lines.iter().filter(|line| ![HEADER, SEPARATOR].contains(line)).map(row).collect();
+    assert_eq!(rows.len() + 2 * tables, lines.len(), "each table has a header and a separator");
+    rows
+}
+
+fn row(line: &&str) -> Row {
+    let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+    let [there, here, shown_by] = cells[..] else { panic!("three cells, no more: {line}") };
+    let [there, here, shown_by] = [there, here, shown_by].map(str::to_owned);
+    Row { there, here, shown_by }
+}
+
+/// What stands in backticks.
+fn quoted(cell: &str) -> Vec<&str> {
+    assert_eq!(cell.matches('`').count() % 2, 0, "backticks come in pairs: {cell}");
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+/// A statement, and the SQLSTATE it must give, if any.
+struct Step<'a> {
+    statement: &'a str,
+    sqlstate: Option<&'a str>,
+}
+
+fn steps(row: &Row) -> Vec<Step<'_>> {
+    let mut steps: Vec<Step> = Vec::new();
+    for text in quoted(&row.here) {
+        if VERBS.contains(&text.split(' ').next().unwrap_or_default()) {
+            steps.push(Step { statement: text, sqlstate: None });
+        } else if text.len() == 5 && text.bytes().all(|c| c.is_ascii_digit() || c.is_ascii_uppercase()) {
+            steps.last_mut().expect("a statement before its SQLSTATE").sqlstate = Some(text);
+        } else {
+            assert!(!text.contains("pgq_"), "a call that would not be run: {text}");
+        }
+    }
+    steps
+}
+
+/// The queue `jobs` as the text describes it. Returns what stands for its variables.
+fn prepare(session: &mut Client) -> [(&'static str, String); 2] {
+    session
+        .batch_execute(
+            "SELECT pgq_drop_queue(name) FROM pgq_list_queues();
+             SELECT pgq_push('jobs', '0', max_deliveries => 1);
+             SELECT pgq_reserve('jobs', lease => '1 ms');
+             SELECT pg_sleep(0.005);
+             SELECT pgq_reserve('jobs');
+             SELECT pgq_push('jobs', '1')",
+        )
+        .unwrap();
+    let leased = session.query_one("SELECT id, delivery FROM pgq_reserve('jobs')", &[]).unwrap();
+    assert_eq!(session.one::<i64>("SELECT dead FROM pgq_stats('jobs')"), 1);
+    session.execute("SELECT pgq_push('jobs', '2')", &[]).unwrap();
+    let (id, delivery): (i64, i32) = (leased.get(0), leased.get(1));
+    [(":id", id.to_string()), (":delivery", delivery.to_string())]
+}
+
+/// Runs a statement. A query has to give something: rows, and no false, null or zero first.
+fn run(session: &mut Client, step: &Step, variables: &[(&str, String)]) -> Result<(), String> {
+    let statement =
+        variables.iter().fold(step.statement.to_owned(), |text, (name, value)| text.replace(name, value));
+    let answer = match (session.simple_query(&statement), step.sqlstate) {
+        (Ok(answer), None) => answer,
+        (Ok(_), Some(sqlstate)) => return Err(format!("gives no {sqlstate}")),
+        (Err(error), Some(sqlstate)) if error.code().is_some_and(|code| code.code() == sqlstate) => {
+            return Ok(());
+        }
+        (Err(error), _) => return Err(format!("{error:?}")),
+    };
+    let mut firsts = answer.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row.get(0)),
+        _ => None,
+    });
+    let is_query = ["SELECT", "WITH"].iter().any(|verb| statement.starts_with(verb));
+    match firsts.next() {
+        Some(None | Some("f" | "0")) => Err("gives nothing".into()),
+        None if is_query => Err("gives no row".into()),
+        _ => Ok(()),
+    }
+}
+
+#[test]
+fn the_statements_of_every_row_run() {
+    let server = Server::start();
+    let mut session = server.connect();
+    let rows = rows();
+    let (mut statements, mut mistakes) = (0, Vec::new());
+    for row in &rows {
+        let variables = prepare(&mut session);
+        for step in steps(row) {
+            statements += 1;
+            if let Err(mistake) = run(&mut session, &step, &variables) {
+                mistakes.push(format!("{}: {}: {mistake}", row.there, step.statement));
+            }
+        }
+    }
+    assert!(mistakes.is_empty(), "{}", mistakes.join("\n"));
+    let in_words = rows.iter().filter(|row| steps(row).is_empty()).map(|row| &row.there[..]);
+    assert_eq!(in_words.collect::<Vec<_>>(), ["enqueue in the transaction of your own data"]);
+    let text = file("docs/coming-from.md");
+    assert_eq!(
+        statements,
+        VERBS.map(|verb| text.matches(&format!("`{verb} ")).count()).iter().sum::<usize>()
+    );
+}
+
+#[test]
+fn the_tests_that_are_named_exist() {
+    let run_by_regress = file(".ci/regress");
+    let mut mistakes = Vec::new();
+    for row in rows() {
+        let names = quoted(&row.shown_by);
+        if names.is_empty() && row.shown_by != NOT_OURS {
+            mistakes.push(format!("{}: names no test", row.there));
+        }
+        for name in names {
+            if !exists(name, &run_by_regress) {
+                mistakes.push(format!("{}: there is no test {name}", row.there));
+            }
+        }
+    }
+    assert!(mistakes.is_empty(), "{}", mistakes.join("\n"));
+}
+
+/// Whether there is a test, as `file.sql` or `file.rs: function`.
+fn exists(name: &str, run_by_regress: &str) -> bool {
+    if let Some(topic) = name.strip_suffix(".sql") {
+        assert!(!file(&format!("tests/pg_regress/expected/{topic}.out")).is_empty());
+        return run_by_regress.split([' ', '(', ')', '\n']).any(|word| word == topic);
+    }
+    name.split_once(": ")
+        .is_some_and(|(path, test)| file(&format!("tests/{path}")).contains(&format!("#[test]\nfn {test}()")))
+}
