@@ -94,9 +94,9 @@ pub fn push(
     messages: &[(Content, Option<Datum>)],
     options: &Options,
 ) -> Result<Vec<(i64, Outcome)>> {
-    make_room(queue, messages.len())?;
     let mut row = template(queue, options);
     let Some((key, on_duplicate)) = &options.unique else {
+        make_room(queue, messages.len())?;
         let ids = push_all(queue, &mut row, messages, options);
         return Ok(ids.into_iter().map(|id| (id, Outcome::Pushed)).collect());
     };
@@ -111,7 +111,7 @@ pub fn push(
 
 /// Sees to it that so many more messages do not exceed the queue's `max_length`, as far
 /// as others have committed theirs.
-fn make_room(queue: &Queue, more: usize) -> Result<()> {
+pub fn make_room(queue: &Queue, more: usize) -> Result<()> {
     let Some(MaxLength(limit)) = queue.settings.max_length else { return Ok(()) };
     let Counts { ready, delayed, blocked, .. } = counter::known(queue.id);
     let length = ready + delayed + blocked;

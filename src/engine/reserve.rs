@@ -500,7 +500,7 @@ impl<'a> Round<'a> {
         };
         if fate == Fate::Done {
             self.note_taken(row, leased_until);
-            if leased_until.is_none() {
+            if matches!(self.take, Take::Remove) {
                 archive::keep(self.queue, row, delivery);
             }
             self.show(&Taken { row, delivery, leased_until });

@@ -60,13 +60,11 @@ impl Patience {
     /// A row that this transaction has locked itself looks busy to a call that does
     /// not wait. A call that waits finds nobody to wait for.
     unsafe fn unless_locked_by_us(self, tuple: pg_sys::HeapTuple) -> Self {
-        // SAFETY: the caller gives a pinned tuple; its xmax is read as one word.
-        let ours = unsafe {
-            let xmax = (*(*tuple).t_data).t_choice.t_heap.t_xmax;
-            xmax != pg_sys::InvalidTransactionId
-                && u32::from((*(*tuple).t_data).t_infomask) & pg_sys::HEAP_XMAX_IS_MULTI == 0
-                && pg_sys::TransactionIdIsCurrentTransactionId(xmax)
-        };
+        // SAFETY: the caller gives a pinned tuple.
+        let lockers = unsafe { lockers(tuple) };
+        // SAFETY: reads state of the transaction.
+        let is_ours = |&locker: &_| unsafe { pg_sys::TransactionIdIsCurrentTransactionId(locker) };
+        let ours = lockers.iter().any(is_ours) && !lockers.into_iter().any(is_another_s);
         if ours { Self::Wait } else { self }
     }
 }
@@ -367,6 +365,26 @@ fn is_another_s(transaction: pg_sys::TransactionId) -> bool {
     unsafe {
         !pg_sys::TransactionIdIsCurrentTransactionId(transaction)
             && pg_sys::TransactionIdIsInProgress(transaction)
+    }
+}
+
+/// The transactions that have changed or locked a row, or tried to; some may have ended.
+/// Only a hint at what heap_update decides.
+///
+/// # Safety
+/// The tuple must be in a pinned page.
+unsafe fn lockers(tuple: pg_sys::HeapTuple) -> Vec<pg_sys::TransactionId> {
+    // SAFETY: infomask and xmax are read as one word each.
+    let (mask, xmax) = unsafe {
+        let header = (*tuple).t_data;
+        (u32::from((*header).t_infomask), (*header).t_choice.t_heap.t_xmax)
+    };
+    if mask & pg_sys::HEAP_XMAX_INVALID != 0 || xmax == pg_sys::InvalidTransactionId {
+        Vec::new()
+    } else if mask & pg_sys::HEAP_XMAX_IS_MULTI != 0 {
+        members(xmax)
+    } else {
+        vec![xmax]
     }
 }
 
@@ -695,20 +713,9 @@ impl Found {
     /// Whether another transaction, not ended yet, has changed or locked the row.
     pub fn is_busy(&self) -> bool {
         let mut must_free = false;
-        // SAFETY: the slot holds a heap tuple in a pinned page; infomask and xmax are
-        // read as one word each, and only hint at what heap_update decides.
-        unsafe {
-            let tuple = pg_sys::ExecFetchSlotHeapTuple(self.slot, false, &mut must_free);
-            let header = (*tuple).t_data;
-            let (mask, xmax) = (u32::from((*header).t_infomask), (*header).t_choice.t_heap.t_xmax);
-            if mask & pg_sys::HEAP_XMAX_INVALID != 0 {
-                false
-            } else if mask & pg_sys::HEAP_XMAX_IS_MULTI != 0 {
-                members(xmax).into_iter().any(is_another_s)
-            } else {
-                is_another_s(xmax)
-            }
-        }
+        // SAFETY: the slot holds a heap tuple in a pinned page.
+        let lockers = unsafe { lockers(pg_sys::ExecFetchSlotHeapTuple(self.slot, false, &mut must_free)) };
+        lockers.into_iter().any(is_another_s)
     }
 
     /// Whether the current transaction has written this version of the row.

@@ -19,7 +19,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use super::counter::{self, Counts};
 use super::dead::{self, Reason};
 use super::message::{COLUMNS, Column};
-use super::push::{OnDuplicate, Outcome, Row};
+use super::push::{OnDuplicate, Outcome, Row, make_room};
 use super::queue::Queue;
 use super::statement::{Sees, Statement, i64_array};
 use super::table::{Found, Key as Condition, Scan, Snapshot, Table};
@@ -107,6 +107,9 @@ pub fn push(queue: &Queue, key: &Name, on_duplicate: OnDuplicate, row: &Row) -> 
                 OnDuplicate::Reject => Err(Error::duplicate(&key.to_string(), id)),
                 _ => Ok((id, Outcome::Ignored)),
             };
+        }
+        if !has_claimed {
+            make_room(queue, 1)?;
         }
         has_claimed = true;
         if INSERT.run(row, |_| {}) > 0 {
