@@ -20,6 +20,7 @@ pub struct Catalog {
     pub message_by_id: Oid,
     pub message_ready: Oid,
     pub message_due: Oid,
+    pub message_expires: Oid,
     pub message_group: Oid,
     pub message_key: Oid,
     pub message_id: Oid,
@@ -72,13 +73,14 @@ unsafe extern "C-unwind" fn on_change(_: Datum, relation: Oid) {
 }
 
 impl Catalog {
-    fn relations(&self) -> [Oid; 10] {
+    fn relations(&self) -> [Oid; 11] {
         [
             self.queue,
             self.message,
             self.message_by_id,
             self.message_ready,
             self.message_due,
+            self.message_expires,
             self.message_group,
             self.message_key,
             self.message_id,
@@ -107,6 +109,7 @@ fn look_up() -> Catalog {
             message_by_id: find(c"message_id_is_unique"),
             message_ready: find(c"message_ready"),
             message_due: find(c"message_due"),
+            message_expires: find(c"message_expires"),
             message_group: find(c"message_group"),
             message_key: find(c"message_key"),
             message_id: find(c"message_id"),

@@ -1,6 +1,6 @@
 //! Push: new messages into a queue.
 
-use pgrx::pg_sys::{self, Datum};
+use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::counter::{self, Counts};
 use super::group::Group;
@@ -130,6 +130,7 @@ fn push_all(
     options: &Options,
 ) -> Vec<i64> {
     let table = Table::open(catalog::refresh().message);
+    table.skip_indexes(&unneeded_indexes(template));
     let due_at = template[Column::DueAt as usize].map(|at| at.value() as Timestamp);
     let group = options.group_key.as_ref().filter(|_| queue.settings.keeps_order() && due_at.is_none());
     let group = group.map(|key| Group { queue: queue.id, key: key.bytes().to_vec() });
@@ -166,6 +167,22 @@ fn push_all(
     }
     counter::add(queue.id, counts);
     ids
+}
+
+/// Indexes in which no message of these columns has an entry.
+fn unneeded_indexes(row: &Row) -> Vec<Oid> {
+    let catalog = catalog::known();
+    let partial = [
+        (Column::DueAt, catalog.message_due),
+        (Column::ExpiresAt, catalog.message_expires),
+        (Column::GroupKey, catalog.message_group),
+        (Column::DedupKey, catalog.message_key),
+    ];
+    partial
+        .into_iter()
+        .filter(|(column, _)| row[*column as usize].is_none())
+        .map(|(_, index)| index)
+        .collect()
 }
 
 /// The columns of a message.

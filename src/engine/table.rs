@@ -92,6 +92,12 @@ impl Table {
         unsafe { (*self.relation).rd_att }
     }
 
+    /// Leaves indexes alone whose condition holds for none of the rows that will be added.
+    /// Opening one costs about as much as an entry.
+    pub fn skip_indexes(&self, unneeded: &[Oid]) {
+        self.indexing.get_or_init(|| Indexing::open(self.relation, unneeded));
+    }
+
     /// Adds a row. Columns beyond those given are null.
     pub fn insert(&self, row: &[Option<Datum>]) {
         // SAFETY: the tuple is ours until it is freed, after the last use of the slot
@@ -280,7 +286,7 @@ impl Table {
         if !unsafe { (*(*self.relation).rd_rel).relhasindex } {
             return;
         }
-        let indexing = self.indexing.get_or_init(|| Indexing::open(self.relation));
+        let indexing = self.indexing.get_or_init(|| Indexing::open(self.relation, &[]));
         // SAFETY: the tuple outlives its stay in the slot.
         unsafe { indexing.add(tuple, update) }
     }
@@ -300,13 +306,13 @@ impl Drop for Table {
 }
 
 impl Indexing {
-    fn open(relation: pg_sys::Relation) -> Self {
+    fn open(relation: pg_sys::Relation, unneeded: &[Oid]) -> Self {
         // SAFETY: all of it lives in the current memory context and is closed in `close`.
         unsafe {
             let result = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
             (*result).type_ = pg_sys::NodeTag::T_ResultRelInfo;
             pg_sys::InitResultRelInfo(result, relation, 0, ptr::null_mut(), 0);
-            pg_sys::ExecOpenIndices(result, false);
+            open_indexes(result, relation, unneeded);
             let slot =
                 pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, &raw const pg_sys::TTSOpsHeapTuple);
             Self { result, estate: pg_sys::CreateExecutorState(), slot }
@@ -344,6 +350,32 @@ impl Indexing {
             pg_sys::FreeExecutorState(self.estate);
             pg_sys::pfree(self.result.cast());
         }
+    }
+}
+
+/// Opens the indexes of a relation for changes, as the executor does, but for some.
+///
+/// # Safety
+/// The relation must be open, and `result` be made for it.
+unsafe fn open_indexes(result: *mut pg_sys::ResultRelInfo, relation: pg_sys::Relation, unneeded: &[Oid]) {
+    // SAFETY: the caller vouches for both; the arrays have room for all indexes.
+    unsafe {
+        let all = pgrx::PgList::<()>::from_pg(pg_sys::RelationGetIndexList(relation));
+        let needed: Vec<Oid> = (0..all.len())
+            .map(|n| pg_sys::list_nth_oid(all.as_ptr(), n as i32))
+            .filter(|index| !unneeded.contains(index))
+            .collect();
+        let array = |size: usize| pg_sys::palloc(needed.len().max(1) * size);
+        let relations = array(size_of::<pg_sys::Relation>()).cast::<pg_sys::Relation>();
+        let infos = array(size_of::<*mut pg_sys::IndexInfo>()).cast::<*mut pg_sys::IndexInfo>();
+        for (n, &index) in needed.iter().enumerate() {
+            let index = pg_sys::index_open(index, pg_sys::RowExclusiveLock as i32);
+            relations.add(n).write(index);
+            infos.add(n).write(pg_sys::BuildIndexInfo(index));
+        }
+        (*result).ri_NumIndices = needed.len() as i32;
+        (*result).ri_IndexRelationDescs = relations;
+        (*result).ri_IndexRelationInfo = infos;
     }
 }
 
