@@ -26,7 +26,7 @@ class Pgqueue:
     def push_to_groups(self, db, queue, count, groups):
         for start in range(0, count, MANY):
             db.execute(
-                "SELECT count(pgq_push(%s, '{\"n\": 1}', group_key => 'group ' || n %% %s)) FROM generate_series(%s, %s) n",
+                "SELECT count(pgq_push(%s, '{\"n\": 1}', group_key => 'group ' || n %% %s)) FROM generate_series(%s::int, %s::int) n",
                 (queue, groups, start, min(start + MANY, count) - 1),
             )
 

@@ -30,7 +30,7 @@ def of(engine, many, calls):
         "in_flight": lambda db, queue: (engine.push(db, queue, many), engine.lease(db, queue, many)),
     }
     if engine.name == "pgqueue":
-        states["one_group"] = lambda db, queue: engine.push(db, queue, many // 10, group="one")
+        states["one_group"] = lambda db, queue: (engine.push(db, queue, many // 10, group="one"), engine.lease(db, queue, 1))
     with server.connect() as db:
         for state, fill in states.items():
             progress(f"flatness: {engine.name}, filling '{state}'")

@@ -8,8 +8,9 @@ use pgrx::pg_sys::{self, Datum};
 
 use super::message::Column;
 use super::queue::Queue;
+use super::scan::Found;
 use super::statement::{Row, Statement};
-use super::table::{Found, Table};
+use super::table::Table;
 use super::{catalog, now};
 
 static PEEK: Statement =

@@ -135,16 +135,20 @@ pub fn bury(receipts: &[Receipt], error: Datum) -> Result<Vec<i64>> {
     Ok(ids)
 }
 
+/// Does something that others need not wait for; not at all where it would have to wait for
+/// somebody who is changing the next message of a group.
+pub fn in_passing<T>(work: impl FnOnce() -> T) -> Option<T> {
+    let code = PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE;
+    group::without_waiting(|| attempt::unless(code, || Ok(work())))
+}
+
 /// The same in passing: leaves those for later that would have to wait for somebody who is
 /// changing the next message of their group.
 pub fn bury_without_waiting(messages: &[(i64, Reason)]) -> Buried {
     if messages.is_empty() {
         return Buried::default();
     }
-    let bury = |messages: &[(i64, Reason)]| {
-        let bury = || Ok(bury_exhausted(messages));
-        group::without_waiting(|| attempt::unless(PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE, bury))
-    };
+    let bury = |messages: &[(i64, Reason)]| in_passing(|| bury_exhausted(messages));
     bury(messages).unwrap_or_else(|| {
         let mut all = Buried::default();
         for one in messages.iter().filter_map(|message| bury(std::slice::from_ref(message))) {

@@ -3,8 +3,9 @@
 use super::board;
 use super::lane;
 use super::message::Column;
-use super::reserve::{Place, Round};
-use super::table::{Snapshot, Table};
+use super::round::{Place, Round};
+use super::scan::Snapshot;
+use super::table::Table;
 use super::{has_one_snapshot, news};
 use crate::hint::queue::Due;
 use crate::hint::{START, Timestamp};

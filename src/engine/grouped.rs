@@ -8,8 +8,9 @@ use pgrx::pg_sys;
 use super::catalog;
 use super::message::Column;
 use super::queue::Queue;
-use super::reserve::Round;
-use super::table::{Key as Condition, Scan, Snapshot, Table};
+use super::round::Round;
+use super::scan::{Key as Condition, Scan, Snapshot};
+use super::table::Table;
 use crate::call::Name;
 use crate::hint::Direction;
 

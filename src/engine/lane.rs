@@ -3,7 +3,8 @@
 use pgrx::pg_sys;
 
 use super::catalog;
-use super::table::{Entry, Found, Key as Condition, Scan, Snapshot, Table};
+use super::scan::{Entry, Found, Key as Condition, Scan, Snapshot};
+use super::table::Table;
 use crate::call::Timestamp;
 use crate::hint::{Direction, Key, START};
 

@@ -12,8 +12,9 @@ use pgrx::pg_sys;
 use super::lane::ById;
 use super::message::{Column, is_leased};
 use super::queue::Queue;
+use super::scan::{Dirty, Key as Condition, Scan, Snapshot};
 use super::statement::Statement;
-use super::table::{Dirty, Key as Condition, Scan, Snapshot, Table};
+use super::table::Table;
 use super::{catalog, now};
 use crate::call::Timestamp;
 

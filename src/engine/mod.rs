@@ -27,6 +27,8 @@ pub mod peek;
 pub mod push;
 pub mod queue;
 pub mod reserve;
+mod round;
+mod scan;
 mod scanned;
 pub mod schedule;
 pub mod settle;

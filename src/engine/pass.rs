@@ -11,7 +11,8 @@ use super::lane::Address;
 use super::message::{Column, is_leased};
 use super::now;
 use super::queue::{self, Queue};
-use super::table::{Found, Snapshot, Table};
+use super::scan::{Found, Snapshot};
+use super::table::Table;
 use crate::hint::level::{Chunk, Findings, STASH, Sweeper};
 use crate::hint::{Direction, NEVER, NOWHERE, START, Timestamp};
 

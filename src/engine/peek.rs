@@ -11,7 +11,8 @@ use super::message::{Column, Lane, is_leased};
 use super::now;
 use super::queue::Queue;
 use super::reserve::Taken;
-use super::table::{Found, Key as Condition, Scan, Snapshot, Table};
+use super::scan::{Found, Key as Condition, Scan, Snapshot};
+use super::table::Table;
 use crate::hint::{Direction, START};
 
 /// What is leased. It lies in the ready lane, mostly at its beginning; when as many were

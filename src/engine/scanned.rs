@@ -9,8 +9,9 @@ use super::board;
 use super::lane::{self, Address};
 use super::news;
 use super::queue::Queue;
-use super::reserve::{Place, Round};
-use super::table::{Found, Scan, Snapshot, Table};
+use super::round::{Place, Round};
+use super::scan::{Found, Scan, Snapshot};
+use super::table::Table;
 use crate::hint::queue::LEVELS;
 use crate::hint::{Direction, Key, START};
 

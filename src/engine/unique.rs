@@ -21,8 +21,9 @@ use super::dead::{self, Reason};
 use super::message::{COLUMNS, Column};
 use super::push::{OnDuplicate, Outcome, Row, make_room};
 use super::queue::Queue;
+use super::scan::{Found, Key as Condition, Scan, Snapshot};
 use super::statement::{Sees, Statement, i64_array};
-use super::table::{Found, Key as Condition, Scan, Snapshot, Table};
+use super::table::Table;
 use super::{attempt, catalog, has_one_snapshot, news, now};
 use crate::call::{Name, Timestamp, varlena_bytes};
 use crate::error::{Error, Result};
@@ -246,9 +247,7 @@ pub fn is_superseded(table: &Table, row: &Found) -> bool {
 
 /// Removes messages that are superseded, those that nobody has just leased.
 pub fn drop_superseded(ids: &[i64]) {
-    if !ids.is_empty() {
-        let mut queues = Vec::new();
-        DROP_SUPERSEDED.run(&[Some(i64_array(ids))], |row| queues.push(row.i32(0)));
-        counter::add_each(queues, |deleted| Counts { deleted, ..Counts::default() });
-    }
+    let mut queues = Vec::new();
+    DROP_SUPERSEDED.run(&[Some(i64_array(ids))], |row| queues.push(row.i32(0)));
+    counter::add_each(queues, |deleted| Counts { deleted, ..Counts::default() });
 }

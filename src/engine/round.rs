@@ -1,0 +1,493 @@
+//! A round: one call on its way over a queue, from message to message.
+//!
+//! Those who find messages (`hinted`, `scanned`, `grouped`, `due`) offer them; the round
+//! judges each (leased, expired, superseded, not its turn) and leases or removes it,
+//! without ever waiting for anybody.
+
+use std::collections::{BTreeMap, HashSet};
+
+use pgrx::PgMemoryContexts;
+use pgrx::pg_sys::{self, Datum};
+
+use super::counter::{self, Counts};
+use super::dead::{self, Reason};
+use super::due::DuePage;
+use super::group::{self, Group, Turn};
+use super::grouped;
+use super::hinted::Hinted;
+use super::lane::{Address, ById};
+use super::limit::Slots;
+use super::message::{Column, Lane, NOT_LEASED, is_exhausted, is_leased};
+use super::pass::RECHECK;
+use super::queue::Queue;
+use super::reserve::{Take, Taken, Wish};
+use super::scan::{Found, Snapshot};
+use super::scanned::Scanned;
+use super::table::{Fate, Patience, Table};
+use super::{archive, board, has_one_snapshot, news, now, unique};
+use crate::call::Timestamp;
+use crate::hint::ids::Ids;
+use crate::hint::{Direction, Key};
+use crate::value::duration::Millis;
+use crate::value::settings::{OnTimeout, Order};
+
+/// How many messages that ran out of deliveries one call clears away.
+const EXHAUSTED_PAGE: usize = 100;
+
+/// Who is shown what is handed out.
+type Receiver<'a> = &'a mut dyn FnMut(Taken);
+
+/// Priority and key, by which messages are ordered.
+pub type Place = (i16, Key);
+
+/// One call, on its way over the queue.
+pub struct Round<'a> {
+    table: &'a Table,
+    queue: &'a Queue,
+    wish: &'a Wish,
+    take: Take,
+    each: Receiver<'a>,
+    pub direction: Direction,
+    pub now: Timestamp,
+    pub taken: usize,
+    /// A message went to somebody else between the snapshot and the touch.
+    missed: bool,
+    /// Messages that somebody else was just taking.
+    busy: HashSet<i64>,
+    exhausted: Vec<(i64, Reason)>,
+    /// Messages that a newer one with their key has made obsolete.
+    superseded: Vec<i64>,
+    /// Some of those have a group.
+    clears_group: bool,
+    /// Messages behind one of their group that somebody is just changing or removing, and
+    /// those for which no slot was left.
+    unsure: Vec<(i16, i64)>,
+    /// Groups that a walk in their order has come by: what follows is not their first.
+    passed_groups: HashSet<Group>,
+    /// Groups whose first message was removed, and where it stood. One of each at a time.
+    freed: BTreeMap<Group, group::Place>,
+    /// What changed in the lanes.
+    counts: Counts,
+    /// Where leases go of a queue that has a limit.
+    slots: Option<Slots>,
+    /// The first end of the leases it has come past.
+    pub first_lease_passed: Option<Timestamp>,
+    /// Memory for one row at a time: a call may come past a million.
+    scratch: Option<PgMemoryContexts>,
+}
+
+impl<'a> Round<'a> {
+    pub fn new(table: &'a Table, queue: &'a Queue, wish: &'a Wish, take: Take, each: Receiver<'a>) -> Self {
+        let newest_first = wish.lifo.unwrap_or(queue.settings.order == Order::Lifo);
+        Self {
+            table,
+            queue,
+            wish,
+            take,
+            each,
+            direction: if newest_first { Direction::NewestFirst } else { Direction::OldestFirst },
+            now: now(),
+            taken: 0,
+            missed: false,
+            busy: HashSet::new(),
+            exhausted: Vec::new(),
+            superseded: Vec::new(),
+            clears_group: false,
+            unsure: Vec::new(),
+            passed_groups: HashSet::new(),
+            freed: BTreeMap::new(),
+            counts: Counts::default(),
+            slots: if matches!(take, Take::Lease(_)) { Slots::of(queue, table) } else { None },
+            first_lease_passed: None,
+            scratch: None,
+        }
+    }
+
+    /// Hands out what there is, and clears away what it comes by.
+    pub fn run(&mut self) {
+        self.take_what_there_is();
+        for _ in 0..EXHAUSTED_PAGE {
+            if !(self.clear_away() || self.has_lost_slots()) || self.is_full() {
+                break;
+            }
+            self.take_what_there_is();
+        }
+        self.put_back_unsure();
+        self.close();
+    }
+
+    /// Lets the next of groups have their turn, and counts what was done.
+    pub fn close(&mut self) {
+        group::free_all(self.table, std::mem::take(&mut self.freed));
+        self.count();
+    }
+
+    fn take_what_there_is(&mut self) {
+        if let Some(key) = &self.wish.group_key {
+            return grouped::take(self.table, self.queue, key, self);
+        }
+        let takes_all_it_sees =
+            self.wish.filter.is_none() && !has_one_snapshot() && !news::has_ready(self.queue.id);
+        match takes_all_it_sees.then(|| Hinted::open(self.table, self.queue, self)).flatten() {
+            Some(mut hinted) => {
+                self.merge(|round, limit| hinted.take_before(round, limit));
+                hinted.take_suspected(self);
+                if self.taken == 0 && hinted.is_lost {
+                    self.scan_until_sure();
+                }
+            }
+            None => self.scan_until_sure(),
+        }
+    }
+
+    /// Clears away what it has come by that will never be delivered again. True if others of
+    /// its group may have waited for that.
+    fn clear_away(&mut self) -> bool {
+        let superseded = std::mem::take(&mut self.superseded);
+        if !superseded.is_empty() {
+            dead::in_passing(|| unique::drop_superseded(&superseded));
+        }
+        dead::bury_without_waiting(&std::mem::take(&mut self.exhausted));
+        std::mem::take(&mut self.clears_group)
+    }
+
+    /// Whether others took all free slots meanwhile, and there are others now.
+    fn has_lost_slots(&mut self) -> bool {
+        let Some(slots) = self.slots.as_mut().filter(|_| self.taken == 0) else { return false };
+        let has_others = slots.look_again(self.queue, self.table);
+        if has_others {
+            self.put_back_unsure();
+        }
+        has_others
+    }
+
+    /// Lets the next call look again at messages that may be free then.
+    fn put_back_unsure(&mut self) {
+        for (priority, id) in self.unsure.drain(..) {
+            let at = Address { queue: self.queue.id, direction: self.direction, priority };
+            let mut ids = Ids::default();
+            ids.add(id);
+            board::with_level(at, |level| level.appeared(&ids, at.direction));
+        }
+    }
+
+    fn count(&self) {
+        let taken = self.taken as i64;
+        let (delivered, deleted) = match self.take {
+            Take::Lease(_) => (taken, 0),
+            Take::Remove => (taken, taken),
+            Take::Drop => (0, taken),
+            Take::Look => (0, 0),
+        };
+        counter::add(self.queue.id, Counts { delivered, deleted, ..self.counts });
+    }
+
+    pub fn missing(&self) -> usize {
+        let missing = self.wish.max - self.taken;
+        self.slots.as_ref().map_or(missing, |slots| slots.count().min(missing))
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.missing() == 0
+    }
+
+    pub fn take_first_lease_passed(&mut self) -> Option<Timestamp> {
+        self.first_lease_passed.take()
+    }
+
+    /// Takes what is due at its place among what is ready.
+    pub fn merge(&mut self, mut take_ready_before: impl FnMut(&mut Self, Option<Place>)) {
+        loop {
+            let mut due = DuePage::read(self.table, self.queue.id, self);
+            let (more_is_due, before) = (due.is_full(), self.taken);
+            while let Some(first) = due.pop() {
+                take_ready_before(self, Some(first));
+                if self.is_full() {
+                    return;
+                }
+                self.probe([self.direction.id(first.1)]);
+            }
+            if !more_is_due || self.taken == before {
+                return take_ready_before(self, None);
+            }
+        }
+    }
+
+    /// Takes what snapshots show, a new one as long as messages went to somebody else
+    /// between the snapshot and the touch: the answer "nothing is ready" would be about
+    /// no moment at all. Meanwhile another may have been pushed, which only a new
+    /// snapshot shows. A message that was busy the time before is simply held.
+    fn scan_until_sure(&mut self) {
+        loop {
+            self.missed = false;
+            self.begin_walk();
+            let mut scanned = Scanned::open(self.table, self.queue, self);
+            self.merge(|round, limit| scanned.take_before(round, limit));
+            if self.taken > 0 || !self.missed || has_one_snapshot() {
+                return;
+            }
+            self.now = now();
+        }
+    }
+
+    /// Takes these messages if they can be had.
+    pub fn probe(&mut self, ids: impl IntoIterator<Item = i64>) {
+        self.begin_walk();
+        let snapshot = Snapshot::take();
+        let mut messages = ById::open(self.table, &snapshot);
+        for id in ids {
+            if let Some(row) = messages.find(id) {
+                self.offer(&row);
+            }
+        }
+    }
+
+    /// Takes a row if it can be had.
+    pub fn offer(&mut self, row: &Found) {
+        if !self.wants(row) || !self.is_its_turn(row) {
+            return;
+        }
+        let fate = if row.is_busy() { Fate::Busy } else { self.hand_over(row) };
+        if fate == Fate::Busy {
+            self.look_again_soon();
+        }
+        match fate {
+            Fate::Done => self.taken += 1,
+            Fate::Changed | Fate::Gone => self.missed = true,
+            Fate::Busy => self.missed |= self.busy.insert(row.i64(Column::Id)),
+        }
+    }
+
+    /// Whether a row can be had now.
+    pub fn could_take(&mut self, row: &Found) -> bool {
+        let wanted = self.wants(row) && self.is_its_turn(row);
+        let is_busy = wanted && row.is_busy();
+        if is_busy {
+            self.look_again_soon();
+        }
+        wanted && !is_busy
+    }
+
+    /// Begins to look at messages in no particular order, or with another snapshot.
+    pub fn begin_walk(&mut self) {
+        self.passed_groups.clear();
+    }
+
+    /// Whether the same holds for the rows offered one after the other with one snapshot,
+    /// in the order of a group: behind the first of a group nothing is its first.
+    fn is_its_turn(&mut self, row: &Found) -> bool {
+        let Some(group) = self.group_of(row) else { return true };
+        let follows_order = self.direction == Direction::OldestFirst;
+        if self.freed.contains_key(&group) || (follows_order && self.passed_groups.contains(&group)) {
+            return false;
+        }
+        let turn = group.turn(self.table, row.i64(Column::Id), |other| self.is_gone(other));
+        self.note_unsure(turn, row);
+        if follows_order {
+            self.passed_groups.insert(group);
+        }
+        turn == Turn::Now
+    }
+
+    fn note_unsure(&mut self, turn: Turn, row: &Found) {
+        if turn == Turn::Unsure {
+            self.unsure.push((row.i16(Column::Priority), row.i64(Column::Id)));
+        }
+    }
+
+    /// Whether a message that nobody holds will never be delivered again.
+    fn is_gone(&self, row: &Found) -> bool {
+        !is_leased(row.i64(Column::LeaseUntil), self.now) && self.end_of(row).is_some()
+    }
+
+    /// Whoever changes the row may let go of it without telling: as if a lease ended soon.
+    fn look_again_soon(&mut self) {
+        self.passes_lease(self.now + RECHECK);
+    }
+
+    fn passes_lease(&mut self, end: Timestamp) {
+        self.first_lease_passed = Some(self.first_lease_passed.map_or(end, |first| first.min(end)));
+    }
+
+    fn hand_over(&mut self, row: &Found) -> Fate {
+        if matches!(self.take, Take::Look) {
+            self.show(&Taken { row, delivery: row.i32(Column::Deliveries), leased_until: None });
+            return Fate::Done;
+        }
+        news::touched(self.queue.id, row.i16(Column::Priority), row.i64(Column::Id));
+        match self.group_of(row) {
+            // Others may decide about another message of the group at the same moment.
+            Some(group) => {
+                let decided = group.deciding(|| {
+                    let id = row.i64(Column::Id);
+                    match group.turn_for_sure(self.table, id, |other| self.is_gone(other)) {
+                        Turn::Now => Ok(self.take_row(row, true)),
+                        turn => Err(turn),
+                    }
+                });
+                decided.unwrap_or(Err(Turn::Unsure)).unwrap_or_else(|turn| {
+                    self.note_unsure(turn, row);
+                    Fate::Busy
+                })
+            }
+            None => self.take_row(row, false),
+        }
+    }
+
+    /// The group in which a message has to have its turn.
+    fn group_of(&self, row: &Found) -> Option<Group> {
+        let is_dropped = matches!(self.take, Take::Drop);
+        Group::of(row, self.queue).filter(|_| !row.bool(Column::InTurn) && !is_dropped)
+    }
+
+    fn take_row(&mut self, row: &Found, takes_turn: bool) -> Fate {
+        let delivery = row.i32(Column::Deliveries) + 1;
+        let leased_until = match self.take {
+            Take::Lease(length) => Some(self.now + self.length(row, length).as_micros()),
+            Take::Remove | Take::Drop | Take::Look => None,
+        };
+        let fate = match leased_until {
+            Some(until) => self.lease(row, delivery, until, takes_turn),
+            None => self.table.delete(row, Patience::Skip),
+        };
+        if fate == Fate::Done {
+            self.note_taken(row, leased_until);
+            if matches!(self.take, Take::Remove) {
+                archive::keep(self.queue, row, delivery);
+            }
+            self.show(&Taken { row, delivery, leased_until });
+        }
+        fate
+    }
+
+    fn lease(&mut self, row: &Found, delivery: i32, until: Timestamp, takes_turn: bool) -> Fate {
+        let Some(slots) = &mut self.slots else {
+            return lease(self.table, row, delivery, until, takes_turn);
+        };
+        let id = row.i64(Column::Id);
+        let Some(slot) = slots.take((id, delivery)) else {
+            self.unsure.push((row.i16(Column::Priority), id));
+            return Fate::Busy;
+        };
+        let fate = lease(self.table, row, delivery, until, takes_turn);
+        if fate != Fate::Done {
+            slot.give_back(slots);
+        }
+        fate
+    }
+
+    fn note_taken(&mut self, row: &Found, leased_until: Option<Timestamp>) {
+        let (id, priority) = (row.i64(Column::Id), row.i16(Column::Priority));
+        let Some(until) = leased_until else {
+            self.counts += -row.counts();
+            if let Some(group) = Group::of(row, self.queue) {
+                let place = group::place_of(row);
+                self.freed.entry(group).and_modify(|first| *first = place.min(*first)).or_insert(place);
+            }
+            return;
+        };
+        self.counts += Counts::message(Lane::Ready, until) - row.counts();
+        news::leased(self.queue.id, priority, id, until);
+        if row.lane() != Lane::Ready {
+            // It comes into the ready lane, where nobody has been told of it.
+            news::ready(self.queue.id, priority, id);
+        }
+    }
+
+    /// The caller's wish, or the message's own lease, or its queue's.
+    fn length(&self, row: &Found, wished: Option<Millis>) -> Millis {
+        wished
+            .or_else(|| row.get(Column::LeaseMs).map(|ms| Millis::from_millis(ms.value() as i64)))
+            .unwrap_or_else(|| self.queue.lease())
+    }
+
+    /// Whether a row may be handed out. Remembers those that never will be again.
+    fn wants(&mut self, row: &Found) -> bool {
+        let lease_until = row.i64(Column::LeaseUntil);
+        if is_leased(lease_until, self.now) {
+            self.passes_lease(lease_until);
+            return false;
+        }
+        // Keys that hints know may be of messages that were put off meanwhile.
+        let is_there = match row.lane() {
+            Lane::Ready => true,
+            Lane::Delayed => row.i64(Column::DueAt) <= self.now,
+            Lane::Blocked => false,
+        };
+        if !is_there {
+            return false;
+        }
+        if let Some(end) = self.end_of(row) {
+            if self.exhausted.len() < EXHAUSTED_PAGE {
+                self.exhausted.push((row.i64(Column::Id), end));
+                self.clears_group |= row.get(Column::GroupKey).is_some();
+            }
+            return false;
+        }
+        if unique::is_superseded(self.table, row) {
+            if self.superseded.len() < EXHAUSTED_PAGE {
+                self.superseded.push(row.i64(Column::Id));
+            }
+            self.clears_group |= row.get(Column::GroupKey).is_some();
+            return false;
+        }
+        let Some(filter) = self.wish.filter else { return true };
+        let headers = row.get(Column::Headers);
+        self.with_scratch(|_| headers.is_some_and(|headers| jsonb_contains(headers, filter)))
+    }
+
+    /// Why a message that nobody holds will never be delivered again.
+    fn end_of(&self, row: &Found) -> Option<Reason> {
+        if row.has_expired(self.now) {
+            return Some(Reason::Expired);
+        }
+        let max = row
+            .get(Column::MaxDeliveries)
+            .map_or_else(|| self.queue.max_deliveries(), |max| max.value() as i32);
+        let timed_out = row.i64(Column::LeaseUntil) != NOT_LEASED;
+        let is_over = is_exhausted(row.i32(Column::Deliveries), max)
+            || (timed_out && self.queue.settings.on_timeout == OnTimeout::Dead);
+        is_over.then_some(if timed_out { Reason::Timeout } else { Reason::Failed })
+    }
+
+    fn show(&mut self, taken: &Taken) {
+        self.with_scratch(|round| {
+            (round.each)(Taken { ..*taken });
+        });
+    }
+
+    /// Does something with a row; what it allocates is gone afterwards.
+    fn with_scratch<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
+        let mut scratch = self.scratch.take().unwrap_or_else(|| PgMemoryContexts::new("pgqueue row"));
+        // SAFETY: nothing that work allocates outlives it: rows are copied to their store.
+        let result = unsafe {
+            let result = scratch.switch_to(|_| work(self));
+            scratch.reset();
+            result
+        };
+        self.scratch = Some(scratch);
+        result
+    }
+}
+
+fn lease(table: &Table, row: &Found, delivery: i32, until: Timestamp, takes_turn: bool) -> Fate {
+    // A plain message changes its lease only; that keeps the update heap-only.
+    let mut changes =
+        vec![(Column::LeaseUntil, Some(until.into())), (Column::Deliveries, Some(delivery.into()))];
+    if row.lane() != Lane::Ready {
+        changes.extend([(Column::Lane, Some(Lane::Ready.datum())), (Column::DueAt, None)]);
+    }
+    if takes_turn {
+        changes.push((Column::InTurn, Some(true.into())));
+    }
+    if row.get(Column::KeyPlace).is_some_and(|place| place.value() == 0) {
+        // From now on another message with its key may wait.
+        changes.push((Column::KeyPlace, row.get(Column::Id)));
+    }
+    table.update(row, &changes, Patience::Skip)
+}
+
+fn jsonb_contains(whole: Datum, part: Datum) -> bool {
+    // SAFETY: both are jsonb.
+    unsafe { pgrx::direct_function_call(pg_sys::jsonb_contains, &[Some(whole), Some(part)]) }.unwrap_or(false)
+}

@@ -1,0 +1,411 @@
+//! Direct reading of the tables: scans over an index, and the rows they stand on.
+//!
+//! Which rows a scan shows is up to its snapshot: what is committed (`Snapshot`), or what
+//! others are doing as well (`Dirty`). A row is valid until its scan moves on.
+
+use std::ptr;
+
+use pgrx::pg_sys::{self, Datum, Oid};
+
+use super::counter::Counts;
+use super::message::{Column, Lane};
+use super::table::Table;
+use crate::call::{Timestamp, varlena_bytes};
+use crate::hint::{self, Direction};
+
+/// A snapshot of what is committed and what this transaction has done so far.
+///
+/// Under READ COMMITTED each is taken anew, as each statement's is.
+pub struct Snapshot(pg_sys::Snapshot);
+
+impl Snapshot {
+    pub fn take() -> Self {
+        // SAFETY: pushed here and popped in `drop`, in the order of a stack.
+        unsafe {
+            pg_sys::CommandCounterIncrement();
+            pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+            Self(pg_sys::GetActiveSnapshot())
+        }
+    }
+
+    /// One of what is committed now, whatever the isolation level.
+    pub fn latest() -> Self {
+        // SAFETY: as in `take`.
+        unsafe {
+            pg_sys::CommandCounterIncrement();
+            pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
+            Self(pg_sys::GetActiveSnapshot())
+        }
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: pushed in `take`; what was pushed since has been popped.
+            unsafe { pg_sys::PopActiveSnapshot() }
+        }
+    }
+}
+
+/// What others are doing at this moment is visible too: rows that they add, and rows
+/// that they are changing as they were before.
+pub struct Dirty(Box<pg_sys::SnapshotData>);
+
+impl Dirty {
+    pub fn new() -> Self {
+        let snapshot = pg_sys::SnapshotData {
+            snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
+            ..Default::default()
+        };
+        Self(Box::new(snapshot))
+    }
+
+    /// Whether a transaction that has not ended made the row a scan has just shown.
+    pub fn is_being_made(&self) -> bool {
+        self.seen().0 != pg_sys::InvalidTransactionId
+    }
+
+    /// Whether a transaction that has not ended is changing or removing that row.
+    pub fn is_being_changed(&self) -> bool {
+        self.seen().1 != pg_sys::InvalidTransactionId
+    }
+
+    fn seen(&self) -> (pg_sys::TransactionId, pg_sys::TransactionId) {
+        // SAFETY: the scan writes there through its own pointer, between our calls.
+        unsafe {
+            let snapshot = &raw const *self.0;
+            ((&raw const (*snapshot).xmin).read_volatile(), (&raw const (*snapshot).xmax).read_volatile())
+        }
+    }
+}
+
+/// A scan over one index of a table.
+pub struct Scan {
+    index: pg_sys::Relation,
+    scan: pg_sys::IndexScanDesc,
+    slot: *mut pg_sys::TupleTableSlot,
+    direction: pg_sys::ScanDirection::Type,
+    ended: bool,
+}
+
+/// The row a scan stands on, until the scan moves on.
+pub struct Found {
+    pub(super) slot: *mut pg_sys::TupleTableSlot,
+}
+
+/// An entry of the index over (queue, priority, id), whatever has become of its row.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    pub priority: i16,
+    pub id: i64,
+    place: pg_sys::ItemPointerData,
+}
+
+/// A condition on a column of the index, counted from 1.
+pub struct Key {
+    pub column: i16,
+    pub strategy: u32,
+    pub procedure: Oid,
+    pub value: Datum,
+}
+
+impl Key {
+    pub fn equals(column: i16, procedure: u32, value: Datum) -> Self {
+        Self::new(column, pg_sys::BTEqualStrategyNumber, procedure, value)
+    }
+
+    pub fn new(column: i16, strategy: u32, procedure: u32, value: Datum) -> Self {
+        Self { column, strategy, procedure: Oid::from(procedure), value }
+    }
+}
+
+impl Scan {
+    /// Begins a scan of the rows that satisfy `keys`, in the order of the index or
+    /// backwards.
+    pub fn begin(table: &Table, index: Oid, snapshot: &Snapshot, keys: &[Key], backward: bool) -> Self {
+        Self::begin_with(table, index, snapshot.0, keys, backward, false)
+    }
+
+    /// Begins a scan that shows what others are doing; `dirty` says what of each row.
+    pub fn begin_dirty(table: &Table, index: Oid, dirty: &mut Dirty, keys: &[Key]) -> Self {
+        Self::begin_with(table, index, &raw mut *dirty.0, keys, false, false)
+    }
+
+    /// Begins a scan of index entries: without a snapshot of all, with one of those
+    /// that are not known to be dead. Which row is visible only `fetch` tells.
+    pub fn begin_entries(
+        table: &Table,
+        index: Oid,
+        snapshot: Option<&Snapshot>,
+        keys: &[Key],
+        backward: bool,
+    ) -> Self {
+        let any = &raw mut pg_sys::SnapshotAnyData;
+        Self::begin_with(table, index, snapshot.map_or(any, |snapshot| snapshot.0), keys, backward, true)
+    }
+
+    fn begin_with(
+        table: &Table,
+        index: Oid,
+        snapshot: pg_sys::Snapshot,
+        keys: &[Key],
+        backward: bool,
+        wants_entries: bool,
+    ) -> Self {
+        // SAFETY: the keys are copied into the scan; all is closed in `drop`.
+        unsafe {
+            let index = pg_sys::index_open(index, pg_sys::AccessShareLock as i32);
+            let mut entries: Vec<pg_sys::ScanKeyData> = keys
+                .iter()
+                .map(|key| {
+                    let mut entry = pg_sys::ScanKeyData::default();
+                    pg_sys::ScanKeyInit(
+                        &mut entry,
+                        key.column,
+                        key.strategy as u16,
+                        key.procedure,
+                        key.value,
+                    );
+                    entry
+                })
+                .collect();
+            let scan = pg_sys::index_beginscan(
+                table.relation,
+                index,
+                snapshot,
+                #[cfg(feature = "pg18")]
+                ptr::null_mut(),
+                entries.len() as i32,
+                0,
+            );
+            (*scan).xs_want_itup = wants_entries;
+            pg_sys::index_rescan(scan, entries.as_mut_ptr(), entries.len() as i32, ptr::null_mut(), 0);
+            Self {
+                index,
+                scan,
+                slot: pg_sys::table_slot_create(table.relation, ptr::null_mut()),
+                direction: if backward {
+                    pg_sys::ScanDirection::BackwardScanDirection
+                } else {
+                    pg_sys::ScanDirection::ForwardScanDirection
+                },
+                ended: false,
+            }
+        }
+    }
+
+    /// The next row, or none.
+    pub fn next(&mut self) -> Option<Found> {
+        pg_sys::check_for_interrupts!();
+        // Asked again after its end, an index scan would begin anew.
+        if self.ended {
+            return None;
+        }
+        // SAFETY: scan and slot are open.
+        unsafe {
+            self.ended = !pg_sys::index_getnext_slot(self.scan, self.direction, self.slot);
+        }
+        if self.ended { None } else { Some(self.found()) }
+    }
+
+    /// The next entry of the index, or none. For scans of entries.
+    pub fn next_entry(&mut self) -> Option<Entry> {
+        pg_sys::check_for_interrupts!();
+        if self.ended {
+            return None;
+        }
+        // SAFETY: the scan was begun with entries asked for; the index has three columns.
+        unsafe {
+            let place = pg_sys::index_getnext_tid(self.scan, self.direction);
+            self.ended = place.is_null();
+            if self.ended {
+                return None;
+            }
+            let (mut values, mut nulls) = ([Datum::null(); 3], [false; 3]);
+            pg_sys::index_deform_tuple(
+                (*self.scan).xs_itup,
+                (*self.scan).xs_itupdesc,
+                values.as_mut_ptr(),
+                nulls.as_mut_ptr(),
+            );
+            let [_, priority, id] = values.map(|value| value.value() as i64);
+            Some(Entry { priority: priority as i16, id, place: *place })
+        }
+    }
+
+    /// The row of the entry the scan stands on, if the scan's snapshot shows it.
+    pub fn fetch(&mut self) -> Option<Found> {
+        // SAFETY: called after `next_entry` of a scan with a snapshot.
+        unsafe { pg_sys::index_fetch_heap(self.scan, self.slot) }.then(|| self.found())
+    }
+
+    /// The row of an entry the scan has come by, if `snapshot` shows it and it is still
+    /// the entry's: the place may have been given to another row since.
+    pub fn fetch_entry(&mut self, entry: &Entry, snapshot: &Snapshot) -> Option<Found> {
+        let (mut place, mut again, mut all_dead) = (entry.place, false, false);
+        // SAFETY: the scan's own means to fetch rows; that a row is dead is not noted,
+        // because the scan stands elsewhere.
+        let visible = unsafe {
+            pg_sys::table_index_fetch_tuple(
+                (*self.scan).xs_heapfetch,
+                &mut place,
+                snapshot.0,
+                self.slot,
+                &mut again,
+                &mut all_dead,
+            )
+        };
+        let row = visible.then(|| self.found())?;
+        (row.i64(Column::Id) == entry.id && row.lane() == Lane::Ready).then_some(row)
+    }
+
+    /// Begins anew, with another value for the first condition.
+    pub fn seek(&mut self, value: Datum) {
+        self.ended = false;
+        // SAFETY: the scan keeps its conditions where they can be changed; with none given
+        // it begins anew with those.
+        unsafe {
+            (*(*self.scan).keyData).sk_argument = value;
+            pg_sys::index_rescan(self.scan, ptr::null_mut(), (*self.scan).numberOfKeys, ptr::null_mut(), 0);
+        }
+    }
+
+    fn found(&self) -> Found {
+        Found { slot: self.slot }
+    }
+}
+
+impl Drop for Scan {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        // SAFETY: opened in `begin`.
+        unsafe {
+            pg_sys::ExecDropSingleTupleTableSlot(self.slot);
+            pg_sys::index_endscan(self.scan);
+            pg_sys::index_close(self.index, pg_sys::NoLock as i32);
+        }
+    }
+}
+
+impl Found {
+    pub fn get(&self, column: Column) -> Option<Datum> {
+        let n = column as usize;
+        // SAFETY: the slot holds a row of the table, which has all the columns.
+        unsafe {
+            if (*self.slot).tts_nvalid as usize <= n {
+                pg_sys::slot_getsomeattrs_int(self.slot, n as i32 + 1);
+            }
+            let null = *(*self.slot).tts_isnull.add(n);
+            (!null).then(|| *(*self.slot).tts_values.add(n))
+        }
+    }
+
+    /// A value that outlives the row: what lies out of line is fetched.
+    pub fn whole(&self, column: Column) -> Option<Datum> {
+        self.get(column)
+            // SAFETY: only called for varlena columns.
+            .map(|datum| unsafe { pg_sys::detoast_external_attr(datum.cast_mut_ptr()).into() })
+    }
+
+    /// Whether another transaction, not ended yet, has changed or locked the row.
+    pub fn is_busy(&self) -> bool {
+        let mut must_free = false;
+        // SAFETY: the slot holds a heap tuple in a pinned page.
+        let lockers = unsafe { lockers(pg_sys::ExecFetchSlotHeapTuple(self.slot, false, &mut must_free)) };
+        lockers.into_iter().any(is_another_s)
+    }
+
+    /// Whether the current transaction has written this version of the row.
+    pub fn is_our_own(&self) -> bool {
+        let mut must_free = false;
+        // SAFETY: the slot holds a heap tuple in a pinned page.
+        unsafe {
+            let tuple = pg_sys::ExecFetchSlotHeapTuple(self.slot, false, &mut must_free);
+            pg_sys::TransactionIdIsCurrentTransactionId(pg_sys::HeapTupleHeaderGetXmin((*tuple).t_data))
+        }
+    }
+
+    pub fn i64(&self, column: Column) -> i64 {
+        self.get(column).map_or(0, |datum| datum.value() as i64)
+    }
+
+    pub fn i32(&self, column: Column) -> i32 {
+        self.get(column).map_or(0, |datum| datum.value() as i32)
+    }
+
+    /// Where the row stands among those of its queue.
+    pub fn place(&self, direction: Direction) -> (i16, hint::Key) {
+        (self.i16(Column::Priority), direction.key(self.i64(Column::Id)))
+    }
+
+    /// Whether its time to live is over.
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.get(Column::ExpiresAt).is_some_and(|at| at.value() as i64 <= now)
+    }
+
+    pub fn lane(&self) -> Lane {
+        Lane::from_column(self.get(Column::Lane).map_or(0, |datum| datum.value() as u8))
+    }
+
+    pub fn bool(&self, column: Column) -> bool {
+        self.get(column).is_some_and(|datum| datum.value() & 0xff != 0)
+    }
+
+    /// The content of a text column.
+    pub fn text(&self, column: Column) -> Option<Vec<u8>> {
+        // SAFETY: only called for text columns.
+        self.get(column).map(|datum| unsafe { varlena_bytes(datum) })
+    }
+
+    /// What the row is among the counters.
+    pub fn counts(&self) -> Counts {
+        Counts::message(self.lane(), self.i64(Column::LeaseUntil))
+    }
+
+    pub fn i16(&self, column: Column) -> i16 {
+        self.get(column).map_or(0, |datum| datum.value() as i16)
+    }
+}
+
+/// Whether a transaction is under way, and not our own.
+pub fn is_another_s(transaction: pg_sys::TransactionId) -> bool {
+    // SAFETY: both only read state of the server.
+    unsafe {
+        !pg_sys::TransactionIdIsCurrentTransactionId(transaction)
+            && pg_sys::TransactionIdIsInProgress(transaction)
+    }
+}
+
+/// The transactions that have changed or locked a row, or tried to; some may have ended.
+/// Only a hint at what heap_update decides.
+///
+/// # Safety
+/// The tuple must be in a pinned page.
+pub unsafe fn lockers(tuple: pg_sys::HeapTuple) -> Vec<pg_sys::TransactionId> {
+    // SAFETY: infomask and xmax are read as one word each.
+    let (mask, xmax) = unsafe {
+        let header = (*tuple).t_data;
+        (u32::from((*header).t_infomask), (*header).t_choice.t_heap.t_xmax)
+    };
+    if mask & pg_sys::HEAP_XMAX_INVALID != 0 || xmax == pg_sys::InvalidTransactionId {
+        Vec::new()
+    } else if mask & pg_sys::HEAP_XMAX_IS_MULTI != 0 {
+        members(xmax)
+    } else {
+        vec![xmax]
+    }
+}
+
+/// The transactions that share a lock.
+fn members(multi: pg_sys::MultiXactId) -> Vec<pg_sys::TransactionId> {
+    let mut members = ptr::null_mut();
+    // SAFETY: gives as many members as it returns, allocated, or -1 and none.
+    unsafe {
+        let count = pg_sys::GetMultiXactIdMembers(multi, &mut members, false, false);
+        let count = usize::try_from(count).unwrap_or(0);
+        (0..count).map(|n| (*members.add(n)).xid).collect()
+    }
+}
