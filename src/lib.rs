@@ -6,6 +6,10 @@
 //! - **delivery**: one handing-out of a message, counted from 1; `(id, delivery)` is
 //!   the **receipt** that settle calls check.
 //! - **settle**: delete, extend, release, fail or bury.
+//! - **group**: the messages of a queue with one group key, delivered in order; whose
+//!   **turn** it is, is its first (docs/engine.md).
+//! - **unique key**: of the messages with one, one waits; a newer one **supersedes** it.
+//! - **slot**: room for a lease in a queue that limits them.
 //! - **change**: update, cancel or move a message that nobody holds.
 //! - **dead letter**: a message that will not be delivered again, kept to be looked at.
 //! - **redrive**: making dead letters messages again.
@@ -30,6 +34,7 @@
 //!                           └──────── redrive ─────── │ dead │
 //!                                                     └──────┘
 //! ```
+//! A message that is ready is **blocked** while an earlier one of its group is there.
 //!
 //! # Rooms
 //! `api` checks arguments and shapes rows, `engine` moves messages, `hint` knows where

@@ -1,27 +1,27 @@
--- Adds the counter rows of each queue that has more than one together, up to $1 of them,
--- and clears away those of queues that are gone.
+-- Adds the counter rows of each queue and kind of which there is more than one together,
+-- up to $1 of them, and clears away those of queues that are gone.
 WITH crowded AS (
-    SELECT c.queue
+    SELECT c.queue, c.here
       FROM pgqueue.counter c
       LEFT JOIN pgqueue.queue q ON q.id = c.queue
-     GROUP BY c.queue
+     GROUP BY c.queue, c.here
     HAVING count(*) > 1 OR count(q.id) = 0
      LIMIT $1
 ), page AS (
     SELECT c.ctid
       FROM pgqueue.counter c
-     WHERE c.queue IN (SELECT queue FROM crowded)
+     WHERE (c.queue, c.here) IN (SELECT queue, here FROM crowded)
      LIMIT $1
        FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM pgqueue.counter c USING page WHERE c.ctid = page.ctid RETURNING c.*
 ), added AS (
     INSERT INTO pgqueue.counter (queue, pushed, delivered, deleted, retried, died, expired,
-                                 ready, leased, delayed, blocked, dead)
+                                 ready, leased, delayed, blocked, dead, here)
     SELECT g.queue, sum(pushed), sum(delivered), sum(deleted), sum(retried), sum(died), sum(expired),
-           sum(ready), sum(leased), sum(delayed), sum(blocked), sum(dead)
+           sum(ready), sum(leased), sum(delayed), sum(blocked), sum(dead), g.here
       FROM gone g
       JOIN pgqueue.queue q ON q.id = g.queue
-     GROUP BY g.queue
+     GROUP BY g.queue, g.here
 )
 SELECT count(*) FROM gone

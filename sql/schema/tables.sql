@@ -198,12 +198,14 @@ CREATE TABLE pgqueue.counter (
     leased    bigint  NOT NULL DEFAULT 0,
     delayed   bigint  NOT NULL DEFAULT 0,
     blocked   bigint  NOT NULL DEFAULT 0,
-    dead      bigint  NOT NULL DEFAULT 0
+    dead      bigint  NOT NULL DEFAULT 0,
+    here      boolean NOT NULL DEFAULT false
 ) USING heap WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 ALTER TABLE pgqueue.counter REPLICA IDENTITY FULL; -- it has no key, and may be published
 CREATE INDEX counter_by_queue ON pgqueue.counter (queue);
 COMMENT ON TABLE pgqueue.counter
     IS 'what happened to messages since their queue was made, and where they are: the sum over a queue''s rows';
+COMMENT ON COLUMN pgqueue.counter.here IS 'the row says how many messages are where, and nothing else; it is not dumped';
 COMMENT ON COLUMN pgqueue.counter.ready IS 'messages in the ready lane, leased or not';
 COMMENT ON COLUMN pgqueue.counter.leased IS 'of those, the ones whose lease nobody has seen end';
 
@@ -264,6 +266,7 @@ SELECT pg_catalog.pg_extension_config_dump('pgqueue.recent_key', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.slot', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.dead', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.archive', '');
-SELECT pg_catalog.pg_extension_config_dump('pgqueue.counter', '');
+-- Who restores messages counts how many there are anew.
+SELECT pg_catalog.pg_extension_config_dump('pgqueue.counter', 'WHERE NOT here');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.queue_id', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.message_id', '');

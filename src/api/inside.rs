@@ -153,9 +153,7 @@ fn count_letter(call: &Call) -> Answer {
 fn pending_counts(call: &Call) -> Answer {
     let mut rows = call.rows()?;
     for (queue, counts) in counter::pending().into_iter().chain(news::counted()) {
-        let mut row = vec![Some(Datum::from(queue))];
-        row.extend(counts.as_array().map(|n| Some(Datum::from(n))));
-        rows.push(&row);
+        rows.push(&counter::row(queue, counts, false));
     }
     rows.done()
 }

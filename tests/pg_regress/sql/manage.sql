@@ -60,7 +60,7 @@ SELECT leases_expired, moved_to_dead FROM pgq_vacuum_stats;
 INSERT INTO pgqueue.message (queue, payload) VALUES (-1, '"orphan"');
 SELECT count(*) FROM pgq_vacuum();
 SELECT count(*) FROM pgqueue.message WHERE queue = -1;
--- counters are written down and folded without changing their sum
+-- counters are written down and folded, to a row of each kind, without changing their sum
 SELECT count(*) FROM generate_series(1, 50) n, pgq_push('count', to_jsonb(n));
 SELECT count(*) FROM pgqueue.counter WHERE queue = (SELECT id FROM pgqueue.queue WHERE name = 'count');
 SELECT pushed FROM pgq_stats('count');
