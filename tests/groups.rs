@@ -275,3 +275,48 @@ fn a_reserve_that_clears_the_first_away_does_not_wait_for_who_holds_the_next() {
         other.all::<String>("SELECT payload::text FROM pgq_reserve('q', max => 9)") == ["2"]
     });
 }
+
+#[test]
+fn of_two_that_decide_at_once_one_takes_the_turn() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off");
+    let (mut slow, mut fast) = (server.connect(), server.connect());
+    // An index of our own stops whoever takes a turn, after his row has its new version and
+    // before it has its entry in the index over groups: indexes are served by age.
+    fast.batch_execute(
+        "CREATE FUNCTION stop(in_turn boolean) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS $$
+         BEGIN
+             IF in_turn THEN PERFORM pg_advisory_xact_lock_shared(7); END IF;
+             RETURN in_turn;
+         END $$;
+         DO $$
+         DECLARE over_groups text := pg_get_indexdef('pgqueue.message_group'::regclass);
+         BEGIN
+             DROP INDEX pgqueue.message_group;
+             CREATE INDEX stops ON pgqueue.message (stop(in_turn)) WHERE group_key IS NOT NULL;
+             EXECUTE over_groups;
+         END $$;
+         SELECT pgq_create_queue('q')",
+    )
+    .unwrap();
+    slow.batch_execute("BEGIN").unwrap();
+    let low: i64 = slow.one("SELECT pgq_push('q', '1', group_key => 'a')");
+    let high: i64 = fast.one("SELECT pgq_push('q', '2', group_key => 'a')");
+    let mut gate = server.connect();
+    gate.batch_execute("SELECT pg_advisory_lock(7)").unwrap();
+    let mut first = server.connect();
+    thread::scope(|scope| {
+        let deciding = scope.spawn(move || first.all::<i64>("SELECT id FROM pgq_reserve('q', max => 9)"));
+        until("one is about to take the turn", || {
+            gate.one("SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'advisory'")
+        });
+        // The lower one is there now, and is the first as far as anybody can see.
+        slow.batch_execute("COMMIT; SET statement_timeout = '5 s'").unwrap();
+        assert!(slow.all::<i64>("SELECT id FROM pgq_reserve('q', max => 9)").is_empty());
+        gate.batch_execute("SELECT pg_advisory_unlock(7)").unwrap();
+        assert_eq!(deciding.join().unwrap(), [high]);
+    });
+    assert!(slow.all::<i64>("SELECT id FROM pgq_reserve('q', max => 9)").is_empty());
+    slow.execute("SELECT pgq_delete($1::bigint)", &[&high]).unwrap();
+    assert_eq!(slow.all::<i64>("SELECT id FROM pgq_reserve('q', max => 9)"), [low]);
+}

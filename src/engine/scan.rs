@@ -324,7 +324,7 @@ impl Found {
         // SAFETY: the slot holds a heap tuple in a pinned page.
         unsafe {
             let tuple = pg_sys::ExecFetchSlotHeapTuple(self.slot, false, &mut must_free);
-            pg_sys::TransactionIdIsCurrentTransactionId(pg_sys::HeapTupleHeaderGetXmin((*tuple).t_data))
+            pg_sys::TransactionIdIsCurrentTransactionId((*(*tuple).t_data).t_choice.t_heap.t_xmin)
         }
     }
 

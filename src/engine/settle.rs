@@ -146,6 +146,10 @@ fn settle_one(
     }
     let now = now();
     if !is_good(&row, receipt, verdict, now) {
+        if is_locked {
+            // Reserves and passes went past it meanwhile.
+            news::ready(queue.id, row.i16(Column::Priority), receipt.0);
+        }
         return Ok(Attempt::Refused);
     }
     Ok(match apply(table, &row, &queue, verdict, now) {
