@@ -305,6 +305,7 @@ fn of_two_that_decide_at_once_one_takes_the_turn() {
     let mut gate = server.connect();
     gate.batch_execute("SELECT pg_advisory_lock(7)").unwrap();
     let mut first = server.connect();
+    first.batch_execute("SET statement_timeout = '20 s'").unwrap();
     thread::scope(|scope| {
         let deciding = scope.spawn(move || first.all::<i64>("SELECT id FROM pgq_reserve('q', max => 9)"));
         until("one is about to take the turn", || {
