@@ -1,7 +1,5 @@
 //! Messages changed, cancelled and moved while others reserve them.
 
-mod support;
-
 use std::collections::HashMap;
 use std::thread;
 

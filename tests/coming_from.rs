@@ -1,7 +1,5 @@
 //! What docs/coming-from.md says is run, and the tests it names exist.
 
-mod support;
-
 use std::fs;
 
 use postgres::{Client, SimpleQueryMessage};

@@ -1,7 +1,5 @@
 //! What survives: dump and restore, crashes, kills.
 
-mod support;
-
 use std::thread;
 
 use support::{Ask, Server, Stop, until};

@@ -1,7 +1,5 @@
 //! Messages that die while several sessions look at them.
 
-mod support;
-
 use std::thread;
 
 use support::{Ask, Server, until};

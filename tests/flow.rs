@@ -1,7 +1,5 @@
 //! `max_leased` and pause under many sessions.
 
-mod support;
-
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 

@@ -1,7 +1,5 @@
 //! Ordered groups under many sessions: one at a time, in order, none left behind.
 
-mod support;
-
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 

@@ -1,7 +1,5 @@
 //! What hints must not hide, and what they are for.
 
-mod support;
-
 use std::thread;
 use std::time::Duration;
 

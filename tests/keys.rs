@@ -1,7 +1,5 @@
 //! Unique keys under many sessions.
 
-mod support;
-
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 

@@ -1,7 +1,5 @@
 //! Several sessions at once: one promise an interleaving.
 
-mod support;
-
 use std::collections::HashMap;
 use std::sync::mpsc;
 use std::thread;

@@ -1,7 +1,5 @@
 //! The examples of the README run as they stand there.
 
-mod support;
-
 use std::fs;
 use std::process::{Command, Stdio};
 

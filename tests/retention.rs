@@ -1,7 +1,5 @@
 //! What queues keep, and for how long.
 
-mod support;
-
 use support::{Ask, Server, until};
 
 /// A server whose rounds are done by hand, ten messages each.

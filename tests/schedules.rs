@@ -1,7 +1,5 @@
 //! Schedules and watches: by themselves, in time, and once.
 
-mod support;
-
 use std::thread;
 
 use postgres::Client;

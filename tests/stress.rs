@@ -5,8 +5,6 @@
 //!
 //! `PGQUEUE_STRESS_SECONDS` says how long; a few by default.
 
-mod support;
-
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};

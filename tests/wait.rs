@@ -1,7 +1,5 @@
 //! `CALL pgq_wait`.
 
-mod support;
-
 use std::thread;
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,5 @@
 //! The launcher and the workers.
 
-mod support;
-
 use postgres::Client;
 use support::{Ask, Server, until};
 

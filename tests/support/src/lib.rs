@@ -3,8 +3,6 @@
 //! Each test starts the server it needs in a temporary directory, on a socket only,
 //! and the server is gone when its `Server` is dropped, however the test ends.
 
-#![allow(dead_code)] // each test file uses its part
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
