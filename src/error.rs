@@ -157,6 +157,15 @@ impl Error {
         .hint("Name them after the queue, make a primary key, or capture FOR EACH ROW.")
     }
 
+    /// 55000: the extension's SQL is older or newer than the library.
+    pub fn wrong_version(installed: &str, library: &str) -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("extension pgqueue is installed as version {installed}, but its library is version {library}"),
+        )
+        .hint("Run ALTER EXTENSION pgqueue UPDATE. If that has been done, connect anew, and restart a server that preloads the library.")
+    }
+
     /// 25006: this transaction or server cannot write.
     pub fn read_only(function: &str, standby: bool) -> Self {
         let (place, hint) = if standby {

@@ -36,6 +36,7 @@ pub mod statement;
 pub mod table;
 mod time_limit;
 mod unique;
+pub mod version;
 pub mod waking;
 pub mod watch;
 
