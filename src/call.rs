@@ -199,6 +199,12 @@ impl Argument for i32 {
     }
 }
 
+impl Argument for Oid {
+    unsafe fn read(datum: Datum, _: &str) -> Result<Self> {
+        Ok(Oid::from(datum.value() as u32))
+    }
+}
+
 impl Argument for bool {
     unsafe fn read(datum: Datum, _: &str) -> Result<Self> {
         Ok(datum.value() & 0xff != 0)

@@ -5,6 +5,8 @@
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgSqlErrorCode};
 
+use crate::value::right::Right;
+
 /// A mistake of the caller, on its way to becoming an `ERROR`.
 #[derive(Debug)]
 pub struct Error {
@@ -98,13 +100,39 @@ impl Error {
             .hint("pgq_create_queue makes it, and so does its first push while pgqueue.auto_create is on.")
     }
 
-    /// 42501: the caller is not a member of the queue's owner.
-    pub fn not_allowed(name: &str) -> Self {
-        Self::new(
+    /// 42501: the caller lacks a right on the queue.
+    pub fn not_allowed(name: &str, right: Right) -> Self {
+        let error = Self::new(
             PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
             format!("permission denied for queue \"{name}\""),
+        );
+        match right {
+            Right::Own => error.hint("Only members of the role that owns it may do that."),
+            _ => error.hint(format!("Its owner grants that: pgq_grant(queue, role, '{}').", right.word())),
+        }
+    }
+
+    /// 42501: the caller does not belong to a role he acts for.
+    pub fn not_a_member(role: &str) -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            format!("must be a member of role \"{role}\""),
         )
-        .hint("Become a member of the role that owns it: pgq_list_queues() shows that role its queues.")
+        .hint("Who gives queues away belongs to both roles, as with ALTER … OWNER TO.")
+    }
+
+    /// 22023: the setting cannot be read, or names a role that is not there.
+    pub fn bad_default_grants(problem: &str) -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            format!("setting \"pgqueue.default_grants\": {problem}"),
+        )
+        .hint("It is a JSON object such as {\"workers\": [\"consume\"], \"public\": [\"push\"]}.")
+    }
+
+    /// XX001: somebody has broken `pgqueue.privilege`.
+    pub fn unreadable_rights(problem: &serde_json::Error) -> Self {
+        Self::new(PgSqlErrorCode::ERRCODE_DATA_CORRUPTED, format!("unreadable rights: {problem}"))
     }
 
     /// 42501: the caller has a right neither on the schedule nor on its queue.
@@ -123,10 +151,16 @@ impl Error {
             .hint(format!("Use another name; {remove} removes it."))
     }
 
-    /// 42704: who owned something is gone.
-    pub fn no_such_role(name: &str) -> Self {
-        Self::new(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT, format!("role \"{name}\" does not exist"))
-            .hint("Make what belonged to it again, as another role.")
+    /// 42704: there is no role with this number.
+    pub fn no_such_role(number: u32) -> Self {
+        Self::new(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT, format!("role {number} does not exist"))
+            .hint("Name a role, as in 'app'::regrole.")
+    }
+
+    /// 42704: the role that owned something was dropped.
+    pub fn owner_is_gone(name: &str) -> Self {
+        Self::new(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT, format!("the owner of \"{name}\" does not exist any more"))
+            .hint("A superuser gives queues to another role with pgq_set_owner; schedules and watches are made again.")
     }
 
     /// 39P01: a trigger that cannot capture changes.

@@ -7,13 +7,14 @@ use crate::call::{Answer, Call, varlena_bytes};
 use crate::engine::counter::Counts;
 use crate::engine::message::{Column, Lane, is_leased};
 use crate::engine::statement::Statement;
-use crate::engine::{board, catalog, counter, group, news, now};
+use crate::engine::{board, catalog, counter, group, news, now, rights};
 use crate::error::Result;
 use crate::worker;
 
 crate::export_to_sql!(
     begin_anew,
     forget_queues,
+    pin_role,
     announce_message,
     announce_removal,
     count_letter,
@@ -38,6 +39,13 @@ fn begin_anew(_: &Call) -> Answer {
 fn forget_queues(_: &Call) -> Answer {
     catalog::announce_change(catalog::refresh().queue);
     Ok(Some(Datum::null()))
+}
+
+/// Trigger on the tables that name roles: a name that is written, or restored from a dump,
+/// gets the number that the role has here.
+fn pin_role(call: &Call) -> Answer {
+    // SAFETY: the trigger is declared with the two columns of a role.
+    Ok(Some(unsafe { rights::pin(call.trigger()) }))
 }
 
 /// Trigger on `pgqueue.message`: what a statement writes, ours or anybody's, is counted

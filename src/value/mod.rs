@@ -2,5 +2,6 @@
 
 pub mod backoff;
 pub mod duration;
+pub mod right;
 pub mod schedule;
 pub mod settings;

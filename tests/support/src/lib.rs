@@ -150,6 +150,14 @@ impl Server {
         assert!(output.status.success(), "{program} {args:?}: {errors}");
         String::from_utf8(output.stdout).unwrap()
     }
+
+    /// Loads what pg_dump has printed.
+    pub fn restore(&self, dump: &str) {
+        let path = self.place.join("dump.sql");
+        fs::write(&path, dump).unwrap();
+        let path = path.to_str().expect("a name of ours");
+        self.client("psql", &["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", path]);
+    }
 }
 
 impl Drop for Server {
