@@ -192,12 +192,19 @@ impl Error {
     }
 
     /// 55000: the extension's SQL is older or newer than the library.
-    pub fn wrong_version(installed: &str, library: &str) -> Self {
+    pub fn wrong_version(installed: &str, library: &str, is_older: bool) -> Self {
+        let hint = if is_older {
+            "Run ALTER EXTENSION pgqueue UPDATE."
+        } else {
+            "Connect anew, after a restart of the server if it preloads the library, so that the new library is loaded."
+        };
         Self::new(
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            format!("extension pgqueue is installed as version {installed}, but its library is version {library}"),
+            format!(
+                "extension pgqueue is installed as version {installed}, but its library is version {library}"
+            ),
         )
-        .hint("Run ALTER EXTENSION pgqueue UPDATE. If that has been done, connect anew, and restart a server that preloads the library.")
+        .hint(hint)
     }
 
     /// 25006: this transaction or server cannot write.

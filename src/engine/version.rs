@@ -17,7 +17,7 @@ const OURS: &str = env!("CARGO_PKG_VERSION");
 /// Raises unless the SQL is ours.
 pub fn check() {
     if let Some(installed) = installed().filter(|installed| !is_ours(installed)) {
-        Error::wrong_version(&installed, OURS).raise();
+        Error::wrong_version(&installed, OURS, numbers(&installed) < numbers(OURS)).raise();
     }
 }
 
@@ -30,6 +30,10 @@ pub fn is_usable() -> bool {
 fn is_ours(version: &str) -> bool {
     let series = |version: &str| version.rsplit_once('.').map(|(series, _)| series.to_owned());
     series(version) == series(OURS)
+}
+
+fn numbers(version: &str) -> Vec<u32> {
+    version.split('.').map_while(|number| number.parse().ok()).collect()
 }
 
 /// The version in `pg_extension`.
@@ -84,5 +88,12 @@ mod tests {
         assert!(!is_ours(&format!("{series}1.0")));
         assert!(!is_ours("0.0.1"));
         assert!(!is_ours("unpackaged"));
+    }
+
+    #[test]
+    fn versions_are_compared_by_their_numbers() {
+        assert!(numbers("0.9.3") < numbers("0.10.0"));
+        assert!(numbers("0.10.0") < numbers("1.0"));
+        assert!(numbers("unpackaged") < numbers("0.0.1"));
     }
 }

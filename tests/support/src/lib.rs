@@ -153,10 +153,27 @@ impl Server {
 
     /// Loads what pg_dump has printed.
     pub fn restore(&self, dump: &str) {
+        self.restore_into("postgres", dump);
+    }
+
+    pub fn restore_into(&self, database: &str, dump: &str) {
         let path = self.place.join("dump.sql");
         fs::write(&path, dump).unwrap();
         let path = path.to_str().expect("a name of ours");
-        self.client("psql", &["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", path]);
+        self.client("psql", &["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", database, "-f", path]);
+    }
+
+    /// Puts a script of an extension where CREATE and ALTER EXTENSION look for it.
+    pub fn add_extension_script(&self, name: &str, script: &str) {
+        let config = Command::new(bindir().join("pg_config")).arg("--sharedir").output().unwrap();
+        let share = PathBuf::from(String::from_utf8(config.stdout).unwrap().trim());
+        // Moved into its place at once: another test may be about to read it.
+        let temporary = self.place.join(name);
+        fs::write(&temporary, script).unwrap();
+        fs::set_permissions(&temporary, fs::Permissions::from_mode(0o644)).unwrap();
+        let place = share.join("extension").join(name);
+        let moved = place.with_extension(std::process::id().to_string());
+        fs::copy(&temporary, &moved).and_then(|_| fs::rename(&moved, &place)).unwrap();
     }
 }
 
