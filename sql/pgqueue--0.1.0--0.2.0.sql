@@ -8,6 +8,8 @@ ALTER TABLE pgqueue.schedule ALTER COLUMN owner DROP NOT NULL, ADD COLUMN owner_
 COMMENT ON COLUMN pgqueue.schedule.owner IS 'role with whose rights it runs; null: it is gone';
 COMMENT ON COLUMN pgqueue.schedule.owner_id IS 'number of that role (rights.sql); null: no role has this name';
 
+SET LOCAL search_path TO pg_catalog, pg_temp;
+
 CREATE TABLE pgqueue.privilege (
     queue     integer NOT NULL,
     role      name,
@@ -58,6 +60,8 @@ SELECT q.*,
 COMMENT ON VIEW pgqueue.queue_access IS 'queues, each with the rights granted on it: {"number of the role": ["push", …]}';
 
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.privilege', '');
+
+SET LOCAL search_path TO @extschema@, pg_temp;
 
 CREATE FUNCTION pgq_grant(queue text, role regrole, privilege text)
     RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_grant';

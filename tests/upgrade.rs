@@ -1,7 +1,6 @@
 //! Upgrades: from the install script of each released version, frozen in `tests/upgrade`,
 //! to this one; and what a library says to SQL of another version.
 
-use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
 

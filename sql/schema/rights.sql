@@ -4,6 +4,8 @@
 -- role of the same name, and by name, for dumps: a dump must load where a role is
 -- missing, and there its numbers mean nothing.
 
+SET LOCAL search_path TO pg_catalog, pg_temp; -- as in tables.sql
+
 CREATE TABLE pgqueue.privilege (
     queue     integer NOT NULL,
     role      name,
@@ -54,6 +56,8 @@ SELECT q.*,
 COMMENT ON VIEW pgqueue.queue_access IS 'queues, each with the rights granted on it: {"number of the role": ["push", …]}';
 
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.privilege', '');
+
+SET LOCAL search_path TO @extschema@, pg_temp;
 
 CREATE FUNCTION pgq_grant(queue text, role regrole, privilege text)
     RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_grant';

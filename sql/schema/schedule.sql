@@ -1,6 +1,8 @@
 -- Schedules: messages that the worker pushes when their time comes. A watch is a schedule
 -- with a query instead of a message.
 
+SET LOCAL search_path TO pg_catalog, pg_temp; -- as in tables.sql
+
 CREATE TABLE pgqueue.schedule (
     name           text        NOT NULL COLLATE "C",
     owner          name,
@@ -37,6 +39,8 @@ COMMENT ON COLUMN pgqueue.schedule.search_path IS 'where the query finds its tab
 COMMENT ON COLUMN pgqueue.schedule.last_error IS 'SQLSTATE and message, if the last run failed';
 
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.schedule', '');
+
+SET LOCAL search_path TO @extschema@, pg_temp;
 
 CREATE FUNCTION pgq_schedule(
     name           text,

@@ -1,6 +1,10 @@
 -- The tables. They lie in the schema pgqueue whatever schema the functions are in,
 -- belong to the owner of the extension and are readable by nobody else.
 
+-- Expressions mean what pg_catalog says, whatever others have put into the schema that the
+-- extension goes to.
+SET LOCAL search_path TO pg_catalog, pg_temp;
+
 CREATE SCHEMA pgqueue;
 REVOKE ALL ON SCHEMA pgqueue FROM PUBLIC;
 COMMENT ON SCHEMA pgqueue IS 'tables of the pgqueue extension; use the pgq_ functions instead';
@@ -271,3 +275,5 @@ SELECT pg_catalog.pg_extension_config_dump('pgqueue.archive', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.counter', 'WHERE NOT here');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.queue_id', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.message_id', '');
+
+SET LOCAL search_path TO @extschema@, pg_temp;

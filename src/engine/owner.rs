@@ -44,7 +44,8 @@ fn act<R>(role: Oid, restrictions: u32, search_path: &CStr, work: impl FnOnce() 
             false,
         );
         let result = work();
-        pg_sys::AtEOXact_GUC(true, level);
+        // Undoes what `work` has set, too: a function of somebody else may have.
+        pg_sys::AtEOXact_GUC(false, level);
         pg_sys::SetUserIdAndSecContext(user, context);
         result
     }

@@ -33,7 +33,7 @@ pub const CALLS: &[SqlCall] = &[
     ),
     call(
         "pgq_push_result(text,jsonb,jsonb,integer,interval,timestamp with time zone,interval,text,text,text,interval,integer)",
-        "SELECT outcome = 'pushed' FROM pgq_push_result('q', '1')",
+        "SELECT outcome LIKE 'pushed' FROM pgq_push_result('q', '1')",
         &[Push],
     ),
     call(

@@ -1,7 +1,7 @@
 //! Rights: what each function asks for, who has it, and what becomes of it when roles are
 //! renamed, dropped or restored.
 
-#[path = "rights/calls.rs"]
+mod attacks;
 mod calls;
 
 use calls::{CALLS, Need};
