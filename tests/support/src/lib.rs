@@ -3,6 +3,8 @@
 //! Each test starts the server it needs in a temporary directory, on a socket only,
 //! and the server is gone when its `Server` is dropped, however the test ends.
 
+mod standby;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -39,30 +41,37 @@ impl Server {
 
     /// A server with settings of its own and nothing in it.
     pub fn bare(settings: &str) -> Self {
+        let server = Self::in_a_new_place();
+        run(as_server("initdb")
+            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N", "-D"])
+            .arg(server.data()));
+        server.configure(&format!(
+            "listen_addresses = ''\nunix_socket_directories = '{}'\nmax_worker_processes = 32\n\
+             max_prepared_transactions = 50\nmax_connections = 200\n{settings}\n",
+            server.place.display()
+        ));
+        server.launch();
+        server
+    }
+
+    fn in_a_new_place() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         let place = std::env::temp_dir().join(format!("pgqueue.{}.{n}", std::process::id()));
         fs::create_dir_all(&place).unwrap();
         fs::set_permissions(&place, fs::Permissions::from_mode(0o777)).unwrap();
-        let server = Self { place };
-        let data = server.data();
-        run(as_server("initdb")
-            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N", "-D"])
-            .arg(&data));
-        let config = format!(
-            "listen_addresses = ''\nunix_socket_directories = '{}'\nmax_worker_processes = 32\n\
-             max_prepared_transactions = 50\nmax_connections = 200\n{settings}\n",
-            server.place.display()
-        );
-        fs::write(server.place.join("more.conf"), config).unwrap();
+        Self { place }
+    }
+
+    /// Gives the server its settings, before its first start.
+    fn configure(&self, settings: &str) {
+        fs::write(self.place.join("more.conf"), settings).unwrap();
         let include = format!(
             "echo \"include '{}/more.conf'\" >> {}/postgresql.conf",
-            server.place.display(),
-            data.display()
+            self.place.display(),
+            self.data().display()
         );
         run(as_user("sh").args(["-c", &include]));
-        server.launch();
-        server
     }
 
     fn data(&self) -> PathBuf {
