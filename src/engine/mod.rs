@@ -16,6 +16,7 @@ pub mod events;
 pub mod group;
 mod grouped;
 mod hinted;
+mod id;
 mod lane;
 pub mod limit;
 mod locked;

@@ -4,3 +4,4 @@ pub mod backoff;
 pub mod duration;
 pub mod schedule;
 pub mod settings;
+pub mod timeline;

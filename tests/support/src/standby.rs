@@ -33,6 +33,14 @@ impl Server {
         copy
     }
 
+    /// Lets a standby receive nothing any more, as when the network between them is down.
+    pub fn cut_off(&self) {
+        let mut session = self.connect();
+        session.batch_execute("ALTER SYSTEM SET primary_conninfo = ''").unwrap();
+        session.execute("SELECT pg_reload_conf()", &[]).unwrap();
+        until("nothing is received", || session.one("SELECT count(*) = 0 FROM pg_stat_wal_receiver"));
+    }
+
     /// Makes a standby a server that takes writes.
     pub fn promote(&self) {
         run(as_server("pg_ctl").args(["promote", "-w", "-s", "-t", "60", "-D"]).arg(self.data()));
