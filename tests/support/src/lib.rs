@@ -3,6 +3,7 @@
 //! Each test starts the server it needs in a temporary directory, on a socket only,
 //! and the server is gone when its `Server` is dropped, however the test ends.
 
+pub mod load;
 mod standby;
 
 use std::fs;
