@@ -203,9 +203,9 @@ fn either(one: &Server, other: &Server) -> Config {
 fn fail_over(primary: &Server, standby: &Server, load: Load) -> History {
     let before = load.now();
     primary.stop(Stop::Kill);
+    let span = Span { invoked: before, returned: load.now() };
     standby.promote();
     load.go_on(1000);
-    let span = Span { invoked: before, returned: load.now() };
     let mut history = load.finish(&mut standby.connect());
     history.crashes.push(Crash { span, forgets: before });
     history
@@ -241,12 +241,12 @@ fn with_an_asynchronous_standby_a_failover_loses_the_last_commits_and_nothing_el
     standby.cut_off();
     load.go_on(1000);
     let mut history = fail_over(&primary, &standby, load);
-    let failure = history.crashes[0].span.invoked;
+    let killed = history.crashes[0].span.returned;
     for transaction in &mut history.transactions {
         // Nobody can tell whether the standby has it.
         if let Some(commit) = transaction.commit()
             && commit.returned > safe
-            && commit.invoked < failure
+            && commit.invoked < killed
         {
             transaction.end = End::Unknown(commit);
         }
