@@ -3,6 +3,7 @@
 //! Each test starts the server it needs in a temporary directory, on a socket only,
 //! and the server is gone when its `Server` is dropped, however the test ends.
 
+pub mod cluster;
 pub mod load;
 mod standby;
 
@@ -56,12 +57,17 @@ impl Server {
     }
 
     fn in_a_new_place() -> Self {
+        Self { place: Self::new_place() }
+    }
+
+    /// A directory that everybody may write to.
+    fn new_place() -> PathBuf {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         let place = std::env::temp_dir().join(format!("pgqueue.{}.{n}", std::process::id()));
         fs::create_dir_all(&place).unwrap();
         fs::set_permissions(&place, fs::Permissions::from_mode(0o777)).unwrap();
-        Self { place }
+        place
     }
 
     /// Gives the server its settings, before its first start.
@@ -96,7 +102,7 @@ impl Server {
                 let pid = self.postmaster_pid().expect("the server runs");
                 run(Command::new("kill").args(["-9", &pid.to_string()]));
                 // Its children notice within a moment; the next start would refuse before.
-                until("all processes of the server are gone", || !has_processes(&self.data()));
+                until("all processes of the server are gone", || processes_in(&self.data()).is_empty());
                 // A killed postmaster can stay a zombie, which Postgres takes for alive.
                 let left = [self.data().join("postmaster.pid"), self.place.join(".s.PGSQL.5432.lock")];
                 for file in left {
@@ -208,10 +214,13 @@ fn run(command: &mut Command) {
     assert!(status.success(), "{command:?}");
 }
 
-fn has_processes(data: &Path) -> bool {
-    // Postgres and all its children stand in the data directory.
-    let mut processes = fs::read_dir("/proc").unwrap().flatten();
-    processes.any(|process| fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd == data))
+/// The processes of a server: Postgres and all its children stand in the data directory.
+fn processes_in(data: &Path) -> Vec<String> {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter(|process| fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd == data))
+        .map(|process| process.file_name().into_string().unwrap())
+        .collect()
 }
 
 /// Waits for a condition that must come about by itself.

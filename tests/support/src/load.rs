@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use pgqueue_history::{
     Act, Clock, Done, End, Ending, History, Moment, Operation, Order, Pushed, Receipt, Span, Taken, Token,
-    Transaction, Verdict,
+    Transaction, Verdict, Violation, check,
 };
 use postgres::types::ToSql;
 use postgres::{Client, Config, Error, NoTls, Row};
@@ -27,7 +27,8 @@ const TIMES: &str = "(extract(epoch FROM statement_timestamp()) * 1e6)::bigint A
 
 pub struct Load {
     begun: Instant,
-    acknowledged: Arc<AtomicU64>,
+    /// How many calls their clients were told the end of.
+    told: Arc<AtomicU64>,
     producers: Crew,
     consumers: Crew,
 }
@@ -41,13 +42,13 @@ struct Crew {
 impl Load {
     /// Starts clients of a queue that is there.
     pub fn start(config: &Config, producers: u32, consumers: u32) -> Self {
-        let (begun, acknowledged) = (Instant::now(), Arc::default());
-        let recorder = |client| Recorder::new(client, config.clone(), begun, Arc::clone(&acknowledged));
+        let (begun, told) = (Instant::now(), Arc::default());
+        let recorder = |client| Recorder::new(client, config.clone(), begun, Arc::clone(&told));
         Self {
             begun,
             producers: Crew::start((0..producers).map(recorder), Recorder::push),
             consumers: Crew::start((producers..producers + consumers).map(recorder), Recorder::consume),
-            acknowledged,
+            told,
         }
     }
 
@@ -57,8 +58,8 @@ impl Load {
 
     /// Waits until the clients were told of so many more calls that they are done.
     pub fn go_on(&self, calls: u64) {
-        let enough = self.acknowledged.load(Ordering::Relaxed) + calls;
-        until("the clients get on", || self.acknowledged.load(Ordering::Relaxed) >= enough);
+        let enough = self.told.load(Ordering::Relaxed) + calls;
+        until("the clients get on", || self.told.load(Ordering::Relaxed) >= enough);
     }
 
     /// Lets the consumers finish what was pushed, and returns what has happened.
@@ -68,6 +69,18 @@ impl Load {
         transactions.extend(self.consumers.stop());
         History { transactions, ending: ending(session), ..History::default() }
     }
+}
+
+/// Fails with the first violations, if there are any.
+pub fn assert_kept(history: &History) {
+    let violations = check(history);
+    let told: Vec<String> = violations.iter().map(Violation::to_string).take(5).collect();
+    assert!(
+        violations.is_empty(),
+        "{} violations, the first of them:\n{}",
+        violations.len(),
+        told.join("\n")
+    );
 }
 
 /// What is left in the database.
@@ -113,15 +126,15 @@ struct Recorder {
     config: Config,
     session: Option<Client>,
     begun: Instant,
-    acknowledged: Arc<AtomicU64>,
+    told: Arc<AtomicU64>,
     transactions: Vec<Transaction>,
 }
 
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl Recorder {
-    fn new(client: u32, config: Config, begun: Instant, acknowledged: Arc<AtomicU64>) -> Self {
-        Self { client, config, session: None, begun, acknowledged, transactions: Vec::new() }
+    fn new(client: u32, config: Config, begun: Instant, told: Arc<AtomicU64>) -> Self {
+        Self { client, config, session: None, begun, told, transactions: Vec::new() }
     }
 
     /// Pushes one or a few messages, every fourth time into a group.
@@ -140,41 +153,40 @@ impl Recorder {
         });
     }
 
-    /// Reserves a few messages, or waits for them, and settles each in one of some ways.
+    /// Reserves messages, or waits for them, and settles them in one of some ways.
     fn consume(&mut self) {
         let lease = LEASE.as_micros() as i64;
         let statement = format!(
             "SELECT id, delivery, (payload #>> '{{}}')::bigint AS token,
                     (extract(epoch FROM leased_until) * 1e6)::bigint AS until, {TIMES}
-               FROM pgq_reserve($1, lease => $2::bigint * interval '1 us', max => 3)"
+               FROM pgq_reserve($1, lease => $2::bigint * interval '1 us', max => 10)"
         );
         let mut taken = Vec::new();
         self.call(&statement, &[&QUEUE, &lease], false, |rows| {
             taken = rows.unwrap_or_default().iter().map(taken_from).collect();
             Act::Reserve { lease, taken: rows.map(|_| taken.clone()) }
         });
-        taken.iter().for_each(|message| self.settle(message));
-        if taken.is_empty() && self.connected().batch_execute("CALL pgq_wait('load', '100 ms')").is_err() {
+        if !taken.is_empty() {
+            self.settle(&taken);
+        } else if self.connected().batch_execute("CALL pgq_wait('load', '100 ms')").is_err() {
             self.session = None;
         }
     }
 
-    fn settle(&mut self, message: &Taken) {
-        let (verdict, call) = match self.next_number() % 8 {
-            0 => (Verdict::Fail, "id FROM pgq_fail($1::bigint, 'again', $2::int, delay => '0')"),
-            1 => (
-                Verdict::Release,
-                "$1::bigint AS id FROM pgq_release($1::bigint, '0', $2::int) done WHERE done",
-            ),
-            _ => (Verdict::Delete, "$1::bigint AS id FROM pgq_delete($1::bigint, $2::int) done WHERE done"),
+    fn settle(&mut self, taken: &[Taken]) {
+        let (verdict, call) = match self.next_number() % 15 {
+            0 => (Verdict::Fail, "id FROM pgq_fail($1::bigint[], 'again', $2::int[], delay => '0')"),
+            1 => (Verdict::Release, "id FROM pgq_release($1::bigint[], '0', $2::int[]) id"),
+            _ => (Verdict::Delete, "id FROM pgq_delete($1::bigint[], $2::int[]) id"),
         };
         let statement = format!("SELECT {TIMES}, {call}");
-        let receipt = Receipt { id: message.id, delivery: Some(message.delivery) };
-        self.call(&statement, &[&message.id, &message.delivery], true, |rows| {
-            let done = |rows: &[Row]| {
-                rows.iter().map(|row| Done { id: row.get("id"), until: None, died: false }).collect()
-            };
-            Act::Settle { verdict, receipts: vec![receipt], done: rows.map(done) }
+        let (ids, deliveries): (Vec<i64>, Vec<i32>) =
+            taken.iter().map(|message| (message.id, message.delivery)).unzip();
+        let receipt = |message: &Taken| Receipt { id: message.id, delivery: Some(message.delivery) };
+        self.call(&statement, &[&ids, &deliveries], true, |rows| {
+            let done = |row: &Row| Done { id: row.get("id"), until: None, died: false };
+            let done = rows.map(|rows| rows.iter().map(done).collect());
+            Act::Settle { verdict, receipts: taken.iter().map(receipt).collect(), done }
         });
     }
 
@@ -200,7 +212,7 @@ impl Recorder {
             Err(error) => end_by(error, span),
         };
         match answer {
-            Ok(_) => _ = self.acknowledged.fetch_add(1, Ordering::Relaxed),
+            Ok(_) => _ = self.told.fetch_add(1, Ordering::Relaxed),
             Err(_) => self.session = None,
         }
         let number = self.next_number();
