@@ -158,6 +158,27 @@ impl Server {
         ]
     }
 
+    /// Runs a script as the server's user, with this server and Postgres's programs at hand.
+    /// Returns what it prints.
+    pub fn shell(&self, script: &str, variables: &[(&str, &Path)]) -> String {
+        let path = format!("{}:{}", bindir().display(), std::env::var("PATH").unwrap());
+        let output = as_user("sh")
+            .args(["-euc", script])
+            .env("PATH", path)
+            .envs(self.environment())
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{script}: {errors}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Where the server's files lie, and tests may put theirs.
+    pub fn place(&self) -> &Path {
+        &self.place
+    }
+
     /// Runs a client program of Postgres against this server; returns what it prints.
     pub fn client(&self, program: &str, args: &[&str]) -> String {
         let output =
