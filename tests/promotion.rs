@@ -161,7 +161,10 @@ fn a_lease_waits_for_the_synchronous_standby_only_if_its_queue_says_so() {
             session.query_one("SELECT id, delivery FROM pgq_reserve($1, lease => '1 h')", &[&queue]).unwrap();
         (row.get::<_, i64>(0), row.get::<_, i32>(1))
     };
-    let known = receipt(&mut session, "quick");
+    let mut quick = primary.connect();
+    let asking = thread::spawn(move || receipt(&mut quick, "quick"));
+    until("a lease that does not wait is given", || asking.is_finished());
+    let known = asking.join().unwrap();
     let mut waiter = primary.connect();
     let pid: i32 = waiter.one("SELECT pg_backend_pid()");
     let waiting = thread::spawn(move || waiter.query("SELECT * FROM pgq_reserve('durable')", &[]).is_err());
@@ -217,6 +220,20 @@ fn with_a_synchronous_standby_a_failover_loses_nothing_that_was_acknowledged() {
     let standby = primary.standby("standby");
     primary.wait_for_standbys("standby");
     let load = load(&primary, &standby);
+    assert_kept(&fail_over(&primary, &standby, load));
+}
+
+#[test]
+fn what_a_synchronous_standby_did_not_get_was_never_acknowledged() {
+    let primary = Server::start();
+    let standby = primary.standby("standby");
+    primary.wait_for_standbys("standby");
+    let load = load(&primary, &standby);
+    standby.cut_off();
+    let mut session = primary.connect();
+    until("all producers wait for the standby", || {
+        session.one("SELECT count(*) >= 3 FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE '%pgq_push%'")
+    });
     assert_kept(&fail_over(&primary, &standby, load));
 }
 
