@@ -1,7 +1,7 @@
 # Everything a person does with this checkout. What is missing on the machine is
 # installed first; each command starts and stops its own server.
 
-.PHONY: demo test bench psql build setup regress clean
+.PHONY: demo test failover bench psql build setup regress clean
 
 demo: build ## the main job on real input, with a live display
 	cargo build --quiet --release -p pgqueue-demo
@@ -9,6 +9,9 @@ demo: build ## the main job on real input, with a live display
 
 test: ## all tests
 	.ci/test
+
+failover: build ## two servers run by pg_auto_failover, whose primary dies again and again; ROUNDS=10
+	. .ci/env && ROUNDS=$${ROUNDS:-10} cargo test --no-default-features --features "pg$$PG_MAJOR pg_test" --test failover
 
 bench: build ## beside the peers, into benches/results; QUICK=1 in a few minutes, to see that it works
 	benches/run

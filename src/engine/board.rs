@@ -17,8 +17,8 @@ use pgrx::pg_sys;
 
 use super::counter::Counts;
 use super::lane::Address;
-use super::now;
 use super::waking::{LONGEST_SLEEP, WORKER};
+use super::{is_standby, now};
 use crate::hint::Direction;
 use crate::hint::level::Level;
 use crate::hint::queue::QueueHint;
@@ -239,8 +239,7 @@ impl Place {
 
 /// Whether there is a board that tells of this server's queues.
 fn is_there() -> bool {
-    // SAFETY: reads state of the server.
-    BOARD.get().is_some() && !unsafe { pg_sys::RecoveryInProgress() }
+    BOARD.get().is_some() && !is_standby()
 }
 
 /// Whether the postmaster loaded us.

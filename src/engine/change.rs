@@ -11,7 +11,7 @@ use super::locked::{Locked, lock};
 use super::message::Receipt;
 use super::queue::{self, Queue};
 use super::statement::{Statement, i64_array};
-use super::{news, now};
+use super::{id, news, now};
 use crate::call::Timestamp;
 use crate::error::Result;
 use crate::value::right::Right;
@@ -86,6 +86,7 @@ pub fn relocate(ids: &[i64], to: &Queue) -> Result<Vec<(i64, i64)>> {
     let mut moved = BTreeMap::new();
     if !messages.is_empty() {
         tell_of_removal(&messages);
+        id::prepare();
         MOVE.run(&[Some(i64_array(&ids_of(&messages))), Some(to.id.into())], |row| {
             moved.insert(row.i64(0), row.i64(1));
         });

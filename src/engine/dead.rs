@@ -9,7 +9,7 @@ use super::locked::lock;
 use super::message::{Receipt, is_exhausted};
 use super::queue::{self, Queue};
 use super::statement::{Row, Statement, i64_array, timestamp_array};
-use super::{attempt, group, news};
+use super::{attempt, group, id, news};
 use crate::call::{Timestamp, text_datum};
 use crate::error::Result;
 use crate::value::duration::Millis;
@@ -217,6 +217,7 @@ pub fn peek(queue: &Queue, max: i64, each: impl FnMut(&Row)) {
 
 /// Makes dead letters messages of `to` again and returns how many.
 pub fn redrive(from: &Queue, to: &Queue, max: Option<i64>, reason: Option<&str>, reset: bool) -> i64 {
+    id::prepare();
     REDRIVE.run(
         &[
             Some(from.id.into()),

@@ -10,9 +10,9 @@ use std::rc::Rc;
 use pgrx::pg_sys::{self, Datum};
 
 use super::counter::{self, Counts};
-use super::now;
 use super::queue::{self, Queue};
 use super::statement::{Statement, i32_array, i64_array, timestamp_array};
+use super::{id, now};
 use crate::call::{Timestamp, text_datum};
 use crate::error::{Error, Result};
 use crate::value::right::Right;
@@ -68,6 +68,7 @@ fn push(queue: &Queue, target: &Queue, events: &[&Event], reason: Option<&str>, 
     let deliveries: Vec<i32> = events.iter().map(|event| event.delivery).collect();
     // Retries all have a time, deaths none.
     let retries: Option<Vec<Timestamp>> = events.iter().map(|event| event.retry_at).collect();
+    id::prepare();
     let pushed = PUSH.run(
         &[
             Some(target.id.into()),

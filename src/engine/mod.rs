@@ -17,6 +17,7 @@ pub mod events;
 pub mod group;
 mod grouped;
 mod hinted;
+mod id;
 mod lane;
 pub mod limit;
 mod locked;
@@ -67,16 +68,18 @@ pub fn nap(time: std::time::Duration) {
     pg_sys::check_for_interrupts!();
 }
 
+/// Whether this server is a standby, which replays what another one writes.
+pub fn is_standby() -> bool {
+    // SAFETY: reads state of the server.
+    unsafe { pg_sys::RecoveryInProgress() }
+}
+
 /// Refuses to go on where nothing can be written.
 pub fn check_writable(function: &str) -> Result<()> {
-    // SAFETY: both only read state of the server and the transaction.
-    unsafe {
-        if pg_sys::RecoveryInProgress() {
-            return Err(Error::read_only(function, true));
-        }
-        if pg_sys::XactReadOnly {
-            return Err(Error::read_only(function, false));
-        }
+    // SAFETY: reads state of the transaction.
+    let is_read_only = unsafe { pg_sys::XactReadOnly };
+    if is_standby() || is_read_only {
+        return Err(Error::read_only(function, is_standby()));
     }
     Ok(())
 }

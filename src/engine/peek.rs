@@ -4,22 +4,23 @@
 use pgrx::pg_sys;
 
 use super::catalog;
-use super::counter::{self, Counts};
+use super::counter;
 use super::group::{self, Group, Turn};
 use super::lane::{self, Address};
 use super::message::{Column, Lane, is_leased};
-use super::now;
 use super::queue::Queue;
 use super::reserve::Taken;
 use super::scan::{Found, Key as Condition, Scan, Snapshot};
 use super::table::Table;
+use super::{is_standby, now};
 use crate::hint::{Direction, START};
 
 /// What is leased. It lies in the ready lane, mostly at its beginning; when as many were
-/// seen as are counted, the rest is not looked at.
+/// seen as are counted, the rest is not looked at. A standby does not know what its primary
+/// has counted lately.
 pub fn leased(queue: &Queue, max: usize, each: impl FnMut(Taken)) {
-    let Counts { leased, .. } = counter::known(queue.id);
-    let mut show = Show::new(max.min(usize::try_from(leased).unwrap_or(0)), each);
+    let counted = || usize::try_from(counter::known(queue.id).leased).unwrap_or(0);
+    let mut show = Show::new(if is_standby() { max } else { max.min(counted()) }, each);
     let (table, snapshot) = (Table::open_to_read(catalog::refresh().message), Snapshot::take());
     let (now, mut last) = (now(), None);
     while !show.is_full()

@@ -7,23 +7,11 @@ use super::group::Group;
 use super::message::{COLUMNS, Column, Lane, NOT_LEASED};
 use super::queue::Queue;
 use super::table::Table;
-use super::{catalog, news, now, reserve, unique};
+use super::{catalog, id, news, now, reserve, unique};
 use crate::call::{Name, Timestamp};
 use crate::error::{Error, Result};
 use crate::value::duration::Millis;
 use crate::value::settings::{MaxLength, OnFull};
-
-/// The next id. Unlike `nextval()` it does not ask for a privilege on the sequence,
-/// which callers do not have.
-fn next_id() -> i64 {
-    // commands/sequence.h, which pgrx leaves out
-    unsafe extern "C-unwind" {
-        fn nextval_internal(sequence: pg_sys::Oid, check_permissions: bool) -> i64;
-    }
-    let sequence = catalog::known().message_id;
-    // SAFETY: the sequence exists; the boundary turns an error into a panic.
-    unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| nextval_internal(sequence, false)) }
-}
 
 /// How many messages are written at a time.
 const PAGE: usize = 500;
@@ -103,7 +91,7 @@ pub fn push(
     row[Column::DedupKey as usize] = Some(key.datum());
     row[Column::KeyPlace as usize] = Some(0i64.into());
     let push_one = |&(content, headers): &(Content, Option<Datum>)| {
-        let row = with_content(&row, next_id(), content, headers);
+        let row = with_content(&row, id::next(), content, headers);
         unique::push(queue, key, *on_duplicate, &row)
     };
     messages.iter().map(push_one).collect()
@@ -144,7 +132,7 @@ fn push_all(
         let rows: Vec<_> = page
             .iter()
             .map(|&(content, headers)| {
-                let id = next_id();
+                let id = id::next();
                 ids.push(id);
                 counts += Counts { pushed: 1, ..Counts::message(lane, NOT_LEASED) };
                 template[Column::Lane as usize] = Some(lane.datum());

@@ -2,7 +2,7 @@
 //!
 //! The board has condition variables. Where different sleepers meet on one, of queues
 //! that share it or that want more than one message, all are woken, because a signal
-//! could wake one it is not meant for. Without a board nothing is told,
+//! could wake one it is not meant for. Without a board, and on a standby, nothing is told,
 //! and sleepers look by themselves now and then.
 //!
 //! Invariants:
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use pgrx::pg_sys;
 
-use super::{board, now};
+use super::{board, is_standby, now};
 use crate::call::Timestamp;
 
 /// How long a sleeper sleeps at most before it looks. Finds what comes without a
@@ -82,13 +82,14 @@ impl Sleeper {
         let time = most.min(LONGEST_SLEEP).min(to_event.unwrap_or(LONGEST_SLEEP));
         // A millisecond more: at the time itself nothing is over yet.
         let millis = time.as_millis() as std::ffi::c_long + 1;
-        if let Some(variable) = board::variable(self.queue) {
-            variable.note_sleeper(self.queue, self.wants_more);
-            let condition = variable.condition.get();
-            // SAFETY: prepared in `new`; honours interrupts.
-            unsafe { pg_sys::ConditionVariableTimedSleep(condition, millis, pg_sys::PG_WAIT_EXTENSION) };
-        } else {
-            super::nap(time.min(PAUSE));
+        match board::variable(self.queue).filter(|_| !is_standby()) {
+            Some(variable) => {
+                variable.note_sleeper(self.queue, self.wants_more);
+                let condition = variable.condition.get();
+                // SAFETY: prepared in `new`; honours interrupts.
+                unsafe { pg_sys::ConditionVariableTimedSleep(condition, millis, pg_sys::PG_WAIT_EXTENSION) };
+            }
+            None => super::nap(time.min(PAUSE)),
         }
     }
 }

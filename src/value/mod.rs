@@ -5,3 +5,4 @@ pub mod duration;
 pub mod right;
 pub mod schedule;
 pub mod settings;
+pub mod timeline;

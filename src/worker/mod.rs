@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use pgrx::bgworkers::BackgroundWorkerBuilder;
 use pgrx::pg_sys::{self, Oid};
 
-use crate::engine::{nap, waking};
+use crate::engine::{is_standby, nap, waking};
 use place::Place;
 
 /// How often a session looks whether its database has a worker.
@@ -49,9 +49,8 @@ pub fn ensure_running() {
     }
     LOOKED.set(Some(Instant::now()));
     // SAFETY: read variables of the server and this backend.
-    let (database, can_start) =
-        unsafe { (pg_sys::MyDatabaseId, pg_sys::IsUnderPostmaster && !pg_sys::RecoveryInProgress()) };
-    if can_start && Place::of(database).is_free() {
+    let (database, is_single) = unsafe { (pg_sys::MyDatabaseId, !pg_sys::IsUnderPostmaster) };
+    if !is_single && !is_standby() && Place::of(database).is_free() {
         start(database, Asked::ByCall);
     }
 }

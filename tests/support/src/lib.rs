@@ -3,6 +3,10 @@
 //! Each test starts the server it needs in a temporary directory, on a socket only,
 //! and the server is gone when its `Server` is dropped, however the test ends.
 
+pub mod cluster;
+pub mod load;
+mod standby;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -39,30 +43,42 @@ impl Server {
 
     /// A server with settings of its own and nothing in it.
     pub fn bare(settings: &str) -> Self {
+        let server = Self::in_a_new_place();
+        run(as_server("initdb")
+            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N", "-D"])
+            .arg(server.data()));
+        server.configure(&format!(
+            "listen_addresses = ''\nunix_socket_directories = '{}'\nmax_worker_processes = 32\n\
+             max_prepared_transactions = 50\nmax_connections = 200\n{settings}\n",
+            server.place.display()
+        ));
+        server.launch();
+        server
+    }
+
+    fn in_a_new_place() -> Self {
+        Self { place: Self::new_place() }
+    }
+
+    /// A directory that everybody may write to.
+    fn new_place() -> PathBuf {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         let place = std::env::temp_dir().join(format!("pgqueue.{}.{n}", std::process::id()));
         fs::create_dir_all(&place).unwrap();
         fs::set_permissions(&place, fs::Permissions::from_mode(0o777)).unwrap();
-        let server = Self { place };
-        let data = server.data();
-        run(as_server("initdb")
-            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N", "-D"])
-            .arg(&data));
-        let config = format!(
-            "listen_addresses = ''\nunix_socket_directories = '{}'\nmax_worker_processes = 32\n\
-             max_prepared_transactions = 50\nmax_connections = 200\n{settings}\n",
-            server.place.display()
-        );
-        fs::write(server.place.join("more.conf"), config).unwrap();
+        place
+    }
+
+    /// Gives the server its settings, before its first start.
+    fn configure(&self, settings: &str) {
+        fs::write(self.place.join("more.conf"), settings).unwrap();
         let include = format!(
             "echo \"include '{}/more.conf'\" >> {}/postgresql.conf",
-            server.place.display(),
-            data.display()
+            self.place.display(),
+            self.data().display()
         );
         run(as_user("sh").args(["-c", &include]));
-        server.launch();
-        server
     }
 
     fn data(&self) -> PathBuf {
@@ -86,7 +102,7 @@ impl Server {
                 let pid = self.postmaster_pid().expect("the server runs");
                 run(Command::new("kill").args(["-9", &pid.to_string()]));
                 // Its children notice within a moment; the next start would refuse before.
-                until("all processes of the server are gone", || !has_processes(&self.data()));
+                until("all processes of the server are gone", || processes_in(&self.data()).is_empty());
                 // A killed postmaster can stay a zombie, which Postgres takes for alive.
                 let left = [self.data().join("postmaster.pid"), self.place.join(".s.PGSQL.5432.lock")];
                 for file in left {
@@ -140,6 +156,27 @@ impl Server {
             ("PGDATABASE", "postgres".into()),
             ("PGPORT", "5432".into()),
         ]
+    }
+
+    /// Runs a script as the server's user, with this server and Postgres's programs at hand.
+    /// Returns what it prints.
+    pub fn shell(&self, script: &str, variables: &[(&str, &Path)]) -> String {
+        let path = format!("{}:{}", bindir().display(), std::env::var("PATH").unwrap());
+        let output = as_user("sh")
+            .args(["-euc", script])
+            .env("PATH", path)
+            .envs(self.environment())
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{script}: {errors}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Where the server's files lie, and tests may put theirs.
+    pub fn place(&self) -> &Path {
+        &self.place
     }
 
     /// Runs a client program of Postgres against this server; returns what it prints.
@@ -223,10 +260,13 @@ fn run(command: &mut Command) {
     assert!(status.success(), "{command:?}");
 }
 
-fn has_processes(data: &Path) -> bool {
-    // Postgres and all its children stand in the data directory.
-    let mut processes = fs::read_dir("/proc").unwrap().flatten();
-    processes.any(|process| fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd == data))
+/// The processes of a server: Postgres and all its children stand in the data directory.
+fn processes_in(data: &Path) -> Vec<String> {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter(|process| fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd == data))
+        .map(|process| process.file_name().into_string().unwrap())
+        .collect()
 }
 
 /// Waits for a condition that must come about by itself.

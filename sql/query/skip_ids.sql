@@ -1,0 +1,1 @@
+SELECT setval('pgqueue.message_id', $1, false)

@@ -1,0 +1,218 @@
+//! A history arranged by message: what the rules look at.
+
+use std::collections::BTreeMap;
+
+use crate::memory::Memory;
+use crate::record::{
+    Act, Done, History, Id, Moment, Operation, Order, Pushed, Receipt, Span, Taken, Token, Transaction,
+    Verdict,
+};
+
+/// An operation in its transaction.
+#[derive(Clone, Copy)]
+pub struct Step<'a> {
+    pub transaction: &'a Transaction,
+    pub operation: &'a Operation,
+}
+
+impl<'a> Step<'a> {
+    /// When it took effect for others, if it certainly did.
+    pub fn effect(self) -> Option<Span> {
+        self.transaction.commit().filter(|_| !self.operation.undone)
+    }
+
+    /// When it took effect, if it did.
+    pub fn possible_effect(self) -> Option<Span> {
+        self.transaction.possible_commit().filter(|_| !self.operation.undone)
+    }
+
+    pub fn may_count_for(self, other: Step) -> bool {
+        self.possible_effect().is_some() || self.is_beside(other)
+    }
+
+    /// Whether both are of one transaction, which sees what it did itself.
+    pub fn is_beside(self, other: Step) -> bool {
+        self.transaction.number == other.transaction.number
+    }
+
+    pub fn invoked(self) -> Moment {
+        self.operation.span.invoked
+    }
+
+    pub fn returned(self) -> Moment {
+        self.operation.span.returned
+    }
+
+    pub fn queue(self) -> &'a str {
+        &self.operation.queue
+    }
+}
+
+/// A message that was handed out.
+#[derive(Clone, Copy)]
+pub struct Given<'a> {
+    pub step: Step<'a>,
+    pub taken: &'a Taken,
+}
+
+impl Given<'_> {
+    pub fn is_pop(&self) -> bool {
+        self.taken.until.is_none()
+    }
+}
+
+/// What a settle call was asked of one message, and said.
+#[derive(Clone, Copy)]
+pub struct Settled<'a> {
+    pub step: Step<'a>,
+    pub verdict: Verdict,
+    pub receipt: Receipt,
+    pub answer: Answer<'a>,
+}
+
+#[derive(Clone, Copy)]
+pub enum Answer<'a> {
+    Done(&'a Done),
+    Refused,
+    /// It never came.
+    None,
+}
+
+impl<'a> Settled<'a> {
+    pub fn done(&self) -> Option<&'a Done> {
+        match self.answer {
+            Answer::Done(done) => Some(done),
+            Answer::Refused | Answer::None => None,
+        }
+    }
+
+    pub fn may_be_done(&self) -> bool {
+        !matches!(self.answer, Answer::Refused)
+    }
+
+    pub fn fits(&self, delivery: i32) -> bool {
+        self.receipt.delivery.is_none_or(|receipt| receipt == delivery)
+    }
+
+    pub fn is_delete(&self) -> bool {
+        self.verdict == Verdict::Delete
+    }
+}
+
+/// A message and its push.
+#[derive(Clone, Copy)]
+pub struct Pushing<'a> {
+    pub step: Step<'a>,
+    pub pushed: &'a Pushed,
+    pub order: &'a Order,
+    pub ttl: Option<i64>,
+    pub key: Option<&'a str>,
+}
+
+pub struct Facts<'a> {
+    pub history: &'a History,
+    pub memory: Memory,
+    pub pushes: BTreeMap<Token, Vec<Pushing<'a>>>,
+    pub given: BTreeMap<Id, Vec<Given<'a>>>,
+    pub settled: BTreeMap<Id, Vec<Settled<'a>>>,
+    /// Messages of which somebody was told or handed the token.
+    pub ids: BTreeMap<Token, Vec<Id>>,
+    /// All else.
+    pub others: Vec<Step<'a>>,
+    /// Calls whose answer, and so whose messages, nobody knows.
+    pub unanswered: Vec<Step<'a>>,
+}
+
+impl<'a> Facts<'a> {
+    pub fn of(history: &'a History) -> Self {
+        let mut facts = Self {
+            history,
+            memory: Memory::of(history),
+            pushes: BTreeMap::new(),
+            given: BTreeMap::new(),
+            settled: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            others: Vec::new(),
+            unanswered: Vec::new(),
+        };
+        for transaction in &history.transactions {
+            for operation in &transaction.operations {
+                facts.add(Step { transaction, operation });
+            }
+        }
+        facts.add_ending();
+        facts.given.values_mut().for_each(|given| given.sort_by_key(|given| given.step.invoked()));
+        facts.settled.values_mut().for_each(|settled| settled.sort_by_key(|settled| settled.step.invoked()));
+        facts
+    }
+
+    fn add(&mut self, step: Step<'a>) {
+        match &step.operation.act {
+            Act::Push { messages, order, ttl, key } => {
+                for pushed in messages {
+                    let push = Pushing { step, pushed, order, ttl: *ttl, key: key.as_deref() };
+                    self.pushes.entry(pushed.token).or_default().push(push);
+                    if let Some(id) = pushed.id {
+                        self.name(pushed.token, id);
+                    }
+                }
+            }
+            Act::Reserve { taken: Some(taken), .. } | Act::Pop { taken: Some(taken), .. } => {
+                for taken in taken {
+                    self.given.entry(taken.id).or_default().push(Given { step, taken });
+                    self.name(taken.token, taken.id);
+                }
+            }
+            Act::Settle { verdict, receipts, done } => {
+                for receipt in receipts {
+                    let answer = done.as_ref().map_or(Answer::None, |done| {
+                        done.iter().find(|done| done.id == receipt.id).map_or(Answer::Refused, Answer::Done)
+                    });
+                    let settled = Settled { step, verdict: *verdict, receipt: *receipt, answer };
+                    self.settled.entry(receipt.id).or_default().push(settled);
+                }
+            }
+            Act::Reserve { taken: None, .. } | Act::Pop { taken: None, .. } => self.unanswered.push(step),
+            Act::DumpDead { dumped: None, .. } => self.unanswered.push(step),
+            Act::DumpDead { .. } | Act::Purge | Act::Redrive => self.others.push(step),
+        }
+    }
+
+    fn add_ending(&mut self) {
+        let ending = &self.history.ending;
+        for (&id, &token) in ending.alive.iter().chain(&ending.dead) {
+            self.name(token, id);
+        }
+    }
+
+    fn name(&mut self, token: Token, id: Id) {
+        let ids = self.ids.entry(token).or_default();
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+
+    pub fn given_of(&self, id: Id) -> &[Given<'a>] {
+        self.given.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    pub fn settled_of(&self, id: Id) -> &[Settled<'a>] {
+        self.settled.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether dead letters of a queue may have come back after a moment.
+    pub fn may_be_redriven(&self, queue: &str, after: Moment) -> bool {
+        self.others.iter().any(|step| {
+            matches!(step.operation.act, Act::Redrive)
+                && step.queue() == queue
+                && step.possible_effect().is_some_and(|effect| effect.returned > after)
+        })
+    }
+
+    /// Whether somebody moved the server's clock while a call was under way.
+    pub fn clock_stepped_during(&self, step: Step) -> bool {
+        let span = step.operation.span;
+        let overlaps = |moved: &Span| moved.invoked <= span.returned && span.invoked <= moved.returned;
+        self.history.clock_steps.iter().any(overlaps)
+    }
+}
