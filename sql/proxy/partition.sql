@@ -8,6 +8,7 @@
 \set ON_ERROR_STOP on
 \set QUIET on
 BEGIN;
+SET LOCAL client_min_messages = warning;
 
 CREATE SCHEMA IF NOT EXISTS pgqueue_proxy;
 GRANT USAGE ON SCHEMA pgqueue_proxy TO PUBLIC;
