@@ -52,9 +52,9 @@ BEGIN
         RETURN NEXT;
     ELSE
         RETURN QUERY
-        SELECT array_agg(receipt.id ORDER BY n),
-               CASE WHEN deliveries IS NOT NULL THEN array_agg(receipt.delivery ORDER BY n) END
-          FROM unnest(ids, deliveries) WITH ORDINALITY AS receipt(id, delivery, n)
+        SELECT array_agg(receipt.id),
+               CASE WHEN deliveries IS NOT NULL THEN array_agg(receipt.delivery) END
+          FROM unnest(ids, deliveries) AS receipt(id, delivery)
          GROUP BY pgqueue_proxy.of_id(receipt.id)
          ORDER BY pgqueue_proxy.of_id(receipt.id);
     END IF;

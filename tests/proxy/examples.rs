@@ -115,13 +115,13 @@ fn the_examples_run_and_a_partition_moves_with_all_that_is_in_it() {
         stop.store(true, Ordering::Relaxed);
         (there.join().unwrap(), elsewhere.join().unwrap())
     });
+    let found: Vec<i64> = session.all_with("SELECT id FROM pgq_pop($1, 1000000)", &[&busy]);
+    assert!(there.0.iter().all(|id| found.contains(id)));
+    assert!(there.0.iter().all(|&id| partition_of(id) == 3));
     let known = ["25006", "57P01", "08006"];
     assert!(there.1.iter().all(|sqlstate| known.contains(&&sqlstate[..])), "{:?}", there.1);
     assert!(there.1.contains(&"25006".to_owned()));
     assert!(elsewhere.1.is_empty(), "{:?}", elsewhere.1);
-    let found: Vec<i64> = session.all_with("SELECT id FROM pgq_pop($1, 1000000)", &[&busy]);
-    assert!(there.0.iter().all(|id| found.contains(id)));
-    assert!(there.0.iter().all(|&id| partition_of(id) == 3));
 
     assert_eq!(a.connect().one::<i64>("SELECT count(*) FROM pg_database WHERE datname = 'queues_3'"), 0);
     let mut after = state();

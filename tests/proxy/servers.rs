@@ -146,3 +146,21 @@ fn whoever_calls_has_the_rights_of_the_role_that_the_mapping_names() {
     anybody.batch_execute("SET ROLE bob").unwrap();
     assert_eq!(anybody.all::<String>(owners), ["his carl"]);
 }
+
+#[test]
+fn a_call_that_is_cancelled_is_cancelled_on_its_partition_too() {
+    let sharded = Sharded::on_one_server();
+    let (mut proxy, mut observer) = (sharded.proxy(), sharded.servers[0].connect());
+    let id: i64 = proxy.one("SELECT pgq_push('q', '1')");
+    let place: String = proxy.one("SELECT substring(pgq_shard('q') FROM 'dbname=(.*)')");
+    let mut other = sharded.servers[0].connect_to(&place);
+    other.batch_execute(&format!("BEGIN; SELECT pgq_update({id}, '2')")).unwrap();
+    proxy.batch_execute("SET statement_timeout = '300 ms'").unwrap();
+    assert_eq!(proxy.sqlstate(&format!("SELECT pgq_delete({id})")), "57014");
+    let runs = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = '{place}' AND state = 'active' AND query LIKE '%pgq_delete%'"
+    );
+    until("nothing of it runs", || observer.one::<i64>(&runs) == 0);
+    other.batch_execute("COMMIT").unwrap();
+    assert_eq!(proxy.all::<String>("SELECT payload::text FROM pgq_reserve('q')"), ["2"]);
+}
