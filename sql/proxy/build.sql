@@ -120,7 +120,7 @@ BEGIN
     ELSIF fn.result ~ '^(SETOF|TABLE)' THEN
         RETURN format('RETURN QUERY SELECT * FROM %s;', remote);
     ELSIF route.run_on = 'ALL' THEN
-        RETURN format('RETURN (SELECT bool_or(r) FROM %s AS r);', remote);
+        RETURN format('RETURN (SELECT %s(r) FROM %s AS r);', CASE fn.result WHEN 'boolean' THEN 'bool_or' ELSE 'sum' END, remote);
     ELSE
         RETURN format('RETURN %s;', remote);
     END IF;
@@ -130,7 +130,7 @@ COMMENT ON FUNCTION pgqueue_proxy.body(record, record) IS 'the statement of a fu
 CREATE OR REPLACE FUNCTION pgqueue_proxy.make_function(schema text, fn record, route record)
     RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    of_all CONSTANT text := CASE WHEN route.run_on = 'ALL' AND fn.result = 'boolean' THEN 'SETOF ' END;
+    of_all CONSTANT text := CASE WHEN route.run_on = 'ALL' AND fn.result !~ '^(SETOF|TABLE)' THEN 'SETOF ' END;
 BEGIN
     IF route.run_on IS NOT NULL THEN
         PERFORM pgqueue_proxy.make('FUNCTION', format('pgqueue_proxy.%I(%s)', fn.name, fn.signature), fn.comment,

@@ -181,12 +181,10 @@ fn a_proxy_is_not_made_of_what_does_not_fit_together() {
         "ALTER DATABASE queues_1 RESET DateStyle",
         "writes dates and intervals as \"SQL, DMY, postgres\"",
     );
-    refused(
-        &mut partition,
-        "UPDATE pg_extension SET extversion = 'other' WHERE extname = 'pgqueue'",
-        "UPDATE pg_extension SET extversion = '0.1.0' WHERE extname = 'pgqueue'",
-        "partition 1 has pgqueue other",
-    );
+    let version: String = partition.one("SELECT extversion FROM pg_extension WHERE extname = 'pgqueue'");
+    let set_version =
+        |to: &str| format!("UPDATE pg_extension SET extversion = '{to}' WHERE extname = 'pgqueue'");
+    refused(&mut partition, &set_version("other"), &set_version(&version), "partition 1 has pgqueue other");
 }
 
 #[test]
