@@ -2,8 +2,44 @@
 //!
 //! Nothing has been changed when one of these is raised.
 
-use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::{PgLogLevel, PgSqlErrorCode};
+use std::panic::AssertUnwindSafe;
+
+use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
+use pgrx::{PgLogLevel, PgSqlErrorCode, PgTryBuilder, pg_sys};
+
+/// A text as every server can report and keep it: where its encoding is not ours, it would
+/// take ours for its own, and only ASCII is the same in both.
+pub fn printable(text: String) -> String {
+    if is_server_utf8() {
+        return text;
+    }
+    text.chars().map(|letter| if letter.is_ascii() { letter } else { '?' }).collect()
+}
+
+fn is_server_utf8() -> bool {
+    // SAFETY: reads a variable of the server.
+    unsafe { pg_sys::GetDatabaseEncoding() == pg_sys::pg_enc::PG_UTF8 as i32 }
+}
+
+/// Runs `work`, through which errors of Postgres may pass, so that they stay printable.
+pub fn with_printable_errors<R>(work: impl FnOnce() -> R) -> R {
+    if is_server_utf8() {
+        return work();
+    }
+    PgTryBuilder::new(AssertUnwindSafe(work))
+        .catch_others(|caught| match caught {
+            CaughtError::PostgresError(report)
+            | CaughtError::ErrorReport(report)
+            | CaughtError::RustPanic { ereport: report, .. } => Error {
+                code: report.sql_error_code(),
+                message: report.message().to_owned(),
+                detail: report.detail().map(str::to_owned),
+                hint: report.hint().map(str::to_owned),
+            }
+            .raise(),
+        })
+        .execute()
+}
 
 use crate::value::right::Right;
 
@@ -35,12 +71,12 @@ impl Error {
 
     /// Raises the error. Never returns.
     pub fn raise(self) -> ! {
-        let mut report = ErrorReport::new(self.code, self.message, "pgqueue");
+        let mut report = ErrorReport::new(self.code, printable(self.message), "pgqueue");
         if let Some(detail) = self.detail {
-            report = report.set_detail(detail);
+            report = report.set_detail(printable(detail));
         }
         if let Some(hint) = self.hint {
-            report = report.set_hint(hint);
+            report = report.set_hint(printable(hint));
         }
         report.report(PgLogLevel::ERROR);
         unreachable!("an ERROR does not return")
@@ -169,7 +205,16 @@ impl Error {
             PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
             format!("pgq_capture {problem}"),
         )
-        .hint("CREATE TRIGGER … AFTER INSERT OR UPDATE OR DELETE ON … FOR EACH ROW EXECUTE FUNCTION pgq_capture('queue').")
+        .hint("CREATE TRIGGER ... AFTER INSERT OR UPDATE OR DELETE ON ... FOR EACH ROW EXECUTE FUNCTION pgq_capture('queue').")
+    }
+
+    /// 39P01: a function for triggers that something else has called.
+    pub fn not_a_trigger() -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
+            "the function must be called as a trigger",
+        )
+        .hint("It is not for callers: triggers on the tables of pgqueue call it.")
     }
 
     /// 42703: a key column that the table lacks.
@@ -233,7 +278,7 @@ impl Error {
     /// 55000: a strict release could not put all messages back.
     pub fn release_incomplete(missing: &[i64]) -> Self {
         let ids: Vec<String> = missing.iter().take(10).map(i64::to_string).collect();
-        let more = if missing.len() > ids.len() { ", …" } else { "" };
+        let more = if missing.len() > ids.len() { ", ..." } else { "" };
         Self::new(
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             format!("{} of the messages could not be released", missing.len()),

@@ -64,6 +64,9 @@ fn announce_message(call: &Call) -> Answer {
     counter::add(row.queue(), row.counts());
     if let Some(before) = before {
         counter::add(before.queue(), -before.counts());
+        if before.lane() == Lane::Delayed {
+            news::undelayed(before.queue());
+        }
         if is_leased(before.lease_until(), now()) {
             news::freed(before.queue());
         }
@@ -132,6 +135,9 @@ fn announce_removal(call: &Call) -> Answer {
         REMOVED_LANES.run_in_trigger(call.trigger(), |row| {
             let counts = Counts { ready: row.i64(1), leased: row.i64(2), ..Counts::default() };
             news::freed(row.i32(0));
+            if row.i64(3) > 0 {
+                news::undelayed(row.i32(0));
+            }
             counter::add(row.i32(0), -Counts { delayed: row.i64(3), blocked: row.i64(4), ..counts });
         });
         REMOVED_GROUPS.run_in_trigger(call.trigger(), |row| {

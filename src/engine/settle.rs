@@ -180,6 +180,9 @@ fn apply(table: &Table, row: &Found, queue: &Queue, verdict: Verdict, now: Times
     let (fate, after) = match verdict {
         Verdict::Delete => {
             news::touched(queue.id, priority, id);
+            if row.lane() == Lane::Delayed {
+                news::undelayed(queue.id);
+            }
             let delete = || table.delete(row, Patience::Wait);
             let fate = if queue.settings.durable_delete { delete() } else { news::harmless(delete) };
             if fate == Fate::Done {
