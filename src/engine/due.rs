@@ -38,6 +38,7 @@ impl DuePage {
             page.note(queue, round, seen, first);
         }
         page.places.sort_unstable_by_key(|&place| std::cmp::Reverse(place));
+        round.begin_walk(); // and what is ready may come before it in its group
         page
     }
 
