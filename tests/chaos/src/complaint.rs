@@ -19,6 +19,9 @@ const EXPECTED: [SqlState; 8] = [
     SqlState::TOO_MANY_CONNECTIONS,
 ];
 
+/// What is counted when a connection ends without a word.
+pub const LOST: &str = "lost";
+
 #[derive(Default)]
 pub struct Complaints {
     texts: Mutex<BTreeSet<String>>,
@@ -33,11 +36,20 @@ impl Complaints {
 
     /// Looks at what a client was told.
     pub fn hear(&self, error: &Error, of: &str) {
-        let Some(told) = error.as_db_error() else { return };
-        *self.errors.lock().unwrap().entry(told.code().code().to_owned()).or_default() += 1;
+        let Some(told) = error.as_db_error() else { return self.count(LOST) };
+        self.count(told.code().code());
         if !EXPECTED.contains(told.code()) {
             self.add(format!("{} {}, for: {of}", told.code().code(), told.message()));
         }
+    }
+
+    fn count(&self, error: &str) {
+        *self.errors.lock().unwrap().entry(error.to_owned()).or_default() += 1;
+    }
+
+    /// Whether a client has got this error.
+    pub fn has_heard(&self, error: &str) -> bool {
+        self.errors.lock().unwrap().contains_key(error)
     }
 
     pub fn all(&self) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! The crowd: the clients that load a stage while a fault strikes.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
@@ -20,37 +21,31 @@ static CLIENTS: AtomicU32 = AtomicU32::new(1);
 
 /// Has clients load the stage while `strike` happens; what they did is added to its history.
 pub fn load(stage: &Stage, rng: &mut Rng, strike: impl FnOnce(&mut Rng)) {
-    let stop = AtomicBool::new(false);
+    let stop = &AtomicBool::new(false);
     thread::scope(|scope| {
-        let stop = &stop;
-        let producers = (0..PRODUCERS).map(|_| rng.fork()).collect::<Vec<_>>().into_iter();
-        let consumers = (0..CONSUMERS).map(|_| rng.fork()).collect::<Vec<_>>().into_iter();
-        let mut clients: Vec<_> =
-            producers.map(|rng| scope.spawn(move || repeat(stage, rng, stop, producer::work))).collect();
-        clients.extend(consumers.map(|rng| {
-            let mut consumer = Consumer::default();
-            scope.spawn(move || repeat(stage, rng, stop, |session| consumer.work(session)))
+        let mut clients = Vec::new();
+        for _ in 0..PRODUCERS {
+            let rng = rng.fork();
+            clients.push(scope.spawn(move || repeat(stage, rng, stop, producer::work)));
+        }
+        for _ in 0..CONSUMERS {
+            let (rng, mut consumer) = (rng.fork(), Consumer::default());
+            clients.push(scope.spawn(move || repeat(stage, rng, stop, |session| consumer.work(session))));
+        }
+        // Also a strike that panics must let the clients go.
+        let struck = catch_unwind(AssertUnwindSafe(|| {
+            pause(rng, 200..700);
+            strike(rng);
+            pause(rng, 200..700);
         }));
-        let stop_at_the_end = StopOnDrop(stop);
-        pause(rng, 200..700);
-        strike(rng);
-        pause(rng, 200..700);
-        drop(stop_at_the_end);
+        stop.store(true, Ordering::Relaxed);
         while !clients.iter().all(ScopedJoinHandle::is_finished) {
             // Some wait for transactions that were left prepared.
             decide_all(stage);
             thread::sleep(Duration::from_millis(20));
         }
+        struck.unwrap_or_else(|panic| resume_unwind(panic));
     });
-}
-
-/// Also a strike that panics must let the clients go.
-struct StopOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 fn repeat(

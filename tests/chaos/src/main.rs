@@ -32,6 +32,9 @@ use crate::fault::Fault;
 use crate::report::Outcome;
 use crate::stage::Stage;
 
+/// After so many rounds a fault that nobody noticed is none.
+const MOST_IN_VAIN: u32 = 10;
+
 fn main() -> ExitCode {
     let minutes: f64 = parameter("MINUTES").unwrap_or(10.0);
     let seed: u64 = parameter("SEED").unwrap_or_else(|| fastrand::u64(..));
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         .into_iter()
         .filter(|fault| only.as_ref().is_none_or(|only| fault.name().contains(only.as_str())))
         .collect();
+    assert!(!faults.is_empty(), "no fault is called {only:?}");
     let share = Duration::from_secs_f64(minutes * 60.0 / faults.len() as f64);
     println!("{}", report::heading());
     let mut outcomes = Vec::new();
@@ -66,7 +70,15 @@ fn play(fault: &mut dyn Fault, share: Duration, mut rng: Rng) -> Outcome {
         outcome.not_run = Some(why);
         return outcome;
     }
-    while outcome.wrong.is_empty() && (outcome.rounds == 0 || begun.elapsed() < share) {
+    let shows_as = fault.shows_as();
+    let has_struck = |outcome: &Outcome| {
+        outcome.rounds > 0 && shows_as.is_none_or(|error| stage.complaints.has_heard(error))
+    };
+    while outcome.wrong.is_empty() && (begun.elapsed() < share || !has_struck(&outcome)) {
+        if outcome.rounds >= MOST_IN_VAIN && !has_struck(&outcome) {
+            outcome.wrong = vec![format!("no client noticed it: {shows_as:?}")];
+            break;
+        }
         let round = catch_unwind(AssertUnwindSafe(|| round(fault, &stage, &mut rng)));
         outcome.rounds += 1;
         match round {

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use pgqueue_history::{Crash, History, Span, Token};
+use pgqueue_history::{Crash, History, Token};
 use postgres::{Client, Config, NoTls};
 use support::{Ask, Server, until};
 
@@ -17,10 +17,11 @@ use crate::complaint::Complaints;
 use crate::queue::Queue;
 use crate::session::Undecided;
 
+const WAL_WRITER_DELAY: Duration = Duration::from_millis(300);
+
 /// How long commits that do not wait for the disk stay in memory at most: three of the delays,
 /// and what a busy machine adds to them.
-const WAL_WRITER_DELAY: Duration = Duration::from_millis(300);
-const FORGETS: Duration = Duration::from_millis(3 * 300 + 1000);
+const FORGETS: Duration = WAL_WRITER_DELAY.saturating_mul(3).saturating_add(Duration::from_secs(1));
 
 /// The name of the sessions that faults may strike.
 pub const LOAD: &str = "load";
@@ -109,12 +110,6 @@ impl Stage {
         config.application_name(LOAD).connect_timeout(Duration::from_secs(5)).connect(NoTls)
     }
 
-    /// Notes that the server crashed, in this time at the latest.
-    pub fn crashed(&self, span: Span) {
-        let crash = Crash { span, forgets: i64::try_from(FORGETS.as_micros()).expect("short") };
-        self.history.lock().unwrap().crashes.push(crash);
-    }
-
     /// Does what makes the server crash and come back, and notes it.
     pub fn crash(&self, work: impl FnOnce()) {
         let mut witness = self.server.connect();
@@ -122,7 +117,8 @@ impl Stage {
         work();
         until("the server has crashed", || witness.batch_execute("").is_err());
         self.wait_until_up();
-        self.crashed(clock::since(invoked));
+        let forgets = i64::try_from(FORGETS.as_micros()).expect("it is short");
+        self.history.lock().unwrap().crashes.push(Crash { span: clock::since(invoked), forgets });
     }
 
     pub fn wait_until_up(&self) {
@@ -141,18 +137,18 @@ impl Stage {
     }
 
     /// The processes of the server whose kind or name is asked for, as pg_stat_activity has them.
-    pub fn pids(&self, condition: &str) -> Vec<i32> {
+    pub fn pids(&self, condition: &str) -> Result<Vec<i32>, postgres::Error> {
         let query = format!(
             "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND ({condition}) ORDER BY random()"
         );
-        let Ok(mut session) = self.server.config("postgres").connect(NoTls) else { return Vec::new() };
-        session.query(&query, &[]).map_or(Vec::new(), |rows| rows.iter().map(|row| row.get(0)).collect())
+        let rows = self.server.config("postgres").connect(NoTls)?.query(&query, &[])?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     /// Waits until no session of the load is left, so that whatever they did has happened.
     pub fn wait_until_alone(&self) {
         until("the sessions of the load are gone", || {
-            self.pids(&format!("application_name = '{LOAD}'")).is_empty()
+            self.pids(&format!("application_name = '{LOAD}'")).is_ok_and(|pids| pids.is_empty())
         });
     }
 }

@@ -14,6 +14,10 @@ impl Fault for Cancel {
         "cancelled statements"
     }
 
+    fn shows_as(&self) -> Option<&'static str> {
+        Some("57014")
+    }
+
     fn strike(&mut self, stage: &Stage, rng: &mut Rng) {
         for _ in 0..60 {
             signal_one(

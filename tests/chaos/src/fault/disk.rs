@@ -28,6 +28,10 @@ impl Fault for DataFull {
         Ok(())
     }
 
+    fn shows_as(&self) -> Option<&'static str> {
+        Some("53100")
+    }
+
     fn strike(&mut self, _stage: &Stage, rng: &mut Rng) {
         let disk = self.disk.as_ref().expect("it is set up");
         for _ in 0..2 {

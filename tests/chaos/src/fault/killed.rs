@@ -48,7 +48,7 @@ impl Fault for Worker {
 fn kill_one(stage: &Stage, condition: &str) {
     let mut pid = None;
     until("there is a process to kill", || {
-        pid = stage.pids(condition).first().copied();
+        pid = stage.pids(condition).unwrap_or_default().first().copied();
         pid.is_some()
     });
     stage.crash(|| pid.into_iter().for_each(kill));

@@ -32,6 +32,11 @@ pub trait Fault {
     /// Does it, while clients load the server.
     fn strike(&mut self, stage: &Stage, rng: &mut Rng);
 
+    /// The error by which clients notice it, if they do: until one has, it goes on.
+    fn shows_as(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Lets the queues be drained, after the clients have gone.
     fn relent(&mut self, _stage: &Stage) {}
 

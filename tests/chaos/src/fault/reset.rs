@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use fastrand::Rng;
 
 use super::Fault;
+use crate::complaint::LOST;
 use crate::crowd::pause;
 use crate::proxy::Proxy;
 use crate::stage::Stage;
@@ -29,6 +30,10 @@ impl Fault for Reset {
         *stage.route.lock().unwrap() = Some(proxy.address);
         self.proxy = Some(proxy);
         Ok(())
+    }
+
+    fn shows_as(&self) -> Option<&'static str> {
+        Some(LOST)
     }
 
     fn strike(&mut self, _stage: &Stage, rng: &mut Rng) {

@@ -35,6 +35,10 @@ impl Fault for Fast {
         "fast shutdown, 100 asleep"
     }
 
+    fn shows_as(&self) -> Option<&'static str> {
+        Some("57P01")
+    }
+
     fn strike(&mut self, stage: &Stage, _: &mut Rng) {
         with_sleepers(stage, || {
             stage.server.stop(Stop::Fast);
@@ -60,10 +64,8 @@ fn with_sleepers(stage: &Stage, work: impl FnOnce()) {
                 }
             });
         }
-        until("all sleep", || {
-            stage.pids("application_name = 'asleep' AND query LIKE 'CALL%' AND state = 'active'").len()
-                == SLEEPERS
-        });
+        let asleep = "application_name = 'asleep' AND query LIKE 'CALL%' AND state = 'active'";
+        until("all sleep", || stage.pids(asleep).is_ok_and(|pids| pids.len() == SLEEPERS));
         work();
     });
 }

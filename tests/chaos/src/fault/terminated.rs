@@ -14,6 +14,10 @@ impl Fault for Backends {
         "terminated sessions"
     }
 
+    fn shows_as(&self) -> Option<&'static str> {
+        Some("57P01")
+    }
+
     fn strike(&mut self, stage: &Stage, rng: &mut Rng) {
         for _ in 0..20 {
             signal_one(stage, "pg_terminate_backend", &format!("application_name = '{LOAD}'"));
@@ -33,7 +37,7 @@ impl Fault for Worker {
         for _ in 0..3 {
             signal_one(stage, "pg_terminate_backend", WORKER);
             pause(rng, 50..300);
-            until("there is a worker again", || !stage.pids(WORKER).is_empty());
+            until("there is a worker again", || stage.pids(WORKER).is_ok_and(|pids| !pids.is_empty()));
         }
     }
 }

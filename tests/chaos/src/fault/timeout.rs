@@ -15,6 +15,10 @@ impl Fault for Timeout {
         "statement_timeout"
     }
 
+    fn shows_as(&self) -> Option<&'static str> {
+        Some("57014")
+    }
+
     fn strike(&mut self, stage: &Stage, rng: &mut Rng) {
         stage.times_out.store(true, Ordering::Relaxed);
         pause(rng, 1000..2000);
