@@ -1,6 +1,7 @@
 //! Consumers: reserve and settle in every way there is, keep old receipts and try them again.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 
 use pgqueue_history::{Receipt, Verdict};
 
@@ -23,6 +24,9 @@ pub struct Consumer {
 impl Consumer {
     pub fn work(&mut self, session: &mut Session) -> Result<(), Failure> {
         let queue = *session.rng.choice(&Queue::ALL).expect("there are queues");
+        if session.stage.is_quiet.load(Ordering::Relaxed) {
+            return quietly(session, queue);
+        }
         match session.rng.u32(0..40) {
             0..3 => pop(session, queue),
             3..5 => self.try_old(session),
@@ -110,6 +114,17 @@ impl Consumer {
         let call = Call::Settle { verdict, receipts: vec![receipt], lease_ms: 100 };
         session.once(queue, &call).map(drop)
     }
+}
+
+/// Does nothing that makes others' commits reach the disk, but for a delete now and then.
+fn quietly(session: &mut Session, queue: Queue) -> Result<(), Failure> {
+    let call = Call::Reserve { max: 1, lease_ms: 1500, lifo: false };
+    let held = receipts(&session.once(queue, &call)?);
+    if held.is_empty() || !session.one_in(4) {
+        session.pause(30);
+        return Ok(());
+    }
+    session.once(queue, &Call::Settle { verdict: Verdict::Delete, receipts: held, lease_ms: 0 }).map(drop)
 }
 
 /// Reserves, works and deletes in one transaction.

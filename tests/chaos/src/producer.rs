@@ -9,6 +9,10 @@ use crate::queue::Queue;
 use crate::session::{Ending, Failure, Manner, Session};
 
 pub fn work(session: &mut Session) -> Result<(), Failure> {
+    if session.stage.is_quiet.load(Ordering::Relaxed) {
+        session.pause(20);
+        return Ok(());
+    }
     let queue = *session.rng.choice(&Queue::ALL).expect("there are queues");
     if session.one_in(3) {
         let call = push(session, queue);
@@ -18,6 +22,16 @@ pub fn work(session: &mut Session) -> Result<(), Failure> {
     }
     session.pause(15);
     Ok(())
+}
+
+/// Lays in as many messages of each queue as a quiet time may need.
+pub fn stock(session: &mut Session) {
+    for queue in Queue::ALL {
+        let tokens = session.stage.next_tokens(100);
+        let call = Call::Push { tokens, order: Order::default(), delay: None, ttl: None, padding: 0 };
+        // What went wrong is in the history.
+        let _ = session.once(queue, &call);
+    }
 }
 
 fn push_some(session: &mut Session, queue: Queue) -> Result<(), Failure> {

@@ -36,6 +36,8 @@ pub struct Stage {
     pub route: Mutex<Option<SocketAddr>>,
     /// Prepared transactions are left to be decided later.
     pub leaves_prepared: AtomicBool,
+    /// The load only leases and deletes: little waits for the disk.
+    pub is_quiet: AtomicBool,
     /// Statements of the load time out at random.
     pub times_out: AtomicBool,
     /// What happened on this stage, and what nobody knows the end of yet.
@@ -74,6 +76,7 @@ impl Stage {
             data,
             route: Mutex::default(),
             leaves_prepared: AtomicBool::new(false),
+            is_quiet: AtomicBool::new(false),
             times_out: AtomicBool::new(false),
             history: Mutex::default(),
             undecided: Mutex::default(),
