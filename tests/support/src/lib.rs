@@ -118,7 +118,7 @@ impl Server {
         command
     }
 
-    fn postmaster_pid(&self) -> Option<u32> {
+    pub fn postmaster_pid(&self) -> Option<u32> {
         fs::read_to_string(self.data().join("postmaster.pid")).ok()?.lines().next()?.parse().ok()
     }
 
@@ -234,7 +234,7 @@ fn bindir() -> PathBuf {
 }
 
 /// A command as the user the server runs as: Postgres refuses to be root.
-fn as_user(program: impl AsRef<Path>) -> Command {
+pub fn as_user(program: impl AsRef<Path>) -> Command {
     let root =
         fs::metadata("/proc/self").map(|me| std::os::unix::fs::MetadataExt::uid(&me)).unwrap_or(1) == 0;
     let program = program.as_ref();
