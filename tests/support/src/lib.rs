@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod load;
+pub mod pages;
 mod standby;
 
 use std::fs;
