@@ -104,6 +104,25 @@ fn no_change_is_lost(level: IsolationLevel, on_duplicate: &'static str) {
 }
 
 #[test]
+fn a_message_that_has_no_delivery_left_does_not_keep_its_key() {
+    let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.auto_vacuum = off");
+    let mut session = server.connect();
+    session.batch_execute("CREATE EXTENSION pgqueue; SET statement_timeout = '20 s'").unwrap();
+    // It waits again, with its key, when its queue comes to allow fewer deliveries.
+    for statement in [
+        "SELECT pgq_push('q', '1', dedup_key => 'k')",
+        "SELECT pgq_release(id) FROM pgq_reserve('q')",
+        "SELECT pgq_push('q', '1', dedup_key => 'k')",
+        "SELECT pgq_alter_queue('q', '{\"max_deliveries\": 1}')",
+        "SELECT pgq_push('q', '2', dedup_key => 'k')",
+    ] {
+        session.batch_execute(statement).unwrap_or_else(|error| panic!("{statement}: {error:?}"));
+    }
+    assert_eq!(session.all::<String>("SELECT payload::text FROM pgq_reserve('q', max => 9)"), ["2"]);
+    assert_eq!(session.all::<String>("SELECT reason FROM pgq_peek_dead('q', 9)"), ["failed"]);
+}
+
+#[test]
 fn no_change_is_lost_when_its_push_is_ignored() {
     no_change_is_lost(IsolationLevel::ReadCommitted, "ignore");
 }

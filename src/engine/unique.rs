@@ -100,7 +100,7 @@ pub fn push(queue: &Queue, key: &Name, on_duplicate: OnDuplicate, row: &Row) -> 
                 continue;
             }
             // Nobody will deliver it, and it may still hold the key.
-            Some((id, Standing::Outlived)) => clear_away(id),
+            Some((id, Standing::Gone(reason))) => clear_away(id, reason),
             Some((_, Standing::Leased)) | None => {}
         }
         if !has_claimed && let Some(id) = seen_lately(queue, key, row) {
@@ -121,9 +121,9 @@ pub fn push(queue: &Queue, key: &Name, on_duplicate: OnDuplicate, row: &Row) -> 
 }
 
 /// Removes a message that nobody will deliver, when those who hold it have let go of it.
-fn clear_away(id: i64) {
+fn clear_away(id: i64, reason: Reason) {
     WAIT_FOR.run(&[Some(id.into())], |_| {});
-    dead::bury_exhausted(&[(id, Reason::Expired)]);
+    dead::bury_exhausted(&[(id, reason)]);
 }
 
 /// How the newest message with a key stands.
@@ -131,7 +131,7 @@ enum Standing {
     Waits,
     Leased,
     /// It will never be delivered again.
-    Outlived,
+    Gone(Reason),
 }
 
 fn id_of(row: &Row) -> i64 {
@@ -147,12 +147,20 @@ fn newest(queue: &Queue, key: &Name) -> Option<(i64, Standing)> {
         // SAFETY: the state is a text.
         let standing = match &unsafe { varlena_bytes(row.value(1)) }[..] {
             b"leased" => Standing::Leased,
-            b"gone" => Standing::Outlived,
+            b"gone" => Standing::Gone(why_gone(row.bool(2), row.bool(3))),
             _ => Standing::Waits,
         };
         newest = Some((row.i64(0), standing));
     });
     newest
+}
+
+fn why_gone(has_expired: bool, timed_out: bool) -> Reason {
+    match (has_expired, timed_out) {
+        (true, _) => Reason::Expired,
+        (false, true) => Reason::Timeout,
+        (false, false) => Reason::Failed,
+    }
 }
 
 /// What becomes of a push when a message waits; none if that one has just gone.
