@@ -323,13 +323,14 @@ def sharding(run, place):
     rows = [
         [what, f"{own['direct']['per_second']:,.0f}", f"{own['proxy']['per_second']:,.0f}", ratio(own["ratio"])]
         + [f"{own[name]['p50']:.2f} ms" for name in ("direct", "proxy")]
-        for what, own in run.items()
+        for what, own in run["work"].items()
     ]
     return "\n\n".join(
         [
             "## Through a proxy",
             "Messages a second on the partition itself and through PL/Proxy (docs/sharding.md), in turn; proxy and partition are on "
-            "one server, so they share its processors. p50 is the time of a whole cycle, or of pushing, reserving and deleting a batch.",
+            "one server, so they share its processors. p50 is the time of a whole cycle, or of pushing, reserving and deleting a "
+            "batch. The machine's load average was {:.0f} before and {:.0f} after.".format(*run["load"]),
             table(["", "direct", "proxy", "proxy to direct", "p50 direct", "proxy"], rows),
         ]
     )

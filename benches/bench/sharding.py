@@ -1,5 +1,6 @@
 """Scenario g: the same cycles and batches through a PL/Proxy database and on the partition itself."""
 
+import os
 import pathlib
 import statistics
 import subprocess
@@ -56,14 +57,14 @@ def measure():
     server = Server()
     proxy, partition = set_up(server)
     count, seconds = size(7, 2), size(4, 1)
-    result = {}
+    load, work = [os.getloadavg()[0]], {}
     for what, (script, clients, messages) in WORK.items():
         runs = {"direct": [], "proxy": []}
         for n in range(count):
             for name, database in (("direct", partition), ("proxy", proxy)):
                 progress(f"sharding, {what}: round {n + 1} of {count}, {name}")
                 runs[name].append(pgbench(database, script, clients, seconds, {"size": 100}))
-        result[what] = {
+        work[what] = {
             name: {
                 "per_second": statistics.median(run["tps"] for run in own) * messages,
                 "cpu": statistics.median(run["cpu"] for run in own) / messages,
@@ -71,6 +72,6 @@ def measure():
             }
             for name, own in runs.items()
         }
-        result[what]["ratio"] = spread([b["tps"] / a["tps"] for a, b in zip(runs["direct"], runs["proxy"])])
+        work[what]["ratio"] = spread([b["tps"] / a["tps"] for a, b in zip(runs["direct"], runs["proxy"])])
     server.remove()
-    return result
+    return {"work": work, "load": [*load, os.getloadavg()[0]]}
