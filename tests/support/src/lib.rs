@@ -13,11 +13,13 @@ use std::time::{Duration, Instant};
 use postgres::types::{FromSql, ToSql};
 use postgres::{Client, Config, NoTls};
 
-/// How long something that must happen by itself may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long something that must happen by itself may take, on the slowest server.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct Server {
     place: PathBuf,
+    /// Where its programs are.
+    bin: PathBuf,
 }
 
 /// How a server is stopped.
@@ -39,15 +41,23 @@ impl Server {
 
     /// A server with settings of its own and nothing in it.
     pub fn bare(settings: &str) -> Self {
+        Self::of(bindir("PGQUEUE_BINDIR"), &[], settings)
+    }
+
+    /// The same, of an installation that is named, made with more arguments of initdb.
+    pub fn of(bin: PathBuf, initdb: &[&str], settings: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         let place = std::env::temp_dir().join(format!("pgqueue.{}.{n}", std::process::id()));
         fs::create_dir_all(&place).unwrap();
         fs::set_permissions(&place, fs::Permissions::from_mode(0o777)).unwrap();
-        let server = Self { place };
+        let server = Self { place, bin };
         let data = server.data();
-        run(as_server("initdb")
-            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N", "-D"])
+        run(server
+            .program("initdb")
+            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"])
+            .args(initdb)
+            .arg("-D")
             .arg(&data));
         let config = format!(
             "listen_addresses = ''\nunix_socket_directories = '{}'\nmax_worker_processes = 32\n\
@@ -71,7 +81,8 @@ impl Server {
 
     pub fn launch(&self) {
         let log = self.place.join("log");
-        run(as_server("pg_ctl")
+        run(self
+            .program("pg_ctl")
             .args(["start", "-w", "-s", "-t", "60", "-l"])
             .arg(&log)
             .arg("-D")
@@ -97,7 +108,7 @@ impl Server {
     }
 
     fn pg_ctl_stop(&self, mode: &str) -> Command {
-        let mut command = as_server("pg_ctl");
+        let mut command = self.program("pg_ctl");
         command.args(["stop", "-w", "-s", "-m", mode, "-D"]).arg(self.data());
         command
     }
@@ -145,10 +156,28 @@ impl Server {
     /// Runs a client program of Postgres against this server; returns what it prints.
     pub fn client(&self, program: &str, args: &[&str]) -> String {
         let output =
-            Command::new(bindir().join(program)).envs(self.environment()).args(args).output().unwrap();
+            Command::new(self.bin.join(program)).envs(self.environment()).args(args).output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{program} {args:?}: {errors}");
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Takes over what an older server holds (pg_upgrade); both are stopped. Returns what
+    /// was logged meanwhile.
+    pub fn take_over(&self, older: &Server) -> String {
+        let mut upgrade = self.program("pg_upgrade");
+        upgrade.current_dir(&self.place).args(["--username=postgres", "--retain", "--old-bindir"]);
+        upgrade.arg(&older.bin).arg("--new-bindir").arg(&self.bin).arg("--socketdir").arg(&self.place);
+        upgrade.arg("--old-datadir").arg(older.data()).arg("--new-datadir").arg(self.data());
+        let output = upgrade.output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        let logs = texts_below(&self.data().join("pg_upgrade_output.d"));
+        assert!(output.status.success(), "{told}\n{logs}");
+        logs
+    }
+
+    fn program(&self, name: &str) -> Command {
+        as_user(self.bin.join(name))
     }
 }
 
@@ -157,18 +186,23 @@ impl Drop for Server {
         if self.postmaster_pid().is_some() {
             let _ = self.pg_ctl_stop("immediate").output();
         }
+        let log = self.log();
         if std::thread::panicking() {
-            eprintln!("--- log of the server ---\n{}", self.log());
+            eprintln!("--- log of the server ---\n{log}");
         }
         let _ = as_user("rm").arg("-rf").arg(self.data()).status();
         let _ = fs::remove_dir_all(&self.place);
+        // Clients may have taken it for a connection that broke.
+        let trap = log.lines().find(|line| line.starts_with("TRAP:"));
+        assert!(std::thread::panicking() || trap.is_none(), "the server fell over an assertion: {trap:?}");
     }
 }
 
-fn bindir() -> PathBuf {
-    std::env::var_os("PGQUEUE_BINDIR")
+/// Where the programs of a private server are, as the scripts that run the tests say.
+pub fn bindir(variable: &str) -> PathBuf {
+    std::env::var_os(variable)
         .map(PathBuf::from)
-        .expect("PGQUEUE_BINDIR says where the private server copy is: run the tests by 'make test'")
+        .unwrap_or_else(|| panic!("{variable} says where a private server is: run the tests by 'make'"))
 }
 
 /// A command as the user the server runs as: Postgres refuses to be root.
@@ -187,15 +221,22 @@ fn as_user(program: impl AsRef<Path>) -> Command {
     command
 }
 
-fn as_server(program: &str) -> Command {
-    as_user(bindir().join(program))
-}
-
 fn run(command: &mut Command) {
     // pg_ctl's server inherits its output: a pipe would stay open with it.
     let status =
         command.stdout(Stdio::null()).status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(status.success(), "{command:?}");
+}
+
+/// What the log files of a directory hold, and of those in it.
+fn texts_below(place: &Path) -> String {
+    let entries = fs::read_dir(place).into_iter().flatten().flatten().map(|entry| entry.path());
+    let texts = entries.map(|path| match path.extension() {
+        _ if path.is_dir() => texts_below(&path),
+        Some(extension) if extension == "log" => fs::read_to_string(&path).unwrap(),
+        _ => String::new(),
+    });
+    texts.collect()
 }
 
 fn has_processes(data: &Path) -> bool {
