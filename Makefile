@@ -1,7 +1,7 @@
 # Everything a person does with this checkout. What is missing on the machine is
 # installed first; each command starts and stops its own server.
 
-.PHONY: demo test bench psql build setup regress clean
+.PHONY: demo test test-all test-cassert bench psql build setup regress clean
 
 demo: build ## the main job on real input, with a live display
 	cargo build --quiet --release -p pgqueue-demo
@@ -9,6 +9,12 @@ demo: build ## the main job on real input, with a live display
 
 test: ## all tests
 	.ci/test
+
+test-all: ## on each major there is a server for, and pg_upgrade between them (docs/majors.md)
+	.ci/test-all
+
+test-cassert: ## on a server that checks its own assertions
+	PG_MAJOR=18 PG_VARIANT=cassert .ci/test
 
 bench: build ## beside the peers, into benches/results; QUICK=1 in a few minutes, to see that it works
 	benches/run
