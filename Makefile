@@ -1,7 +1,7 @@
 # Everything a person does with this checkout. What is missing on the machine is
 # installed first; each command starts and stops its own server.
 
-.PHONY: demo test chaos failover bench psql build setup regress clean
+.PHONY: demo test test-all test-cassert chaos failover bench psql build setup regress clean
 
 demo: build ## the main job on real input, with a live display
 	cargo build --quiet --release -p pgqueue-demo
@@ -9,6 +9,12 @@ demo: build ## the main job on real input, with a live display
 
 test: ## all tests
 	.ci/test
+
+test-all: ## on each major there is a server for, and pg_upgrade between them (docs/majors.md)
+	.ci/test-all
+
+test-cassert: ## on a server that checks its own assertions
+	PG_MAJOR=18 PG_VARIANT=cassert .ci/test
 
 failover: build ## two servers run by pg_auto_failover, whose primary dies again and again; ROUNDS=10
 	. .ci/env && ROUNDS=$${ROUNDS:-10} cargo test --no-default-features --features "pg$$PG_MAJOR pg_test" --test failover

@@ -69,7 +69,11 @@ pub extern "C-unwind" fn _PG_init() {
     if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
         setting::define_for_shared_memory();
         engine::board::request();
-        worker::register_launcher();
+        // While pg_upgrade moves tables to another server nobody else may write to them.
+        // SAFETY: as above.
+        if !unsafe { pg_sys::IsBinaryUpgrade } {
+            worker::register_launcher();
+        }
     }
 }
 

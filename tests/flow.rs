@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use postgres::Client;
-use support::{Ask, Server, until};
+use support::{Ask, Ending, Server, until};
 
 /// Leases, lets leases end, extends, fails, releases, rolls back.
 fn consume(mut session: Client, is_over: &AtomicBool) {
@@ -43,6 +43,7 @@ fn no_more_than_the_limit_are_out_at_any_moment_and_all_get_through() {
     let is_over = AtomicBool::new(false);
     let mut most = 0;
     thread::scope(|scope| {
+        let ending = Ending(&is_over);
         for _ in 0..8 {
             let session = server.connect();
             scope.spawn(|| consume(session, &is_over));
@@ -54,7 +55,7 @@ fn no_more_than_the_limit_are_out_at_any_moment_and_all_get_through() {
             most = most.max(out);
             observer.one::<i64>("SELECT total FROM pgq_stats('q')") == 0
         });
-        is_over.store(true, Ordering::Relaxed);
+        drop(ending);
     });
     assert_eq!(most, LIMIT, "the limit is used");
 }
@@ -125,6 +126,7 @@ fn a_lease_that_is_extended_again_and_again_keeps_its_slot() {
     old.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM pg_class").unwrap();
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
+        let ending = Ending(&is_over);
         let extending = scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
                 one.execute("SELECT pgq_extend($1::bigint, '1 min')", &[&first]).unwrap();
@@ -132,12 +134,9 @@ fn a_lease_that_is_extended_again_and_again_keeps_its_slot() {
         });
         for _ in 0..10_000 {
             let taken: Vec<i64> = other.all("SELECT id FROM pgq_reserve('q')");
-            if !taken.is_empty() {
-                is_over.store(true, Ordering::Relaxed);
-            }
             assert!(taken.is_empty(), "two are out");
         }
-        is_over.store(true, Ordering::Relaxed);
+        drop(ending);
         extending.join().unwrap();
     });
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use postgres::Client;
-use support::{Ask, Server, until};
+use support::{Ask, Ending, Server, until};
 
 const GROUPS: i32 = 12;
 const PRODUCERS: i32 = 4;
@@ -105,11 +105,12 @@ fn work_through(server: &Server) {
                 scope.spawn(move || produce(session, producer))
             })
             .collect();
+        let ending = Ending(&is_over);
         producers.into_iter().for_each(|producer| producer.join().unwrap());
         until("everything is delivered, nothing is left behind", || {
             observer.one::<i64>("SELECT count(*) FROM pgqueue.message") == 0
         });
-        is_over.store(true, Ordering::Relaxed);
+        drop(ending);
     });
     // What is in `done` was written by transactions that had the group to themselves.
     let out_of_order: i64 = observer.one(

@@ -5,7 +5,7 @@ use std::thread;
 
 use postgres::error::SqlState;
 use postgres::{Client, IsolationLevel};
-use support::{Ask, Server, until};
+use support::{Ask, Ending, Server, until};
 
 const KEYS: i32 = 4;
 
@@ -94,9 +94,10 @@ fn no_change_is_lost(level: IsolationLevel, on_duplicate: &'static str) {
                 assert_eq!(doubled, 0);
             }
         });
+        let ending = Ending(&is_over);
         producers.into_iter().for_each(|producer| producer.join().unwrap());
         until("all work is done", || observer.one::<i64>("SELECT count(*) FROM pgqueue.message") == 0);
-        is_over.store(true, Ordering::Relaxed);
+        drop(ending);
         watcher.join().unwrap();
     });
     let behind: Vec<String> = observer.all("SELECT o::text FROM object o WHERE seen <> version");

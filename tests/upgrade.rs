@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
 
 use postgres::Client;
-use support::{Ask, Server, until};
+use support::{Ask, Ending, Server, until};
 
 /// Released versions, each with its install script and what its pg_dump printed of an
 /// extension with messages in every state (`tests/upgrade/messages.sql`).
@@ -167,15 +167,6 @@ fn check_messages(session: &mut Client) {
     );
 }
 
-/// Ends the load, also when a check fails.
-struct StopOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 #[test]
 fn sessions_and_worker_cope_with_sql_of_another_version_and_nothing_is_lost() {
     let server = server();
@@ -202,7 +193,7 @@ fn sessions_and_worker_cope_with_sql_of_another_version_and_nothing_is_lost() {
         }
     };
     thread::scope(|scope| {
-        let _ends = StopOnDrop(&stop);
+        let _ends = Ending(&stop);
         for _ in 0..2 {
             scope.spawn(|| load("SELECT pgq_push('q', '1')", &pushed));
             scope.spawn(|| load("SELECT pgq_delete(id, delivery) FROM pgq_reserve('q')", &done));

@@ -960,7 +960,7 @@ mod tests {
         queue.lease(1, Some(1));
         queue.now += 1;
         queue.lease(1, Some(1));
-        assert_eq!(queue.delete(&[(1, Some(1))]), []);
+        assert_eq!(queue.delete(&[(1, Some(1))]), [0i64; 0]);
         assert_eq!(queue.delete(&[(1, Some(2))]), [1]);
     }
 

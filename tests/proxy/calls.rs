@@ -110,6 +110,13 @@ const DAY: &[&str] = &[
     "SELECT pgq_unschedule('day'), pgq_unschedule('day')",
     "SELECT count(*) > 0, bool_and(last_run IS NOT NULL), bool_and(errors = '{}') FROM pgq_vacuum()",
     "SELECT count(*) > 0, bool_and(page_size = 1000) FROM pgq_vacuum_stats",
+    "SELECT pgq_grant('{day} jobs', 'pg_monitor', 'push'), pgq_grant('{day} jobs', 'pg_monitor', 'push')",
+    "SELECT pgq_grant('{day} events', '-', 'consume')",
+    "SELECT * FROM pgq_list_grants('{day} jobs')",
+    "SELECT * FROM pgq_list_grants() ORDER BY queue_name",
+    "SELECT pgq_revoke('{day} jobs', 'pg_monitor', 'push'), pgq_revoke('{day} jobs', 'pg_monitor', 'push')",
+    "SELECT pgq_set_owner('{day} jobs', 'pg_monitor'), pgq_set_owner('{day} jobs', 'pg_monitor')",
+    "SELECT pgq_reassign_owned('pg_monitor', 'postgres'), pgq_reassign_owned('pg_monitor', 'postgres')",
     "SELECT pgq_purge('{day} events', 'ready') > 0",
     "SELECT pgq_drop_queue('{day} jobs') > 0, pgq_drop_queue('{day} events') >= 0",
 ];

@@ -3,7 +3,7 @@ SET timezone = 'UTC';
 SELECT pgq_schedule('every five', 'ticks', '*/5 * * * *', '{"n": 1.00}') - date_trunc('minute', now()) BETWEEN '1 s' AND '6 min' AS soon;
 SELECT to_char(pgq_schedule('nightly', 'ticks', '30 2 * * *', '2', time_zone => 'America/New_York') AT TIME ZONE 'America/New_York', 'HH24:MI') AS local;
 SELECT extract(minute FROM pgq_schedule('hourly', 'ticks', '@hourly', '3')) AS minute;
-SELECT round(extract(epoch FROM pgq_schedule('often', 'ticks', '15 min', '4', headers => '{"h": 1}', priority => 7, ttl => '1 h', lease => '5 s', max_deliveries => 2) - clock_timestamp())) AS seconds;
+SELECT round(extract(epoch FROM pgq_schedule('often', 'ticks', '15 min', '4', headers => '{"h": 1}', priority => 7, ttl => '1 h', lease => '2 h', max_deliveries => 2) - clock_timestamp())) AS seconds;
 SELECT name, queue, every, time_zone, payload, headers, priority, last_run, last_error, owner = current_user AS own FROM pgq_list_schedules();
 -- nothing is due yet
 SELECT count(*) FROM pgq_vacuum();
@@ -12,7 +12,7 @@ SELECT pgq_count('ticks');
 UPDATE pgqueue.schedule SET next_run = next_run - '100 days 7 min'::interval WHERE name IN ('often', 'every five');
 SELECT next_run AS planned FROM pgq_list_schedules() WHERE name = 'often' \gset
 SELECT count(*) FROM pgq_vacuum();
-SELECT payload, headers, priority, round(extract(epoch FROM leased_until - clock_timestamp())) AS lease FROM pgq_reserve('ticks', max => 10);
+SELECT payload, headers, priority, leased_until > clock_timestamp() + '1 h'::interval AS long FROM pgq_reserve('ticks', max => 10);
 SELECT m.max_deliveries, m.expires_at - m.enqueued_at AS ttl FROM pgqueue.message m JOIN pgqueue.queue q ON q.id = m.queue WHERE q.name = 'ticks' AND m.priority = 7;
 SELECT name, next_run > clock_timestamp() AS later, next_run < clock_timestamp() + '15 min' AS soon, last_run IS NOT NULL AS ran, last_error
   FROM pgq_list_schedules() WHERE name IN ('often', 'every five');

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use postgres::config::TargetSessionAttrs;
 use postgres::{Client, Config, NoTls};
 
-use super::{Ask, Server, as_server, as_user, bindir, processes_in, run, until};
+use super::{Ask, Server, as_user, bindir, processes_in, run, until};
 
 const HOST: &str = "127.0.0.1";
 
@@ -70,11 +70,14 @@ impl Cluster {
     fn start_monitor(&mut self) {
         self.init(&self.monitor, IMPATIENCE);
         let programs = self.place.join("bin");
-        run(Command::new("cp").arg("-rs").arg(bindir()).arg(&programs));
+        run(Command::new("cp").arg("-rs").arg(bindir("PGQUEUE_BINDIR")).arg(&programs));
         let postgres = programs.join("postgres");
         fs::remove_file(&postgres).unwrap();
-        fs::write(&postgres, ON_LOOPBACK.replace("POSTGRES", bindir().join("postgres").to_str().unwrap()))
-            .unwrap();
+        fs::write(
+            &postgres,
+            ON_LOOPBACK.replace("POSTGRES", bindir("PGQUEUE_BINDIR").join("postgres").to_str().unwrap()),
+        )
+        .unwrap();
         fs::set_permissions(&postgres, Permissions::from_mode(0o755)).unwrap();
         run(&mut self.create("monitor", &self.monitor, &programs));
         self.monitor.keeper = Some(self.keeper(&self.monitor));
@@ -86,7 +89,7 @@ impl Cluster {
         let monitor =
             format!("postgres://autoctl_node@{HOST}:{}/pg_auto_failover?sslmode=disable", self.monitor.port);
         run(self
-            .create("postgres", node, &bindir())
+            .create("postgres", node, &bindir("PGQUEUE_BINDIR"))
             .args(["--listen", HOST, "--username", "postgres", "--dbname", "postgres"])
             .args(["--name", node.name, "--monitor", &monitor]));
         self.nodes[n].keeper = Some(self.keeper(&self.nodes[n]));
@@ -97,7 +100,7 @@ impl Cluster {
     }
 
     fn init(&self, member: &Member, settings: &str) {
-        run(as_server("initdb")
+        run(as_user(bindir("PGQUEUE_BINDIR").join("initdb"))
             .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N", "-D"])
             .arg(&member.data));
         let settings = format!(

@@ -12,17 +12,19 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use postgres::types::{FromSql, ToSql};
 use postgres::{Client, Config, NoTls};
 
-/// How long something that must happen by itself may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long something that must happen by itself may take, on the slowest server.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct Server {
     place: PathBuf,
+    /// Where its programs are.
+    bin: PathBuf,
 }
 
 /// How a server is stopped.
@@ -44,9 +46,17 @@ impl Server {
 
     /// A server with settings of its own and nothing in it.
     pub fn bare(settings: &str) -> Self {
-        let server = Self::in_a_new_place();
-        run(as_server("initdb")
-            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N", "-D"])
+        Self::of(bindir("PGQUEUE_BINDIR"), &[], settings)
+    }
+
+    /// The same, of an installation that is named, made with more arguments of initdb.
+    pub fn of(bin: PathBuf, initdb: &[&str], settings: &str) -> Self {
+        let server = Self { place: Self::new_place(), bin };
+        run(server
+            .program("initdb")
+            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"])
+            .args(initdb)
+            .arg("-D")
             .arg(server.data()));
         server.configure(&format!(
             "listen_addresses = ''\nunix_socket_directories = '{}'\nmax_worker_processes = 32\n\
@@ -58,7 +68,7 @@ impl Server {
     }
 
     fn in_a_new_place() -> Self {
-        Self { place: Self::new_place() }
+        Self { place: Self::new_place(), bin: bindir("PGQUEUE_BINDIR") }
     }
 
     /// A directory that everybody may write to.
@@ -88,7 +98,8 @@ impl Server {
 
     pub fn launch(&self) {
         let log = self.place.join("log");
-        run(as_server("pg_ctl")
+        run(self
+            .program("pg_ctl")
             .args(["start", "-w", "-s", "-t", "60", "-l"])
             .arg(&log)
             .arg("-D")
@@ -114,7 +125,7 @@ impl Server {
     }
 
     fn pg_ctl_stop(&self, mode: &str) -> Command {
-        let mut command = as_server("pg_ctl");
+        let mut command = self.program("pg_ctl");
         command.args(["stop", "-w", "-s", "-m", mode, "-D"]).arg(self.data());
         command
     }
@@ -162,7 +173,7 @@ impl Server {
     /// Runs a script as the server's user, with this server and Postgres's programs at hand.
     /// Returns what it prints.
     pub fn shell(&self, script: &str, variables: &[(&str, &Path)]) -> String {
-        let path = format!("{}:{}", bindir().display(), std::env::var("PATH").unwrap());
+        let path = format!("{}:{}", self.bin.display(), std::env::var("PATH").unwrap());
         let output = as_user("sh")
             .args(["-euc", script])
             .env("PATH", path)
@@ -183,7 +194,7 @@ impl Server {
     /// Runs a client program of Postgres against this server; returns what it prints.
     pub fn client(&self, program: &str, args: &[&str]) -> String {
         let output =
-            Command::new(bindir().join(program)).envs(self.environment()).args(args).output().unwrap();
+            Command::new(self.bin.join(program)).envs(self.environment()).args(args).output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{program} {args:?}: {errors}");
         String::from_utf8(output.stdout).unwrap()
@@ -203,7 +214,7 @@ impl Server {
 
     /// Puts a script of an extension where CREATE and ALTER EXTENSION look for it.
     pub fn add_extension_script(&self, name: &str, script: &str) {
-        let config = Command::new(bindir().join("pg_config")).arg("--sharedir").output().unwrap();
+        let config = Command::new(self.bin.join("pg_config")).arg("--sharedir").output().unwrap();
         let share = PathBuf::from(String::from_utf8(config.stdout).unwrap().trim());
         // Moved into its place at once: another test may be about to read it.
         let temporary = self.place.join(name);
@@ -213,6 +224,24 @@ impl Server {
         let moved = place.with_extension(std::process::id().to_string());
         fs::copy(&temporary, &moved).and_then(|_| fs::rename(&moved, &place)).unwrap();
     }
+
+    /// Takes over what an older server holds (pg_upgrade); both are stopped. Returns what
+    /// was logged meanwhile.
+    pub fn take_over(&self, older: &Server) -> String {
+        let mut upgrade = self.program("pg_upgrade");
+        upgrade.current_dir(&self.place).args(["--username=postgres", "--retain", "--old-bindir"]);
+        upgrade.arg(&older.bin).arg("--new-bindir").arg(&self.bin).arg("--socketdir").arg(&self.place);
+        upgrade.arg("--old-datadir").arg(older.data()).arg("--new-datadir").arg(self.data());
+        let output = upgrade.output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        let logs = texts_below(&self.data().join("pg_upgrade_output.d"));
+        assert!(output.status.success(), "{told}\n{logs}");
+        logs
+    }
+
+    fn program(&self, name: &str) -> Command {
+        as_user(self.bin.join(name))
+    }
 }
 
 impl Drop for Server {
@@ -220,18 +249,23 @@ impl Drop for Server {
         if self.postmaster_pid().is_some() {
             let _ = self.pg_ctl_stop("immediate").output();
         }
+        let log = self.log();
         if std::thread::panicking() {
-            eprintln!("--- log of the server ---\n{}", self.log());
+            eprintln!("--- log of the server ---\n{log}");
         }
         let _ = as_user("rm").arg("-rf").arg(self.data()).status();
         let _ = fs::remove_dir_all(&self.place);
+        // Clients may have taken it for a connection that broke.
+        let trap = log.lines().find(|line| line.starts_with("TRAP:"));
+        assert!(std::thread::panicking() || trap.is_none(), "the server fell over an assertion: {trap:?}");
     }
 }
 
-fn bindir() -> PathBuf {
-    std::env::var_os("PGQUEUE_BINDIR")
+/// Where the programs of a private server are, as the scripts that run the tests say.
+pub fn bindir(variable: &str) -> PathBuf {
+    std::env::var_os(variable)
         .map(PathBuf::from)
-        .expect("PGQUEUE_BINDIR says where the private server copy is: run the tests by 'make test'")
+        .unwrap_or_else(|| panic!("{variable} says where a private server is: run the tests by 'make'"))
 }
 
 /// A command as the user the server runs as: Postgres refuses to be root.
@@ -250,10 +284,6 @@ pub fn as_user(program: impl AsRef<Path>) -> Command {
     command
 }
 
-fn as_server(program: &str) -> Command {
-    as_user(bindir().join(program))
-}
-
 fn run(command: &mut Command) {
     // pg_ctl's server inherits its output: a pipe would stay open with it.
     let status =
@@ -270,12 +300,33 @@ fn processes_in(data: &Path) -> Vec<String> {
         .collect()
 }
 
+/// What the log files of a directory hold, and of those in it.
+fn texts_below(place: &Path) -> String {
+    let entries = fs::read_dir(place).into_iter().flatten().flatten().map(|entry| entry.path());
+    let texts = entries.map(|path| match path.extension() {
+        _ if path.is_dir() => texts_below(&path),
+        Some(extension) if extension == "log" => fs::read_to_string(&path).unwrap(),
+        _ => String::new(),
+    });
+    texts.collect()
+}
+
 /// Waits for a condition that must come about by itself.
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
         assert!(begun.elapsed() < PATIENCE, "did not happen in {PATIENCE:?}: {what}");
         std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Tells threads that look at a flag to end, at the latest when the test fails: it would
+/// wait for them.
+pub struct Ending<'a>(pub &'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{Ask, Server, as_server, as_user, run, until};
+use super::{Ask, Server, as_user, run, until};
 
 impl Server {
     /// A standby that streams from this server, on which it is known by this name.
@@ -22,7 +22,8 @@ impl Server {
     fn base_backup(&self, name: &str, options: &[&str]) -> Self {
         let copy = Self::in_a_new_place();
         let source = format!("host={} port=5432 user=postgres application_name={name}", self.place.display());
-        run(as_server("pg_basebackup")
+        run(copy
+            .program("pg_basebackup")
             .args(["--checkpoint=fast", "--no-sync", "-d", &source, "-D"])
             .arg(copy.data())
             .args(options));
@@ -43,7 +44,7 @@ impl Server {
 
     /// Makes a standby a server that takes writes.
     pub fn promote(&self) {
-        run(as_server("pg_ctl").args(["promote", "-w", "-s", "-t", "60", "-D"]).arg(self.data()));
+        run(self.program("pg_ctl").args(["promote", "-w", "-s", "-t", "60", "-D"]).arg(self.data()));
     }
 
     /// From now on commits wait for these standbys, as `synchronous_standby_names` says.
