@@ -18,7 +18,7 @@ use postgres::types::{FromSql, ToSql};
 use postgres::{Client, Config, NoTls};
 
 /// How long something that must happen by itself may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Server {
     place: PathBuf,
