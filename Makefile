@@ -1,7 +1,7 @@
 # Everything a person does with this checkout. What is missing on the machine is
 # installed first; each command starts and stops its own server.
 
-.PHONY: demo test failover bench psql build setup regress clean
+.PHONY: demo test chaos failover bench psql build setup regress clean
 
 demo: build ## the main job on real input, with a live display
 	cargo build --quiet --release -p pgqueue-demo
@@ -15,6 +15,9 @@ failover: build ## two servers run by pg_auto_failover, whose primary dies again
 
 bench: build ## beside the peers, into benches/results; QUICK=1 in a few minutes, to see that it works
 	benches/run
+
+chaos: build ## breaks servers under load for MINUTES=10; SEED=n repeats a run
+	.ci/chaos
 
 psql: build ## a prompt on a private server with pgqueue in it
 	.ci/with-server -- sh -c 'psql -X -q -c "CREATE EXTENSION pgqueue"; echo "A private server with pgqueue; it is gone when you leave."; exec psql'

@@ -8,7 +8,7 @@ use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
-use crate::error::{Error, Result};
+use crate::error::{self, Error, Result};
 use crate::value::duration::{BadSpan, Millis};
 
 /// Longest queue name or key, in bytes.
@@ -56,8 +56,7 @@ macro_rules! export_to_sql {
 /// # Safety
 /// `fcinfo` must be the call Postgres made.
 pub unsafe fn answer(fcinfo: pg_sys::FunctionCallInfo, function: fn(&Call) -> Answer) -> Datum {
-    let result = function(&Call { fcinfo });
-    match result {
+    match error::with_printable_errors(|| function(&Call { fcinfo })) {
         Ok(Some(datum)) => datum,
         Ok(None) => {
             // SAFETY: the caller vouches for fcinfo.
@@ -132,7 +131,7 @@ impl Call {
 
     /// The data of the trigger that is being called, by functions that are nothing else.
     pub fn trigger(&self) -> *mut pg_sys::TriggerData {
-        self.trigger_data().expect("the function is called as a trigger")
+        self.trigger_data().unwrap_or_else(|| Error::not_a_trigger().raise())
     }
 
     /// The row a row trigger is called for, as it is now.
@@ -196,6 +195,12 @@ impl Argument for i64 {
 impl Argument for i32 {
     unsafe fn read(datum: Datum, _: &str) -> Result<Self> {
         Ok(datum.value() as i32)
+    }
+}
+
+impl Argument for Oid {
+    unsafe fn read(datum: Datum, _: &str) -> Result<Self> {
+        Ok(Oid::from(datum.value() as u32))
     }
 }
 

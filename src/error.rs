@@ -2,8 +2,46 @@
 //!
 //! Nothing has been changed when one of these is raised.
 
-use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::{PgLogLevel, PgSqlErrorCode};
+use std::panic::AssertUnwindSafe;
+
+use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
+use pgrx::{PgLogLevel, PgSqlErrorCode, PgTryBuilder, pg_sys};
+
+/// A text as every server can report and keep it: where its encoding is not ours, it would
+/// take ours for its own, and only ASCII is the same in both.
+pub fn printable(text: String) -> String {
+    if is_server_utf8() {
+        return text;
+    }
+    text.chars().map(|letter| if letter.is_ascii() { letter } else { '?' }).collect()
+}
+
+fn is_server_utf8() -> bool {
+    // SAFETY: reads a variable of the server.
+    unsafe { pg_sys::GetDatabaseEncoding() == pg_sys::pg_enc::PG_UTF8 as i32 }
+}
+
+/// Runs `work`, through which errors of Postgres may pass, so that they stay printable.
+pub fn with_printable_errors<R>(work: impl FnOnce() -> R) -> R {
+    if is_server_utf8() {
+        return work();
+    }
+    PgTryBuilder::new(AssertUnwindSafe(work))
+        .catch_others(|caught| match caught {
+            CaughtError::PostgresError(report)
+            | CaughtError::ErrorReport(report)
+            | CaughtError::RustPanic { ereport: report, .. } => Error {
+                code: report.sql_error_code(),
+                message: report.message().to_owned(),
+                detail: report.detail().map(str::to_owned),
+                hint: report.hint().map(str::to_owned),
+            }
+            .raise(),
+        })
+        .execute()
+}
+
+use crate::value::right::Right;
 
 /// A mistake of the caller, on its way to becoming an `ERROR`.
 #[derive(Debug)]
@@ -33,12 +71,12 @@ impl Error {
 
     /// Raises the error. Never returns.
     pub fn raise(self) -> ! {
-        let mut report = ErrorReport::new(self.code, self.message, "pgqueue");
+        let mut report = ErrorReport::new(self.code, printable(self.message), "pgqueue");
         if let Some(detail) = self.detail {
-            report = report.set_detail(detail);
+            report = report.set_detail(printable(detail));
         }
         if let Some(hint) = self.hint {
-            report = report.set_hint(hint);
+            report = report.set_hint(printable(hint));
         }
         report.report(PgLogLevel::ERROR);
         unreachable!("an ERROR does not return")
@@ -98,13 +136,39 @@ impl Error {
             .hint("pgq_create_queue makes it, and so does its first push while pgqueue.auto_create is on.")
     }
 
-    /// 42501: the caller is not a member of the queue's owner.
-    pub fn not_allowed(name: &str) -> Self {
-        Self::new(
+    /// 42501: the caller lacks a right on the queue.
+    pub fn not_allowed(name: &str, right: Right) -> Self {
+        let error = Self::new(
             PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
             format!("permission denied for queue \"{name}\""),
+        );
+        match right {
+            Right::Own => error.hint("Only members of the role that owns it may do that."),
+            _ => error.hint(format!("Its owner grants that: pgq_grant(queue, role, '{}').", right.word())),
+        }
+    }
+
+    /// 42501: the caller does not belong to a role he acts for.
+    pub fn not_a_member(role: &str) -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            format!("must be a member of role \"{role}\""),
         )
-        .hint("Become a member of the role that owns it: pgq_list_queues() shows that role its queues.")
+        .hint("Who gives queues away belongs to both roles, as with ALTER … OWNER TO.")
+    }
+
+    /// 22023: the setting cannot be read, or names a role that is not there.
+    pub fn bad_default_grants(problem: &str) -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            format!("setting \"pgqueue.default_grants\": {problem}"),
+        )
+        .hint("It is a JSON object such as {\"workers\": [\"consume\"], \"public\": [\"push\"]}.")
+    }
+
+    /// XX001: somebody has broken `pgqueue.privilege`.
+    pub fn unreadable_rights(problem: &serde_json::Error) -> Self {
+        Self::new(PgSqlErrorCode::ERRCODE_DATA_CORRUPTED, format!("unreadable rights: {problem}"))
     }
 
     /// 42501: the caller has a right neither on the schedule nor on its queue.
@@ -123,10 +187,16 @@ impl Error {
             .hint(format!("Use another name; {remove} removes it."))
     }
 
-    /// 42704: who owned something is gone.
-    pub fn no_such_role(name: &str) -> Self {
-        Self::new(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT, format!("role \"{name}\" does not exist"))
-            .hint("Make what belonged to it again, as another role.")
+    /// 42704: there is no role with this number.
+    pub fn no_such_role(number: u32) -> Self {
+        Self::new(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT, format!("role {number} does not exist"))
+            .hint("Name a role, as in 'app'::regrole.")
+    }
+
+    /// 42704: the role that owned something was dropped.
+    pub fn owner_is_gone(name: &str) -> Self {
+        Self::new(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT, format!("the owner of \"{name}\" does not exist any more"))
+            .hint("A superuser gives queues to another role with pgq_set_owner; schedules and watches are made again.")
     }
 
     /// 39P01: a trigger that cannot capture changes.
@@ -135,7 +205,16 @@ impl Error {
             PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
             format!("pgq_capture {problem}"),
         )
-        .hint("CREATE TRIGGER … AFTER INSERT OR UPDATE OR DELETE ON … FOR EACH ROW EXECUTE FUNCTION pgq_capture('queue').")
+        .hint("CREATE TRIGGER ... AFTER INSERT OR UPDATE OR DELETE ON ... FOR EACH ROW EXECUTE FUNCTION pgq_capture('queue').")
+    }
+
+    /// 39P01: a function for triggers that something else has called.
+    pub fn not_a_trigger() -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
+            "the function must be called as a trigger",
+        )
+        .hint("It is not for callers: triggers on the tables of pgqueue call it.")
     }
 
     /// 42703: a key column that the table lacks.
@@ -155,6 +234,22 @@ impl Error {
         )
         .detail("The table has no primary key, and the trigger names no columns.")
         .hint("Name them after the queue, make a primary key, or capture FOR EACH ROW.")
+    }
+
+    /// 55000: the extension's SQL is older or newer than the library.
+    pub fn wrong_version(installed: &str, library: &str, is_older: bool) -> Self {
+        let hint = if is_older {
+            "Run ALTER EXTENSION pgqueue UPDATE."
+        } else {
+            "Connect anew, after a restart of the server if it preloads the library, so that the new library is loaded."
+        };
+        Self::new(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!(
+                "extension pgqueue is installed as version {installed}, but its library is version {library}"
+            ),
+        )
+        .hint(hint)
     }
 
     /// 25006: this transaction or server cannot write.
@@ -183,7 +278,7 @@ impl Error {
     /// 55000: a strict release could not put all messages back.
     pub fn release_incomplete(missing: &[i64]) -> Self {
         let ids: Vec<String> = missing.iter().take(10).map(i64::to_string).collect();
-        let more = if missing.len() > ids.len() { ", …" } else { "" };
+        let more = if missing.len() > ids.len() { ", ..." } else { "" };
         Self::new(
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             format!("{} of the messages could not be released", missing.len()),

@@ -14,4 +14,5 @@ extension_sql_file!("../sql/schema/observe.sql", name = "observe", requires = ["
 extension_sql_file!("../sql/schema/schedule.sql", name = "schedule", requires = ["tables"]);
 extension_sql_file!("../sql/schema/watch.sql", name = "watch", requires = ["schedule"]);
 extension_sql_file!("../sql/schema/capture.sql", name = "capture", requires = ["tables"]);
-extension_sql_file!("../sql/schema/manage.sql", name = "manage", requires = ["observe", "watch", "capture"]);
+extension_sql_file!("../sql/schema/rights.sql", name = "rights", requires = ["watch"]);
+extension_sql_file!("../sql/schema/manage.sql", name = "manage", requires = ["observe", "capture", "rights"]);

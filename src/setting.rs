@@ -1,5 +1,7 @@
 //! Server settings (GUC), each with its effect and unit.
 
+use std::ffi::CString;
+
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 use crate::value::duration::Millis;
@@ -11,6 +13,7 @@ static MAX_DELIVERIES: GucSetting<i32> = GucSetting::<i32>::new(5);
 static DEFAULT_LEASE: GucSetting<i32> = GucSetting::<i32>::new(30_000);
 static AUTO_CREATE: GucSetting<bool> = GucSetting::<bool>::new(true);
 static WATCH_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(30_000);
+static DEFAULT_GRANTS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static MAX_QUEUES_HINT: GucSetting<i32> = GucSetting::<i32>::new(1_000);
 
 /// The most that `pgqueue.max_queues_hint` can be.
@@ -43,6 +46,14 @@ pub fn auto_create() -> bool {
 /// How long the query of a watch may run in the worker.
 pub fn watch_timeout() -> Millis {
     Millis::from_millis(WATCH_TIMEOUT.get().into())
+}
+
+/// What is granted on new queues: a JSON object of roles and rights.
+pub fn default_grants() -> Option<String> {
+    DEFAULT_GRANTS
+        .get()
+        .filter(|grants| !grants.is_empty())
+        .map(|grants| grants.to_string_lossy().into_owned())
 }
 
 /// For how many queues shared memory knows where their messages are.
@@ -120,6 +131,14 @@ pub fn define() {
         c"Off, only pgq_create_queue makes queues, and a push to an unknown one is an error.",
         &AUTO_CREATE,
         GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_string_guc(
+        c"pgqueue.default_grants",
+        c"What is granted on a queue when it is made.",
+        c"A JSON object of roles and rights, such as {\"workers\": [\"consume\"], \"public\": [\"push\"]}; it belongs to whoever makes the queue.",
+        &DEFAULT_GRANTS,
+        GucContext::Userset,
         GucFlags::default(),
     );
     GucRegistry::define_int_guc(

@@ -1,8 +1,7 @@
 //! What docs/coming-from.md says is run, and the tests it names exist.
 
-use std::fs;
-
 use postgres::{Client, SimpleQueryMessage};
+use support::pages::{file, quoted, test_exists};
 use support::{Ask, Server};
 
 const HEADER: &str = "| there | here | shown by |";
@@ -13,11 +12,6 @@ const NOT_OURS: &str = "PostgreSQL's own tests";
 
 /// Words that statements begin with.
 const VERBS: [&str; 6] = ["ALTER", "CALL", "CREATE", "INSERT", "SELECT", "WITH"];
-
-fn file(path: &str) -> String {
-    let whole = format!("{}/{path}", env!("CARGO_MANIFEST_DIR"));
-    fs::read_to_string(&whole).unwrap_or_else(|error| panic!("{whole}: {error}"))
-}
 
 struct Row {
     there: String,
@@ -44,11 +38,6 @@ fn row(line: &&str) -> Row {
 }
 
 /// What stands in backticks.
-fn quoted(cell: &str) -> Vec<&str> {
-    assert_eq!(cell.matches('`').count() % 2, 0, "backticks come in pairs: {cell}");
-    cell.split('`').skip(1).step_by(2).collect()
-}
-
 /// A statement, and the SQLSTATE it must give, if any.
 struct Step<'a> {
     statement: &'a str,
@@ -139,7 +128,6 @@ fn the_statements_of_every_row_run() {
 
 #[test]
 fn the_tests_that_are_named_exist() {
-    let run_by_regress = file(".ci/regress");
     let mut mistakes = Vec::new();
     for row in rows() {
         let names = quoted(&row.shown_by);
@@ -147,20 +135,10 @@ fn the_tests_that_are_named_exist() {
             mistakes.push(format!("{}: names no test", row.there));
         }
         for name in names {
-            if !exists(name, &run_by_regress) {
+            if !test_exists(name) {
                 mistakes.push(format!("{}: there is no test {name}", row.there));
             }
         }
     }
     assert!(mistakes.is_empty(), "{}", mistakes.join("\n"));
-}
-
-/// Whether there is a test, as `file.sql` or `file.rs: function`.
-fn exists(name: &str, run_by_regress: &str) -> bool {
-    if let Some(topic) = name.strip_suffix(".sql") {
-        assert!(!file(&format!("tests/pg_regress/expected/{topic}.out")).is_empty());
-        return run_by_regress.split([' ', '(', ')', '\n']).any(|word| word == topic);
-    }
-    name.split_once(": ")
-        .is_some_and(|(path, test)| file(&format!("tests/{path}")).contains(&format!("#[test]\nfn {test}()")))
 }

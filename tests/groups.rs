@@ -123,6 +123,22 @@ fn work_through(server: &Server) {
 }
 
 #[test]
+fn what_is_due_hides_no_more_urgent_one_of_its_group_that_is_ready() {
+    // Without rounds of the worker: what is due stays in the delayed lane.
+    let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.auto_vacuum = off");
+    let mut session = server.connect();
+    session.batch_execute("CREATE EXTENSION pgqueue").unwrap();
+    session
+        .batch_execute("SELECT pgq_push('q', '\"due\"', headers => '{}', delay => '1 ms', group_key => 'g')")
+        .unwrap();
+    until("it is due", || session.one::<i64>("SELECT count(*) FROM pgq_peek('q')") == 1);
+    let push = "SELECT pgq_push('q', '\"urgent\"', headers => '{}', priority => -1, group_key => 'g')";
+    session.batch_execute(push).unwrap();
+    let filtered = "SELECT payload::text FROM pgq_reserve('q', filter => '{}')";
+    assert_eq!(session.all::<String>(filtered), ["\"urgent\""]);
+}
+
+#[test]
 fn groups_are_delivered_in_order_one_at_a_time_and_wholly() {
     work_through(&Server::start());
 }

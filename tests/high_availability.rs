@@ -4,12 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use postgres::Client;
+use support::pages::{file, quoted};
 use support::{Ask, Server, Stop, until};
-
-fn file(path: &str) -> String {
-    let whole = format!("{}/{path}", env!("CARGO_MANIFEST_DIR"));
-    fs::read_to_string(&whole).unwrap_or_else(|error| panic!("{whole}: {error}"))
-}
 
 /// A block of code: a script, or statements that begin with a comment saying for whom.
 struct Block {

@@ -151,6 +151,31 @@ fn what_a_removal_that_is_rolled_back_brings_back_is_found_at_once() {
 }
 
 #[test]
+fn what_was_due_is_so_again_when_its_removal_is_rolled_back() {
+    // Without rounds of the worker, which look at what is due by themselves.
+    let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.auto_vacuum = off");
+    let mut session = server.connect();
+    session.batch_execute("CREATE EXTENSION pgqueue").unwrap();
+    for way in [
+        "SELECT pgq_delete(id) FROM pgq_peek('q')",
+        "SELECT pgq_cancel(id) FROM pgq_peek('q')",
+        "SELECT pgq_update(id, deliver_at => now()) FROM pgq_peek('q')",
+        "SELECT count(*) FROM pgq_pop('q')",
+        "SELECT count(*) FROM pgq_reserve('q', '1 h')",
+    ] {
+        session.execute("SELECT pgq_push('q', to_jsonb(n), delay => n * interval '1 ms') FROM generate_series(1, 2) n", &[]).unwrap();
+        until("both are due", || session.one::<i64>("SELECT count(*) FROM pgq_peek('q', 9)") == 2);
+        // The second look, which does not see the first message, must not be what others go by.
+        session
+            .batch_execute(&format!("BEGIN; {way}; SELECT count(*) FROM pgq_reserve('q', '1 h'); ROLLBACK"))
+            .unwrap();
+        let scanned = "SELECT payload::text FROM pgq_peek('q', 9)";
+        assert_eq!(session.all::<String>(scanned), ["1", "2"], "{way}");
+        assert_eq!(drain(&mut session, "q"), ["1", "2"], "{way}");
+    }
+}
+
+#[test]
 fn an_extension_that_is_made_anew_knows_nothing_of_the_one_before() {
     let server = Server::start();
     let mut session = server.connect();

@@ -1,6 +1,6 @@
 """Runs the scenarios and writes report and plots.
 
-usage: python -m bench [throughput flatness features wake frameworks horizon]
+usage: python -m bench [throughput flatness features wake frameworks sharding horizon]
 
 Throughput has parts, measured one by one as throughput.cycles, throughput.batches, ….
 """
@@ -10,7 +10,7 @@ import pathlib
 import sys
 import tempfile
 
-from . import features, flatness, frameworks, horizon, report, throughput, wake
+from . import features, flatness, frameworks, horizon, report, sharding, throughput, wake
 from .measure import QUICK
 
 SCENARIOS = {
@@ -19,6 +19,7 @@ SCENARIOS = {
     "features": features,
     "wake": wake,
     "frameworks": frameworks,
+    "sharding": sharding,
     "horizon": horizon,
 }
 

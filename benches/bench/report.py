@@ -75,6 +75,7 @@ def write(results, place):
         "horizon": horizon,
         "wake": wake,
         "frameworks": frameworks,
+        "sharding": sharding,
     }
     parts = ["# What pgqueue costs, beside its peers", results["machine"]["text"] + "; " + results["machine"]["settings"] + "."]
     if QUICK:
@@ -314,5 +315,21 @@ def frameworks(run, place):
             "## Worker frameworks",
             "Jobs that lie in a queue, worked off eight at a time by one process. A job does nothing.",
             table(["driver", "", "jobs/s", "pgqueue against it"], rows),
+        ]
+    )
+
+
+def sharding(run, place):
+    rows = [
+        [what, f"{own['direct']['per_second']:,.0f}", f"{own['proxy']['per_second']:,.0f}", ratio(own["ratio"])]
+        + [f"{own[name]['p50']:.2f} ms" for name in ("direct", "proxy")]
+        for what, own in run.items()
+    ]
+    return "\n\n".join(
+        [
+            "## Through a proxy",
+            "Messages a second on the partition itself and through PL/Proxy (docs/sharding.md), in turn; proxy and partition are on "
+            "one server, so they share its processors. p50 is the time of a whole cycle, or of pushing, reserving and deleting a batch.",
+            table(["", "direct", "proxy", "proxy to direct", "p50 direct", "proxy"], rows),
         ]
     )

@@ -10,5 +10,7 @@ WITH letters AS (
     DELETE FROM pgqueue.slot WHERE queue = $1
 ), counts AS (
     DELETE FROM pgqueue.counter WHERE queue = $1
+), privileges AS (
+    DELETE FROM pgqueue.privilege WHERE queue = $1
 )
 SELECT (SELECT count(*) FROM letters) + (SELECT count(*) FROM archived)

@@ -1,5 +1,7 @@
--- The last column, the owner, is for the check of rights too.
-SELECT name, queue, query, every, time_zone, max_changes, next_run, last_run, last_error, owner::text
-  FROM pgqueue.schedule
- WHERE query IS NOT NULL
- ORDER BY name
+-- The first column is for the check of rights.
+SELECT s.owner_id, s.name, s.queue, s.query, s.every, s.time_zone, s.max_changes,
+       s.next_run, s.last_run, s.last_error, r.rolname::text
+  FROM pgqueue.schedule s
+  LEFT JOIN pg_roles r ON r.oid = s.owner_id
+ WHERE s.query IS NOT NULL
+ ORDER BY s.name

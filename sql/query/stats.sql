@@ -9,13 +9,13 @@ WITH counted AS MATERIALIZED (
       FROM (TABLE pgqueue.counter UNION ALL SELECT * FROM pgqueue.pending_counts()) counts
      GROUP BY queue
 )
-SELECT q.owner::text, q.id, q.name,
+SELECT q.owner_id, q.granted, q.id, q.name,
        coalesce(greatest(c.ready - c.leased, 0), 0), coalesce(c.delayed, 0), coalesce(c.leased, 0),
        coalesce(c.blocked, 0), coalesce(c.dead, 0),
        coalesce(c.ready + c.delayed + c.blocked + c.dead, 0), NULL::interval,
        coalesce(c.pushed, 0), coalesce(c.delivered, 0), coalesce(c.deleted, 0),
        coalesce(c.retried, 0), coalesce(c.died, 0), coalesce(c.expired, 0)
-  FROM pgqueue.queue q
+  FROM pgqueue.queue_access q
   LEFT JOIN counted c ON c.queue = q.id
  WHERE $1 IS NULL OR q.name = $1
  ORDER BY q.name

@@ -1,11 +1,12 @@
 -- Schedules: messages that the worker pushes when their time comes. A watch is a schedule
 -- with a query instead of a message.
 
+SET LOCAL search_path TO pg_catalog, pg_temp; -- as in tables.sql
+
 CREATE TABLE pgqueue.schedule (
     name           text        NOT NULL COLLATE "C",
-    -- Names, not references: a dump must load where the role does not exist, and a queue
-    -- may be dropped and made again.
-    owner          name        NOT NULL,
+    owner          name,
+    -- A name: a queue may be dropped and made again.
     queue          text        NOT NULL COLLATE "C",
     every          text        NOT NULL,
     time_zone      text        NOT NULL,
@@ -24,18 +25,22 @@ CREATE TABLE pgqueue.schedule (
     next_run       timestamptz NOT NULL,
     last_run       timestamptz,
     last_error     text,
+    owner_id       oid,
     CONSTRAINT schedule_name_is_unique PRIMARY KEY (name),
     CONSTRAINT schedule_has_payload_or_query CHECK (num_nonnulls(payload, query) = 1)
 ) USING heap WITH (fillfactor = 50);
 CREATE INDEX schedule_due ON pgqueue.schedule (next_run);
 COMMENT ON TABLE pgqueue.schedule IS 'one row a schedule or watch';
-COMMENT ON COLUMN pgqueue.schedule.owner IS 'role with whose rights it runs';
+COMMENT ON COLUMN pgqueue.schedule.owner IS 'role with whose rights it runs; null: it is gone';
+COMMENT ON COLUMN pgqueue.schedule.owner_id IS 'number of that role (rights.sql); null: no role has this name';
 COMMENT ON COLUMN pgqueue.schedule.every IS 'a cron line, or a span of time';
 COMMENT ON COLUMN pgqueue.schedule.query IS 'what a watch looks at';
 COMMENT ON COLUMN pgqueue.schedule.search_path IS 'where the query finds its tables: as it was when the watch was put';
 COMMENT ON COLUMN pgqueue.schedule.last_error IS 'SQLSTATE and message, if the last run failed';
 
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.schedule', '');
+
+SET LOCAL search_path TO @extschema@, pg_temp;
 
 CREATE FUNCTION pgq_schedule(
     name           text,

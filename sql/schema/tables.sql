@@ -1,6 +1,10 @@
 -- The tables. They lie in the schema pgqueue whatever schema the functions are in,
 -- belong to the owner of the extension and are readable by nobody else.
 
+-- Expressions mean what pg_catalog says, whatever others have put into the schema that the
+-- extension goes to.
+SET LOCAL search_path TO pg_catalog, pg_temp;
+
 CREATE SCHEMA pgqueue;
 REVOKE ALL ON SCHEMA pgqueue FROM PUBLIC;
 COMMENT ON SCHEMA pgqueue IS 'tables of the pgqueue extension; use the pgq_ functions instead';
@@ -11,17 +15,18 @@ COMMENT ON SEQUENCE pgqueue.queue_id IS 'numbers of queues, never used twice';
 CREATE TABLE pgqueue.queue (
     id         integer     NOT NULL DEFAULT nextval('pgqueue.queue_id'),
     name       text        NOT NULL COLLATE "C",
-    -- A name, not a regrole: a dump must load where the role does not exist.
-    owner      name        NOT NULL,
+    owner      name,
     settings   jsonb       NOT NULL DEFAULT '{}',
     paused     boolean     NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    owner_id   oid,
     CONSTRAINT queue_id_is_unique PRIMARY KEY (id),
     CONSTRAINT queue_name_is_unique UNIQUE (name)
 ) USING heap;
 ALTER SEQUENCE pgqueue.queue_id OWNED BY pgqueue.queue.id;
 COMMENT ON TABLE pgqueue.queue IS 'one row a queue';
-COMMENT ON COLUMN pgqueue.queue.owner IS 'role whose members may do everything with the queue';
+COMMENT ON COLUMN pgqueue.queue.owner IS 'role whose members may do everything with the queue; null: it is gone';
+COMMENT ON COLUMN pgqueue.queue.owner_id IS 'number of that role (rights.sql); null: no role has this name';
 COMMENT ON COLUMN pgqueue.queue.settings IS 'what the queue sets itself; the rest comes from the server settings';
 
 CREATE FUNCTION pgqueue.forget_queues() RETURNS trigger
@@ -270,3 +275,5 @@ SELECT pg_catalog.pg_extension_config_dump('pgqueue.archive', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.counter', 'WHERE NOT here');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.queue_id', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.message_id', '');
+
+SET LOCAL search_path TO @extschema@, pg_temp;

@@ -4,6 +4,7 @@ use super::produce;
 use crate::call::{Answer, Call};
 use crate::engine::change::{self, Change};
 use crate::engine::{check_writable, queue};
+use crate::value::right::Right;
 
 crate::export_to_sql!(pgq_update, pgq_cancel, pgq_cancel_one, pgq_move);
 
@@ -37,7 +38,7 @@ fn pgq_cancel_one(call: &Call) -> Answer {
 
 fn pgq_move(call: &Call) -> Answer {
     let ids: Vec<i64> = call.required(0, "ids")?;
-    let to = queue::existing(&call.name(1, "to_queue")?)?;
+    let to = queue::existing(&call.name(1, "to_queue")?, Right::Push)?;
     check_writable("pgq_move")?;
     let mut rows = call.rows()?;
     for (id, new_id) in change::relocate(&ids, &to)? {

@@ -11,6 +11,7 @@ use crate::engine::settle::{Verdict, settle};
 use crate::engine::statement::Statement;
 use crate::engine::{archive, check_writable, peek, queue};
 use crate::error::{Error, Result};
+use crate::value::right::Right;
 use crate::worker;
 
 crate::export_to_sql!(pgq_reserve, pgq_pop, pgq_next, pgq_peek, pgq_get);
@@ -57,7 +58,7 @@ fn hand_out(call: &Call, function: &str, take: Take, wish: Wish) -> Answer {
     let name = call.name(0, "queue")?;
     check_writable(function)?;
     let mut rows = call.rows()?;
-    if let Some(queue) = queue::find(&name)? {
+    if let Some(queue) = queue::find(&name, Right::Consume)? {
         worker::ensure_running();
         reserve(&queue, &wish, take, |taken| push_row(&mut rows, &queue, &taken));
     }
@@ -88,7 +89,7 @@ fn pgq_peek(call: &Call) -> Answer {
         return Err(Error::unknown_word("state", &state, &STATES));
     }
     let mut rows = call.rows()?;
-    if let Some(queue) = queue::find(&name)? {
+    if let Some(queue) = queue::find(&name, Right::Consume)? {
         if state == ARCHIVED {
             archive::peek(&queue, max as i64, |row| rows.push(&row.all()));
         } else {
@@ -112,8 +113,10 @@ fn pgq_get(call: &Call) -> Answer {
     let mut rows = call.rows()?;
     let mut problem = None;
     GET.run(&[Some(id.into())], |row| match queue::by_id(row.i32(0)) {
-        // To those without a right on its queue the message is not there.
-        Ok(queue) if queue.as_ref().is_some_and(|queue| queue.is_allowed()) => rows.push(&row.all()[1..]),
+        // To those who may not consume it the message is not there.
+        Ok(queue) if queue.as_ref().is_some_and(|queue| queue.allows(Right::Consume)) => {
+            rows.push(&row.all()[1..])
+        }
         Ok(_) => {}
         Err(error) => problem = Some(error),
     });

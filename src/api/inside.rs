@@ -7,13 +7,14 @@ use crate::call::{Answer, Call, varlena_bytes};
 use crate::engine::counter::Counts;
 use crate::engine::message::{Column, Lane, is_leased};
 use crate::engine::statement::Statement;
-use crate::engine::{board, catalog, counter, group, news, now};
+use crate::engine::{board, catalog, counter, group, news, now, rights};
 use crate::error::Result;
 use crate::worker;
 
 crate::export_to_sql!(
     begin_anew,
     forget_queues,
+    pin_role,
     announce_message,
     announce_removal,
     count_letter,
@@ -40,6 +41,13 @@ fn forget_queues(_: &Call) -> Answer {
     Ok(Some(Datum::null()))
 }
 
+/// Trigger on the tables that name roles: a name that is written, or restored from a dump,
+/// gets the number that the role has here.
+fn pin_role(call: &Call) -> Answer {
+    // SAFETY: the trigger is declared with the two columns of a role.
+    Ok(Some(unsafe { rights::pin(call.trigger()) }))
+}
+
 /// Trigger on `pgqueue.message`: what a statement writes, ours or anybody's, is counted
 /// and told of when it commits. What the engine writes directly, it tells of itself.
 fn announce_message(call: &Call) -> Answer {
@@ -56,6 +64,9 @@ fn announce_message(call: &Call) -> Answer {
     counter::add(row.queue(), row.counts());
     if let Some(before) = before {
         counter::add(before.queue(), -before.counts());
+        if before.lane() == Lane::Delayed {
+            news::undelayed(before.queue());
+        }
         if is_leased(before.lease_until(), now()) {
             news::freed(before.queue());
         }
@@ -124,6 +135,9 @@ fn announce_removal(call: &Call) -> Answer {
         REMOVED_LANES.run_in_trigger(call.trigger(), |row| {
             let counts = Counts { ready: row.i64(1), leased: row.i64(2), ..Counts::default() };
             news::freed(row.i32(0));
+            if row.i64(3) > 0 {
+                news::undelayed(row.i32(0));
+            }
             counter::add(row.i32(0), -Counts { delayed: row.i64(3), blocked: row.i64(4), ..counts });
         });
         REMOVED_GROUPS.run_in_trigger(call.trigger(), |row| {

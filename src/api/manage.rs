@@ -12,6 +12,7 @@ use crate::engine::queue::{self, Queue, bad_setting};
 use crate::engine::statement::Statement;
 use crate::engine::{check_writable, events, limit, news};
 use crate::error::{Error, Result};
+use crate::value::right::Right;
 use crate::value::settings::merge;
 use crate::worker::{self, sweep};
 
@@ -51,10 +52,10 @@ fn settings(call: &Call) -> Result<Value> {
     serde_json::from_str(&text).map_err(|error| Error::setting(".", &error.to_string()))
 }
 
-fn queue_to_manage(call: &Call, function: &str) -> Result<Rc<Queue>> {
+fn queue_for(right: Right, call: &Call, function: &str) -> Result<Rc<Queue>> {
     let name = call.name(0, "queue")?;
     check_writable(function)?;
-    queue::existing(&name)
+    queue::existing(&name, right)
 }
 
 fn pgq_create_queue(call: &Call) -> Answer {
@@ -64,14 +65,14 @@ fn pgq_create_queue(call: &Call) -> Answer {
     worker::ensure_running();
     let is_new = queue::create(&name, settings)?;
     if is_new {
-        events::check_target(&*queue::existing(&name)?)?;
+        events::check_target(&*queue::existing(&name, Right::Manage)?)?;
     }
     Ok(Some(is_new.into()))
 }
 
 fn pgq_alter_queue(call: &Call) -> Answer {
     let changes = settings(call)?;
-    let queue = queue_to_manage(call, "pgq_alter_queue")?;
+    let queue = queue_for(Right::Manage, call, "pgq_alter_queue")?;
     let redirects_events = changes.get("events_to").is_some();
     let merged = merge(settings_for_update(&queue), changes).map_err(bad_setting)?;
     let settings = queue::check_settings(&queue.name, &merged)?;
@@ -86,7 +87,7 @@ fn pgq_alter_queue(call: &Call) -> Answer {
     // What could not be reserved by the old settings may be by the new ones.
     news::forget(queue.id);
     if redirects_events {
-        events::check_target(&*queue::existing(&queue.name)?)?;
+        events::check_target(&*queue::existing(&queue.name, Right::Manage)?)?;
     }
     Ok(Some(merged))
 }
@@ -102,7 +103,7 @@ fn settings_for_update(queue: &Queue) -> Value {
 }
 
 fn pgq_drop_queue(call: &Call) -> Answer {
-    let queue = queue_to_manage(call, "pgq_drop_queue")?;
+    let queue = queue_for(Right::Own, call, "pgq_drop_queue")?;
     news::removed(queue.id);
     let mut gone = 0;
     for statement in [&DROP, &DROP_REST] {
@@ -117,7 +118,7 @@ fn pgq_purge(call: &Call) -> Answer {
         return Err(Error::unknown_word("state", state, &STATES));
     }
     let group_key = call.optional_name(2, "group_key")?.map(|key| key.datum());
-    let queue = queue_to_manage(call, "pgq_purge")?;
+    let queue = queue_for(Right::Manage, call, "pgq_purge")?;
     news::removed(queue.id);
     let (mut messages, mut kept) = (0, 0);
     let state = state.map(|state| text_datum(state.as_bytes()));
@@ -138,7 +139,7 @@ fn pgq_resume(call: &Call) -> Answer {
 }
 
 fn set_paused(call: &Call, function: &str, paused: bool) -> Answer {
-    let queue = queue_to_manage(call, function)?;
+    let queue = queue_for(Right::Manage, call, function)?;
     let changed = PAUSE.run(&[Some(queue.id.into()), Some(paused.into())], |_| {});
     if !paused {
         news::resumed(queue.id);

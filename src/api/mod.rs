@@ -11,6 +11,7 @@ pub mod inside;
 pub mod manage;
 pub mod observe;
 pub mod produce;
+pub mod rights;
 pub mod schedule;
 pub mod settle;
 pub mod wait;

@@ -2,13 +2,14 @@
 
 use pgrx::pg_sys::{self, Datum};
 
-use crate::call::{Answer, Call, varlena_bytes};
+use crate::call::{Answer, Call};
+use crate::engine::access::Access;
 use crate::engine::counter::Counts;
-use crate::engine::owner::caller_is_member_of;
 use crate::engine::queue::{self, Queue};
 use crate::engine::statement::{Row, Statement};
 use crate::engine::{counter, now, reserve};
 use crate::error::Result;
+use crate::value::right::Right;
 
 crate::export_to_sql!(pgq_count, pgq_stats, pgq_list_queues);
 
@@ -23,7 +24,7 @@ static LIST: Statement = Statement::new(include_str!("../../sql/query/list_queue
 const FEW: i64 = 200;
 
 /// Columns of the statement before those of `pgq_queue_stats`.
-const STATS_HEAD: usize = 2;
+const STATS_HEAD: usize = 3;
 
 /// The columns of `pgq_queue_stats` that say where messages are: ready to total, and the
 /// age of the oldest.
@@ -33,7 +34,7 @@ const OLDEST_READY_AGE: usize = 6;
 fn pgq_count(call: &Call) -> Answer {
     let exact: bool = call.required(1, "exact")?;
     let group_key = call.optional_name(2, "group_key")?.map(|key| key.datum());
-    let count = match queue::find(&call.name(0, "queue")?)? {
+    let count = match queue::find(&call.name(0, "queue")?, Right::Monitor)? {
         Some(queue) if !queue.paused => count(&queue, exact, group_key),
         _ => 0,
     };
@@ -56,7 +57,7 @@ fn pgq_stats(call: &Call) -> Answer {
     let name = call.optional_name(0, "queue")?;
     let exact: bool = call.required(1, "exact")?;
     if let Some(name) = &name {
-        queue::find(name)?;
+        queue::find(name, Right::Monitor)?;
     }
     let mut rows = call.rows()?;
     let mut problem = None;
@@ -70,8 +71,7 @@ fn pgq_stats(call: &Call) -> Answer {
 
 /// A queue's row, if the caller has a right on it.
 fn stats(row: &Row, exact: bool) -> Result<Option<Vec<Option<Datum>>>> {
-    // SAFETY: the first column is the owner, a text.
-    if !caller_is_member_of(&unsafe { varlena_bytes(row.value(0)) }) {
+    if !Access::from_row(row, 0)?.allows_caller(Right::Monitor) {
         return Ok(None);
     }
     let mut stats = row.all().split_off(STATS_HEAD);
@@ -80,13 +80,13 @@ fn stats(row: &Row, exact: bool) -> Result<Option<Vec<Option<Datum>>>> {
     let [ready, leased, dead, total] = [0, 2, 4, 5].map(value);
     let mut oldest = None;
     if exact || total - dead <= FEW {
-        STATES.run(&[row.get(1)], |counted| {
+        STATES.run(&[row.get(2)], |counted| {
             let mut counted = counted.all();
             oldest = counted.pop().flatten().map(|at| at.value() as i64);
             states[..counted.len()].copy_from_slice(&counted);
         });
     } else if ready + leased > 0
-        && let Some(queue) = queue::by_id(row.i32(1))?
+        && let Some(queue) = queue::by_id(row.i32(2))?
     {
         oldest = reserve::oldest_ready(&queue);
     }
@@ -105,11 +105,11 @@ fn interval(micros: i64) -> Datum {
 
 fn pgq_list_queues(call: &Call) -> Answer {
     let mut rows = call.rows()?;
-    LIST.run(&[], |row| {
-        // SAFETY: the second column is the owner, a text.
-        if caller_is_member_of(&unsafe { varlena_bytes(row.value(1)) }) {
-            rows.push(&row.all());
-        }
+    let mut problem = None;
+    LIST.run(&[], |row| match Access::from_row(row, 0) {
+        Ok(access) if access.allows_caller(Right::Monitor) => rows.push(&row.all()[2..]),
+        Ok(_) => {}
+        Err(error) => problem = Some(error),
     });
-    rows.done()
+    problem.map_or_else(|| rows.done(), Err)
 }

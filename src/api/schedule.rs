@@ -49,6 +49,6 @@ fn pgq_unschedule(call: &Call) -> Answer {
 
 fn pgq_list_schedules(call: &Call) -> Answer {
     let mut rows = call.rows()?;
-    schedule::list(Kind::Schedule, |row| rows.push(&row.all()));
+    schedule::list(Kind::Schedule, |row| rows.push(&row));
     rows.done()
 }

@@ -14,6 +14,7 @@ use crate::engine::waking::{NO_QUEUE, Sleeper};
 use crate::engine::{has_one_snapshot, queue};
 use crate::error::{Error, Result};
 use crate::value::duration::Millis;
+use crate::value::right::Right;
 use crate::worker;
 
 crate::export_to_sql!(pgq_wait);
@@ -22,7 +23,7 @@ fn pgq_wait(call: &Call) -> Answer {
     let name = call.name(0, "queue")?;
     let timeout: Millis = call.required(1, "timeout")?;
     let min = call.max(2, "min")?;
-    queue::find(&name)?;
+    queue::find(&name, Right::Consume)?;
     worker::ensure_running();
     let deadline = Instant::now() + Duration::from_millis(timeout.as_millis() as u64);
 
@@ -84,7 +85,7 @@ struct Seen {
 fn look(name: &Name, min: usize) -> Result<Seen> {
     // SAFETY: pushed and popped here; what the look opened is closed by then.
     unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
-    let seen = match queue::find(name)? {
+    let seen = match queue::find(name, Right::Consume)? {
         Some(queue) => Seen { queue: queue.id, outlook: reserve::outlook(&queue, min) },
         None => Seen { queue: NO_QUEUE, outlook: Outlook { enough: false, next_change: None } },
     };

@@ -36,6 +36,6 @@ fn pgq_unwatch(call: &Call) -> Answer {
 
 fn pgq_list_watches(call: &Call) -> Answer {
     let mut rows = call.rows()?;
-    schedule::list(Kind::Watch, |row| rows.push(&row.all()));
+    schedule::list(Kind::Watch, |row| rows.push(&row));
     rows.done()
 }

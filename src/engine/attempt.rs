@@ -27,7 +27,10 @@ impl fmt::Display for Problem {
 impl From<&CaughtError> for Problem {
     fn from(caught: &CaughtError) -> Self {
         let report = report(caught);
-        Self { sqlstate: sqlstate(report.sql_error_code()), message: report.message().to_owned() }
+        Self {
+            sqlstate: sqlstate(report.sql_error_code()),
+            message: error::printable(report.message().to_owned()),
+        }
     }
 }
 

@@ -210,7 +210,9 @@ fn rows_of(table: *const c_char) -> Result<String> {
         return Err(Error::bad_capture("needs transition tables to be called FOR EACH STATEMENT"));
     }
     // SAFETY: a C string, and what quotes it gives another.
-    let table = unsafe { CStr::from_ptr(pg_sys::quote_identifier(table)) }.to_string_lossy();
+    let table = unsafe { CStr::from_ptr(pg_sys::quote_identifier(table)) };
+    // A name in the server's encoding, each byte as one character until `with_message`.
+    let table: String = table.to_bytes().iter().map(|&byte| char::from(byte)).collect();
     Ok(format!(include_str!("../../sql/query/capture_table.sql"), table = table))
 }
 
@@ -219,7 +221,9 @@ fn keyed(rows: &str) -> String {
 }
 
 fn with_message(changes: &str) -> CString {
-    CString::new(format!("WITH change AS ({changes})\n{MESSAGE}")).expect("names have no NUL byte")
+    let text = format!("WITH change AS ({changes})\n{MESSAGE}");
+    let bytes: Vec<u8> = text.chars().map(|letter| letter as u8).collect();
+    CString::new(bytes).expect("names have no NUL byte")
 }
 
 /// The plan for the change of one row, made once a session.

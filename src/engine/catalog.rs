@@ -11,6 +11,8 @@ use std::sync::Once;
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
+use super::version;
+
 /// Object ids of the tables and indexes the engine opens itself.
 #[derive(Clone, Copy)]
 pub struct Catalog {
@@ -97,6 +99,7 @@ pub fn is_there() -> bool {
 }
 
 fn look_up() -> Catalog {
+    version::check();
     // SAFETY: catalog look-ups by name; a missing object raises or gives 0, which
     // the first use of it reports.
     unsafe {

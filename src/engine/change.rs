@@ -1,4 +1,4 @@
-//! Change: what producers do to messages that nobody holds.
+//! Change: what is done to messages that nobody holds.
 //!
 //! What is leased, dead, or would not be delivered any more, is left alone.
 
@@ -9,11 +9,12 @@ use pgrx::pg_sys::{self, Datum};
 use super::counter::{self, Counts};
 use super::locked::{Locked, lock};
 use super::message::Receipt;
-use super::queue::Queue;
+use super::queue::{self, Queue};
 use super::statement::{Statement, i64_array};
 use super::{id, news, now};
 use crate::call::Timestamp;
 use crate::error::Result;
+use crate::value::right::Right;
 
 static WAITING: Statement =
     Statement::new(include_str!("../../sql/query/waiting_messages.sql"), &[pg_sys::INT8ARRAYOID]);
@@ -46,8 +47,10 @@ pub struct Change {
 
 /// Changes a message in place; false if it does not wait to be delivered.
 pub fn update(id: i64, change: &Change) -> Result<bool> {
-    if waiting(&[id])?.is_empty() {
-        return Ok(false);
+    let Some(message) = waiting(&[id])?.pop() else { return Ok(false) };
+    // What others will consume is changed by those who may push it.
+    if let Some(queue) = queue::by_id(message.queue)? {
+        queue.check(Right::Push)?;
     }
     UPDATE.run(
         &[

@@ -38,6 +38,7 @@ impl DuePage {
             page.note(queue, round, seen, first);
         }
         page.places.sort_unstable_by_key(|&place| std::cmp::Reverse(place));
+        round.begin_walk(); // and what is ready may come before it in its group
         page
     }
 
@@ -63,9 +64,10 @@ impl DuePage {
         first
     }
 
-    /// A snapshot from before the hint was read may not show what the hint counted.
+    /// A snapshot from before the hint was read may not show what the hint counted, and what
+    /// this transaction has taken itself may come back.
     fn note(&self, queue: i32, round: &Round, seen: Due, first: Option<Timestamp>) {
-        if !has_one_snapshot() {
+        if !has_one_snapshot() && !news::has_undelayed(queue) {
             board::with_hint(queue, round.direction, |hint| hint.saw_due(seen, first));
         }
     }

@@ -15,6 +15,7 @@ use super::statement::{Statement, i32_array, i64_array, timestamp_array};
 use super::{id, now};
 use crate::call::{Timestamp, text_datum};
 use crate::error::{Error, Result};
+use crate::value::right::Right;
 
 static PUSH: Statement = Statement::new(
     include_str!("../../sql/query/push_events.sql"),
@@ -88,8 +89,8 @@ fn push(queue: &Queue, target: &Queue, events: &[&Event], reason: Option<&str>, 
 /// queue's owner both have a right on it.
 pub fn check_target(queue: &Queue) -> Result<()> {
     match target(queue)? {
-        Some(target) if !(target.is_allowed() && target.is_open_to(queue.owner())) => {
-            Err(Error::not_allowed(&target.name.to_string()))
+        Some(target) if !(target.allows(Right::Push) && target.is_open_to(queue.owner())) => {
+            Err(Error::not_allowed(&target.name.to_string(), Right::Push))
         }
         _ => Ok(()),
     }

@@ -11,6 +11,7 @@ use super::settle::permitted;
 use super::statement::{Row, Statement, i32_array, i64_array};
 use crate::call::Timestamp;
 use crate::error::Result;
+use crate::value::right::Right;
 
 static LOCK: Statement = Statement::new(
     include_str!("../../sql/query/lock_messages.sql"),
@@ -56,7 +57,7 @@ pub fn lock(receipts: &[Receipt]) -> Result<Vec<Locked>> {
         LOCK.run(&args, |row| locked.push(Locked::from_row(row)));
     }
     // What has gone to another queue in between may not be the caller's any more.
-    let is_allowed = |queue| matches!(queue::by_id(queue), Ok(Some(queue)) if queue.is_allowed());
+    let is_allowed = |queue| matches!(queue::by_id(queue), Ok(Some(queue)) if queue.allows(Right::Consume));
     locked.retain(|message| is_allowed(message.queue));
     Ok(locked)
 }

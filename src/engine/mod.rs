@@ -3,6 +3,7 @@
 //! Push, reserve and settle reach their rows directly (`table`); everything rare is
 //! a SQL statement (`statement`). Nothing here knows how SQL calls us.
 
+pub mod access;
 pub mod archive;
 pub mod attempt;
 pub mod board;
@@ -28,6 +29,7 @@ pub mod peek;
 pub mod push;
 pub mod queue;
 pub mod reserve;
+pub mod rights;
 mod round;
 mod scan;
 mod scanned;
@@ -37,6 +39,7 @@ pub mod statement;
 pub mod table;
 mod time_limit;
 mod unique;
+pub mod version;
 pub mod waking;
 pub mod watch;
 

@@ -25,6 +25,8 @@ struct QueueNews {
     levels: Vec<LevelNews>,
     /// The first time for which a message was delayed.
     delayed: Option<Timestamp>,
+    /// Messages have left the delayed lane; until it commits others see them there.
+    undelayed: bool,
     /// Sleepers have to look, all of them.
     resumed: bool,
     /// What is known of its messages does not hold any more.
@@ -100,6 +102,11 @@ pub fn delayed(queue: i32, at: Timestamp) {
     tell(queue, |news| news.delayed = Some(news.delayed.map_or(at, |first| first.min(at))));
 }
 
+/// A message that was delayed is not any more, or is gone.
+pub fn undelayed(queue: i32) {
+    tell(queue, |news| news.undelayed = true);
+}
+
 /// Whoever sleeps on the queue has to look.
 pub fn resumed(queue: i32) {
     tell(queue, |news| news.resumed = true);
@@ -130,6 +137,12 @@ pub fn has_ready(queue: i32) -> bool {
 /// Whether this transaction has itself made messages of the queue wait.
 pub fn has_delayed(queue: i32) -> bool {
     has(queue, |news| news.delayed.is_some())
+}
+
+/// Whether this transaction has itself taken messages of the queue out of the delayed lane.
+/// Should it be rolled back, they are there again.
+pub fn has_undelayed(queue: i32) -> bool {
+    has(queue, |news| news.undelayed)
 }
 
 fn has(queue: i32, what: impl Fn(&QueueNews) -> bool) -> bool {

@@ -9,8 +9,6 @@ use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys::{self, Oid};
 
-use crate::error::{Error, Result};
-
 const SEARCH_PATH: &CStr = c"pg_catalog, pg_temp";
 
 /// Runs `work` as `owner`, with our own search path.
@@ -46,49 +44,32 @@ fn act<R>(role: Oid, restrictions: u32, search_path: &CStr, work: impl FnOnce() 
             false,
         );
         let result = work();
-        pg_sys::AtEOXact_GUC(true, level);
+        // Undoes what `work` has set, too: a function of somebody else may have.
+        pg_sys::AtEOXact_GUC(false, level);
         pg_sys::SetUserIdAndSecContext(user, context);
         result
     }
 }
 
-/// Whether the current user is a superuser or has the rights of the role named.
-///
-/// Nobody but superusers has the rights of a role that does not exist.
-pub fn caller_is_member_of(role: &[u8]) -> bool {
+/// The current user.
+pub fn caller() -> Oid {
     // SAFETY: reads a variable of this backend.
-    has_rights_of(unsafe { pg_sys::GetUserId() }, role)
+    unsafe { pg_sys::GetUserId() }
 }
 
-/// Whether a role is a superuser or has the rights of another.
-pub fn is_member_of(member: &[u8], role: &[u8]) -> bool {
-    look_up(member).is_some_and(|member| has_rights_of(member, role))
-}
-
-fn has_rights_of(user: Oid, role: &[u8]) -> bool {
-    // SAFETY: cached look-ups of roles.
-    unsafe {
-        match look_up(role) {
-            Some(role) => pg_sys::has_privs_of_role(user, role),
-            None => pg_sys::superuser_arg(user),
-        }
-    }
-}
-
-/// The number of the role named.
-pub fn role(name: &[u8]) -> Result<Oid> {
-    look_up(name).ok_or_else(|| Error::no_such_role(&String::from_utf8_lossy(name)))
-}
-
-fn look_up(role: &[u8]) -> Option<Oid> {
-    let name = CString::new(role).ok()?;
+/// The number of the role with this name.
+pub fn role(name: &[u8]) -> Option<Oid> {
+    let name = CString::new(name).ok()?;
     // SAFETY: a cached look-up by a C string.
     let role = unsafe { pg_sys::get_role_oid(name.as_ptr(), true) };
     (role != Oid::INVALID).then_some(role)
 }
 
-/// The name of the current user, in the encoding of the server.
-pub fn caller_name() -> Vec<u8> {
-    // SAFETY: gives a C string in the current memory context, or raises.
-    unsafe { CStr::from_ptr(pg_sys::GetUserNameFromId(pg_sys::GetUserId(), false)) }.to_bytes().to_vec()
+/// The name of a role, in the encoding of the server; none if it is gone.
+pub fn role_name(role: Oid) -> Option<Vec<u8>> {
+    // SAFETY: gives a C string in the current memory context, or a null.
+    unsafe {
+        let name = pg_sys::GetUserNameFromId(role, true);
+        (!name.is_null()).then(|| CStr::from_ptr(name).to_bytes().to_vec())
+    }
 }

@@ -8,20 +8,21 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use pgrx::pg_sys;
+use pgrx::pg_sys::{self, Datum, Oid};
 use serde_json::Value;
 
+use super::access::Access;
 use super::statement::{Row, Sees, Statement};
-use super::{catalog, limit, news, owner, waking};
+use super::{catalog, limit, news, owner, rights, waking};
 use crate::call::{Name, jsonb_datum, jsonb_text, text_datum, varlena_bytes};
 use crate::error::{Error, Result};
 use crate::setting;
 use crate::value::duration::Millis;
+use crate::value::right::Right;
 use crate::value::settings::{BadSetting, DeadLetter, Settings};
 
-static BY_NAME: Statement =
-    Statement::new(include_str!("../../sql/query/queue_by_name.sql"), &[pg_sys::TEXTOID]);
-static BY_ID: Statement = Statement::new(include_str!("../../sql/query/queue_by_id.sql"), &[pg_sys::INT4OID]);
+static FIND: Statement =
+    Statement::new(include_str!("../../sql/query/queue.sql"), &[pg_sys::TEXTOID, pg_sys::INT4OID]);
 static CREATE: Statement = Statement::new(
     include_str!("../../sql/query/create_queue.sql"),
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::JSONBOID],
@@ -36,7 +37,7 @@ pub struct Queue {
     pub name: Name,
     pub paused: bool,
     pub settings: Settings,
-    owner: Vec<u8>,
+    access: Access,
 }
 
 #[derive(Default)]
@@ -50,11 +51,11 @@ thread_local! {
     static REMEMBERED: RefCell<Remembered> = RefCell::default();
 }
 
-/// The queue with this name, which the caller must have a right on.
-pub fn find(name: &Name) -> Result<Option<Rc<Queue>>> {
+/// The queue with this name, for a call that takes a right on it.
+pub fn find(name: &Name, right: Right) -> Result<Option<Rc<Queue>>> {
     let queue = named(name)?;
     if let Some(queue) = &queue {
-        queue.check_right()?;
+        queue.check(right)?;
     }
     Ok(queue)
 }
@@ -63,47 +64,50 @@ pub fn find(name: &Name) -> Result<Option<Rc<Queue>>> {
 pub fn named(name: &Name) -> Result<Option<Rc<Queue>>> {
     match remembered(|known| known.by_name.get(name).cloned()) {
         Some(queue) => Ok(Some(queue)),
-        None => read(&BY_NAME, name.datum()),
+        None => read(&[Some(name.datum()), None]),
     }
 }
 
 /// The queue with this name; an error where there is none.
-pub fn existing(name: &Name) -> Result<Rc<Queue>> {
-    find(name)?.ok_or_else(|| Error::no_such_queue(&name.to_string()))
+pub fn existing(name: &Name, right: Right) -> Result<Rc<Queue>> {
+    find(name, right)?.ok_or_else(|| Error::no_such_queue(&name.to_string()))
 }
 
 /// The queue with this name, made if it is not there.
 pub fn for_push(name: &Name) -> Result<Rc<Queue>> {
-    if let Some(queue) = find(name)? {
+    if let Some(queue) = find(name, Right::Push)? {
         return Ok(queue);
     }
     if setting::auto_create() {
         create(name, Value::Object(serde_json::Map::new()))?;
     }
-    existing(name)
+    existing(name, Right::Push)
 }
 
 /// The queue with this number, whoever may use it.
 pub fn by_id(id: i32) -> Result<Option<Rc<Queue>>> {
     match remembered(|known| known.by_id.get(&id).cloned()) {
         Some(queue) => Ok(Some(queue)),
-        None => read(&BY_ID, id.into()),
+        None => read(&[None, Some(id.into())]),
     }
 }
 
 /// Makes a queue that belongs to the caller; false if the name is taken.
 pub fn create(name: &Name, settings: Value) -> Result<bool> {
-    create_for(name, &owner::caller_name(), settings)
+    create_for(name, owner::caller(), settings)
 }
 
 /// Makes a queue that belongs to a role; false if the name is taken.
-pub fn create_for(name: &Name, owner: &[u8], settings: Value) -> Result<bool> {
+pub fn create_for(name: &Name, owner: Oid, settings: Value) -> Result<bool> {
+    let owner = owner::role_name(owner).ok_or_else(|| Error::owner_is_gone(&name.to_string()))?;
     let limit = check_settings(name, &settings)?.max_leased;
     let settings = jsonb_datum(&settings.to_string());
     let mut made = None;
-    CREATE.run(&[Some(name.datum()), Some(text_datum(owner)), Some(settings)], |row| made = Some(row.i32(0)));
+    CREATE
+        .run(&[Some(name.datum()), Some(text_datum(&owner)), Some(settings)], |row| made = Some(row.i32(0)));
     if let Some(queue) = made {
         limit::lay_out(queue, limit.map(|limit| limit.0));
+        rights::grant_defaults(queue)?;
         news::resumed(waking::NO_QUEUE);
     }
     Ok(made.is_some())
@@ -152,10 +156,10 @@ fn remembered<R>(look: impl FnOnce(&Remembered) -> Option<R>) -> Option<R> {
     })
 }
 
-fn read(statement: &'static Statement, key: pg_sys::Datum) -> Result<Option<Rc<Queue>>> {
+fn read(key: &[Option<Datum>]) -> Result<Option<Rc<Queue>>> {
     let generation = catalog::generation();
     let mut found = None;
-    statement.run_seeing(Sees::Latest, &[Some(key)], |row| found = Some(Queue::from_row(row)));
+    FIND.run_seeing(Sees::Latest, key, |row| found = Some(Queue::from_row(row)));
     let Some(queue) = found.transpose()?.map(Rc::new) else { return Ok(None) };
     REMEMBERED.with_borrow_mut(|known| {
         // A change heard of while reading makes what was read suspect: use it, forget it.
@@ -169,35 +173,36 @@ fn read(statement: &'static Statement, key: pg_sys::Datum) -> Result<Option<Rc<Q
 
 impl Queue {
     fn from_row(row: &Row) -> Result<Self> {
-        // SAFETY: the statements give (integer, text, text, boolean, jsonb).
+        // SAFETY: the statement gives (integer, text, boolean, jsonb, oid, jsonb).
         unsafe {
-            let settings = serde_json::from_str(&jsonb_text(row.value(4))).unwrap_or(Value::Null);
+            let settings = serde_json::from_str(&jsonb_text(row.value(3))).unwrap_or(Value::Null);
             Ok(Self {
                 id: row.i32(0),
                 name: Name::known(varlena_bytes(row.value(1))),
-                owner: varlena_bytes(row.value(2)),
-                paused: row.bool(3),
+                paused: row.bool(2),
                 settings: Settings::read(&settings).map_err(bad_setting)?,
+                access: Access::from_row(row, 4)?,
             })
         }
     }
 
-    fn check_right(&self) -> Result<()> {
-        if self.is_allowed() { Ok(()) } else { Err(Error::not_allowed(&self.name.to_string())) }
+    /// An error unless the caller has a right on the queue.
+    pub fn check(&self, right: Right) -> Result<()> {
+        if self.allows(right) { Ok(()) } else { Err(Error::not_allowed(&self.name.to_string(), right)) }
     }
 
-    /// Whether the caller may use the queue: a member of its owner, or a superuser.
-    pub fn is_allowed(&self) -> bool {
-        owner::caller_is_member_of(&self.owner)
+    /// Whether the caller has a right on the queue.
+    pub fn allows(&self, right: Right) -> bool {
+        self.access.allows_caller(right)
     }
 
-    /// Whether a role may use the queue.
-    pub fn is_open_to(&self, role: &[u8]) -> bool {
-        role == self.owner || owner::is_member_of(role, &self.owner)
+    /// Whether a role may push into the queue.
+    pub fn is_open_to(&self, role: Oid) -> bool {
+        self.access.allows(role, Right::Push)
     }
 
-    pub fn owner(&self) -> &[u8] {
-        &self.owner
+    pub fn owner(&self) -> Oid {
+        self.access.owner()
     }
 
     /// The queue that is told of retries and deaths.

@@ -378,6 +378,9 @@ impl<'a> Round<'a> {
 
     fn note_taken(&mut self, row: &Found, leased_until: Option<Timestamp>) {
         let (id, priority) = (row.i64(Column::Id), row.i16(Column::Priority));
+        if row.lane() == Lane::Delayed {
+            news::undelayed(self.queue.id);
+        }
         let Some(until) = leased_until else {
             self.counts += -row.counts();
             if let Some(group) = Group::of(row, self.queue) {

@@ -8,10 +8,11 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use pgrx::pg_sys::{self, Datum};
+use pgrx::pg_sys::{self, Datum, Oid};
 
+use super::access::has_rights_of;
 use super::attempt::attempt;
-use super::owner::{self, act_as, caller_is_member_of};
+use super::owner::{self, act_as};
 use super::push::{Content, OnDuplicate, Options, push};
 use super::statement::{Row, Statement};
 use super::watch::{self, Watch};
@@ -19,6 +20,7 @@ use super::{now, queue};
 use crate::call::{Name, Timestamp, text_datum, varlena_bytes};
 use crate::error::{Error, Result};
 use crate::value::duration::Millis;
+use crate::value::right::Right;
 use crate::value::schedule::{BadSchedule, Every};
 
 static PUT: Statement = Statement::new(
@@ -178,7 +180,7 @@ pub fn put(wish: &Wish) -> Result<Timestamp> {
 fn insert(wish: &Wish, next_run: Timestamp, last_run: Option<Datum>) -> u64 {
     let mut columns = vec![
         Some(wish.name.datum()),
-        Some(text_datum(&owner::caller_name())),
+        owner::role_name(owner::caller()).map(|name| text_datum(&name)),
         Some(wish.queue.datum()),
         Some(text_datum(wish.every.as_bytes())),
         Some(text_datum(wish.time_zone.as_bytes())),
@@ -201,7 +203,7 @@ fn take_out(name: &Name, kind: Kind) -> Result<Option<Times>> {
 }
 
 fn removed(row: &Row, name: &Name, kind: Kind) -> Result<Times> {
-    if !is_allowed(row, 0, 1) {
+    if !is_allowed(row, 1) {
         return Err(Error::not_your_schedule(&name.to_string()));
     }
     if row.bool(6) != (kind == Kind::Watch) {
@@ -210,23 +212,24 @@ fn removed(row: &Row, name: &Name, kind: Kind) -> Result<Times> {
     Ok(Times { every: text(row, 2), time_zone: text(row, 3), next_run: row.i64(4), last_run: row.get(5) })
 }
 
-/// Shows the schedules on which the caller has a right. The last column is their owner.
-pub fn list(kind: Kind, mut each: impl FnMut(&Row)) {
-    let (statement, owner) = match kind {
-        Kind::Schedule => (&LIST, 10),
-        Kind::Watch => (&LIST_WATCHES, 9),
+/// Shows the schedules that the caller may remove.
+pub fn list(kind: Kind, mut each: impl FnMut(Vec<Option<Datum>>)) {
+    let statement = match kind {
+        Kind::Schedule => &LIST,
+        Kind::Watch => &LIST_WATCHES,
     };
     statement.run(&[], |row| {
-        if is_allowed(row, owner, 1) {
-            each(row);
+        if is_allowed(row, 2) {
+            each(row.all().split_off(1));
         }
     });
 }
 
-/// Whether the caller has the rights of a schedule's owner, or a right on its queue.
-fn is_allowed(row: &Row, owner: usize, queue: usize) -> bool {
-    caller_is_member_of(&bytes(row, owner))
-        || matches!(queue::find(&Name::known(bytes(row, queue))), Ok(Some(_)))
+/// Whether the caller has the rights of a schedule's owner, the first column, or may
+/// manage its queue.
+fn is_allowed(row: &Row, queue: usize) -> bool {
+    has_rights_of(owner::caller(), oid(row, 0))
+        || matches!(queue::find(&Name::known(bytes(row, queue)), Right::Manage), Ok(Some(_)))
 }
 
 /// When this process should look for schedules that are due.
@@ -277,8 +280,12 @@ fn run_one(moment: Timestamp) -> bool {
 
 /// Does what a schedule is for; true if it has more to do at once.
 fn run_as_owner(row: &Row) -> Result<bool> {
-    act_as(owner::role(&bytes(row, 1))?, || {
-        let queue = queue::existing(&Name::known(bytes(row, 2)))?;
+    let owner = oid(row, 1);
+    if owner::role_name(owner).is_none() {
+        return Err(Error::owner_is_gone(&text(row, 0)));
+    }
+    act_as(owner, || {
+        let queue = queue::existing(&Name::known(bytes(row, 2)), Right::Push)?;
         if row.get(12).is_some() {
             return watch::look(&Name::known(bytes(row, 0)), &watch_of(row), &queue);
         }
@@ -309,6 +316,11 @@ fn options(row: &Row) -> Options {
         unique: name(16).map(|key| (key, on_duplicate.unwrap_or(OnDuplicate::Ignore))),
         ..Options::default()
     }
+}
+
+/// A role; none has the number 0.
+fn oid(row: &Row, column: usize) -> Oid {
+    row.get(column).map_or(Oid::INVALID, |role| Oid::from(role.value() as u32))
 }
 
 fn bytes(row: &Row, column: usize) -> Vec<u8> {

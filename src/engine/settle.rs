@@ -20,6 +20,7 @@ use super::{archive, catalog, has_one_snapshot, news, now};
 use crate::call::Timestamp;
 use crate::error::{Error, Result};
 use crate::value::duration::Millis;
+use crate::value::right::Right;
 
 /// What is to happen to a message whose receipt is good.
 #[derive(Clone, Copy)]
@@ -85,7 +86,7 @@ pub fn settle(receipts: &[Receipt], verdict: Verdict) -> Result<Vec<Settled>> {
     Ok(settled)
 }
 
-/// Those receipts whose message the caller has a right on, rising by id.
+/// Those receipts whose message the caller may consume, rising by id.
 pub fn permitted(receipts: &[Receipt]) -> Result<Vec<Receipt>> {
     let table = Table::open_to_read(catalog::refresh().message);
     let snapshot = Snapshot::take();
@@ -108,11 +109,11 @@ fn in_order(receipts: &[Receipt]) -> Vec<Receipt> {
     receipts
 }
 
-/// The queue of a message, if the caller has a right on it. To others the message
+/// The queue of a message, if the caller may consume it. To others the message
 /// is not there: an error would tell them that it is.
 fn queue_of(row: &Found) -> Result<Option<Rc<Queue>>> {
     let queue = queue::by_id(row.i32(Column::Queue))?;
-    Ok(queue.filter(|queue| queue.is_allowed()))
+    Ok(queue.filter(|queue| queue.allows(Right::Consume)))
 }
 
 /// How far an attempt to settle a message came.
@@ -179,6 +180,9 @@ fn apply(table: &Table, row: &Found, queue: &Queue, verdict: Verdict, now: Times
     let (fate, after) = match verdict {
         Verdict::Delete => {
             news::touched(queue.id, priority, id);
+            if row.lane() == Lane::Delayed {
+                news::undelayed(queue.id);
+            }
             let delete = || table.delete(row, Patience::Wait);
             let fate = if queue.settings.durable_delete { delete() } else { news::harmless(delete) };
             if fate == Fate::Done {

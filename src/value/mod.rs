@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod duration;
+pub mod right;
 pub mod schedule;
 pub mod settings;
 pub mod timeline;

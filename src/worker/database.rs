@@ -10,6 +10,7 @@ use super::recount::Recount;
 use super::{
     ASKED_BY_CALL, Terminate, handle_signals, is_asked_to_end, listeners, sleep, sleep_until_news, sweep,
 };
+use crate::engine::version;
 use crate::setting;
 
 /// How long the worker sleeps at most before it looks whether it should go on, and
@@ -91,9 +92,9 @@ fn extension_exists() -> bool {
     // SAFETY: a catalog look-up in a transaction of its own.
     unsafe {
         pg_sys::StartTransactionCommand();
-        let oid = pg_sys::get_extension_oid(c"pgqueue".as_ptr(), true);
+        let is_usable = version::is_usable();
         pg_sys::CommitTransactionCommand();
-        oid != Oid::INVALID
+        is_usable
     }
 }
 

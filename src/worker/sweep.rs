@@ -14,7 +14,7 @@ use crate::engine::attempt::Problem;
 use crate::engine::dead::{self, Reason};
 use crate::engine::statement::{Row, Statement, i64_array};
 use crate::engine::table::Table;
-use crate::engine::{catalog, counter, group, now, pass, schedule};
+use crate::engine::{catalog, counter, group, now, pass, rights, schedule};
 use crate::setting;
 use crate::worker::retention;
 
@@ -88,7 +88,7 @@ impl Report {
 
 type Step = (&'static str, fn(&mut Report));
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("due", promote_due),
     ("leases", sweep_leases),
     ("ttl", clear_outlived),
@@ -97,6 +97,7 @@ const STEPS: [Step; 9] = [
     ("keys", forget_keys),
     ("counters", fold_counters),
     ("prepared", settle_prepared),
+    ("roles", follow_roles),
     ("schedules", run_schedules),
 ];
 
@@ -184,6 +185,11 @@ fn clear_outlived(report: &mut Report) {
     report.moved_to_dead += buried.kept;
     report.ttl_dropped = buried.dropped;
     report.left_work |= outlived.len() as i64 >= page();
+}
+
+/// Our tables follow roles that were renamed or dropped.
+fn follow_roles(_: &mut Report) {
+    rights::tidy();
 }
 
 /// Drops dead letters that were kept for as long as their queue says.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::memory::Memory;
 use crate::record::{
-    Act, Done, History, Id, Moment, Operation, Order, Pushed, Receipt, Span, Taken, Token, Transaction,
-    Verdict,
+    Act, ClockStep, Done, History, Id, Moment, Operation, Order, Pushed, Receipt, ServerTime, Span, Taken,
+    Token, Transaction, Verdict,
 };
 
 /// An operation in its transaction.
@@ -212,7 +212,25 @@ impl<'a> Facts<'a> {
     /// Whether somebody moved the server's clock while a call was under way.
     pub fn clock_stepped_during(&self, step: Step) -> bool {
         let span = step.operation.span;
-        let overlaps = |moved: &Span| moved.invoked <= span.returned && span.invoked <= moved.returned;
+        let overlaps =
+            |moved: &ClockStep| moved.span.invoked <= span.returned && span.invoked <= moved.span.returned;
         self.history.clock_steps.iter().any(overlaps)
+    }
+
+    /// The latest that the server's clock can have shown between a call and a moment, if
+    /// somebody moved it in between.
+    pub fn latest_reading(&self, from: Step, to: Moment) -> Option<ServerTime> {
+        let within = |moved: &&ClockStep| moved.span.returned >= from.invoked() && moved.span.invoked <= to;
+        let mut steps = self.history.clock_steps.iter().filter(within).peekable();
+        steps.peek()?;
+        let mut reading = from.operation.clock?.ended;
+        let (mut since, mut latest) = (from.invoked(), reading);
+        for step in steps {
+            let before = reading + (step.span.returned - since);
+            reading = before + step.by;
+            since = step.span.invoked;
+            latest = latest.max(before).max(reading);
+        }
+        Some(latest.max(reading + (to - since)))
     }
 }

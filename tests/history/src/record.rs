@@ -23,8 +23,7 @@ pub struct Span {
 pub struct History {
     pub transactions: Vec<Transaction>,
     pub crashes: Vec<Crash>,
-    /// When somebody moved the server's clock.
-    pub clock_steps: Vec<Span>,
+    pub clock_steps: Vec<ClockStep>,
     pub ending: Ending,
 }
 
@@ -157,6 +156,14 @@ pub struct Crash {
     pub span: Span,
     /// How far back it may have forgotten commits that did not wait for the disk.
     pub forgets: Length,
+}
+
+/// Somebody moved the server's clock.
+#[derive(Clone, Copy, Debug)]
+pub struct ClockStep {
+    pub span: Span,
+    /// Forward, or back if it is less than nothing.
+    pub by: Length,
 }
 
 /// What the database held when all clients had gone.

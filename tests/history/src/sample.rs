@@ -2,8 +2,8 @@
 //! transaction of its own that was committed at once. Message n has token n.
 
 use crate::record::{
-    Act, Clock, Crash, Done, End, History, Id, Length, Moment, Operation, Order, Pushed, Receipt, ServerTime,
-    Span, Taken, Transaction, Verdict,
+    Act, Clock, ClockStep, Crash, Done, End, History, Id, Length, Moment, Operation, Order, Pushed, Receipt,
+    ServerTime, Span, Taken, Transaction, Verdict,
 };
 use crate::rule::{Rule, check};
 
@@ -117,7 +117,8 @@ impl Sample {
     }
 
     pub fn step_clock(&mut self, by: Length) {
-        self.history.clock_steps.push(Span { invoked: self.now, returned: self.now + 1 });
+        let span = Span { invoked: self.now, returned: self.now + 1 };
+        self.history.clock_steps.push(ClockStep { span, by });
         self.ahead += by;
         self.now += 10;
     }

@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod load;
+pub mod pages;
 mod standby;
 
 use std::fs;
@@ -118,7 +119,7 @@ impl Server {
         command
     }
 
-    fn postmaster_pid(&self) -> Option<u32> {
+    pub fn postmaster_pid(&self) -> Option<u32> {
         fs::read_to_string(self.data().join("postmaster.pid")).ok()?.lines().next()?.parse().ok()
     }
 
@@ -187,6 +188,31 @@ impl Server {
         assert!(output.status.success(), "{program} {args:?}: {errors}");
         String::from_utf8(output.stdout).unwrap()
     }
+
+    /// Loads what pg_dump has printed.
+    pub fn restore(&self, dump: &str) {
+        self.restore_into("postgres", dump);
+    }
+
+    pub fn restore_into(&self, database: &str, dump: &str) {
+        let path = self.place.join("dump.sql");
+        fs::write(&path, dump).unwrap();
+        let path = path.to_str().expect("a name of ours");
+        self.client("psql", &["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", database, "-f", path]);
+    }
+
+    /// Puts a script of an extension where CREATE and ALTER EXTENSION look for it.
+    pub fn add_extension_script(&self, name: &str, script: &str) {
+        let config = Command::new(bindir().join("pg_config")).arg("--sharedir").output().unwrap();
+        let share = PathBuf::from(String::from_utf8(config.stdout).unwrap().trim());
+        // Moved into its place at once: another test may be about to read it.
+        let temporary = self.place.join(name);
+        fs::write(&temporary, script).unwrap();
+        fs::set_permissions(&temporary, fs::Permissions::from_mode(0o644)).unwrap();
+        let place = share.join("extension").join(name);
+        let moved = place.with_extension(std::process::id().to_string());
+        fs::copy(&temporary, &moved).and_then(|_| fs::rename(&moved, &place)).unwrap();
+    }
 }
 
 impl Drop for Server {
@@ -209,7 +235,7 @@ fn bindir() -> PathBuf {
 }
 
 /// A command as the user the server runs as: Postgres refuses to be root.
-fn as_user(program: impl AsRef<Path>) -> Command {
+pub fn as_user(program: impl AsRef<Path>) -> Command {
     let root =
         fs::metadata("/proc/self").map(|me| std::os::unix::fs::MetadataExt::uid(&me)).unwrap_or(1) == 0;
     let program = program.as_ref();

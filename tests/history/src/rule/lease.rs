@@ -2,7 +2,7 @@
 //!
 //! The server gives a lease by its clock and for a span of time, so it read the clock at its
 //! end minus that span. By then the lease before must have ended: by its time, or because it
-//! was settled. That holds however the clock is moved.
+//! was settled. If the clock was moved back in between, it may have ended before that.
 
 use super::{Rule, Violation};
 use crate::facts::{Answer, Facts, Given, Settled};
@@ -32,6 +32,7 @@ fn overlap(facts: &Facts, id: Id, holder: &Given, next: &Given) -> bool {
     let is_certain = !next.is_pop() || !facts.clock_stepped_during(next.step);
     begin < end
         && is_certain
+        && facts.latest_reading(holder.step, next.step.returned()).is_none_or(|latest| latest < end)
         && !ended_early(facts, id, holder, next)
         && !facts.memory.may_lack(holder.step.transaction, next.step.returned())
 }
@@ -239,5 +240,21 @@ mod tests {
         assert!(!broken(&sample));
         sample.reserve(1, 4);
         assert!(broken(&sample));
+    }
+
+    #[test]
+    fn a_clock_that_was_put_back_gives_no_lease_an_earlier_end() {
+        let mut sample = Sample::new();
+        sample.push(1);
+        sample.reserve(1, 1);
+        let mut ended = sample.clone();
+        sample.pass(LEASE / 2);
+        sample.step_clock(-10 * LEASE);
+        sample.reserve(1, 2);
+        assert!(broken(&sample));
+        ended.pass(LEASE);
+        ended.step_clock(-10 * LEASE);
+        ended.reserve(1, 2);
+        assert!(!broken(&ended));
     }
 }

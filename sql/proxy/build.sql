@@ -1,0 +1,176 @@
+-- Building the functions of the proxy, with the names, parameters, defaults, results and
+-- comments that they have on the partitions.
+--
+-- There are two of each. The one in the schema pgqueue_proxy is PL/Proxy's and runs on one
+-- partition, or on all. The one that users call stands before it: it checks, gives each
+-- partition its part of an array, holds the rows until all are there (PL/Proxy drops the rest
+-- of a set when it is called again in the same SELECT list), and says what a lost connection
+-- means. Values travel as text, so it also sees to it that they are written as partitions
+-- read them.
+
+CREATE TABLE IF NOT EXISTS pgqueue_proxy.built (
+    number integer GENERATED ALWAYS AS IDENTITY,
+    kind   text NOT NULL,
+    object text NOT NULL
+);
+COMMENT ON TABLE pgqueue_proxy.built IS 'what pgqueue_proxy.build() has made';
+
+CREATE OR REPLACE FUNCTION pgqueue_proxy.explain_failure(problem text)
+    RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF problem ~ '\] (PQ\w+:|REMOTE \(null\))|: (connect|query) timeout' THEN
+        RAISE EXCEPTION '%', problem
+            USING ERRCODE = 'connection_failure',
+                  DETAIL = 'If the call had been sent, it may have been carried out or not.',
+                  HINT = 'The queues of this partition can be used when it is back; those of others can be used now.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION pgqueue_proxy.explain_failure(text)
+    IS 'raises 08006 for what PL/Proxy calls an internal error, if it is one of the connection';
+
+-- Where the extension's functions are on the partitions, if those are what they should be.
+CREATE OR REPLACE FUNCTION pgqueue_proxy.checked_schema()
+    RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    first record;
+    found record;
+BEGIN
+    IF EXISTS (SELECT FROM pg_foreign_server, unnest(srvoptions) AS option
+                WHERE srvname = 'pgqueue' AND option ~ '\muser\s*=') THEN
+        RAISE EXCEPTION 'a connection string of the server "pgqueue" names a user'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Everybody would be that user; name users in user mappings.';
+    END IF;
+    SELECT * INTO STRICT first FROM pgqueue_proxy.remote_partition(0);
+    FOR place IN 0 .. pgqueue_proxy.partitions() - 1 LOOP
+        SELECT * INTO STRICT found FROM pgqueue_proxy.remote_partition(place);
+        IF found.number <> place THEN
+            RAISE EXCEPTION 'p% leads to partition %', place, found.number
+                USING ERRCODE = 'invalid_parameter_value', HINT = 'See the options of the server "pgqueue", and partition.sql.';
+        ELSIF (found.version, found.schema) <> (first.version, first.schema) THEN
+            RAISE EXCEPTION 'partition % has pgqueue % in schema %, and partition 0 has % in schema %',
+                    place, found.version, found.schema, first.version, first.schema
+                USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Update the extension on all partitions.';
+        ELSIF found.formats NOT LIKE 'ISO, %, postgres' THEN
+            RAISE EXCEPTION 'partition % writes dates and intervals as "%"', place, found.formats
+                USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Let DateStyle be ISO and IntervalStyle postgres there.';
+        END IF;
+    END LOOP;
+    RETURN first.schema;
+END $$;
+COMMENT ON FUNCTION pgqueue_proxy.checked_schema() IS 'the schema of the extension on the partitions';
+
+CREATE OR REPLACE FUNCTION pgqueue_proxy.drop_built()
+    RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    old record;
+BEGIN
+    FOR old IN SELECT * FROM pgqueue_proxy.built ORDER BY number DESC LOOP
+        EXECUTE format('DROP %s IF EXISTS %s', old.kind, old.object);
+    END LOOP;
+    DELETE FROM pgqueue_proxy.built;
+END $$;
+COMMENT ON FUNCTION pgqueue_proxy.drop_built() IS 'removes what pgqueue_proxy.build() has made';
+
+CREATE OR REPLACE FUNCTION pgqueue_proxy.make(kind text, object text, comment text, statement text)
+    RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE statement;
+    EXECUTE format('COMMENT ON %s %s IS %L', kind, object, comment);
+    INSERT INTO pgqueue_proxy.built (kind, object) VALUES (kind, object);
+END $$;
+COMMENT ON FUNCTION pgqueue_proxy.make(text, text, text, text) IS 'creates an object and remembers it';
+
+CREATE OR REPLACE FUNCTION pgqueue_proxy.make_rows(schema text, made record)
+    RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT made.is_view THEN
+        PERFORM pgqueue_proxy.make('TYPE', format('%I.%I', schema, made.name), made.comment,
+            format('CREATE TYPE %I.%I AS (%s)', schema, made.name, made.columns));
+        RETURN;
+    END IF;
+    PERFORM pgqueue_proxy.make('FUNCTION', format('pgqueue_proxy.%I()', made.name), 'the rows of that view on all partitions',
+        format('CREATE FUNCTION pgqueue_proxy.%I() RETURNS TABLE (%s) LANGUAGE plproxy AS %L',
+               made.name, made.columns, format('CLUSTER ''pgqueue''; RUN ON ALL; SELECT * FROM %I.%I;', schema, made.name)));
+    PERFORM pgqueue_proxy.make('VIEW', format('%I.%I', schema, made.name), made.comment,
+        format('CREATE VIEW %I.%I AS SELECT * FROM pgqueue_proxy.%2$I()', schema, made.name));
+    -- What a role may see, its partitions decide.
+    EXECUTE format('GRANT SELECT ON %I.%I TO PUBLIC', schema, made.name);
+END $$;
+COMMENT ON FUNCTION pgqueue_proxy.make_rows(text, record) IS 'makes a composite type, or a view over all partitions';
+
+-- What a function does that users call, in PL/pgSQL.
+CREATE OR REPLACE FUNCTION pgqueue_proxy.body(fn record, route record)
+    RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    numbers text[] := ARRAY(SELECT '$' || n FROM generate_subscripts(fn.parameters, 1) AS n ORDER BY n);
+    remote  text := format('pgqueue_proxy.%I(%s)', fn.name, array_to_string(numbers, ', '));
+BEGIN
+    IF route.run_on IS NULL THEN
+        RETURN format('RAISE EXCEPTION %L USING ERRCODE = ''feature_not_supported'', HINT = %L;',
+                      format('%s is not to be had through a proxy: %s', fn.name, route.note),
+                      'Connect to the partition of the queue: pgq_shard(queue) says where it is.');
+    ELSIF route.run_on = 'of_ids(ids)' THEN
+        FOR n IN 1 .. cardinality(numbers) LOOP
+            IF fn.parameters[n] IN ('ids', 'deliveries') THEN
+                numbers[n] := 'share.' || fn.parameters[n];
+            END IF;
+        END LOOP;
+        RETURN format('RETURN QUERY SELECT r.* FROM pgqueue_proxy.by_partition(ids%s) AS share, pgqueue_proxy.%I(%s) AS r;',
+                      CASE WHEN 'deliveries' = ANY (fn.parameters) THEN ', deliveries' END, fn.name, array_to_string(numbers, ', '));
+    ELSIF fn.result ~ '^(SETOF|TABLE)' THEN
+        RETURN format('RETURN QUERY SELECT * FROM %s;', remote);
+    ELSIF route.run_on = 'ALL' THEN
+        RETURN format('RETURN (SELECT %s(r) FROM %s AS r);', CASE fn.result WHEN 'boolean' THEN 'bool_or' ELSE 'sum' END, remote);
+    ELSE
+        RETURN format('RETURN %s;', remote);
+    END IF;
+END $$;
+COMMENT ON FUNCTION pgqueue_proxy.body(record, record) IS 'the statement of a function that users call';
+
+CREATE OR REPLACE FUNCTION pgqueue_proxy.make_function(schema text, fn record, route record)
+    RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    of_all CONSTANT text := CASE WHEN route.run_on = 'ALL' AND fn.result !~ '^(SETOF|TABLE)' THEN 'SETOF ' END;
+BEGIN
+    IF route.run_on IS NOT NULL THEN
+        PERFORM pgqueue_proxy.make('FUNCTION', format('pgqueue_proxy.%I(%s)', fn.name, fn.signature), fn.comment,
+            format('CREATE FUNCTION pgqueue_proxy.%I(%s) RETURNS %s%s LANGUAGE plproxy AS %L',
+                   fn.name, fn.arguments, of_all, fn.result,
+                   format('CLUSTER ''pgqueue''; RUN ON %s; TARGET %I.%I;',
+                          CASE route.run_on WHEN 'ALL' THEN 'ALL' ELSE 'pgqueue_proxy.' || route.run_on END, schema, fn.name)));
+    END IF;
+    PERFORM pgqueue_proxy.make('FUNCTION', format('%I.%I(%s)', schema, fn.name, fn.signature), fn.comment,
+        format('CREATE FUNCTION %I.%I(%s) RETURNS %s LANGUAGE plpgsql SET DateStyle = ISO SET IntervalStyle = postgres AS %L',
+               schema, fn.name, fn.arguments, fn.result,
+               format(E'BEGIN\n%s%s\nEXCEPTION WHEN internal_error THEN\n    PERFORM pgqueue_proxy.explain_failure(SQLERRM);\n    RAISE;\nEND',
+                      '    PERFORM pgqueue_proxy.' || route.before || E';\n', '    ' || pgqueue_proxy.body(fn, route))));
+END $$;
+COMMENT ON FUNCTION pgqueue_proxy.make_function(text, record, record) IS 'makes the two functions that stand for one of the partitions';
+
+CREATE OR REPLACE FUNCTION pgqueue_proxy.build()
+    RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog SET client_min_messages = warning AS $$
+DECLARE
+    schema CONSTANT text := pgqueue_proxy.checked_schema();
+    made   record;
+    fn     record;
+    route  record;
+BEGIN
+    PERFORM pgqueue_proxy.drop_built();
+    EXECUTE format('CREATE SCHEMA IF NOT EXISTS %I', schema);
+    -- The partitions name their own types without a schema, or with this one.
+    PERFORM set_config('search_path', format('%I, pg_catalog', schema), true);
+    FOR made IN SELECT * FROM pgqueue_proxy.remote_rows() LOOP
+        PERFORM pgqueue_proxy.make_rows(schema, made);
+    END LOOP;
+    FOR fn IN SELECT * FROM pgqueue_proxy.remote_functions() LOOP
+        SELECT * INTO route FROM pgqueue_proxy.route r WHERE r.call = format('%s(%s)', fn.name, fn.parameters[1]);
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'there is no route for %(%)', fn.name, fn.signature
+                USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Use the scripts of the version of pgqueue that the partitions have.';
+        ELSIF fn.result NOT IN ('procedure', 'trigger') THEN
+            PERFORM pgqueue_proxy.make_function(schema, fn, route);
+        END IF;
+    END LOOP;
+    RETURN schema;
+END $$;
+COMMENT ON FUNCTION pgqueue_proxy.build() IS 'makes the functions of the proxy as the partitions have them now, and returns their schema';

@@ -1,0 +1,22 @@
+-- Waiting through a proxy: by looking again and again. PL/Proxy can only SELECT, and a SELECT
+-- that sleeps on the partition would hold a snapshot there for as long as it does.
+
+CREATE OR REPLACE PROCEDURE pgq_wait(queue text, timeout interval DEFAULT '30 s', min integer DEFAULT 1)
+    LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    deadline CONSTANT timestamptz := clock_timestamp() + timeout;
+BEGIN
+    IF timeout IS NULL OR min IS NULL THEN
+        RAISE EXCEPTION 'argument "%" must not be null', CASE WHEN min IS NULL THEN 'min' ELSE 'timeout' END
+            USING ERRCODE = 'null_value_not_allowed';
+    ELSIF min < 1 THEN
+        RAISE EXCEPTION 'argument "min" must be 1 or more' USING ERRCODE = 'invalid_parameter_value';
+    ELSIF timeout < interval '0' THEN
+        RAISE EXCEPTION 'argument "timeout" must not be negative' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    WHILE pgq_count(queue) < min AND clock_timestamp() < deadline LOOP
+        PERFORM pg_sleep(least(0.05, extract(epoch FROM deadline - clock_timestamp())));
+    END LOOP;
+END $$;
+COMMENT ON PROCEDURE pgq_wait(text, interval, integer)
+    IS 'returns when min messages may be ready or the time is up; looks every 50 ms';

@@ -1,0 +1,84 @@
+-- Rights: what the owner of a queue has granted on it, and to whom.
+--
+-- Roles are kept by number, which survives a renaming and is not taken over by a later
+-- role of the same name, and by name, for dumps: a dump must load where a role is
+-- missing, and there its numbers mean nothing.
+
+SET LOCAL search_path TO pg_catalog, pg_temp; -- as in tables.sql
+
+CREATE TABLE pgqueue.privilege (
+    queue     integer NOT NULL,
+    role      name,
+    role_id   oid,
+    privilege text    NOT NULL,
+    CONSTRAINT privilege_is_unique UNIQUE (queue, role_id, privilege),
+    CONSTRAINT privilege_is_known CHECK (privilege IN ('push', 'consume', 'manage', 'monitor'))
+) USING heap;
+ALTER TABLE pgqueue.privilege REPLICA IDENTITY FULL; -- it has no key, and may be published
+COMMENT ON TABLE pgqueue.privilege IS 'one row a right that was granted';
+COMMENT ON COLUMN pgqueue.privilege.role IS '"public": everybody; null: the role is gone';
+COMMENT ON COLUMN pgqueue.privilege.role_id IS '0: everybody; null: no role has this name';
+
+CREATE FUNCTION pgqueue.pin_role() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'pin_role';
+REVOKE ALL ON FUNCTION pgqueue.pin_role() FROM PUBLIC;
+COMMENT ON FUNCTION pgqueue.pin_role()
+    IS 'notes the number of a role that is written by name; arguments: the columns of name and number';
+
+CREATE TRIGGER pin_role
+    BEFORE INSERT OR UPDATE ON pgqueue.queue
+    FOR EACH ROW EXECUTE FUNCTION pgqueue.pin_role('owner', 'owner_id');
+ALTER TABLE pgqueue.queue ENABLE ALWAYS TRIGGER pin_role;
+
+CREATE TRIGGER pin_role
+    BEFORE INSERT OR UPDATE ON pgqueue.schedule
+    FOR EACH ROW EXECUTE FUNCTION pgqueue.pin_role('owner', 'owner_id');
+ALTER TABLE pgqueue.schedule ENABLE ALWAYS TRIGGER pin_role;
+
+CREATE TRIGGER pin_role
+    BEFORE INSERT OR UPDATE ON pgqueue.privilege
+    FOR EACH ROW EXECUTE FUNCTION pgqueue.pin_role('role', 'role_id');
+ALTER TABLE pgqueue.privilege ENABLE ALWAYS TRIGGER pin_role;
+
+CREATE TRIGGER forget_queues
+    AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgqueue.privilege
+    FOR EACH STATEMENT EXECUTE FUNCTION pgqueue.forget_queues();
+ALTER TABLE pgqueue.privilege ENABLE ALWAYS TRIGGER forget_queues;
+
+CREATE VIEW pgqueue.queue_access AS
+SELECT q.*,
+       (SELECT jsonb_object_agg(p.role_id, p.privileges)
+          FROM (SELECT role_id, jsonb_agg(privilege) AS privileges
+                  FROM pgqueue.privilege
+                 WHERE queue = q.id AND role_id IS NOT NULL
+                 GROUP BY role_id) p) AS granted
+  FROM pgqueue.queue q;
+COMMENT ON VIEW pgqueue.queue_access IS 'queues, each with the rights granted on it: {"number of the role": ["push", …]}';
+
+SELECT pg_catalog.pg_extension_config_dump('pgqueue.privilege', '');
+
+SET LOCAL search_path TO @extschema@, pg_temp;
+
+CREATE FUNCTION pgq_grant(queue text, role regrole, privilege text)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_grant';
+COMMENT ON FUNCTION pgq_grant(text, regrole, text)
+    IS 'grants push, consume, manage or monitor on a queue to a role, or to everybody (''-''); false if it was granted';
+
+CREATE FUNCTION pgq_revoke(queue text, role regrole, privilege text)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_revoke';
+COMMENT ON FUNCTION pgq_revoke(text, regrole, text) IS 'takes back what pgq_grant granted; false if it was not granted';
+
+CREATE FUNCTION pgq_list_grants(queue text DEFAULT NULL)
+    RETURNS TABLE (queue_name text, role text, privilege text)
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_list_grants';
+COMMENT ON FUNCTION pgq_list_grants(text) IS 'what was granted on the queues the caller has a right on; role public: to everybody';
+
+CREATE FUNCTION pgq_set_owner(queue text, owner regrole)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_set_owner';
+COMMENT ON FUNCTION pgq_set_owner(text, regrole)
+    IS 'gives a queue to a role that the caller is a member of; false if it was its owner';
+
+CREATE FUNCTION pgq_reassign_owned(old_owner regrole, new_owner regrole)
+    RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_reassign_owned';
+COMMENT ON FUNCTION pgq_reassign_owned(regrole, regrole)
+    IS 'gives all queues, schedules and watches of one role to another and returns how many; the caller is a member of both';

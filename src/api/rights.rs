@@ -1,0 +1,61 @@
+//! `pgq_grant`, `pgq_revoke`, `pgq_list_grants`, `pgq_set_owner`, `pgq_reassign_owned`.
+
+use std::rc::Rc;
+
+use pgrx::pg_sys::Oid;
+
+use crate::call::{Answer, Call};
+use crate::engine::queue::{self, Queue};
+use crate::engine::{check_writable, rights};
+use crate::error::{Error, Result};
+use crate::value::right::Right;
+
+crate::export_to_sql!(pgq_grant, pgq_revoke, pgq_list_grants, pgq_set_owner, pgq_reassign_owned);
+
+fn pgq_grant(call: &Call) -> Answer {
+    let (role, right) = role_and_right(call)?;
+    let queue = own_queue(call, "pgq_grant")?;
+    Ok(Some(rights::grant(&queue, role, right)?.into()))
+}
+
+fn pgq_revoke(call: &Call) -> Answer {
+    let (role, right) = role_and_right(call)?;
+    let queue = own_queue(call, "pgq_revoke")?;
+    Ok(Some(rights::revoke(&queue, role, right).into()))
+}
+
+fn role_and_right(call: &Call) -> Result<(Oid, Right)> {
+    let role = call.required(1, "role")?;
+    let word: String = call.required(2, "privilege")?;
+    let right = serde_json::from_value(word.as_str().into())
+        .map_err(|_| Error::unknown_word("privilege", &word, &Right::GRANTABLE))?;
+    Ok((role, right))
+}
+
+fn own_queue(call: &Call, function: &str) -> Result<Rc<Queue>> {
+    let name = call.name(0, "queue")?;
+    check_writable(function)?;
+    queue::existing(&name, Right::Own)
+}
+
+fn pgq_list_grants(call: &Call) -> Answer {
+    let name = call.optional_name(0, "queue")?;
+    if let Some(name) = &name {
+        queue::existing(name, Right::Monitor)?;
+    }
+    let mut rows = call.rows()?;
+    rights::list(name.as_ref(), |row| rows.push(row))?;
+    rows.done()
+}
+
+fn pgq_set_owner(call: &Call) -> Answer {
+    let owner = call.required(1, "owner")?;
+    let queue = own_queue(call, "pgq_set_owner")?;
+    Ok(Some(rights::set_owner(&queue, owner)?.into()))
+}
+
+fn pgq_reassign_owned(call: &Call) -> Answer {
+    let (old, new) = (call.required(0, "old_owner")?, call.required(1, "new_owner")?);
+    check_writable("pgq_reassign_owned")?;
+    Ok(Some(rights::reassign_owned(old, new)?.into()))
+}

@@ -1,0 +1,99 @@
+//! Whether the extension's SQL is the one this library was written for.
+//!
+//! A server can have the one without the other: a package that was upgraded before
+//! ALTER EXTENSION, a standby or an old process that still runs yesterday's library.
+//! Then calls raise, and the worker stays away, instead of reading tables they do not know.
+
+use std::ffi::CStr;
+use std::ptr;
+
+use pgrx::pg_sys;
+
+use crate::error::Error;
+
+/// The version of this library, and of the SQL installed with it.
+const OURS: &str = env!("CARGO_PKG_VERSION");
+
+/// Raises unless the SQL is ours.
+pub fn check() {
+    if let Some(installed) = installed().filter(|installed| !is_ours(installed)) {
+        Error::wrong_version(&installed, OURS, numbers(&installed) < numbers(OURS)).raise();
+    }
+}
+
+/// Whether the extension is there and its SQL is ours.
+pub fn is_usable() -> bool {
+    installed().is_some_and(|installed| is_ours(&installed))
+}
+
+/// Versions that differ in their last number only have the same SQL.
+fn is_ours(version: &str) -> bool {
+    let series = |version: &str| version.rsplit_once('.').map(|(series, _)| series.to_owned());
+    series(version) == series(OURS)
+}
+
+fn numbers(version: &str) -> Vec<u32> {
+    version.split('.').map_while(|number| number.parse().ok()).collect()
+}
+
+/// The version in `pg_extension`.
+fn installed() -> Option<String> {
+    // SAFETY: scans a catalog by its index; the tuple is read while the scan stands on it.
+    unsafe {
+        let catalog = pg_sys::table_open(pg_sys::ExtensionRelationId, pg_sys::AccessShareLock as i32);
+        let mut key = pg_sys::ScanKeyData::default();
+        pg_sys::ScanKeyInit(
+            &mut key,
+            pg_sys::Anum_pg_extension_extname as i16,
+            pg_sys::BTEqualStrategyNumber as u16,
+            pg_sys::F_NAMEEQ.into(),
+            c"pgqueue".as_ptr().into(),
+        );
+        let scan = pg_sys::systable_beginscan(
+            catalog,
+            pg_sys::ExtensionNameIndexId.into(),
+            true,
+            ptr::null_mut(),
+            1,
+            &mut key,
+        );
+        let tuple = pg_sys::systable_getnext(scan);
+        let version = (!tuple.is_null()).then(|| version_of(tuple, (*catalog).rd_att));
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(catalog, pg_sys::AccessShareLock as i32);
+        version
+    }
+}
+
+/// # Safety
+/// The tuple is of `pg_extension`, whose version is never null.
+unsafe fn version_of(tuple: pg_sys::HeapTuple, descriptor: pg_sys::TupleDesc) -> String {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let column = pg_sys::Anum_pg_extension_extversion as i32;
+        let version = pg_sys::heap_getattr(tuple, column, descriptor, &mut false);
+        CStr::from_ptr(pg_sys::text_to_cstring(version.cast_mut_ptr())).to_string_lossy().into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_number_of_a_version_may_differ() {
+        let (series, _) = OURS.rsplit_once('.').unwrap();
+        assert!(is_ours(OURS));
+        assert!(is_ours(&format!("{series}.999")));
+        assert!(!is_ours(&format!("{series}1.0")));
+        assert!(!is_ours("0.0.1"));
+        assert!(!is_ours("unpackaged"));
+    }
+
+    #[test]
+    fn versions_are_compared_by_their_numbers() {
+        assert!(numbers("0.9.3") < numbers("0.10.0"));
+        assert!(numbers("0.10.0") < numbers("1.0"));
+        assert!(numbers("unpackaged") < numbers("0.0.1"));
+    }
+}

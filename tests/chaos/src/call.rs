@@ -1,0 +1,245 @@
+//! Calls: the SQL of each, and what its answer means for the history.
+//!
+//! All answers have the same columns, so that every call can be made in every way: by itself,
+//! under a savepoint, in a PL/pgSQL block.
+
+use pgqueue_history::{
+    Act, Clock, Done, Id, Length, Operation, Order, Pushed, Receipt, ServerTime, Span, Taken, Token, Verdict,
+};
+use postgres::Row;
+
+use crate::queue::Queue;
+
+/// The type of all answers, and a block that makes a call and may undo it.
+pub const SCHEMA: &str = "
+    CREATE TYPE answer AS (began bigint, ended bigint, id bigint, delivery int, token bigint, until bigint, died boolean);
+    CREATE FUNCTION micros(at timestamptz) RETURNS bigint IMMUTABLE LANGUAGE sql
+        RETURN (extract(epoch FROM at) * 1000000)::bigint;
+    CREATE FUNCTION in_block(call text, undo boolean) RETURNS SETOF answer LANGUAGE plpgsql AS $$
+    BEGIN
+        RETURN QUERY EXECUTE call;
+        IF undo THEN
+            RAISE EXCEPTION 'undone';
+        END IF;
+    EXCEPTION WHEN raise_exception THEN
+        RETURN; -- what it returned stays returned
+    END $$;";
+
+#[derive(Clone, Debug)]
+pub enum Call {
+    Push {
+        tokens: Vec<Token>,
+        order: Order,
+        delay: Option<u32>,
+        ttl: Option<Length>,
+        padding: usize,
+    },
+    Reserve {
+        max: usize,
+        lease_ms: i64,
+        lifo: bool,
+    },
+    Pop {
+        max: usize,
+    },
+    /// Deletes and reserves at once; it does not say what it deleted.
+    Next {
+        done: Vec<Receipt>,
+        max: usize,
+        lease_ms: i64,
+    },
+    Settle {
+        verdict: Verdict,
+        receipts: Vec<Receipt>,
+        lease_ms: i64,
+    },
+    Purge,
+    DumpDead {
+        max: usize,
+    },
+    Redrive,
+}
+
+/// A row of an answer.
+struct Answer {
+    clock: Clock,
+    id: Id,
+    delivery: Option<i32>,
+    token: Option<Token>,
+    until: Option<ServerTime>,
+    died: Option<bool>,
+}
+
+impl Call {
+    pub fn sql(&self, queue: Queue) -> String {
+        let source = self.source(queue.name());
+        format!(
+            "SELECT micros(statement_timestamp()), micros(clock_timestamp()), id, delivery, token, until, died FROM ({source}) answer"
+        )
+    }
+
+    fn source(&self, queue: &str) -> String {
+        match self {
+            Self::Push { tokens, order, delay, ttl, padding } => {
+                let (count, padding) = (tokens.len(), text(*padding));
+                let group = or_null(order.group.as_ref(), |group| format!("'{group}'"));
+                let delay = or_null(delay.as_ref(), |ms| format!("'{ms} ms'"));
+                let ttl = or_null(ttl.as_ref(), |micros| format!("'{} ms'", micros / 1000));
+                select(
+                    ["id", "NULL", "tokens[n]", "NULL", "NULL"],
+                    &format!(
+                        "(SELECT ARRAY{tokens:?}::bigint[] AS tokens) pushed,
+                         pgq_push_batch('{queue}', ARRAY(SELECT to_jsonb(token) FROM unnest(tokens) token),
+                             array_fill('{{\"padding\": \"{padding}\"}}'::jsonb, ARRAY[{count}]), priority => {},
+                             delay => {delay}, ttl => {ttl}, group_key => {group}) WITH ORDINALITY AS ids (id, n)",
+                        order.priority
+                    ),
+                )
+            }
+            Self::Reserve { max, lease_ms, lifo } => {
+                select(LEASED, &format!("pgq_reserve('{queue}', '{lease_ms} ms', {max}, lifo => {lifo})"))
+            }
+            Self::Pop { max } => {
+                select(["id", "delivery", "payload", "NULL", "NULL"], &format!("pgq_pop('{queue}', {max})"))
+            }
+            Self::Next { done, max, lease_ms } => {
+                let (ids, deliveries) = arrays(done);
+                select(LEASED, &format!("pgq_next('{queue}', {ids}, {deliveries}, '{lease_ms} ms', {max})"))
+            }
+            Self::Settle { verdict, receipts, lease_ms } => settle(*verdict, receipts, *lease_ms),
+            Self::Purge => select(NOTHING, &format!("pgq_purge('{queue}')")),
+            Self::DumpDead { max } => select(
+                ["id", "deliveries", "payload", "NULL", "true"],
+                &format!("pgq_dump_dead('{queue}', {max})"),
+            ),
+            Self::Redrive => select(NOTHING, &format!("pgq_redrive('{queue}', reset => false)")),
+        }
+    }
+
+    /// What the call and its answer say, for the history. None: no answer came.
+    pub fn operations(&self, queue: Queue, span: Span, undone: bool, rows: Option<&[Row]>) -> Vec<Operation> {
+        let answers: Option<Vec<Answer>> = rows.map(|rows| rows.iter().filter_map(answer).collect());
+        let clock = answers.as_ref().and_then(|answers| answers.first()).map(|answer| answer.clock);
+        let acts = self.acts(answers.as_deref());
+        acts.into_iter()
+            .map(|act| Operation { span, clock, queue: queue.name().into(), act, undone })
+            .collect()
+    }
+
+    fn acts(&self, answers: Option<&[Answer]>) -> Vec<Act> {
+        let taken = || answers.map(|answers| answers.iter().filter_map(as_taken).collect::<Vec<_>>());
+        match self {
+            Self::Push { tokens, order, ttl, .. } => {
+                let id_of = |token: Token| {
+                    answers?.iter().find(|answer| answer.token == Some(token)).map(|answer| answer.id)
+                };
+                let messages = tokens.iter().map(|&token| Pushed { token, id: id_of(token) }).collect();
+                vec![Act::Push { messages, order: order.clone(), ttl: *ttl, key: None }]
+            }
+            Self::Reserve { lease_ms, .. } => vec![Act::Reserve { lease: lease_ms * 1000, taken: taken() }],
+            Self::Pop { max } => vec![Act::Pop { max: *max, taken: taken() }],
+            Self::Next { done, lease_ms, .. } => vec![
+                Act::Settle { verdict: Verdict::Delete, receipts: done.clone(), done: None },
+                Act::Reserve { lease: lease_ms * 1000, taken: taken() },
+            ],
+            Self::Settle { verdict, receipts, .. } => {
+                let as_done = |answer: &Answer| Done {
+                    id: answer.id,
+                    until: answer.until,
+                    died: answer.died == Some(true),
+                };
+                let done = answers.map(|answers| answers.iter().map(as_done).collect());
+                vec![Act::Settle { verdict: *verdict, receipts: receipts.clone(), done }]
+            }
+            Self::Purge => vec![Act::Purge],
+            Self::DumpDead { max } => {
+                let dumped = answers.map(|answers| answers.iter().map(|answer| answer.id).collect());
+                vec![Act::DumpDead { max: *max, dumped }]
+            }
+            Self::Redrive => vec![Act::Redrive],
+        }
+    }
+
+    /// Whether a commit waits for the disk because of this call, which answered so.
+    pub fn is_durable(&self, queue: Queue, rows: &[Row]) -> bool {
+        let wrote = rows.iter().any(|row| answer(row).is_some());
+        wrote
+            && match self {
+                Self::Push { .. } | Self::Pop { .. } | Self::DumpDead { .. } => true,
+                Self::Reserve { .. } | Self::Next { .. } => queue == Queue::Sure,
+                Self::Settle { verdict, .. } => *verdict != Verdict::Delete || queue != Queue::Loose,
+                Self::Purge | Self::Redrive => false,
+            }
+    }
+}
+
+/// The columns of a message that is leased, and of an answer that names none.
+const LEASED: [&str; 5] = ["id", "delivery", "payload", "micros(leased_until)", "NULL"];
+const NOTHING: [&str; 5] = ["NULL"; 5];
+
+fn settle(verdict: Verdict, receipts: &[Receipt], lease_ms: i64) -> String {
+    let (ids, deliveries) = arrays(receipts);
+    let (until, died, call) = match verdict {
+        Verdict::Extend => {
+            ("micros(leased_until)", "NULL", format!("pgq_extend({ids}, '{lease_ms} ms', {deliveries})"))
+        }
+        Verdict::Release => ("NULL", "NULL", format!("pgq_release({ids}, deliveries => {deliveries}) id")),
+        Verdict::Fail => (
+            "NULL",
+            "outcome = 'dead'",
+            format!("pgq_fail({ids}, 'no luck', {deliveries}, delay => '10 ms')"),
+        ),
+        Verdict::Bury => ("NULL", "true", format!("pgq_bury({ids}, 'no use', {deliveries}) id")),
+        Verdict::Delete => ("NULL", "NULL", format!("pgq_delete({ids}, {deliveries}) id")),
+    };
+    select(["id", "NULL", "NULL", until, died], &call)
+}
+
+fn select([id, delivery, token, until, died]: [&str; 5], from: &str) -> String {
+    format!(
+        "SELECT ({id})::bigint AS id, ({delivery})::int AS delivery, ({token})::bigint AS token,
+                ({until})::bigint AS until, ({died})::boolean AS died
+           FROM {from}"
+    )
+}
+
+fn or_null<T>(value: Option<&T>, sql: impl FnOnce(&T) -> String) -> String {
+    value.map_or("NULL".into(), sql)
+}
+
+/// Ids and deliveries as SQL arrays.
+fn arrays(receipts: &[Receipt]) -> (String, String) {
+    let ids: Vec<Id> = receipts.iter().map(|receipt| receipt.id).collect();
+    let deliveries: Option<Vec<i32>> = receipts.iter().map(|receipt| receipt.delivery).collect();
+    let deliveries = deliveries.map_or("NULL".into(), |deliveries| format!("ARRAY{deliveries:?}::int[]"));
+    (format!("ARRAY{ids:?}::bigint[]"), deliveries)
+}
+
+/// Text that does not compress well.
+fn text(length: usize) -> String {
+    std::iter::repeat_with(fastrand::alphanumeric).take(length).collect()
+}
+
+/// None: the row speaks of no message.
+fn answer(row: &Row) -> Option<Answer> {
+    Some(Answer {
+        clock: Clock { began: row.get(0), ended: row.get(1) },
+        id: row.get::<_, Option<Id>>(2)?,
+        delivery: row.get(3),
+        token: row.get(4),
+        until: row.get(5),
+        died: row.get(6),
+    })
+}
+
+fn as_taken(answer: &Answer) -> Option<Taken> {
+    Some(Taken { id: answer.id, token: answer.token?, delivery: answer.delivery?, until: answer.until })
+}
+
+/// The receipts an answer gave.
+pub fn receipts(rows: &[Row]) -> Vec<Receipt> {
+    rows.iter()
+        .filter_map(answer)
+        .map(|answer| Receipt { id: answer.id, delivery: answer.delivery })
+        .collect()
+}

@@ -1,0 +1,164 @@
+//! Endings: after a round everything is decided and drained, and what is there is written down.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use pgqueue_history::{End, Id, Moment, Span, Token};
+use postgres::{Client, Error, NoTls};
+use support::Ask;
+
+use crate::call::Call;
+use crate::clock::{now, since};
+use crate::queue::Queue;
+use crate::session::{Session, Undecided};
+use crate::stage::Stage;
+
+/// How long a queue may take until it gives all it has.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Brings a round to its end: the history is complete afterwards.
+pub fn come_to(stage: &Stage) {
+    stage.wait_until_up();
+    stage.wait_until_alone();
+    let mut session = stage.server.connect();
+    decide_all(stage);
+    // What is left was never prepared, or has been decided.
+    for mut one in std::mem::take(&mut *stage.undecided.lock().unwrap()) {
+        one.transaction.end = End::Unknown(Span { invoked: one.since, returned: Moment::MAX });
+        stage.history.lock().unwrap().transactions.push(one.transaction);
+    }
+    settle_unknown(stage, &mut session);
+    drain(stage, &mut session);
+    look(stage, &mut session);
+}
+
+/// Commits what was left prepared, if the server can be reached: others may wait for it.
+pub fn decide_all(stage: &Stage) {
+    let Ok(mut session) = stage.server.config("postgres").connect(NoTls) else { return };
+    let undecided = std::mem::take(&mut *stage.undecided.lock().unwrap());
+    for mut one in undecided {
+        match decide(&mut session, &one) {
+            Ok(Some(end)) => {
+                one.transaction.end = end;
+                stage.history.lock().unwrap().transactions.push(one.transaction);
+            }
+            Ok(None) | Err(_) => stage.undecided.lock().unwrap().push(one),
+        }
+    }
+}
+
+/// None: it is not prepared, or not yet.
+fn decide(session: &mut Client, undecided: &Undecided) -> Result<Option<End>, Error> {
+    let name = undecided.transaction.number.to_string();
+    let is_prepared = "SELECT EXISTS (SELECT FROM pg_prepared_xacts WHERE gid = $1)";
+    if !session.query_one(is_prepared, &[&name])?.get::<_, bool>(0) {
+        return Ok(None);
+    }
+    let invoked = now();
+    session.batch_execute(&format!("COMMIT PREPARED '{name}'"))?;
+    Ok(Some(End::Committed(since(invoked))))
+}
+
+/// What noted itself was committed or not. Of the others, it is known that nothing more comes.
+fn settle_unknown(stage: &Stage, session: &mut Client) {
+    let noted: Vec<i64> = session.all("SELECT number FROM note");
+    let noted: HashSet<u64> = noted.into_iter().map(|number| number as u64).collect();
+    let returned = now();
+    let mut history = stage.history.lock().unwrap();
+    for transaction in &mut history.transactions {
+        let End::Unknown(Span { invoked, returned: Moment::MAX }) = transaction.end else { continue };
+        let span = Span { invoked, returned };
+        transaction.end = match (transaction.noted, noted.contains(&transaction.number)) {
+            (true, true) => End::Committed(span),
+            (true, false) => End::RolledBack,
+            (false, _) => End::Unknown(span),
+        };
+    }
+    history.ending.noted = noted;
+}
+
+/// Takes all messages that are left, as a consumer would.
+fn drain(stage: &Stage, observer: &mut Client) {
+    let mut consumer = Session::new(stage, 0, Rng::with_seed(0));
+    let begun = Instant::now();
+    while observer.one::<bool>("SELECT EXISTS (SELECT FROM pgqueue.message)") {
+        if begun.elapsed() > PATIENCE {
+            let left: Vec<String> =
+                observer.all("SELECT row(id, queue, lane, state, lease_until, due_at, group_key)::text FROM pgqueue.message_state ORDER BY id LIMIT 5");
+            stage.complaints.add(format!("messages that nobody is given: {left:?}"));
+            break;
+        }
+        if !consumer.is_connected() {
+            continue;
+        }
+        let mut pop =
+            |queue| consumer.once(queue, &Call::Pop { max: 100 }).is_ok_and(|rows| !rows.is_empty());
+        // All of them, though one would be enough to go on.
+        if Queue::ALL.into_iter().filter(|&queue| pop(queue)).count() == 0 {
+            consumer.pause(20);
+        }
+    }
+    stage.history.lock().unwrap().transactions.extend(consumer.history);
+}
+
+fn look(stage: &Stage, session: &mut Client) {
+    let mut messages = |table: &str| -> HashMap<Id, Token> {
+        let rows = session.query(&format!("SELECT id, payload::bigint FROM pgqueue.{table}"), &[]).unwrap();
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+    };
+    let (alive, dead) = (messages("message"), messages("dead"));
+    let clock: i64 = session.one("SELECT micros(clock_timestamp())");
+    let mut history = stage.history.lock().unwrap();
+    history.ending.alive = alive;
+    history.ending.dead = dead;
+    history.ending.latest = history.ending.latest.max(clock);
+}
+
+/// Looks for damage to indexes and tables, and for counters that do not add up.
+pub fn inspect(stage: &Stage, may_abort: bool) {
+    let mut session = stage.server.connect();
+    for damage in session.all::<String>(
+        "SELECT t::text || ' ' || d::text FROM unnest(ARRAY['message', 'dead', 'slot', 'queue']) t,
+                verify_heapam(('pgqueue.' || t)::regclass) d",
+    ) {
+        stage.complaints.add(format!("verify_heapam: {damage}"));
+    }
+    if let Err(error) = session.batch_execute(
+        "SELECT bt_index_check(indexrelid, heapallindexed => true)
+           FROM pg_index JOIN pg_class c ON c.oid = indrelid WHERE c.relnamespace = 'pgqueue'::regnamespace",
+    ) {
+        stage.complaints.add(format!("bt_index_check: {error:?}"));
+    }
+    if !counters_add_up(&mut session) {
+        let counters: Vec<String> = session.all(COUNTERS);
+        stage.complaints.add(format!("counters that do not add up: {counters:?}"));
+    }
+    let log = stage.server.log();
+    let damage = |line: &&str| {
+        let signs = ["TRAP", "signal 11", "panicked at"].iter().any(|sign| line.contains(sign));
+        signs || (line.contains("signal 6") && !may_abort)
+    };
+    log.lines().filter(damage).for_each(|line| stage.complaints.add(format!("log: {line}")));
+}
+
+/// Queues of which the counters say something else than the tables. All messages are gone.
+const COUNTERS: &str = "
+    SELECT c::text FROM (
+        SELECT queue, sum(ready) AS ready, sum(leased) AS leased, sum(delayed) AS delayed, sum(blocked) AS blocked,
+               sum(dead) AS dead
+          FROM (TABLE pgqueue.counter UNION ALL SELECT * FROM pgqueue.pending_counts()) all_of_them GROUP BY queue) c
+     WHERE (ready, leased, delayed, blocked, dead) IS DISTINCT FROM
+           (0, 0, 0, 0, (SELECT count(*) FROM pgqueue.dead d WHERE d.queue = c.queue))";
+
+/// After a crash the worker counts anew, when it comes to it.
+fn counters_add_up(session: &mut Client) -> bool {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        if session.all::<String>(COUNTERS).is_empty() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    false
+}

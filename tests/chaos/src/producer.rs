@@ -1,0 +1,70 @@
+//! Producers: push to all queues, commit late, roll back, prepare.
+
+use std::sync::atomic::Ordering;
+
+use pgqueue_history::Order;
+
+use crate::call::Call;
+use crate::queue::Queue;
+use crate::session::{Ending, Failure, Manner, Session};
+
+pub fn work(session: &mut Session) -> Result<(), Failure> {
+    if session.stage.is_quiet.load(Ordering::Relaxed) {
+        session.pause(20);
+        return Ok(());
+    }
+    let queue = *session.rng.choice(&Queue::ALL).expect("there are queues");
+    if session.one_in(3) {
+        let call = push(session, queue);
+        session.once(queue, &call)?;
+    } else {
+        push_some(session, queue)?;
+    }
+    session.pause(15);
+    Ok(())
+}
+
+/// Lays in as many messages of each queue as a quiet time may need.
+pub fn stock(session: &mut Session) {
+    for queue in Queue::ALL {
+        let tokens = session.stage.next_tokens(100);
+        let call = Call::Push { tokens, order: Order::default(), delay: None, ttl: None, padding: 0 };
+        // What went wrong is in the history.
+        let _ = session.once(queue, &call);
+    }
+}
+
+fn push_some(session: &mut Session, queue: Queue) -> Result<(), Failure> {
+    let ending = match session.rng.u32(0..20) {
+        0..2 => Ending::Rollback,
+        2 => Ending::Prepare { commit: true },
+        3 => Ending::Prepare { commit: false },
+        _ => Ending::Commit,
+    };
+    session.transaction("READ COMMITTED", ending, |open| {
+        for _ in 0..open.session.rng.u32(1..4) {
+            let call = push(open.session, queue);
+            let manner = Manner::at_random(&mut open.session.rng);
+            open.call(queue, &call, manner)?;
+        }
+        if open.session.one_in(10) {
+            open.session.pause(100);
+        }
+        Ok(())
+    })
+}
+
+fn push(session: &mut Session, queue: Queue) -> Call {
+    let count = if session.one_in(20) { session.rng.usize(10..60) } else { session.rng.usize(1..4) };
+    let group = (queue == Queue::Ordered).then(|| {
+        let round = session.stage.round.load(Ordering::Relaxed);
+        format!("{round}.{}", session.rng.u32(0..12))
+    });
+    Call::Push {
+        tokens: session.stage.next_tokens(count),
+        order: Order { group, priority: session.rng.i32(-1..=1) },
+        delay: session.one_in(10).then_some(20),
+        ttl: (queue == Queue::Mortal && session.one_in(5)).then_some(300_000),
+        padding: if session.one_in(4) { session.rng.usize(0..3000) } else { 0 },
+    }
+}

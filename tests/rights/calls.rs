@@ -1,0 +1,158 @@
+//! Every function that everybody may execute, how it is called, and the rights it needs.
+
+/// A right on the queues `q` and `other`, or none at all.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Need {
+    Nothing,
+    Own,
+    Push,
+    Consume,
+    Manage,
+    Monitor,
+}
+
+pub struct SqlCall {
+    pub function: &'static str,
+    /// Gives true, or nothing at all, if it has done what it is for. `:waiting`, `:leased`
+    /// and `:dead` are ids.
+    pub sql: &'static str,
+    pub needs: &'static [Need],
+}
+
+const fn call(function: &'static str, sql: &'static str, needs: &'static [Need]) -> SqlCall {
+    SqlCall { function, sql, needs }
+}
+
+use Need::{Consume, Manage, Monitor, Nothing, Own, Push};
+
+pub const CALLS: &[SqlCall] = &[
+    call(
+        "pgq_push(text,jsonb,jsonb,integer,interval,timestamp with time zone,interval,text,text,text,interval,integer)",
+        "SELECT pgq_push('q', '1') IS NOT NULL",
+        &[Push],
+    ),
+    call(
+        "pgq_push_result(text,jsonb,jsonb,integer,interval,timestamp with time zone,interval,text,text,text,interval,integer)",
+        "SELECT outcome LIKE 'pushed' FROM pgq_push_result('q', '1')",
+        &[Push],
+    ),
+    call(
+        "pgq_push_batch(text,jsonb[],jsonb[],integer,interval,timestamp with time zone,interval,text,text,text,interval,integer)",
+        "SELECT pgq_push_batch('q', '{1}') IS NOT NULL",
+        &[Push],
+    ),
+    call(
+        "pgq_push_bytes(text,bytea,jsonb,integer,interval,timestamp with time zone,interval,text,text,text,interval,integer)",
+        "SELECT pgq_push_bytes('q', 'x') IS NOT NULL",
+        &[Push],
+    ),
+    call(
+        "pgq_push_bytes_batch(text,bytea[],jsonb[],integer,interval,timestamp with time zone,interval,text,text,text,interval,integer)",
+        "SELECT pgq_push_bytes_batch('q', '{x}') IS NOT NULL",
+        &[Push],
+    ),
+    call(
+        "pgq_reserve(text,interval,integer,jsonb,text,boolean)",
+        "SELECT count(*) = 1 FROM pgq_reserve('q')",
+        &[Consume],
+    ),
+    call("pgq_pop(text,integer,jsonb,text,boolean)", "SELECT count(*) = 1 FROM pgq_pop('q')", &[Consume]),
+    call(
+        "pgq_next(text,bigint[],integer[],interval,integer,jsonb,text,boolean)",
+        "SELECT count(*) = 1 FROM pgq_next('q', '{:leased}')",
+        &[Consume],
+    ),
+    call("pgq_peek(text,integer,text)", "SELECT count(*) = 1 FROM pgq_peek('q')", &[Consume]),
+    call("pgq_get(bigint)", "SELECT count(*) = 1 FROM pgq_get(:waiting)", &[Consume]),
+    call("pgq_get(bigint)", "SELECT count(*) = 1 FROM pgq_get(:dead)", &[Consume]),
+    call("pgq_wait(text,interval,integer)", "CALL pgq_wait('q', '1 ms')", &[Consume]),
+    call("pgq_delete(bigint[],integer[])", "SELECT count(*) = 2 FROM pgq_delete('{:waiting,:leased}'::bigint[])", &[
+        Consume,
+    ]),
+    call("pgq_delete(bigint,integer)", "SELECT pgq_delete(:leased, 1)", &[Consume]),
+    call("pgq_extend(bigint[],interval,integer[])", "SELECT count(*) = 1 FROM pgq_extend('{:leased}'::bigint[], '1 h')", &[
+        Consume,
+    ]),
+    call("pgq_extend(bigint,interval,integer)", "SELECT count(*) = 1 FROM pgq_extend(:leased, '1 h')", &[Consume]),
+    call(
+        "pgq_release(bigint[],interval,integer[],boolean)",
+        "SELECT count(*) = 1 FROM pgq_release('{:leased}'::bigint[])",
+        &[Consume],
+    ),
+    call("pgq_release(bigint,interval,integer,boolean)", "SELECT pgq_release(:leased)", &[Consume]),
+    call(
+        "pgq_fail(bigint[],text,integer[],interval)",
+        "SELECT count(*) = 1 FROM pgq_fail('{:leased}'::bigint[], 'x')",
+        &[Consume],
+    ),
+    call("pgq_fail(bigint,text,integer,interval)", "SELECT count(*) = 1 FROM pgq_fail(:leased, 'x')", &[Consume]),
+    call("pgq_bury(bigint[],text,integer[])", "SELECT count(*) = 1 FROM pgq_bury('{:leased}'::bigint[], 'x')", &[
+        Consume,
+    ]),
+    call("pgq_bury(bigint,text,integer)", "SELECT pgq_bury(:leased, 'x')", &[Consume]),
+    call("pgq_cancel(bigint[])", "SELECT count(*) = 1 FROM pgq_cancel('{:waiting}'::bigint[])", &[Consume]),
+    call("pgq_cancel(bigint)", "SELECT pgq_cancel(:waiting)", &[Consume]),
+    call(
+        "pgq_update(bigint,jsonb,jsonb,integer,timestamp with time zone)",
+        "SELECT pgq_update(:waiting, '2')",
+        &[Consume, Push],
+    ),
+    call("pgq_move(bigint[],text)", "SELECT count(*) = 1 FROM pgq_move('{:waiting}', 'other')", &[Consume, Push]),
+    call("pgq_peek_dead(text,integer)", "SELECT count(*) = 1 FROM pgq_peek_dead('q')", &[Consume]),
+    call("pgq_dump_dead(text,integer)", "SELECT count(*) = 1 FROM pgq_dump_dead('q')", &[Manage]),
+    call("pgq_redrive(text,integer,text,text,boolean)", "SELECT pgq_redrive('q') = 1", &[Manage]),
+    call(
+        "pgq_redrive(text,integer,text,text,boolean)",
+        "SELECT pgq_redrive('q', to_queue => 'other') = 1",
+        &[Manage, Push],
+    ),
+    call("pgq_count(text,boolean,text)", "SELECT pgq_count('q') = 1", &[Monitor]),
+    call("pgq_stats(text,boolean)", "SELECT count(*) = 1 FROM pgq_stats('q')", &[Monitor]),
+    call("pgq_stats(text,boolean)", "SELECT count(*) = 2 FROM pgq_stats()", &[Monitor]),
+    call("pgq_list_queues()", "SELECT count(*) = 2 FROM pgq_list_queues()", &[Monitor]),
+    call("pgq_list_grants(text)", "SELECT count(*) = 4 FROM pgq_list_grants('q')", &[Monitor]),
+    call("pgq_list_grants(text)", "SELECT count(*) = 8 FROM pgq_list_grants()", &[Monitor]),
+    call("pgq_create_queue(text,jsonb)", "SELECT pgq_create_queue('new')", &[Nothing]),
+    call("pgq_create_queue(text,jsonb)", "SELECT pgq_create_queue('new', '{\"events_to\": \"q\"}')", &[Push]),
+    call("pgq_alter_queue(text,jsonb)", "SELECT pgq_alter_queue('q', '{}') IS NOT NULL", &[Manage]),
+    call("pgq_drop_queue(text)", "SELECT pgq_drop_queue('q') = 3", &[Own]),
+    call("pgq_purge(text,text,text)", "SELECT pgq_purge('q') = 3", &[Manage]),
+    call("pgq_pause(text)", "SELECT pgq_pause('q')", &[Manage]),
+    call("pgq_resume(text)", "SELECT NOT pgq_resume('q')", &[Manage]),
+    call("pgq_grant(text,regrole,text)", "SELECT pgq_grant('q', 'stranger', 'push')", &[Own]),
+    call("pgq_revoke(text,regrole,text)", "SELECT pgq_revoke('q', 'pusher', 'push')", &[Own]),
+    call("pgq_set_owner(text,regrole)", "SELECT NOT pgq_set_owner('q', 'owner')", &[Own]),
+    // Its own owner: what `stranger` owns is nobody else's to give away.
+    call(
+        "pgq_reassign_owned(regrole,regrole)",
+        "SELECT pgq_reassign_owned(current_user::regrole, current_user::regrole) >= 0",
+        &[Nothing],
+    ),
+    call("pgq_reassign_owned(regrole,regrole)", "SELECT pgq_reassign_owned('owner', 'owner') = 4", &[Own]),
+    call(
+        "pgq_schedule(text,text,text,jsonb,jsonb,integer,text,interval,text,text,text,interval,integer)",
+        "SELECT pgq_schedule('new', 'q', '1 day', '1') IS NOT NULL",
+        &[Push],
+    ),
+    // Its owner has it replaced; who may manage its queue too, if he may push.
+    call(
+        "pgq_schedule(text,text,text,jsonb,jsonb,integer,text,interval,text,text,text,interval,integer)",
+        "SELECT pgq_schedule('s', 'q', '1 day', '1') IS NOT NULL",
+        &[Manage, Push],
+    ),
+    call("pgq_unschedule(text)", "SELECT pgq_unschedule('s')", &[Manage]),
+    call("pgq_list_schedules()", "SELECT count(*) = 1 FROM pgq_list_schedules()", &[Manage]),
+    call(
+        "pgq_watch(text,text,text,text,integer,text)",
+        "SELECT pgq_watch('new', 'q', 'SELECT 1, 1', '1 day') IS NOT NULL",
+        &[Push],
+    ),
+    call("pgq_unwatch(text)", "SELECT pgq_unwatch('w')", &[Manage]),
+    call("pgq_list_watches()", "SELECT count(*) = 1 FROM pgq_list_watches()", &[Manage]),
+    call(
+        "pgq_capture()",
+        "CREATE TABLE t (a int); CREATE TRIGGER t AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION pgq_capture('q', 'a');
+         INSERT INTO t VALUES (1)",
+        &[Push],
+    ),
+];

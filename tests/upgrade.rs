@@ -1,0 +1,233 @@
+//! Upgrades: from the install script of each released version, frozen in `tests/upgrade`,
+//! to this one; and what a library says to SQL of another version.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::thread;
+
+use postgres::Client;
+use support::{Ask, Server, until};
+
+/// Released versions, each with its install script and what its pg_dump printed of an
+/// extension with messages in every state (`tests/upgrade/messages.sql`).
+const RELEASED: [(&str, &str, &str); 1] =
+    [("0.1.0", include_str!("upgrade/pgqueue--0.1.0.sql"), include_str!("upgrade/data-0.1.0.sql"))];
+
+/// A version that this library cannot know, and the ways there and back.
+const FUTURE: &str = "99.0.0";
+
+const CATALOG: &str = include_str!("upgrade/catalog.sql");
+
+/// What a script changes about the tables, every session hears of. No trigger of ours is called,
+/// which would refuse.
+const TOUCH: &str = "ALTER TABLE pgqueue.queue ALTER COLUMN name SET STATISTICS -1;";
+
+fn server() -> Server {
+    let ours = env!("CARGO_PKG_VERSION");
+    let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.vacuum_interval = '100ms'");
+    for (version, install, _) in RELEASED {
+        server.add_extension_script(&format!("pgqueue--{version}.sql"), install);
+    }
+    server.add_extension_script(&format!("pgqueue--{ours}--{FUTURE}.sql"), TOUCH);
+    server.add_extension_script(&format!("pgqueue--{FUTURE}--{ours}.sql"), TOUCH);
+    server
+}
+
+/// A database with a released version of the extension and its messages in it.
+///
+/// Its own library put them there; this one's triggers would refuse to.
+fn installed(server: &Server, database: &str, version: &str, data: &str) -> Client {
+    server.connect().batch_execute(&format!("CREATE DATABASE {database}")).unwrap();
+    let mut session = server.connect_to(database);
+    session.batch_execute(&format!("CREATE EXTENSION pgqueue VERSION '{version}'")).unwrap();
+    let switch = |session: &mut Client, how: &str| {
+        for trigger in session.all::<String>(
+            "SELECT format('ALTER TABLE %s %%s TRIGGER %I', tgrelid::regclass, tgname) FROM pg_trigger
+              WHERE tgrelid::regclass::text LIKE 'pgqueue.%' AND NOT tgisinternal",
+        ) {
+            session.batch_execute(&trigger.replace("%s", how)).unwrap();
+        }
+    };
+    switch(&mut session, "DISABLE");
+    server.restore_into(database, data);
+    switch(&mut session, "ENABLE ALWAYS");
+    session
+}
+
+fn all_rows(session: &mut Client) -> Vec<String> {
+    session.all(
+        "SELECT t::text FROM (SELECT 'message' AS of, to_jsonb(m) AS row FROM pgqueue.message m
+                    UNION ALL SELECT 'dead', to_jsonb(d) FROM pgqueue.dead d
+                    UNION ALL SELECT 'archive', to_jsonb(a) FROM pgqueue.archive a
+                    UNION ALL SELECT 'key', to_jsonb(k) FROM pgqueue.recent_key k
+                    UNION ALL SELECT 'slot', to_jsonb(s) FROM pgqueue.slot s
+                    UNION ALL SELECT 'queue', to_jsonb(q) - 'owner_id' FROM pgqueue.queue q
+                    UNION ALL SELECT 'schedule', to_jsonb(s) - 'owner_id' FROM pgqueue.schedule s) t ORDER BY 1",
+    )
+}
+
+#[test]
+fn an_upgrade_arrives_at_what_a_fresh_install_makes() {
+    let server = server();
+    server.connect().batch_execute("CREATE EXTENSION pgqueue").unwrap();
+    let fresh: Vec<String> = server.connect().all(CATALOG);
+    assert!(fresh.len() > 200, "{}", fresh.len());
+    for (version, ..) in RELEASED {
+        server.connect().batch_execute("DROP EXTENSION pgqueue").unwrap();
+        server
+            .connect()
+            .batch_execute(&format!(
+                "CREATE EXTENSION pgqueue VERSION '{version}'; ALTER EXTENSION pgqueue UPDATE"
+            ))
+            .unwrap();
+        let upgraded: Vec<String> = server.connect().all(CATALOG);
+        let differences: Vec<String> = fresh
+            .iter()
+            .filter(|line| !upgraded.contains(line))
+            .map(|line| format!("lacks {line}"))
+            .chain(upgraded.iter().filter(|line| !fresh.contains(line)).map(|line| format!("has {line}")))
+            .collect();
+        assert_eq!(differences, [""; 0], "{version}");
+    }
+}
+
+#[test]
+fn messages_in_every_state_survive_an_upgrade() {
+    let server = server();
+    server.connect().batch_execute("CREATE ROLE owner; CREATE ROLE stranger").unwrap();
+    for (n, (version, _, data)) in RELEASED.iter().enumerate() {
+        let mut session = installed(&server, &format!("upgraded{n}"), version, data);
+        let before = all_rows(&mut session);
+        assert!(before.len() > 20);
+        assert_eq!(session.sqlstate("SELECT pgq_push('plain', '1')"), "55000");
+        session.batch_execute("ALTER EXTENSION pgqueue UPDATE").unwrap();
+        assert_eq!(all_rows(&mut session), before, "{version}");
+        check_messages(&mut session);
+    }
+}
+
+#[test]
+fn a_dump_of_an_older_version_loads_into_this_one() {
+    let server = server();
+    server.connect().batch_execute("CREATE ROLE owner; CREATE ROLE stranger").unwrap();
+    for (n, (_, _, data)) in RELEASED.iter().enumerate() {
+        let database = format!("restored{n}");
+        server.connect().batch_execute(&format!("CREATE DATABASE {database}")).unwrap();
+        server.restore_into(&database, data);
+        check_messages(&mut server.connect_to(&database));
+    }
+}
+
+/// That what `messages.sql` has made behaves as it should.
+fn check_messages(session: &mut Client) {
+    session.batch_execute("SET ROLE stranger").unwrap();
+    assert_eq!(session.sqlstate("SELECT pgq_reserve('plain')"), "42501", "the queues have their owner");
+    session.batch_execute("SET ROLE owner").unwrap();
+    let stats: Vec<String> = session.all(
+        "SELECT concat_ws(' ', queue, ready, delayed, leased, blocked, dead, pushed, delivered, deleted, retried, died)
+           FROM pgq_stats() ORDER BY 1",
+    );
+    let expected = [
+        "groups 0 0 1 2 0 3 1 0 0 0",
+        "keys 1 0 0 0 0 2 1 1 0 0",
+        "paused 1 0 0 0 0 1 0 0 0 0",
+        "plain 4 2 1 0 2 10 6 1 1 2",
+        "slots 1 0 1 0 0 2 1 0 0 0",
+    ];
+    assert_eq!(stats, expected);
+    assert_eq!(session.one::<i64>("SELECT pgq_push('plain', '1', priority => 9)"), 19, "ids go on");
+    assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('plain', max => 10)"), [8, 6, 9, 10, 19]);
+    assert_eq!(session.one::<i32>("SELECT delivery FROM pgq_get(6)"), 2);
+    assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('slots')"), [0; 0], "the only slot is taken");
+    // Receipts of before.
+    assert!(session.one::<bool>("SELECT pgq_delete(5, 1) AND pgq_delete(16, 1) AND pgq_delete(11, 1)"));
+    assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('slots')"), [17]);
+    assert_eq!(
+        session.all::<i64>("SELECT id FROM pgq_reserve('groups', max => 10)"),
+        [12],
+        "the next of its group"
+    );
+    assert_eq!(
+        session.one::<i64>("SELECT pgq_push('keys', '2', dedup_key => 'k')"),
+        14,
+        "the one that waits"
+    );
+    assert_eq!(session.one::<i64>("SELECT pgq_push('keys', '2', dedup_key => 'gone')"), 15, "seen lately");
+    assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('paused')"), [0; 0]);
+    assert_eq!(
+        session.all::<String>("SELECT id || ' ' || reason || ' ' || payload FROM pgq_peek_dead('plain', 10)"),
+        ["2 failed \"failed\"", "3 buried \"buried\""]
+    );
+    assert_eq!(session.one::<String>("SELECT errors[0] ->> 'error' FROM pgq_get(4)"), "try again");
+    assert_eq!(session.all::<i64>("SELECT id FROM pgq_peek('plain', 10, 'archived')"), [5, 1]);
+    assert_eq!(
+        session.all::<String>(
+            "SELECT name FROM pgq_list_schedules() UNION ALL SELECT name FROM pgq_list_watches()"
+        ),
+        ["yearly", "roles"]
+    );
+}
+
+/// Ends the load, also when a check fails.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn sessions_and_worker_cope_with_sql_of_another_version_and_nothing_is_lost() {
+    let server = server();
+    let mut session = server.connect();
+    session
+        .batch_execute("CREATE EXTENSION pgqueue; SELECT pgq_create_queue('q', '{\"max_deliveries\": 0}')")
+        .unwrap();
+    let ours = env!("CARGO_PKG_VERSION");
+    let (stop, pushed, done) = (AtomicBool::new(false), AtomicI64::new(0), AtomicI64::new(0));
+    let refused = AtomicI64::new(0);
+    // Runs calls until told to stop; any error but that of the other version is a failure.
+    let load = |call: &str, count: &AtomicI64| {
+        let mut session = server.connect();
+        while !stop.load(Ordering::Relaxed) {
+            match session.query(call, &[]) {
+                Ok(rows) => count.fetch_add(rows.len() as i64, Ordering::Relaxed),
+                Err(error) => {
+                    let error = error.as_db_error().expect("the connection holds");
+                    assert_eq!(error.code().code(), "55000", "{error}");
+                    assert!(error.message().contains(FUTURE), "{error}");
+                    refused.fetch_add(1, Ordering::Relaxed)
+                }
+            };
+        }
+    };
+    thread::scope(|scope| {
+        let _ends = StopOnDrop(&stop);
+        for _ in 0..2 {
+            scope.spawn(|| load("SELECT pgq_push('q', '1')", &pushed));
+            scope.spawn(|| load("SELECT pgq_delete(id, delivery) FROM pgq_reserve('q')", &done));
+        }
+        for _ in 0..3 {
+            let works = |count: &AtomicI64| {
+                let before = count.load(Ordering::Relaxed);
+                until("the load goes on", || count.load(Ordering::Relaxed) > before + 20);
+            };
+            works(&pushed);
+            works(&done);
+            session.batch_execute(&format!("ALTER EXTENSION pgqueue UPDATE TO '{FUTURE}'")).unwrap();
+            assert_eq!(session.sqlstate("SELECT pgq_push('q', '1')"), "55000");
+            works(&refused);
+            until("the worker has left", || {
+                session
+                    .one::<i64>("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pgqueue worker'")
+                    == 0
+            });
+            session.batch_execute(&format!("ALTER EXTENSION pgqueue UPDATE TO '{ours}'")).unwrap();
+        }
+    });
+    let left: i64 = session.one("SELECT count(*) FROM pgq_pop('q', 1000000)");
+    assert_eq!(done.into_inner() + left, pushed.into_inner());
+    until("the worker is back", || {
+        session.one::<i64>("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pgqueue worker'") == 1
+    });
+}

@@ -1,0 +1,40 @@
+-- Messages in every state, and all else that users put into an extension. Run once with
+-- each released version, on an empty server; tests/upgrade/data-VERSION.sql is pg_dump's
+-- output after it.
+CREATE EXTENSION pgqueue;
+CREATE ROLE owner;
+SET ROLE owner;
+SELECT pgq_create_queue('plain', '{"archive": "1000 days", "backoff": {"base": "3000 days", "max": "3000 days", "jitter": 0}}');
+SELECT pgq_push('plain', '"archived"');
+SELECT pgq_delete(id, delivery) FROM pgq_reserve('plain');
+SELECT pgq_push('plain', '"failed"', max_deliveries => 1);
+SELECT pgq_fail(id, 'no luck', delivery) FROM pgq_reserve('plain');
+SELECT pgq_push('plain', '"buried"');
+SELECT pgq_bury(id, 'hopeless', delivery) FROM pgq_reserve('plain');
+SELECT pgq_push('plain', '"retried"');
+SELECT pgq_fail(id, 'try again', delivery) FROM pgq_reserve('plain');
+SELECT pgq_push('plain', '"leased"');
+SELECT pgq_reserve('plain', '20000 days');
+SELECT pgq_push('plain', '"expired lease"');
+SELECT pgq_reserve('plain', '1 ms');
+SELECT pgq_push('plain', '"delayed"', '{"h": 1}', deliver_at => '2099-01-01 00:00 UTC');
+SELECT pgq_push('plain', '"urgent"', priority => -5);
+SELECT pgq_push_bytes('plain', '\x00ff', ttl => '20000 days', lease => '1 h');
+SELECT pgq_push('plain', '1.000000000000000000001');
+SELECT pgq_create_queue('groups');
+SELECT pgq_push('groups', to_jsonb(n), group_key => 'g') FROM generate_series(1, 3) AS n;
+SELECT pgq_reserve('groups', '20000 days');
+SELECT pgq_create_queue('keys', '{"dedup_window": "1000 days"}');
+SELECT pgq_push('keys', '"waiting"', dedup_key => 'k');
+SELECT pgq_push('keys', '"consumed"', dedup_key => 'gone');
+SELECT pgq_delete(id) FROM pgq_reserve('keys', lifo => true);
+SELECT pgq_create_queue('slots', '{"max_leased": 1}');
+SELECT pgq_push_batch('slots', '{1,2}');
+SELECT pgq_reserve('slots', '20000 days');
+SELECT pgq_create_queue('paused');
+SELECT pgq_push('paused', '1');
+SELECT pgq_pause('paused');
+SELECT pgq_schedule('yearly', 'plain', '0 0 1 1 *', '"scheduled"', time_zone => 'Europe/Berlin');
+SELECT pgq_watch('roles', 'plain', 'SELECT oid, rolname FROM pg_roles', '1000 days');
+RESET ROLE;
+SELECT FROM pgq_vacuum();
