@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use fastrand::Rng;
 use pgqueue_history::{ClockStep, Length};
-use support::{Stop, as_user};
+use support::{Ask, Stop, as_user, until};
 
 use super::Fault;
 use crate::clock::timed;
@@ -53,6 +53,7 @@ impl Fault for Steps {
         for _ in 0..4 {
             self.step(stage, *rng.choice(&STEPS).expect("there are some"));
             pause(rng, 100..500);
+            goes_on(stage);
         }
     }
 
@@ -70,6 +71,26 @@ impl Steps {
         });
         stage.history.lock().unwrap().clock_steps.push(ClockStep { span, by });
     }
+}
+
+/// Messages pushed now are given now, and come when they are due and when their lease ends,
+/// whatever the clock has shown before.
+fn goes_on(stage: &Stage) {
+    let mut session = stage.server.connect();
+    session
+        .batch_execute("SELECT pgq_push('today', '1'); SELECT pgq_push('today', '2', delay => '50 ms')")
+        .unwrap();
+    let mut reserved = 0;
+    until("messages pushed after a step of the clock are given", || {
+        reserved +=
+            session.all::<i64>("SELECT id FROM pgq_reserve('today', '100 ms') WHERE delivery = 1").len();
+        reserved == 2
+    });
+    let mut popped = 0;
+    until("their leases end after a step of the clock", || {
+        popped += session.all::<i64>("SELECT id FROM pgq_pop('today', 2)").len();
+        popped == 2
+    });
 }
 
 fn file(stage: &Stage) -> PathBuf {
