@@ -94,7 +94,7 @@ fn no_change_is_lost(level: IsolationLevel, on_duplicate: &'static str) {
                 assert_eq!(doubled, 0);
             }
         });
-        let ending = Ending(&is_over);
+        let ending = Ending(is_over);
         producers.into_iter().for_each(|producer| producer.join().unwrap());
         until("all work is done", || observer.one::<i64>("SELECT count(*) FROM pgqueue.message") == 0);
         drop(ending);
