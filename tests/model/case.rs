@@ -357,7 +357,7 @@ impl Case<'_> {
         let ids: Vec<Id> = rows.iter().map(|row| number(row, 0)).collect();
         self.model.judge_letters(queue, None, max, &ids)?;
         if takes {
-            ids.iter().for_each(|id| drop(self.model.dead.remove(id)));
+            self.model.dead.retain(|id, _| !ids.contains(id));
         }
         Ok(())
     }
