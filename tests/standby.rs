@@ -21,7 +21,7 @@ use Kind::{Reads, Trigger, Writes};
 /// Every function, as often as it is overloaded. Those that read show only what time does
 /// not change.
 #[rustfmt::skip]
-const CALLS: [(&str, Kind, &str); 45] = [
+const CALLS: [(&str, Kind, &str); 50] = [
     ("pgq_alter_queue", Writes, "SELECT pgq_alter_queue('q', '{}')"),
     ("pgq_bury", Writes, "SELECT pgq_bury(1, 'no')"),
     ("pgq_bury", Writes, "SELECT pgq_bury(ARRAY[1], 'no')"),
@@ -39,6 +39,8 @@ const CALLS: [(&str, Kind, &str); 45] = [
     ("pgq_fail", Writes, "SELECT pgq_fail(1, 'no')"),
     ("pgq_fail", Writes, "SELECT pgq_fail(ARRAY[1], 'no')"),
     ("pgq_get", Reads, "SELECT m.* FROM generate_series(1, 10) id, pgq_get(id) m"),
+    ("pgq_grant", Writes, "SELECT pgq_grant('q', 'pg_monitor', 'push')"),
+    ("pgq_list_grants", Reads, "SELECT * FROM pgq_list_grants()"),
     ("pgq_list_queues", Reads, "SELECT * FROM pgq_list_queues()"),
     ("pgq_list_schedules", Reads, "SELECT * FROM pgq_list_schedules()"),
     ("pgq_list_watches", Reads, "SELECT name, queue, query FROM pgq_list_watches()"),
@@ -54,12 +56,15 @@ const CALLS: [(&str, Kind, &str); 45] = [
     ("pgq_push_bytes", Writes, "SELECT pgq_push_bytes('q', '1')"),
     ("pgq_push_bytes_batch", Writes, "SELECT pgq_push_bytes_batch('q', ARRAY['1']::bytea[])"),
     ("pgq_push_result", Writes, "SELECT pgq_push_result('q', '1')"),
+    ("pgq_reassign_owned", Writes, "SELECT pgq_reassign_owned('pg_monitor', 'postgres')"),
     ("pgq_redrive", Writes, "SELECT pgq_redrive('q')"),
     ("pgq_release", Writes, "SELECT pgq_release(1)"),
     ("pgq_release", Writes, "SELECT pgq_release(ARRAY[1])"),
     ("pgq_reserve", Writes, "SELECT pgq_reserve('q')"),
     ("pgq_resume", Writes, "SELECT pgq_resume('q')"),
+    ("pgq_revoke", Writes, "SELECT pgq_revoke('q', 'pg_monitor', 'consume')"),
     ("pgq_schedule", Writes, "SELECT pgq_schedule('s', 'q', '1 h', '1')"),
+    ("pgq_set_owner", Writes, "SELECT pgq_set_owner('q', 'pg_monitor')"),
     ("pgq_stats", Reads, "SELECT queue, ready, delayed, leased, blocked, dead, total FROM pgq_stats() ORDER BY 1"),
     ("pgq_unschedule", Writes, "SELECT pgq_unschedule('s')"),
     ("pgq_unwatch", Writes, "SELECT pgq_unwatch('w')"),
@@ -84,6 +89,7 @@ fn fill(primary: &Server) {
              SELECT pgq_push('many', to_jsonb(n)) FROM generate_series(1, 300) n;
              SELECT pgq_schedule('s', 'many', '1 day', '1');
              SELECT pgq_watch('w', 'many', 'SELECT 1, 1', '1 day');
+             SELECT pgq_grant('q', 'pg_monitor', 'consume');
              SELECT pgq_vacuum()",
         )
         .unwrap();
