@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use postgres::Client;
-use support::pages::file;
+use support::pages::{file, quoted};
 use support::{Ask, Server, Stop, until};
 
 /// A block of code: a script, or statements that begin with a comment saying for whom.
