@@ -281,11 +281,12 @@ fn stress(maintenance: &str) {
         .unwrap();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let mut workers = Vec::new();
         for _ in 0..PRODUCERS {
-            scope.spawn(|| repeat(&server, &stop, push_some));
+            workers.push(scope.spawn(|| repeat(&server, &stop, push_some)));
         }
         for _ in 0..CONSUMERS {
-            scope.spawn(|| repeat(&server, &stop, consume_some));
+            workers.push(scope.spawn(|| repeat(&server, &stop, consume_some)));
         }
         scope.spawn(|| kill_some(&server, &stop));
         let begun = Instant::now();
@@ -293,6 +294,11 @@ fn stress(maintenance: &str) {
             thread::sleep(Duration::from_millis(200));
         }
         stop.store(true, Ordering::Relaxed);
+        // What the last ones killed had prepared holds up others.
+        while !workers.iter().all(|worker| worker.is_finished()) {
+            end_prepared(&mut session);
+            thread::sleep(Duration::from_millis(100));
+        }
     });
     thread::sleep(Duration::from_secs(1));
     end_prepared(&mut session);

@@ -2,7 +2,7 @@
 --
 --     psql -v partition=3 -f sql/proxy/partition.sql DATABASE
 --
--- The ids of partition n begin at n × 10^13, so an id tells where its message is. It can be
+-- The ids of partition n begin at n * 10^13, so an id tells where its message is. It can be
 -- run again, and has to be after a restore: a dump carries the last id, not the bounds.
 
 \set ON_ERROR_STOP on

@@ -53,7 +53,7 @@ SELECT q.*,
                  WHERE queue = q.id AND role_id IS NOT NULL
                  GROUP BY role_id) p) AS granted
   FROM pgqueue.queue q;
-COMMENT ON VIEW pgqueue.queue_access IS 'queues, each with the rights granted on it: {"number of the role": ["push", …]}';
+COMMENT ON VIEW pgqueue.queue_access IS 'queues, each with the rights granted on it: {"number of the role": ["push", "consume"]}';
 
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.privilege', '');
 
