@@ -10,6 +10,15 @@ COMMENT ON COLUMN pgqueue.schedule.owner_id IS 'number of that role (rights.sql)
 
 SET LOCAL search_path TO pg_catalog, pg_temp;
 
+CREATE TABLE pgqueue.dropped_queue (
+    queue      integer     NOT NULL,
+    dropped_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    dropped_by xid8        NOT NULL DEFAULT pg_current_xact_id(),
+    CONSTRAINT dropped_queue_is_unique PRIMARY KEY (queue)
+) USING heap;
+COMMENT ON TABLE pgqueue.dropped_queue
+    IS 'queues whose last messages may have yet to commit; of a queue that is just not there, as in the middle of a restore, nothing is cleared away';
+
 CREATE TABLE pgqueue.privilege (
     queue     integer NOT NULL,
     role      name,

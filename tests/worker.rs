@@ -136,7 +136,7 @@ fn a_failing_step_is_logged_with_its_sqlstate_and_the_others_go_on() {
         .batch_execute(
             "SELECT pgq_push('q', '1', max_deliveries => 1); SELECT pgq_reserve('q', lease => '1 ms');
              INSERT INTO pgqueue.archive (id, enqueued_at, settled_at, deliveries, queue, priority)
-             VALUES (-1, now(), now(), 1, -1, 0)",
+             SELECT -1, now(), now(), 1, id, 0 FROM pgqueue.queue",
         )
         .unwrap();
     until("the error is noted", || {

@@ -1,11 +1,13 @@
 -- Moves messages to the dead letters, those of queues that keep none to nowhere.
 -- What has expired is kept only where its queue says so.
+-- What is of a queue that is not there, as in the middle of a restore, is left alone.
 -- What somebody else is changing is skipped: callers that must have it hold it. With $4
 -- a message is left alone whose lease, or time to live, has been extended since it was
 -- looked at.
 WITH free AS (
-    SELECT id FROM pgqueue.message
-     WHERE id = ANY ($1) AND (lease_until <= clock_timestamp() OR NOT $4)
+    SELECT id FROM pgqueue.message m
+     WHERE id = ANY ($1) AND EXISTS (SELECT FROM pgqueue.queue q WHERE q.id = m.queue)
+       AND (lease_until <= clock_timestamp() OR NOT $4)
        AND (expires_at <= clock_timestamp() OR $2 <> 'expired')
        FOR UPDATE SKIP LOCKED
 ), gone AS (

@@ -1,11 +1,11 @@
 -- Adds the counter rows of each queue and kind of which there is more than one together,
--- up to $1 of them, and clears away those of queues that are gone.
+-- up to $1 of them.
 WITH crowded AS (
     SELECT c.queue, c.here
       FROM pgqueue.counter c
-      LEFT JOIN pgqueue.queue q ON q.id = c.queue
+      JOIN pgqueue.queue q ON q.id = c.queue
      GROUP BY c.queue, c.here
-    HAVING count(*) > 1 OR count(q.id) = 0
+    HAVING count(*) > 1
      LIMIT $1
 ), page AS (
     SELECT c.ctid

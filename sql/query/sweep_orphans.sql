@@ -1,1 +1,1 @@
-DELETE FROM pgqueue.message WHERE id = ANY ($1) AND NOT EXISTS (SELECT FROM pgqueue.queue q WHERE q.id = queue)
+DELETE FROM pgqueue.message WHERE id = ANY ($1) AND EXISTS (SELECT FROM pgqueue.dropped_queue d WHERE d.queue = message.queue)

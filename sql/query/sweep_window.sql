@@ -1,6 +1,6 @@
 -- Looks at the next $3 messages by id, wherever the last round stopped, and gives the
 -- first $2 that need something: r its lease expired, t it did and no delivery is left,
--- f no delivery is left, o its queue is gone, b it waits behind nobody.
+-- f no delivery is left, o its queue was dropped, b it waits behind nobody.
 WITH place AS (
     SELECT swept_to FROM pgqueue.vacuum_run
 ), looked_at AS MATERIALIZED (
@@ -11,7 +11,7 @@ WITH place AS (
      LIMIT $3
 ), found AS (
     SELECT m.id,
-           CASE WHEN q.id IS NULL THEN 'o'
+           CASE WHEN q.id IS NULL THEN (SELECT 'o' FROM pgqueue.dropped_queue d WHERE d.queue = m.queue)
                 WHEN m.lease_until > '-infinity'
                      AND (limits.exhausted OR q.settings ->> 'on_timeout' = 'dead') THEN 't'
                 WHEN m.lease_until > '-infinity' THEN 'r'

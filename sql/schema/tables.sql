@@ -39,6 +39,15 @@ CREATE TRIGGER forget_queues
     FOR EACH STATEMENT EXECUTE FUNCTION pgqueue.forget_queues();
 ALTER TABLE pgqueue.queue ENABLE ALWAYS TRIGGER forget_queues;
 
+CREATE TABLE pgqueue.dropped_queue (
+    queue      integer     NOT NULL,
+    dropped_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    dropped_by xid8        NOT NULL DEFAULT pg_current_xact_id(),
+    CONSTRAINT dropped_queue_is_unique PRIMARY KEY (queue)
+) USING heap;
+COMMENT ON TABLE pgqueue.dropped_queue
+    IS 'queues whose last messages may have yet to commit; of a queue that is just not there, as in the middle of a restore, nothing is cleared away';
+
 CREATE SEQUENCE pgqueue.message_id;
 COMMENT ON SEQUENCE pgqueue.message_id IS 'ids of messages, unique over all queues';
 

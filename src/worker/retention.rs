@@ -32,10 +32,10 @@ pub fn drop_dead(page: i64) -> i64 {
 }
 
 /// Drops up to `page` archived messages whose time is over and returns how many: all of
-/// a queue that is gone or keeps none any more.
+/// a queue that keeps none any more.
 pub fn drop_archived(page: i64) -> i64 {
     drop_overdue(&ARCHIVED, &DROP_ARCHIVED, page, |queue| {
-        Some(queue.and_then(|queue| queue.settings.archive).unwrap_or(Millis::ZERO))
+        Some(queue?.settings.archive.unwrap_or(Millis::ZERO))
     })
 }
 
@@ -43,7 +43,7 @@ pub fn drop_archived(page: i64) -> i64 {
 /// many.
 pub fn forget_keys(page: i64) -> i64 {
     drop_overdue(&KEYED, &FORGET_KEYS, page, |queue| {
-        Some(queue.and_then(|queue| queue.settings.dedup_window).unwrap_or(Millis::ZERO))
+        Some(queue?.settings.dedup_window.unwrap_or(Millis::ZERO))
     })
 }
 

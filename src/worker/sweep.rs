@@ -36,6 +36,8 @@ static UNBLOCK: Statement =
     Statement::new(include_str!("../../sql/query/sweep_unblock.sql"), &[pg_sys::INT8ARRAYOID]);
 static OUTLIVED: Statement =
     Statement::new(include_str!("../../sql/query/sweep_ttl.sql"), &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID]);
+static CLEAR_DROPPED: Statement =
+    Statement::new(include_str!("../../sql/query/sweep_dropped.sql"), &[pg_sys::INT8OID]);
 static FOLD_COUNTERS: Statement =
     Statement::new(include_str!("../../sql/query/sweep_counters.sql"), &[pg_sys::INT8OID]);
 static RECORD: Statement = Statement::new(
@@ -88,13 +90,14 @@ impl Report {
 
 type Step = (&'static str, fn(&mut Report));
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("due", promote_due),
     ("leases", sweep_leases),
     ("ttl", clear_outlived),
     ("dead", trim_dead),
     ("archive", trim_archive),
     ("keys", forget_keys),
+    ("dropped", clear_dropped),
     ("counters", fold_counters),
     ("prepared", settle_prepared),
     ("roles", follow_roles),
@@ -140,7 +143,7 @@ fn promote_due(report: &mut Report) {
 }
 
 /// Looks at the next window of messages: expired leases are taken back, what has no
-/// delivery left dies, what belongs to no queue any more goes.
+/// delivery left dies, what belongs to a dropped queue goes.
 fn sweep_leases(report: &mut Report) {
     let (mut expired, mut exhausted) = (Vec::new(), Vec::new());
     let (mut unblocked, mut orphans) = (Vec::new(), Vec::new());
@@ -185,6 +188,11 @@ fn clear_outlived(report: &mut Report) {
     report.moved_to_dead += buried.kept;
     report.ttl_dropped = buried.dropped;
     report.left_work |= outlived.len() as i64 >= page();
+}
+
+/// What was left of queues that were dropped goes.
+fn clear_dropped(_: &mut Report) {
+    CLEAR_DROPPED.run(&[Some(page().into())], |_| {});
 }
 
 /// Our tables follow roles that were renamed or dropped.

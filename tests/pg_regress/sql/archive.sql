@@ -55,5 +55,3 @@ SELECT pgq_push('kept', '4') IS NOT NULL AS pushed;
 SELECT payload FROM pgq_pop('kept');
 SELECT pgq_drop_queue('kept');
 SELECT count(*) FROM pgqueue.archive;
-INSERT INTO pgqueue.archive (id, enqueued_at, settled_at, deliveries, queue, priority) VALUES (-1, now(), now(), 1, -1, 0);
-SELECT archive_dropped FROM pgq_vacuum();

@@ -56,10 +56,36 @@ SELECT page_size, leases_expired, moved_to_dead, dropped, ttl_dropped, dead_drop
 SELECT queue, ready, delayed, leased, dead FROM pgq_stats() WHERE queue ~ '^round' ORDER BY 1;
 SELECT leases_expired, moved_to_dead FROM pgq_vacuum();
 SELECT leases_expired, moved_to_dead FROM pgq_vacuum_stats;
--- messages of a queue that is gone go with the next round
-INSERT INTO pgqueue.message (queue, payload) VALUES (-1, '"orphan"');
+-- what commits after its queue was dropped goes with the next round; what is of a queue
+-- that was not dropped, but is not there, as in the middle of a restore, stays
+SELECT pgq_create_queue('forgotten');
+SELECT id AS dropped FROM pgqueue.queue WHERE name = 'forgotten' \gset
+SELECT pgq_drop_queue('forgotten');
+INSERT INTO pgqueue.message (queue, payload, expires_at) VALUES (:dropped, '1', NULL), (-1, '1', NULL), (-1, '2', now() - '1 s'::interval);
+INSERT INTO pgqueue.message (queue, payload, deliveries, lease_until) VALUES (-1, '3', 100, now() - '1 s'::interval);
+INSERT INTO pgqueue.archive (id, queue, payload, enqueued_at, settled_at, deliveries, priority)
+SELECT -queue, queue, '1', now(), now(), 1, 0 FROM unnest(ARRAY[:dropped, -1]) AS queue;
+INSERT INTO pgqueue.recent_key SELECT queue, 'k', 1, now() FROM unnest(ARRAY[:dropped, -1]) AS queue;
+INSERT INTO pgqueue.counter (queue, pushed) VALUES (:dropped, 1), (-1, 1);
+INSERT INTO pgqueue.dead (id, queue, payload, enqueued_at, deliveries, priority, reason)
+SELECT -queue, queue, '1', now(), 1, 0, 'failed' FROM unnest(ARRAY[:dropped, -1]) AS queue;
 SELECT count(*) FROM pgq_vacuum();
-SELECT count(*) FROM pgqueue.message WHERE queue = -1;
+SELECT queue, of, count(*)
+  FROM (SELECT queue, 'message' AS of FROM pgqueue.message UNION ALL SELECT queue, 'archive' FROM pgqueue.archive
+        UNION ALL SELECT queue, 'key' FROM pgqueue.recent_key UNION ALL SELECT queue, 'dead' FROM pgqueue.dead
+        UNION ALL SELECT queue, 'counter' FROM pgqueue.counter WHERE NOT here) AS all_of_them
+ WHERE queue IN (-1, :dropped)
+ GROUP BY 1, 2 ORDER BY 1, 2;
+DELETE FROM pgqueue.message WHERE queue = -1;
+DELETE FROM pgqueue.archive WHERE queue = -1;
+DELETE FROM pgqueue.recent_key WHERE queue = -1;
+DELETE FROM pgqueue.dead WHERE queue = -1;
+DELETE FROM pgqueue.counter WHERE queue = -1;
+-- a dropped queue is remembered for a day
+SELECT count(*) FROM pgqueue.dropped_queue WHERE queue = :dropped;
+UPDATE pgqueue.dropped_queue SET dropped_at = now() - '25 h'::interval;
+SELECT count(*) FROM pgq_vacuum();
+SELECT count(*) FROM pgqueue.dropped_queue;
 -- counters are written down and folded, to a row of each kind, without changing their sum
 SELECT count(*) FROM generate_series(1, 50) n, pgq_push('count', to_jsonb(n));
 SELECT count(*) FROM pgqueue.counter WHERE queue = (SELECT id FROM pgqueue.queue WHERE name = 'count');
