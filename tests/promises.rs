@@ -1,32 +1,31 @@
-//! The tests and commands that docs/promises.md names exist.
+//! The tests, rules and commands that docs/promises.md names exist.
+
+use std::path::Path;
 
 use support::pages::{file, quoted, test_exists};
 
 #[test]
 fn what_is_named_exists() {
     let page = file("docs/promises.md");
-    let (makefile, rules) = (file("Makefile"), file("tests/history/src/rule/mod.rs"));
-    let mut named = 0;
-    let mut missing = Vec::new();
-    for row in page.lines().filter(|line| line.starts_with('|')) {
-        let shown_by = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
-        for word in quoted(shown_by) {
-            let exists = if let Some(target) = word.strip_prefix("make ") {
-                makefile.contains(&format!("\n{target}:"))
-            } else if word.contains(".rs: ") || word.ends_with(".sql") {
-                test_exists(word)
-            } else if word.starts_with(char::is_uppercase) {
-                rules.contains(word)
-            } else {
-                std::path::Path::new(&format!("{}/{word}", env!("CARGO_MANIFEST_DIR"))).exists()
-                    || std::path::Path::new(&format!("{}/tests/{word}", env!("CARGO_MANIFEST_DIR"))).exists()
-            };
-            named += 1;
-            if !exists {
-                missing.push(word.to_owned());
-            }
-        }
-    }
-    assert!(named > 60, "{named}");
+    let rows = page.lines().filter(|line| line.starts_with('|'));
+    let cells = rows.map(|row| row.trim_end_matches(" |").rsplit(" | ").next().unwrap());
+    let named: Vec<&str> = cells.flat_map(quoted).collect();
+    assert!(named.len() > 60, "{}", named.len());
+    let missing: Vec<&str> = named.into_iter().filter(|name| !exists(name)).collect();
     assert_eq!(missing, [""; 0]);
+}
+
+/// Whether there is a command of the Makefile, a test, a rule of histories, or a file.
+fn exists(name: &str) -> bool {
+    if let Some(target) = name.strip_prefix("make ") {
+        return file("Makefile").contains(&format!("\n{target}:"));
+    }
+    if name.contains(".rs: ") || name.ends_with(".sql") {
+        return test_exists(name);
+    }
+    if name.starts_with(char::is_uppercase) {
+        return file("tests/history/src/rule/mod.rs").contains(name);
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    [root.join(name), root.join("tests").join(name)].iter().any(|path| path.exists())
 }
