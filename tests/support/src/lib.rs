@@ -216,13 +216,12 @@ impl Server {
     pub fn add_extension_script(&self, name: &str, script: &str) {
         let config = Command::new(self.bin.join("pg_config")).arg("--sharedir").output().unwrap();
         let share = PathBuf::from(String::from_utf8(config.stdout).unwrap().trim());
-        // Moved into its place at once: another test may be about to read it.
-        let temporary = self.place.join(name);
-        fs::write(&temporary, script).unwrap();
-        fs::set_permissions(&temporary, fs::Permissions::from_mode(0o644)).unwrap();
-        let place = share.join("extension").join(name);
-        let moved = place.with_extension(std::process::id().to_string());
-        fs::copy(&temporary, &moved).and_then(|_| fs::rename(&moved, &place)).unwrap();
+        // Moved into its place at once: another test may be about to read it, or to write it.
+        let scripts = share.join("extension");
+        let own = scripts.join(format!("{}.{name}", self.place.file_name().unwrap().display()));
+        fs::write(&own, script).unwrap();
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::rename(&own, scripts.join(name)).unwrap();
     }
 
     /// Takes over what an older server holds (pg_upgrade); both are stopped. Returns what
