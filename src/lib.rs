@@ -17,6 +17,8 @@
 //! - **capture**: pushing what a statement has changed in a table.
 //! - **schedule**: what has the worker push a message again and again.
 //! - **watch**: a schedule whose query is compared with what it gave before.
+//! - **right**: what a role may do with a queue: push, consume, manage or monitor; all of it
+//!   if it owns the queue.
 //! - **hint**: where in a queue to look; kept on the **board**, in shared memory; wrong
 //!   hints cost time, never a message.
 //! - **pass**: looking again at what lies before the front of a hint.
