@@ -11,14 +11,15 @@ use postgres::Client;
 use support::{Ask, Server, until};
 
 /// How often each kind is repeated.
-const TIMES: i64 = 36_000;
+const TIMES: i64 = 40_000;
 
-/// Repetitions before a session is looked at: plans, caches and buffers come to be.
-const WARM: i64 = 4_000;
+/// Repetitions before a session is looked at: plans, caches and buffers come to be, and the
+/// allocator finds its size.
+const WARM: i64 = 20_000;
 
 /// What a session may grow by, in bytes: for each repetition, and however many they are.
 const FLAT: i64 = 6;
-const UNSTEADY: i64 = 640 << 10;
+const UNSTEADY: i64 = 800 << 10;
 
 fn calls() -> Option<i64> {
     let value = std::env::var("PGQUEUE_MEMORY_CALLS").ok()?;
