@@ -1,7 +1,5 @@
 //! Retention: dropping what queues have kept for as long as they are set to.
 
-use std::rc::Rc;
-
 use pgrx::pg_sys;
 
 use crate::call::Timestamp;
@@ -28,14 +26,14 @@ static FORGET_KEYS: Statement = Statement::new(
 
 /// Drops up to `page` dead letters whose time is over and returns how many.
 pub fn drop_dead(page: i64) -> i64 {
-    drop_overdue(&RETAINING, &DROP_DEAD, page, |queue| queue?.settings.dead_retention)
+    drop_overdue(&RETAINING, &DROP_DEAD, page, |queue| queue.settings.dead_retention)
 }
 
 /// Drops up to `page` archived messages whose time is over and returns how many: all of
 /// a queue that keeps none any more.
 pub fn drop_archived(page: i64) -> i64 {
     drop_overdue(&ARCHIVED, &DROP_ARCHIVED, page, |queue| {
-        Some(queue?.settings.archive.unwrap_or(Millis::ZERO))
+        Some(queue.settings.archive.unwrap_or(Millis::ZERO))
     })
 }
 
@@ -43,22 +41,22 @@ pub fn drop_archived(page: i64) -> i64 {
 /// many.
 pub fn forget_keys(page: i64) -> i64 {
     drop_overdue(&KEYED, &FORGET_KEYS, page, |queue| {
-        Some(queue?.settings.dedup_window.unwrap_or(Millis::ZERO))
+        Some(queue.settings.dedup_window.unwrap_or(Millis::ZERO))
     })
 }
 
 /// Drops what queues, those that `having` gives, have kept for longer than `kept` says.
-/// A queue whose settings somebody has broken keeps what it has.
+/// A queue that is not there, or whose settings somebody has broken, keeps what it has.
 fn drop_overdue(
     having: &'static Statement,
     drop: &'static Statement,
     page: i64,
-    kept: impl Fn(Option<Rc<Queue>>) -> Option<Millis>,
+    kept: impl Fn(&Queue) -> Option<Millis>,
 ) -> i64 {
     let mut queues = Vec::new();
     having.run(&[], |row| queues.push(row.i32(0)));
     let now = now();
-    let up_to = |id| Some(now - kept(queue::by_id(id).ok()?)?.as_micros());
+    let up_to = |id| Some(now - kept(&*queue::by_id(id).ok()??)?.as_micros());
     let (queues, times): (Vec<i32>, Vec<Timestamp>) =
         queues.into_iter().filter_map(|id| Some((id, up_to(id)?))).unzip();
     if queues.is_empty() {

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use postgres::{Client, NoTls};
-use support::{Ask, Server};
+use support::{Ask, Server, bindir};
 
-use crate::sharded::{IDS_EACH, SETTINGS, answer, bindir, host, partition_of, psql, queue_of_each, script};
+use crate::sharded::{IDS_EACH, SETTINGS, answer, host, partition_of, psql, queue_of_each, script};
 
 /// The code blocks of a section of docs/sharding.md, as one shell script.
 fn examples(section: &str) -> String {
@@ -35,7 +35,7 @@ fn run_examples(section: &str, servers: &[(&str, &Server)]) {
     let output = Command::new("bash")
         .args(["-euo", "pipefail", "-c", &examples(section)])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .env("PATH", format!("{}:{}", bindir(), std::env::var("PATH").unwrap()))
+        .env("PATH", format!("{}:{}", bindir("PGQUEUE_BINDIR").display(), std::env::var("PATH").unwrap()))
         .env("PGUSER", "postgres")
         .envs(servers.iter().map(|(name, server)| (*name, format!("host={}", host(server)))))
         .stdin(Stdio::null())

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use postgres::{Client, NoTls, SimpleQueryMessage};
-use support::{Ask, Server};
+use support::{Ask, Server, bindir};
 
 pub const PARTITIONS: usize = 4;
 
@@ -106,13 +106,9 @@ pub fn script(name: &str) -> String {
     format!("{}/sql/proxy/{name}.sql", env!("CARGO_MANIFEST_DIR"))
 }
 
-pub fn bindir() -> String {
-    std::env::var("PGQUEUE_BINDIR").expect("PGQUEUE_BINDIR, which 'make test' sets")
-}
-
 /// Runs psql, which must succeed and say nothing; else returns what it says.
 pub fn psql(server: &Server, args: &[&str]) -> Result<(), String> {
-    let output = Command::new(format!("{}/psql", bindir()))
+    let output = Command::new(bindir("PGQUEUE_BINDIR").join("psql"))
         .args(["-X", "-q"])
         .args(args)
         .envs(server.environment())

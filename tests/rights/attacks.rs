@@ -1,7 +1,7 @@
 //! Attacks: what a role that may connect, and nothing else, tries against the queues of
 //! others and against superusers and the worker that run its code.
 
-use postgres::{Client, NoTls};
+use postgres::Client;
 use support::{Ask, Server, until};
 
 use crate::calls::CALLS;
@@ -18,7 +18,7 @@ fn ambushed() -> Server {
              CREATE ROLE stranger; CREATE ROLE owner; CREATE ROLE pusher",
         )
         .unwrap();
-    let mut attacker = server.config("postgres").user("attacker").connect(NoTls).unwrap();
+    let mut attacker = server.connect_as("attacker");
     attacker
         .batch_execute(
             // A log outlives what is rolled back.
@@ -153,7 +153,7 @@ fn a_watch_runs_as_its_owner_and_leaves_nothing_behind_in_the_worker() {
          SELECT pgq_create_queue('victim'); SELECT pgq_push('victim', '1')",
     )
     .unwrap();
-    let mut attacker = server.config("postgres").user("attacker").connect(NoTls).unwrap();
+    let mut attacker = server.connect_as("attacker");
     attacker.batch_execute(HOSTILE_FUNCTION).unwrap();
     attacker
         .batch_execute("SELECT pgq_watch('climb', 'own', 'SELECT public.climb(), random()', '1 s')")
@@ -217,7 +217,7 @@ fn errors_and_empty_answers_tell_nothing_about_the_queues_of_others() {
          SELECT pgq_schedule('timer', 'victim', '1 day', '\"secret schedule\"')",
     )
     .unwrap();
-    let mut attacker = server.config("postgres").user("attacker").connect(NoTls).unwrap();
+    let mut attacker = server.connect_as("attacker");
     for call in CALLS {
         let sql = call.sql.replace("'q'", "'victim'").replace("'s'", "'timer'").replace(":dead", "1");
         let sql = sql.replace(":leased", "1").replace(":waiting", "1");

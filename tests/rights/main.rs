@@ -5,7 +5,7 @@ mod attacks;
 mod calls;
 
 use calls::{CALLS, Need};
-use postgres::{Client, NoTls, SimpleQueryMessage};
+use postgres::{Client, SimpleQueryMessage};
 use support::{Ask, Server};
 
 /// Everybody the table of calls is tried with, and the rights they have on `q` and `other`.
@@ -297,7 +297,7 @@ fn new_queues_have_the_rights_their_maker_has_set() {
          ALTER ROLE stranger SET pgqueue.default_grants = '{\"consumers\": [\"consume\"], \"public\": [\"push\", \"monitor\"]}'",
     )
     .unwrap();
-    let mut stranger = server.config("postgres").user("stranger").connect(NoTls).unwrap();
+    let mut stranger = server.connect_as("stranger");
     stranger.batch_execute("SELECT pgq_push('new', '1')").unwrap();
     assert!(works(&mut root, "pusher", "SELECT pgq_push('new', '1') IS NOT NULL"), "by public");
     assert!(works(&mut root, "consumer", "SELECT count(*) = 1 FROM pgq_reserve('new')"));

@@ -154,6 +154,10 @@ impl Server {
         self.config(database).connect(NoTls).unwrap()
     }
 
+    pub fn connect_as(&self, role: &str) -> Client {
+        self.config("postgres").user(role).connect(NoTls).unwrap()
+    }
+
     pub fn config(&self, database: &str) -> Config {
         let mut config = Config::new();
         config.host_path(&self.place).port(5432).user("postgres").dbname(database);
