@@ -246,3 +246,30 @@ fn a_message_that_expired_while_it_was_held_is_waited_for_and_the_push_is_not_lo
     });
     assert_eq!(observer.all::<String>("SELECT payload::text FROM pgq_reserve('q', max => 9)"), ["3"]);
 }
+
+#[test]
+fn who_had_a_message_before_a_push_met_it_cannot_settle_it_any_more() {
+    let server = Server::start();
+    let mut session = server.connect();
+    for settle in [
+        "SELECT pgq_delete(id, 1) FROM pgqueue.message",
+        "SELECT pgq_delete(ARRAY[id], ARRAY[1]) FROM pgqueue.message",
+        "SELECT pgq_bury(id, 'too late', 1) FROM pgqueue.message",
+        "SELECT n FROM pgqueue.message m, pgq_next('q', ARRAY[m.id], ARRAY[1], group_key => 'none') n",
+    ] {
+        for (on_duplicate, stands_for) in [("ignore", "1"), ("replace", "2")] {
+            session.execute("SELECT pgq_push('q', '1', dedup_key => 'k')", &[]).unwrap();
+            let taken: Vec<i32> = session.all("SELECT delivery FROM pgq_reserve('q', '1 ms')");
+            assert_eq!(taken, [1]);
+            let push =
+                format!("SELECT pgq_push('q', '2', dedup_key => 'k', on_duplicate => '{on_duplicate}')");
+            until("its lease has ended", || {
+                session.one("SELECT lease_until < clock_timestamp() FROM pgqueue.message")
+            });
+            session.batch_execute(&push).unwrap();
+            session.batch_execute(settle).unwrap();
+            let delivered: Vec<String> = session.all("SELECT payload::text FROM pgq_pop('q')");
+            assert_eq!(delivered, [stands_for], "{settle}, {on_duplicate}");
+        }
+    }
+}

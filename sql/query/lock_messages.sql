@@ -1,9 +1,11 @@
 -- Locks messages whose receipt is good, in the order of their ids. Without deliveries an
--- id alone means the message, whoever has it.
+-- id alone means the message, whoever has it. Of a message that holds its key no receipt is
+-- good (engine/unique.rs).
 SELECT m.id, m.queue, m.deliveries, m.max_deliveries, m.lease_until
   FROM pgqueue.message m
  WHERE m.id = ANY ($1)
    AND ($2 IS NULL OR EXISTS (SELECT FROM unnest($1, $2) AS receipt (id, delivery)
-                               WHERE receipt.id = m.id AND receipt.delivery = m.deliveries))
+                               WHERE receipt.id = m.id AND receipt.delivery = m.deliveries)
+                   AND m.key_place IS DISTINCT FROM 0)
  ORDER BY m.id
    FOR UPDATE

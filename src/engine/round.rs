@@ -483,7 +483,7 @@ fn lease(table: &Table, row: &Found, delivery: i32, until: Timestamp, takes_turn
     if takes_turn {
         changes.push((Column::InTurn, Some(true.into())));
     }
-    if row.get(Column::KeyPlace).is_some_and(|place| place.value() == 0) {
+    if unique::holds_key(row) {
         // From now on another message with its key may wait.
         changes.push((Column::KeyPlace, row.get(Column::Id)));
     }

@@ -16,7 +16,7 @@ use super::message::{Column, Lane, NOT_LEASED, Receipt, is_leased};
 use super::queue::{self, Queue};
 use super::scan::{Found, Snapshot};
 use super::table::{Fate, Patience, Table};
-use super::{archive, catalog, has_one_snapshot, news, now};
+use super::{archive, catalog, has_one_snapshot, news, now, unique};
 use crate::call::Timestamp;
 use crate::error::{Error, Result};
 use crate::value::duration::Millis;
@@ -166,7 +166,8 @@ fn settle_one(
 }
 
 fn is_good(row: &Found, (_, delivery): Receipt, verdict: Verdict, now: Timestamp) -> bool {
-    let is_this_delivery = delivery.is_none_or(|delivery| delivery == row.i32(Column::Deliveries));
+    let is_the_last = |delivery| delivery == row.i32(Column::Deliveries) && !unique::holds_key(row);
+    let is_this_delivery = delivery.is_none_or(is_the_last);
     let needs_lease = !matches!(verdict, Verdict::Delete);
     is_this_delivery && (!needs_lease || is_leased(row.i64(Column::LeaseUntil), now))
 }

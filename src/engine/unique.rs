@@ -10,6 +10,9 @@
 //! nobody else can add one. An older one that would come back (its consumer failed or let it go) is
 //! superseded: it is dropped instead of being delivered after the newer state.
 //!
+//! Whoever had a message before it got place 0 has not seen what it stands for now: no
+//! receipt of it is good any more.
+//!
 //! A push that is ignored locks the message that waits until its transaction ends. So
 //! whoever works on that message sees what the transaction has written.
 
@@ -230,6 +233,12 @@ fn seen_lately(queue: &Queue, key: &Name, row: &Row) -> Option<i64> {
     let mut seen = None;
     SEEN.run_seeing(Sees::Latest, &claim[..2], |row| seen = Some(row.i64(0)));
     seen
+}
+
+/// Whether a message has place 0 of its key: it was not leased since it was pushed, or since
+/// another push met it.
+pub fn holds_key(row: &Found) -> bool {
+    row.get(Column::KeyPlace).is_some_and(|place| place.value() == 0)
 }
 
 /// Whether a newer message has the key of this one, which was leased before.

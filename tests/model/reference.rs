@@ -534,7 +534,7 @@ impl Reference {
     fn good(&self, receipts: &[Receipt], must_be_leased: bool) -> Vec<Id> {
         let is_good = |(id, delivery): &&Receipt| {
             self.messages.get(id).is_some_and(|message| {
-                delivery.is_none_or(|delivery| delivery == message.deliveries)
+                delivery.is_none_or(|delivery| delivery == message.deliveries && !message.holds_key)
                     && (!must_be_leased || self.is_leased(message))
             })
         };
@@ -991,6 +991,19 @@ mod tests {
         // The first comes back, and has been superseded.
         assert_eq!(queue.offer(&anything(9), true).judge(&[2]), Ok(()));
         assert_eq!(queue.clear(&[1], |_| None), Ok(()));
+    }
+
+    #[test]
+    fn a_message_that_a_push_has_met_is_not_settled_by_who_had_it_before() {
+        let mut queue = queue();
+        let again = |on_duplicate| message(None, Some((1, on_duplicate)));
+        queue.push(&again(OnDuplicate::Ignore), 1).unwrap();
+        queue.lease(1, Some(1));
+        queue.now += 1;
+        assert_eq!(queue.push(&again(OnDuplicate::Replace), 2), Ok((1, Outcome::Replaced)));
+        assert!(queue.delete(&[(1, Some(1))]).is_empty());
+        queue.lease(1, Some(1));
+        assert_eq!(queue.delete(&[(1, Some(2))]), [1]);
     }
 
     #[test]

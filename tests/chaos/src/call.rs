@@ -4,7 +4,8 @@
 //! under a savepoint, in a PL/pgSQL block.
 
 use pgqueue_history::{
-    Act, Clock, Done, Id, Length, Operation, Order, Pushed, Receipt, ServerTime, Span, Taken, Token, Verdict,
+    Act, Clock, Done, Id, Length, Met, Operation, Order, Pushed, Receipt, ServerTime, Span, Taken, Token,
+    Verdict,
 };
 use postgres::Row;
 
@@ -12,7 +13,7 @@ use crate::queue::Queue;
 
 /// The type of all answers, and a block that makes a call and may undo it.
 pub const SCHEMA: &str = "
-    CREATE TYPE answer AS (began bigint, ended bigint, id bigint, delivery int, token bigint, until bigint, died boolean);
+    CREATE TYPE answer AS (began bigint, ended bigint, id bigint, delivery int, token bigint, until bigint, died boolean, outcome text);
     CREATE FUNCTION micros(at timestamptz) RETURNS bigint IMMUTABLE LANGUAGE sql
         RETURN (extract(epoch FROM at) * 1000000)::bigint;
     CREATE FUNCTION in_block(call text, undo boolean) RETURNS SETOF answer LANGUAGE plpgsql AS $$
@@ -34,6 +35,11 @@ pub enum Call {
         ttl: Option<Length>,
         padding: usize,
     },
+    PushKey {
+        token: Token,
+        key: String,
+        replace: bool,
+    },
     Reserve {
         max: usize,
         lease_ms: i64,
@@ -51,7 +57,8 @@ pub enum Call {
     Settle {
         verdict: Verdict,
         receipts: Vec<Receipt>,
-        lease_ms: i64,
+        /// How long an extended lease lasts, or a failed message waits.
+        ms: i64,
     },
     Purge,
     DumpDead {
@@ -68,13 +75,14 @@ struct Answer {
     token: Option<Token>,
     until: Option<ServerTime>,
     died: Option<bool>,
+    outcome: Option<String>,
 }
 
 impl Call {
     pub fn sql(&self, queue: Queue) -> String {
         let source = self.source(queue.name());
         format!(
-            "SELECT micros(statement_timestamp()), micros(clock_timestamp()), id, delivery, token, until, died FROM ({source}) answer"
+            "SELECT micros(statement_timestamp()), micros(clock_timestamp()), id, delivery, token, until, died, outcome FROM ({source}) answer"
         )
     }
 
@@ -86,7 +94,7 @@ impl Call {
                 let delay = or_null(delay.as_ref(), |ms| format!("'{ms} ms'"));
                 let ttl = or_null(ttl.as_ref(), |micros| format!("'{} ms'", micros / 1000));
                 select(
-                    ["id", "NULL", "tokens[n]", "NULL", "NULL"],
+                    ["id", "NULL", "tokens[n]", "NULL", "NULL", "NULL"],
                     &format!(
                         "(SELECT ARRAY{tokens:?}::bigint[] AS tokens) pushed,
                          pgq_push_batch('{queue}', ARRAY(SELECT to_jsonb(token) FROM unnest(tokens) token),
@@ -96,20 +104,30 @@ impl Call {
                     ),
                 )
             }
+            Self::PushKey { token, key, replace } => {
+                let on_duplicate = if *replace { "replace" } else { "ignore" };
+                select(
+                    ["id", "NULL", &token.to_string(), "NULL", "NULL", "outcome"],
+                    &format!(
+                        "pgq_push_result('{queue}', to_jsonb({token}), dedup_key => '{key}', on_duplicate => '{on_duplicate}')"
+                    ),
+                )
+            }
             Self::Reserve { max, lease_ms, lifo } => {
                 select(LEASED, &format!("pgq_reserve('{queue}', '{lease_ms} ms', {max}, lifo => {lifo})"))
             }
-            Self::Pop { max } => {
-                select(["id", "delivery", "payload", "NULL", "NULL"], &format!("pgq_pop('{queue}', {max})"))
-            }
+            Self::Pop { max } => select(
+                ["id", "delivery", "payload", "NULL", "NULL", "NULL"],
+                &format!("pgq_pop('{queue}', {max})"),
+            ),
             Self::Next { done, max, lease_ms } => {
                 let (ids, deliveries) = arrays(done);
                 select(LEASED, &format!("pgq_next('{queue}', {ids}, {deliveries}, '{lease_ms} ms', {max})"))
             }
-            Self::Settle { verdict, receipts, lease_ms } => settle(*verdict, receipts, *lease_ms),
+            Self::Settle { verdict, receipts, ms } => settle(*verdict, receipts, *ms),
             Self::Purge => select(NOTHING, &format!("pgq_purge('{queue}')")),
             Self::DumpDead { max } => select(
-                ["id", "deliveries", "payload", "NULL", "true"],
+                ["id", "deliveries", "payload", "NULL", "true", "NULL"],
                 &format!("pgq_dump_dead('{queue}', {max})"),
             ),
             Self::Redrive => select(NOTHING, &format!("pgq_redrive('{queue}', reset => false)")),
@@ -133,8 +151,19 @@ impl Call {
                 let id_of = |token: Token| {
                     answers?.iter().find(|answer| answer.token == Some(token)).map(|answer| answer.id)
                 };
-                let messages = tokens.iter().map(|&token| Pushed { token, id: id_of(token) }).collect();
+                let messages =
+                    tokens.iter().map(|&token| Pushed { token, id: id_of(token), met: None }).collect();
                 vec![Act::Push { messages, order: order.clone(), ttl: *ttl, key: None }]
+            }
+            Self::PushKey { token, key, .. } => {
+                let answer = answers.and_then(<[Answer]>::first);
+                let met = match answer.and_then(|answer| answer.outcome.as_deref()) {
+                    Some("ignored") => Some(Met::Ignored),
+                    Some("replaced") => Some(Met::Replaced),
+                    _ => None,
+                };
+                let messages = vec![Pushed { token: *token, id: answer.map(|answer| answer.id), met }];
+                vec![Act::Push { messages, order: Order::default(), ttl: None, key: Some(key.clone()) }]
             }
             Self::Reserve { lease_ms, .. } => vec![Act::Reserve { lease: lease_ms * 1000, taken: taken() }],
             Self::Pop { max } => vec![Act::Pop { max: *max, taken: taken() }],
@@ -166,6 +195,10 @@ impl Call {
         wrote
             && match self {
                 Self::Push { .. } | Self::Pop { .. } | Self::DumpDead { .. } => true,
+                // One that is ignored only locks.
+                Self::PushKey { .. } => {
+                    rows.iter().any(|row| row.get::<_, Option<&str>>(7) != Some("ignored"))
+                }
                 Self::Reserve { .. } | Self::Next { .. } => queue == Queue::Sure,
                 Self::Settle { verdict, .. } => *verdict != Verdict::Delete || queue != Queue::Loose,
                 Self::Purge | Self::Redrive => false,
@@ -174,31 +207,31 @@ impl Call {
 }
 
 /// The columns of a message that is leased, and of an answer that names none.
-const LEASED: [&str; 5] = ["id", "delivery", "payload", "micros(leased_until)", "NULL"];
-const NOTHING: [&str; 5] = ["NULL"; 5];
+const LEASED: [&str; 6] = ["id", "delivery", "payload", "micros(leased_until)", "NULL", "NULL"];
+const NOTHING: [&str; 6] = ["NULL"; 6];
 
-fn settle(verdict: Verdict, receipts: &[Receipt], lease_ms: i64) -> String {
+fn settle(verdict: Verdict, receipts: &[Receipt], ms: i64) -> String {
     let (ids, deliveries) = arrays(receipts);
     let (until, died, call) = match verdict {
         Verdict::Extend => {
-            ("micros(leased_until)", "NULL", format!("pgq_extend({ids}, '{lease_ms} ms', {deliveries})"))
+            ("micros(leased_until)", "NULL", format!("pgq_extend({ids}, '{ms} ms', {deliveries})"))
         }
         Verdict::Release => ("NULL", "NULL", format!("pgq_release({ids}, deliveries => {deliveries}) id")),
         Verdict::Fail => (
             "NULL",
             "outcome = 'dead'",
-            format!("pgq_fail({ids}, 'no luck', {deliveries}, delay => '10 ms')"),
+            format!("pgq_fail({ids}, 'no luck', {deliveries}, delay => '{ms} ms')"),
         ),
         Verdict::Bury => ("NULL", "true", format!("pgq_bury({ids}, 'no use', {deliveries}) id")),
         Verdict::Delete => ("NULL", "NULL", format!("pgq_delete({ids}, {deliveries}) id")),
     };
-    select(["id", "NULL", "NULL", until, died], &call)
+    select(["id", "NULL", "NULL", until, died, "NULL"], &call)
 }
 
-fn select([id, delivery, token, until, died]: [&str; 5], from: &str) -> String {
+fn select([id, delivery, token, until, died, outcome]: [&str; 6], from: &str) -> String {
     format!(
         "SELECT ({id})::bigint AS id, ({delivery})::int AS delivery, ({token})::bigint AS token,
-                ({until})::bigint AS until, ({died})::boolean AS died
+                ({until})::bigint AS until, ({died})::boolean AS died, ({outcome})::text AS outcome
            FROM {from}"
     )
 }
@@ -229,6 +262,7 @@ fn answer(row: &Row) -> Option<Answer> {
         token: row.get(4),
         until: row.get(5),
         died: row.get(6),
+        outcome: row.get(7),
     })
 }
 

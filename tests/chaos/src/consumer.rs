@@ -71,15 +71,20 @@ impl Consumer {
             5 => Verdict::Extend,
             _ => Verdict::Delete,
         };
-        let call = Call::Settle { verdict, receipts: held, lease_ms: session.rng.i64(50..400) };
+        let call = Call::Settle { verdict, receipts: held.clone(), ms: session.rng.i64(50..400) };
         if session.one_in(3) {
-            return session.once(queue, &call).map(drop);
+            session.once(queue, &call)?;
+        } else {
+            let (isolation, ending) = (isolation(session), ending(session));
+            session.transaction(isolation, ending, |open| {
+                let manner = Manner::at_random(&mut open.session.rng);
+                open.call(queue, &call, manner).map(drop)
+            })?;
         }
-        let (isolation, ending) = (isolation(session), ending(session));
-        session.transaction(isolation, ending, |open| {
-            let manner = Manner::at_random(&mut open.session.rng);
-            open.call(queue, &call, manner).map(drop)
-        })
+        if matches!(verdict, Verdict::Release | Verdict::Fail) && session.one_in(2) {
+            return change_mind(session, queue, held);
+        }
+        Ok(())
     }
 
     fn next(&mut self, session: &mut Session, queue: Queue) -> Result<(), Failure> {
@@ -111,9 +116,16 @@ impl Consumer {
         let verdict = *session.rng.choice(&VERDICTS).expect("there are some");
         let verdict =
             if verdict == Verdict::Bury && queue != Queue::Mortal { Verdict::Delete } else { verdict };
-        let call = Call::Settle { verdict, receipts: vec![receipt], lease_ms: 100 };
+        let call = Call::Settle { verdict, receipts: vec![receipt], ms: 100 };
         session.once(queue, &call).map(drop)
     }
+}
+
+/// Deletes what it has let go of, as who does not know whether that was heard: by then the
+/// messages may be leased to others, or stand for more.
+fn change_mind(session: &mut Session, queue: Queue, let_go: Vec<Receipt>) -> Result<(), Failure> {
+    session.pause(150);
+    session.once(queue, &Call::Settle { verdict: Verdict::Delete, receipts: let_go, ms: 0 }).map(drop)
 }
 
 /// Does nothing that makes others' commits reach the disk, but for a delete now and then.
@@ -124,7 +136,7 @@ fn quietly(session: &mut Session, queue: Queue) -> Result<(), Failure> {
         session.pause(30);
         return Ok(());
     }
-    session.once(queue, &Call::Settle { verdict: Verdict::Delete, receipts: held, lease_ms: 0 }).map(drop)
+    session.once(queue, &Call::Settle { verdict: Verdict::Delete, receipts: held, ms: 0 }).map(drop)
 }
 
 /// Reserves, works and deletes in one transaction.
@@ -135,7 +147,7 @@ fn all_at_once(session: &mut Session, queue: Queue) -> Result<(), Failure> {
         if held.is_empty() {
             return Ok(());
         }
-        let delete = Call::Settle { verdict: Verdict::Delete, receipts: held, lease_ms: 0 };
+        let delete = Call::Settle { verdict: Verdict::Delete, receipts: held, ms: 0 };
         let manner = Manner::at_random(&mut open.session.rng);
         open.call(queue, &delete, manner).map(drop)
     })

@@ -108,10 +108,12 @@ fn look(stage: &Stage, session: &mut Client) {
         rows.iter().map(|row| (row.get(0), row.get(1))).collect()
     };
     let (alive, dead) = (messages("message"), messages("dead"));
+    let archived: Vec<Id> = session.all("SELECT id FROM pgqueue.archive");
     let clock: i64 = session.one("SELECT micros(clock_timestamp())");
     let mut history = stage.history.lock().unwrap();
     history.ending.alive = alive;
     history.ending.dead = dead;
+    history.ending.archived = archived.into_iter().collect();
     history.ending.latest = history.ending.latest.max(clock);
 }
 

@@ -55,11 +55,11 @@ fn push_some(session: &mut Session, queue: Queue) -> Result<(), Failure> {
 }
 
 fn push(session: &mut Session, queue: Queue) -> Call {
+    if queue == Queue::Keyed {
+        return push_key(session);
+    }
     let count = if session.one_in(20) { session.rng.usize(10..60) } else { session.rng.usize(1..4) };
-    let group = (queue == Queue::Ordered).then(|| {
-        let round = session.stage.round.load(Ordering::Relaxed);
-        format!("{round}.{}", session.rng.u32(0..12))
-    });
+    let group = (queue == Queue::Ordered).then(|| of_this_round(session, 12));
     Call::Push {
         tokens: session.stage.next_tokens(count),
         order: Order { group, priority: session.rng.i32(-1..=1) },
@@ -67,4 +67,15 @@ fn push(session: &mut Session, queue: Queue) -> Call {
         ttl: (queue == Queue::Mortal && session.one_in(5)).then_some(300_000),
         padding: if session.one_in(4) { session.rng.usize(0..3000) } else { 0 },
     }
+}
+
+fn push_key(session: &mut Session) -> Call {
+    let [token] = session.stage.next_tokens(1)[..] else { unreachable!("one was asked for") };
+    Call::PushKey { token, key: of_this_round(session, 4), replace: session.rng.bool() }
+}
+
+/// One of so many names that no other round has.
+fn of_this_round(session: &mut Session, of: u32) -> String {
+    let round = session.stage.round.load(Ordering::Relaxed);
+    format!("{round}.{}", session.rng.u32(0..of))
 }

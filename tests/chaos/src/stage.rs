@@ -78,7 +78,7 @@ impl Stage {
             leaves_prepared: AtomicBool::new(false),
             is_quiet: AtomicBool::new(false),
             times_out: AtomicBool::new(false),
-            history: Mutex::default(),
+            history: Mutex::new(empty_history()),
             undecided: Mutex::default(),
             complaints: Complaints::default(),
             round: AtomicU64::new(0),
@@ -153,6 +153,16 @@ impl Stage {
         until("the sessions of the load are gone", || {
             self.pids(&format!("application_name = '{LOAD}'")).is_ok_and(|pids| pids.is_empty())
         });
+    }
+}
+
+fn empty_history() -> History {
+    let limits = Queue::ALL.iter().filter_map(|queue| Some((queue.name().into(), queue.limit()?)));
+    let archives = Queue::ALL.iter().filter(|queue| queue.keeps_what_was_removed());
+    History {
+        limits: limits.collect(),
+        archives: archives.map(|queue| queue.name().into()).collect(),
+        ..History::default()
     }
 }
 

@@ -115,7 +115,8 @@ pub struct Facts<'a> {
     pub pushes: BTreeMap<Token, Vec<Pushing<'a>>>,
     pub given: BTreeMap<Id, Vec<Given<'a>>>,
     pub settled: BTreeMap<Id, Vec<Settled<'a>>>,
-    /// Messages of which somebody was told or handed the token.
+    /// Messages of which somebody was told or handed the token; of a push that met another
+    /// message that one.
     pub ids: BTreeMap<Token, Vec<Id>>,
     /// All else.
     pub others: Vec<Step<'a>>,

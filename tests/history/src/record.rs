@@ -25,6 +25,10 @@ pub struct History {
     pub crashes: Vec<Crash>,
     pub clock_steps: Vec<ClockStep>,
     pub ending: Ending,
+    /// How many messages of a queue may be leased at once, where it has a limit.
+    pub limits: HashMap<String, usize>,
+    /// Queues that keep what was removed from them.
+    pub archives: HashSet<String>,
 }
 
 /// All that one client did between BEGIN and its end, or in one statement by itself.
@@ -104,6 +108,17 @@ pub enum Act {
 pub struct Pushed {
     pub token: Token,
     pub id: Option<Id>,
+    /// The id is that of another message, which waited with the same key.
+    pub met: Option<Met>,
+}
+
+/// What became of a push that met a waiting message with its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Met {
+    /// That one stands for both.
+    Ignored,
+    /// That one has become the new one.
+    Replaced,
 }
 
 /// Where a message stands among those of its group.
@@ -171,6 +186,7 @@ pub struct ClockStep {
 pub struct Ending {
     pub alive: HashMap<Id, Token>,
     pub dead: HashMap<Id, Token>,
+    pub archived: HashSet<Id>,
     /// The numbers of the transactions that noted themselves.
     pub noted: HashSet<u64>,
     /// The latest that the server's clock has shown.

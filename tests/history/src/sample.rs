@@ -2,8 +2,8 @@
 //! transaction of its own that was committed at once. Message n has token n.
 
 use crate::record::{
-    Act, Clock, ClockStep, Crash, Done, End, History, Id, Length, Moment, Operation, Order, Pushed, Receipt,
-    ServerTime, Span, Taken, Transaction, Verdict,
+    Act, Clock, ClockStep, Crash, Done, End, History, Id, Length, Met, Moment, Operation, Order, Pushed,
+    Receipt, ServerTime, Span, Taken, Token, Transaction, Verdict,
 };
 use crate::rule::{Rule, check};
 
@@ -67,13 +67,32 @@ impl Sample {
     }
 
     fn push_with(&mut self, id: Id, order: Order) -> &mut Transaction {
-        let messages = vec![Pushed { token: id, id: Some(id) }];
+        let messages = vec![Pushed { token: id, id: Some(id), met: None }];
         self.add(Act::Push { messages, order, ttl: None, key: None })
     }
 
+    /// Pushes a message with a key, which is the same for all.
+    pub fn push_key(&mut self, id: Id) -> &mut Transaction {
+        self.push_of_key(Pushed { token: id, id: Some(id), met: None })
+    }
+
+    /// Pushes the key while a message waits with it.
+    pub fn meet(&mut self, token: Token, id: Id, met: Met) -> &mut Transaction {
+        self.push_of_key(Pushed { token, id: Some(id), met: Some(met) })
+    }
+
+    fn push_of_key(&mut self, pushed: Pushed) -> &mut Transaction {
+        let order = Order::default();
+        self.add(Act::Push { messages: vec![pushed], order, ttl: None, key: Some("k".into()) })
+    }
+
     pub fn reserve(&mut self, id: Id, delivery: i32) -> &mut Transaction {
+        self.reserve_token(id, id, delivery)
+    }
+
+    pub fn reserve_token(&mut self, id: Id, token: Token, delivery: i32) -> &mut Transaction {
         let until = Some(self.clock() + LEASE);
-        self.add(Act::Reserve { lease: LEASE, taken: Some(vec![Taken { id, token: id, delivery, until }]) })
+        self.add(Act::Reserve { lease: LEASE, taken: Some(vec![Taken { id, token, delivery, until }]) })
     }
 
     pub fn pop(&mut self, id: Id, delivery: i32) -> &mut Transaction {

@@ -3,7 +3,7 @@
 use std::fmt::{Display, Formatter, Result, Write};
 
 use crate::facts::Step;
-use crate::record::{Act, End, Order, Receipt, Span, Taken, Verdict};
+use crate::record::{Act, End, Met, Order, Receipt, Span, Taken, Verdict};
 
 /// The time of a span in seconds.
 impl Display for Span {
@@ -74,7 +74,12 @@ impl Display for Act {
                 f.write_str("push")?;
                 for pushed in messages {
                     let id = pushed.id.map_or_else(|| "?".to_owned(), |id| id.to_string());
-                    write!(f, " {id} (token {})", pushed.token)?;
+                    let met = match pushed.met {
+                        None => "",
+                        Some(Met::Ignored) => ", ignored",
+                        Some(Met::Replaced) => ", replaced",
+                    };
+                    write!(f, " {id} (token {}{met})", pushed.token)?;
                 }
                 write!(f, "{order}")
             }

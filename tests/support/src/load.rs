@@ -148,7 +148,8 @@ impl Recorder {
             format!("SELECT id, {TIMES} FROM pgq_push_batch($1, $2::text[]::jsonb[], group_key => $3) id");
         self.call(&statement, &[&QUEUE, &payloads, &group], true, |rows| {
             let id = |n: usize| rows.map(|rows| rows[n].get("id"));
-            let messages = tokens.iter().enumerate().map(|(n, &token)| Pushed { token, id: id(n) });
+            let messages =
+                tokens.iter().enumerate().map(|(n, &token)| Pushed { token, id: id(n), met: None });
             Act::Push { messages: messages.collect(), order, ttl: None, key: None }
         });
     }

@@ -1,20 +1,26 @@
 //! Every acknowledged push is delivered and settled, dead, expired, purged or still there.
 //!
 //! Being leased is no excuse for being gone: a message leaves only by a call or by its time
-//! to live. Where a call's answer never came, nobody knows which messages it removed; then
+//! to live. A push that met a waiting message with its key counts on that one: whoever
+//! removed it must have been given it afterwards. Where a call's answer never came, nobody knows which messages it removed; then
 //! that many may be missing from its queue, and not one more.
 
 use std::collections::HashMap;
 
 use super::{Rule, Violation};
-use crate::facts::{Facts, Pushing, Settled};
-use crate::record::{Act, Id};
+use crate::facts::{Facts, Given, Pushing, Settled};
+use crate::record::{Act, Id, Met};
 
 pub fn look(facts: &Facts) -> Vec<Violation> {
     let mut missing: HashMap<&str, Vec<Pushing>> = HashMap::new();
     for push in facts.pushes.values().flatten() {
-        if push.step.effect().is_some() && !is_accounted_for(facts, push) {
-            missing.entry(push.step.queue()).or_default().push(*push);
+        if push.step.effect().is_none() || is_accounted_for(facts, push) {
+            continue;
+        }
+        let missing = missing.entry(push.step.queue()).or_default();
+        // Pushes that met are one message.
+        if push.pushed.id.is_none() || missing.iter().all(|other| other.pushed.id != push.pushed.id) {
+            missing.push(*push);
         }
     }
     missing.into_iter().flat_map(|(queue, missing)| beyond(removed_unseen(facts, queue), &missing)).collect()
@@ -39,9 +45,13 @@ fn beyond(unseen: usize, missing: &[Pushing]) -> Vec<Violation> {
 
 fn is_accounted_for(facts: &Facts, push: &Pushing) -> bool {
     let ids = facts.ids.get(&push.pushed.token).map_or(&[][..], Vec::as_slice);
-    ids.iter().any(|&id| is_there(facts, id) || was_removed(facts, id) || is_superseded(facts, push, id))
-        || has_expired(facts, push)
-        || was_purged(facts, push)
+    let is_done = |id| {
+        is_there(facts, id)
+            || was_removed(facts, push, id)
+            || is_replaced(facts, push, id)
+            || is_superseded(facts, push, id)
+    };
+    ids.iter().any(|&id| is_done(id)) || has_expired(facts, push) || was_purged(facts, push)
 }
 
 fn is_there(facts: &Facts, id: Id) -> bool {
@@ -49,13 +59,28 @@ fn is_there(facts: &Facts, id: Id) -> bool {
     ending.alive.contains_key(&id) || ending.dead.contains_key(&id)
 }
 
-fn was_removed(facts: &Facts, id: Id) -> bool {
-    let popped =
-        facts.given_of(id).iter().any(|given| given.is_pop() && given.step.possible_effect().is_some());
+fn was_removed(facts: &Facts, push: &Pushing, id: Id) -> bool {
+    let given = facts.given_of(id);
+    let popped = given
+        .iter()
+        .any(|given| given.is_pop() && given.step.possible_effect().is_some() && has_seen(given, push));
+    let knew = |settled: &Settled| {
+        let mut deliveries = given.iter().filter(|given| settled.fits(given.taken.delivery)).peekable();
+        deliveries.peek().is_none() || deliveries.any(|given| has_seen(given, push))
+    };
     let removes = |settled: &Settled| {
-        settled.is_delete() && settled.may_be_done() && settled.step.possible_effect().is_some()
+        settled.is_delete()
+            && settled.may_be_done()
+            && settled.step.possible_effect().is_some()
+            && (settled.receipt.delivery.is_none() || knew(settled))
     };
     popped || facts.settled_of(id).iter().any(removes) || was_dumped(facts, id)
+}
+
+/// Whether who was given a message may have been given what a push stands for.
+fn has_seen(given: &Given, push: &Pushing) -> bool {
+    let is_it = push.pushed.met != Some(Met::Replaced) || given.taken.token == push.pushed.token;
+    is_it && given.step.returned() > push.step.invoked()
 }
 
 fn was_dumped(facts: &Facts, id: Id) -> bool {
@@ -65,17 +90,40 @@ fn was_dumped(facts: &Facts, id: Id) -> bool {
     })
 }
 
-/// Dropped in favour of a newer one with its key.
+/// The message became a later one with its key, where it waited.
+fn is_replaced(facts: &Facts, push: &Pushing, id: Id) -> bool {
+    others_of_key(facts, push).any(|other| {
+        let has_replaced = other.pushed.met == Some(Met::Replaced) && other.pushed.id == Some(id);
+        (has_replaced || other.pushed.id.is_none()) && other.step.returned() > push.step.invoked()
+    })
+}
+
+/// Dropped in favour of a newer one with its key, after somebody was given it.
 fn is_superseded(facts: &Facts, push: &Pushing, id: Id) -> bool {
-    let Some(key) = push.key else { return false };
-    let is_newer = |other: &Pushing| {
-        other.key == Some(key)
+    let is_newer =
+        |other: &Pushing| other.pushed.met.is_none() && other.pushed.id.is_none_or(|other| other > id);
+    let mut given = facts.given_of(id).iter().filter(|given| given.step.possible_effect().is_some());
+    let was_given = given.any(|given| has_seen(given, push))
+        || facts.unanswered.iter().any(|step| {
+            let may_be =
+                matches!(step.operation.act, Act::Reserve { .. }) && step.queue() == push.step.queue();
+            may_be && step.possible_effect().is_some_and(|effect| effect.returned > push.step.invoked())
+        });
+    was_given && others_of_key(facts, push).any(is_newer)
+}
+
+/// Other pushes of the key of one.
+fn others_of_key<'f, 'a>(
+    facts: &'f Facts<'a>,
+    push: &'f Pushing<'a>,
+) -> impl Iterator<Item = &'f Pushing<'a>> {
+    facts.pushes.values().flatten().filter(|other| {
+        push.key.is_some()
+            && other.key == push.key
             && other.step.queue() == push.step.queue()
             && other.step.possible_effect().is_some()
-            && other.pushed.id.is_none_or(|other| other > id)
             && other.pushed.token != push.pushed.token
-    };
-    facts.pushes.values().flatten().any(is_newer)
+    })
 }
 
 fn has_expired(facts: &Facts, push: &Pushing) -> bool {
@@ -107,7 +155,7 @@ fn removed_unseen(facts: &Facts, queue: &str) -> usize {
 mod tests {
     use super::*;
     use crate::record::{End, Span, Verdict};
-    use crate::sample::Sample;
+    use crate::sample::{LEASE, Sample};
 
     fn broken(sample: &Sample) -> bool {
         sample.breaks(Rule::Accounted)
@@ -205,16 +253,50 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_message_with_the_key_explains_a_loss() {
+    fn a_newer_message_with_the_key_explains_the_loss_of_one_that_was_given() {
         let mut sample = Sample::new();
-        for id in [1, 2] {
-            let Act::Push { key, .. } = &mut sample.push(id).operations[0].act else { unreachable!() };
-            *key = Some("k".into());
-        }
+        sample.push_key(1);
+        let mut never_given = sample.clone();
+        sample.reserve(1, 1);
+        sample.push_key(2);
         sample.remains(2);
         assert!(!broken(&sample));
+        never_given.push_key(2);
+        never_given.remains(2);
+        assert!(broken(&never_given));
         sample.history.ending.alive.clear();
         sample.remains(1);
         assert!(broken(&sample), "the newer of them is gone");
+    }
+
+    #[test]
+    fn a_push_that_met_a_message_needs_that_one_to_be_given_afterwards() {
+        for met in [Met::Ignored, Met::Replaced] {
+            let mut sample = Sample::new();
+            sample.push_key(1);
+            sample.reserve(1, 1);
+            sample.pass(2 * LEASE);
+            sample.meet(2, 1, met);
+            let mut removed_unseen = sample.clone();
+            removed_unseen.delete(1, 1);
+            assert!(broken(&removed_unseen), "{met:?}");
+            match met {
+                Met::Ignored => sample.reserve(1, 2),
+                Met::Replaced => sample.reserve_token(1, 2, 2),
+            };
+            assert!(broken(&sample), "{met:?}");
+            sample.delete(1, 2);
+            assert!(!broken(&sample), "{met:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_replaced_is_not_missed() {
+        let mut sample = Sample::new();
+        sample.push_key(1);
+        sample.meet(2, 1, Met::Replaced);
+        sample.reserve_token(1, 2, 1);
+        sample.delete(1, 1);
+        assert!(!broken(&sample));
     }
 }

@@ -19,14 +19,20 @@ fn look_at(facts: &Facts, id: Id) -> Vec<Violation> {
 
 /// What certainly removed a message: deletes and pops for ever, what died until a redrive.
 fn removals<'a>(facts: &Facts<'a>, id: Id) -> Vec<Step<'a>> {
-    let popped = facts.given_of(id).iter().filter(|given| given.is_pop()).map(|given| given.step);
-    let removes = |settled: &&Settled| {
-        let died = settled.done().is_some_and(|done| done.died);
-        let is_final = settled.is_delete() && settled.done().is_some();
-        is_final || (died && !facts.may_be_redriven(settled.step.queue(), settled.step.invoked()))
+    let died = |settled: &&Settled| {
+        settled.done().is_some_and(|done| done.died)
+            && !facts.may_be_redriven(settled.step.queue(), settled.step.invoked())
     };
-    let settled = facts.settled_of(id).iter().filter(removes).map(|settled| settled.step);
-    popped.chain(settled).filter(|step| step.effect().is_some()).collect()
+    let died = facts.settled_of(id).iter().filter(died).map(|settled| settled.step);
+    deletions(facts, id).chain(died).filter(|step| step.effect().is_some()).collect()
+}
+
+/// Calls that were told that they removed a message for ever.
+pub fn deletions<'f, 'a>(facts: &'f Facts<'a>, id: Id) -> impl Iterator<Item = Step<'a>> + use<'f, 'a> {
+    let popped = facts.given_of(id).iter().filter(|given| given.is_pop()).map(|given| given.step);
+    let deleted =
+        facts.settled_of(id).iter().filter(|settled| settled.is_delete() && settled.done().is_some());
+    popped.chain(deleted.map(|settled| settled.step))
 }
 
 /// Whether a message was seen alive after it was gone.

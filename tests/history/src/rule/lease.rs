@@ -27,18 +27,23 @@ fn look_at(facts: &Facts, id: Id, given: &[Given]) -> Vec<Violation> {
 }
 
 fn overlap(facts: &Facts, id: Id, holder: &Given, next: &Given) -> bool {
-    let (Some(end), Some(begin)) = (certain_end(facts, id, holder, next), begin(next)) else { return false };
     // A pop does not tell at which moment of the call it took the message.
     let is_certain = !next.is_pop() || !facts.clock_stepped_during(next.step);
-    begin < end
-        && is_certain
+    is_certain && begin(next).is_some_and(|begin| outlives(facts, id, holder, next, begin))
+}
+
+/// Whether a lease was certainly valid when the server's clock showed `moment`, during the call
+/// that gave another.
+pub fn outlives(facts: &Facts, id: Id, holder: &Given, next: &Given, moment: ServerTime) -> bool {
+    let Some(end) = certain_end(facts, id, holder, next) else { return false };
+    moment < end
         && facts.latest_reading(holder.step, next.step.returned()).is_none_or(|latest| latest < end)
         && !ended_early(facts, id, holder, next)
         && !facts.memory.may_lack(holder.step.transaction, next.step.returned())
 }
 
 /// What the server's clock showed when it gave a message; of a pop, at the latest.
-fn begin(given: &Given) -> Option<ServerTime> {
+pub fn begin(given: &Given) -> Option<ServerTime> {
     match (&given.step.operation.act, given.taken.until) {
         (Act::Reserve { lease, .. }, Some(until)) => Some(until - lease),
         _ => given.step.operation.clock.map(|clock| clock.ended),

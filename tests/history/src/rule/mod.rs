@@ -1,11 +1,14 @@
 //! What must hold in every history, one rule a file, and how a breach is told.
 
 mod accounted;
+mod archived;
 mod committed;
 mod durable;
 mod gone;
 mod group;
+mod key;
 mod lease;
+mod limit;
 mod number;
 mod receipt;
 
@@ -32,10 +35,16 @@ pub enum Rule {
     Gone,
     /// A commit that waited for the disk outlives everything.
     Durable,
+    /// Of a key one message waits, and nobody is given what was replaced.
+    OneWaits,
+    /// No more of a queue are leased at once than may be.
+    Limited,
+    /// A queue that keeps what was removed has all of that, and nothing else.
+    Archived,
 }
 
 impl Rule {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Accounted,
         Self::Committed,
         Self::OneLease,
@@ -44,6 +53,9 @@ impl Rule {
         Self::GroupOrder,
         Self::Gone,
         Self::Durable,
+        Self::OneWaits,
+        Self::Limited,
+        Self::Archived,
     ];
 
     fn look(self, facts: &Facts) -> Vec<Violation> {
@@ -56,6 +68,9 @@ impl Rule {
             Self::GroupOrder => group::look(facts),
             Self::Gone => gone::look(facts),
             Self::Durable => durable::look(facts),
+            Self::OneWaits => key::look(facts),
+            Self::Limited => limit::look(facts),
+            Self::Archived => archived::look(facts),
         }
     }
 }
