@@ -1,12 +1,16 @@
 //! Producers: push to all queues, commit late, roll back, prepare.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use pgqueue_history::Order;
+use pgqueue_history::{Length, Order};
 
 use crate::call::Call;
 use crate::queue::Queue;
 use crate::session::{Ending, Failure, Manner, Session};
+
+/// How long messages live that do not live for ever.
+pub const TTL: Duration = Duration::from_millis(300);
 
 pub fn work(session: &mut Session) -> Result<(), Failure> {
     if session.stage.is_quiet.load(Ordering::Relaxed) {
@@ -64,7 +68,7 @@ fn push(session: &mut Session, queue: Queue) -> Call {
         tokens: session.stage.next_tokens(count),
         order: Order { group, priority: session.rng.i32(-1..=1) },
         delay: session.one_in(10).then_some(20),
-        ttl: (queue == Queue::Mortal && session.one_in(5)).then_some(300_000),
+        ttl: (queue == Queue::Mortal && session.one_in(5)).then_some(TTL.as_micros() as Length),
         padding: if session.one_in(4) { session.rng.usize(0..3000) } else { 0 },
     }
 }

@@ -1,5 +1,6 @@
 //! Faults: what happens to a server under load, one kind a file.
 
+mod alone;
 mod calm;
 mod cancel;
 mod clock;
@@ -52,6 +53,8 @@ pub trait Fault {
 pub fn all() -> Vec<Box<dyn Fault>> {
     vec![
         Box::new(calm::Calm),
+        Box::new(alone::NoMaintenance),
+        Box::new(alone::NotPreloaded),
         Box::new(killed::Postmaster),
         Box::new(killed::Backend),
         Box::new(killed::Worker),
