@@ -10,6 +10,13 @@ COMMENT ON COLUMN pgqueue.schedule.owner_id IS 'number of that role (rights.sql)
 
 SET LOCAL search_path TO pg_catalog, pg_temp;
 
+-- A message without a key has a place too when its content is changed.
+ALTER TABLE pgqueue.message
+    DROP CONSTRAINT message_key_has_place,
+    ADD CONSTRAINT message_key_has_place CHECK (dedup_key IS NULL OR key_place IS NOT NULL);
+COMMENT ON COLUMN pgqueue.message.key_place
+    IS '0: nobody has had it as it is now, and no other may wait with its dedup_key; else its id, or null';
+
 CREATE TABLE pgqueue.dropped_queue (
     queue      integer     NOT NULL,
     dropped_at timestamptz NOT NULL DEFAULT clock_timestamp(),

@@ -166,3 +166,28 @@ fn a_message_on_the_move_is_in_exactly_one_queue() {
     assert_eq!(session.one::<i64>("SELECT sum(ready)::bigint FROM pgq_stats()"), 100);
     assert_eq!(session.one::<i64>("SELECT sum(pushed - deleted)::bigint FROM pgq_stats()"), 100);
 }
+
+#[test]
+fn who_had_a_message_before_its_content_was_changed_cannot_settle_it_any_more() {
+    let server = Server::start();
+    let mut session = server.connect();
+    for key in ["NULL", "'k'"] {
+        let push = format!("SELECT pgq_push('q', '\"old\"', dedup_key => {key})");
+        let id: i64 = session.one(&push);
+        let delete = format!("SELECT pgq_delete({id}, 1)");
+        assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('q', '1 ms')"), [id]);
+        until("its lease has ended", || {
+            session.one("SELECT lease_until < clock_timestamp() FROM pgqueue.message")
+        });
+        assert!(session.one::<bool>(&format!("SELECT pgq_update({id}, '\"new\"')")));
+        assert!(!session.one::<bool>(&delete), "with key {key}");
+        let delivered: Vec<String> = session.all("SELECT payload #>> '{}' FROM pgq_reserve('q')");
+        assert_eq!(delivered, ["new"]);
+        assert!(session.one::<bool>(&format!("SELECT pgq_delete({id}, 2)")));
+    }
+    // Priority and time are no content.
+    let id: i64 = session.one("SELECT pgq_push('q', '1')");
+    session.execute("SELECT * FROM pgq_reserve('q', '1 ms')", &[]).unwrap();
+    until("it can be changed", || session.one(&format!("SELECT pgq_update({id}, priority => 3)")));
+    assert!(session.one::<bool>(&format!("SELECT pgq_delete({id}, 1)")));
+}

@@ -1,6 +1,6 @@
 -- Locks messages whose receipt is good, in the order of their ids. Without deliveries an
--- id alone means the message, whoever has it. Of a message that holds its key no receipt is
--- good (engine/unique.rs).
+-- id alone means the message, whoever has it. With place 0 nobody has had it as it is now
+-- (engine/unique.rs).
 SELECT m.id, m.queue, m.deliveries, m.max_deliveries, m.lease_until
   FROM pgqueue.message m
  WHERE m.id = ANY ($1)

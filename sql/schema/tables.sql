@@ -79,7 +79,7 @@ CREATE TABLE pgqueue.message (
     CONSTRAINT message_id_is_unique PRIMARY KEY (id),
     CONSTRAINT message_lane_is_known CHECK (lane IN ('r', 'd', 'b')),
     CONSTRAINT message_delayed_has_due_time CHECK ((lane = 'd') = (due_at IS NOT NULL)),
-    CONSTRAINT message_key_has_place CHECK ((dedup_key IS NULL) = (key_place IS NULL)),
+    CONSTRAINT message_key_has_place CHECK (dedup_key IS NULL OR key_place IS NOT NULL),
     CONSTRAINT message_has_payload_or_body CHECK (num_nonnulls(payload, body) = 1)
 ) USING heap WITH (
     -- Half of each page is left for leases: then none of them needs index entries, however
@@ -102,7 +102,7 @@ COMMENT ON COLUMN pgqueue.message.lease_until IS 'end of the lease; in the past:
 COMMENT ON COLUMN pgqueue.message.deliveries IS 'how often the message was leased; with the id, the receipt';
 COMMENT ON COLUMN pgqueue.message.lane IS 'r ready or leased, d waiting for due_at, b behind another of its group';
 COMMENT ON COLUMN pgqueue.message.in_turn IS 'it is its group''s turn until it is gone: it was leased once';
-COMMENT ON COLUMN pgqueue.message.key_place IS '0: no other may wait with this dedup_key; else it was leased once, and this is its id';
+COMMENT ON COLUMN pgqueue.message.key_place IS '0: nobody has had it as it is now, and no other may wait with its dedup_key; else its id, or null';
 COMMENT ON COLUMN pgqueue.message.lease_ms IS 'length of a lease in milliseconds; null: as the queue says';
 COMMENT ON COLUMN pgqueue.message.max_deliveries IS 'deliveries before the message is dead; 0: no limit; null: as the queue says';
 COMMENT ON COLUMN pgqueue.message.errors IS 'the last failures, oldest first: [{"at", "delivery", "error"}]';

@@ -11,7 +11,7 @@ use super::locked::{Locked, lock};
 use super::message::Receipt;
 use super::queue::{self, Queue};
 use super::statement::{Statement, i64_array};
-use super::{id, news, now};
+use super::{id, news, now, unique};
 use crate::call::Timestamp;
 use crate::error::Result;
 use crate::value::right::Right;
@@ -51,6 +51,11 @@ pub fn update(id: i64, change: &Change) -> Result<bool> {
     // What others will consume is changed by those who may push it.
     if let Some(queue) = queue::by_id(message.queue)? {
         queue.check(Right::Push)?;
+    }
+    // Who had it before has not seen this content.
+    let is_new = change.payload.is_some() || change.headers.is_some();
+    if is_new && !unique::wait_anew(id) {
+        return Ok(false);
     }
     UPDATE.run(
         &[

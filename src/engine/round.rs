@@ -483,8 +483,8 @@ fn lease(table: &Table, row: &Found, delivery: i32, until: Timestamp, takes_turn
     if takes_turn {
         changes.push((Column::InTurn, Some(true.into())));
     }
-    if unique::holds_key(row) {
-        // From now on another message with its key may wait.
+    if unique::waits_anew(row) {
+        // From now on it has a receipt, and another message with its key may wait.
         changes.push((Column::KeyPlace, row.get(Column::Id)));
     }
     table.update(row, &changes, Patience::Skip)

@@ -11,7 +11,8 @@
 //! superseded: it is dropped instead of being delivered after the newer state.
 //!
 //! Whoever had a message before it got place 0 has not seen what it stands for now: no
-//! receipt of it is good any more.
+//! receipt of it is good any more. For that, a message without a key gets place 0 too when its
+//! content is changed (`change`).
 //!
 //! A push that is ignored locks the message that waits until its transaction ends. So
 //! whoever works on that message sees what the transaction has written.
@@ -59,8 +60,8 @@ static INSERT: Statement = Statement::new(include_str!("../../sql/query/insert_u
 static HOLD: Statement = Statement::new(include_str!("../../sql/query/hold_waiting.sql"), &[pg_sys::INT8OID]);
 static WAIT_FOR: Statement =
     Statement::new(include_str!("../../sql/query/wait_for_message.sql"), &[pg_sys::INT8OID]);
-static TAKE_KEY_BACK: Statement =
-    Statement::new(include_str!("../../sql/query/take_key_back.sql"), &[pg_sys::INT8OID]);
+static WAIT_ANEW: Statement =
+    Statement::new(include_str!("../../sql/query/wait_anew.sql"), &[pg_sys::INT8OID]);
 static REPLACE: Statement = Statement::new(
     include_str!("../../sql/query/replace_waiting.sql"),
     &[
@@ -168,7 +169,7 @@ fn why_gone(has_expired: bool, timed_out: bool) -> Reason {
 
 /// What becomes of a push when a message waits; none if that one has just gone.
 fn meet(key: &Name, on_duplicate: OnDuplicate, row: &Row, id: i64) -> Result<Option<Outcome>> {
-    if on_duplicate != OnDuplicate::Reject && !take_key_back(id) {
+    if on_duplicate != OnDuplicate::Reject && !wait_anew(id) {
         return Ok(None);
     }
     match on_duplicate {
@@ -179,10 +180,10 @@ fn meet(key: &Name, on_duplicate: OnDuplicate, row: &Row, id: i64) -> Result<Opt
 }
 
 /// Gives a message that was leased, and waits again, place 0 back. False if another takes
-/// it, or has just taken it: then that one is the newest.
-fn take_key_back(id: i64) -> bool {
+/// that place of its key, or has just taken it: then that one is the newest.
+pub fn wait_anew(id: i64) -> bool {
     let unique = PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION;
-    attempt::unless(unique, || Ok(TAKE_KEY_BACK.run(&[Some(id.into())], |_| {}))).is_some()
+    attempt::unless(unique, || Ok(WAIT_ANEW.run(&[Some(id.into())], |_| {}))).is_some()
 }
 
 /// Keeps a waiting message from being leased before this transaction ends.
@@ -235,9 +236,9 @@ fn seen_lately(queue: &Queue, key: &Name, row: &Row) -> Option<i64> {
     seen
 }
 
-/// Whether a message has place 0 of its key: it was not leased since it was pushed, or since
-/// another push met it.
-pub fn holds_key(row: &Found) -> bool {
+/// Whether a message has place 0: it was not leased since it was pushed with its key, or since
+/// another push met it, or its content was changed.
+pub fn waits_anew(row: &Found) -> bool {
     row.get(Column::KeyPlace).is_some_and(|place| place.value() == 0)
 }
 

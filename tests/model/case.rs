@@ -513,7 +513,7 @@ impl Case<'_> {
                 ("priority", message.priority.to_string()),
                 ("group", text(message.group.map(|group| format!("g{group}")))),
                 ("key", text(message.key.map(|key| format!("k{key}")))),
-                ("holds_key", text(message.key.map(|_| message.holds_key.to_string()))),
+                ("holds_key", text(Some(message.holds_key.to_string()))),
                 ("deliveries", message.deliveries.to_string()),
                 ("lease_until", text(from_now(message.lease_until))),
                 ("expires_at", text(from_now(message.expires_at))),

@@ -1,6 +1,6 @@
 -- All that is in the queues, times in whole hours from now.
 SELECT 'message' AS what, m.id, q.name AS queue, m.state, m.payload::text AS payload, m.headers ->> 'kind' AS kind,
-       m.priority, m.group_key AS "group", m.dedup_key AS key, (m.key_place = 0)::text AS holds_key, m.deliveries,
+       m.priority, m.group_key AS "group", m.dedup_key AS key, coalesce(m.key_place = 0, false)::text AS holds_key, m.deliveries,
        CASE WHEN m.lease_until > '-infinity' THEN round(extract(epoch FROM m.lease_until - clock_timestamp()) / 3600) END AS lease_until,
        round(extract(epoch FROM m.due_at - clock_timestamp()) / 3600) AS due_at,
        round(extract(epoch FROM m.expires_at - clock_timestamp()) / 3600) AS expires_at,

@@ -61,7 +61,7 @@ pub struct Message {
     pub priority: i32,
     pub group: Option<u8>,
     pub key: Option<u8>,
-    /// No other message may wait with its key.
+    /// Nobody has had it as it is now, and no other message may wait with its key.
     pub holds_key: bool,
     pub deliveries: i32,
     /// End of the last lease, until somebody has taken note that it ended.
@@ -638,6 +638,8 @@ impl Reference {
         let ids = self.waiting(&[id]);
         let now = self.now;
         self.change(&ids, |message| {
+            message.holds_key |=
+                message.deliveries > 0 && (change.payload.is_some() || change.kind.is_some());
             message.payload = change.payload.unwrap_or(message.payload);
             message.kind = change.kind.or(message.kind);
             message.priority = change.priority.unwrap_or(message.priority);
