@@ -362,8 +362,16 @@ impl Case<'_> {
         Ok(())
     }
 
+    /// A queue that has dead letters, if not this one.
+    fn with_letters(&self, queue: usize) -> usize {
+        let mut queues: Vec<usize> = self.model.dead.values().map(|letter| letter.message.queue).collect();
+        queues.sort_by_key(|&other| (other != queue, other));
+        queues.first().copied().unwrap_or(queue)
+    }
+
     fn redrive(&mut self, op: &Op) -> Result<(), Difference> {
         let &Op::Redrive { from, max, to, reason, reset } = op else { return Ok(()) };
+        let from = self.with_letters(from);
         let max_sql = max.map_or("null".into(), |max| max.to_string());
         let reason_sql = reason.map_or("null".into(), |reason| format!("'{}'", reason.word()));
         let rows = self.rows(&format!(

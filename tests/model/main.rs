@@ -21,6 +21,9 @@ use support::Server;
 
 const CASES: u32 = 60;
 
+/// In one sequence. It takes some until there are dead letters, keys that meet, and what follows.
+const MOST_OPERATIONS: usize = 120;
+
 fn number(name: &str) -> Option<u64> {
     let value = std::env::var(name).ok()?;
     Some(value.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {value}")))
@@ -49,7 +52,7 @@ fn server(more: &str) -> Server {
 fn is_what_the_reference_says(server: &Server) {
     let queues = RefCell::new(Queues::connect(server));
     let run = |settings: &[Vec<Setting>], ops: &[Op]| case::run(&mut queues.borrow_mut(), settings, ops);
-    let inputs = (vec(op::settings(), QUEUES), vec(op::op(), 1..50));
+    let inputs = (vec(op::settings(), QUEUES), vec(op::op(), 1..MOST_OPERATIONS));
     let outcome = runner().run(&inputs, |(settings, ops)| run(&settings, &ops).map_err(TestCaseError::fail));
     match outcome {
         Ok(()) => {}

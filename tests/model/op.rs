@@ -174,10 +174,10 @@ pub fn settings() -> impl Strategy<Value = Vec<Setting>> {
 fn push() -> impl Strategy<Value = PushOptions> {
     let on_duplicate =
         prop_oneof![Just(OnDuplicate::Ignore), Just(OnDuplicate::Replace), Just(OnDuplicate::Reject)];
-    let content = (queue(), of(any::<bool>()), prop_oneof![4 => Just(0), 1 => -1..2i32]);
+    let content = (queue(), of(any::<bool>()), prop_oneof![1 => Just(0), 1 => -1..2i32]);
     let times =
         (weighted(0.2, 1..4i64), weighted(0.2, 1..5i64), weighted(0.2, 1..5i64), weighted(0.2, 0..4i32));
-    (content, times, group(), weighted(0.3, (0..2u8, on_duplicate))).prop_map(
+    (content, times, group(), weighted(0.4, (0..2u8, on_duplicate))).prop_map(
         |((queue, kind, priority), (delay, ttl, lease, max_deliveries), group, key)| PushOptions {
             queue,
             kind,
