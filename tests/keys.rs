@@ -273,3 +273,68 @@ fn who_had_a_message_before_a_push_met_it_cannot_settle_it_any_more() {
         }
     }
 }
+
+#[test]
+fn what_a_newer_message_of_its_key_has_superseded_is_not_changed_any_more() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session.batch_execute("SET statement_timeout = '10 s'").unwrap();
+    let old: i64 = session.one("SELECT pgq_push('q', '\"old\"', dedup_key => 'k')");
+    session.execute("SELECT * FROM pgq_reserve('q')", &[]).unwrap();
+    let new: i64 = session.one("SELECT pgq_push('q', '\"new\"', dedup_key => 'k')");
+    session.execute("SELECT pgq_fail($1::bigint, 'no luck', 1, delay => '0')", &[&old]).unwrap();
+    let leased: Vec<i64> = session.all("SELECT id FROM pgq_reserve('q', max => 9)");
+    assert_eq!(leased, [new], "the older is cleared away");
+    // The same where nobody has come by the older yet.
+    session.execute("SELECT pgq_push('p', '1', dedup_key => 'k')", &[]).unwrap();
+    let old: i64 = session.one("SELECT id FROM pgq_reserve('p')");
+    let new: i64 = session.one("SELECT pgq_push('p', '2', dedup_key => 'k')");
+    session.execute("SELECT pgq_fail($1::bigint, 'no luck', 1, delay => '1 h')", &[&old]).unwrap();
+    assert!(!session.one::<bool>(&format!("SELECT pgq_update({old}, '3')")), "one waits that is newer");
+    assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('p', max => 9)"), [new]);
+    assert!(!session.one::<bool>(&format!("SELECT pgq_update({old}, '3')")), "one is out that is newer");
+    let next: i64 = session.one("SELECT pgq_push('p', '4', dedup_key => 'k')");
+    assert!(next > new);
+}
+
+#[test]
+fn the_last_of_those_that_waited_for_a_key_stands_for_it() {
+    let server = Server::start();
+    let mut first = server.connect();
+    first.batch_execute("CREATE SEQUENCE turn").unwrap();
+    let push = "SELECT id FROM pgq_push_result('q', '1', dedup_key => 'k') WHERE outcome = 'pushed'";
+    // Who waits longer may be the first that goes on; not always.
+    let mut overtaken = 0;
+    for _ in 0..200 {
+        first.batch_execute("BEGIN; SELECT pgq_push('q', '0', dedup_key => 'k')").unwrap();
+        let pushed = thread::scope(|scope| {
+            let mut waiting = Vec::new();
+            for n in 1..=2 {
+                let mut session = server.connect();
+                waiting.push(scope.spawn(move || {
+                    session.batch_execute("SET statement_timeout = '10 s'; BEGIN").unwrap();
+                    let id: i64 = session.one(push);
+                    // It is out before the other one gets on.
+                    assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('q', '1 h')"), [id]);
+                    let order: i64 = session.one("SELECT nextval('turn')");
+                    session.batch_execute("COMMIT").unwrap();
+                    (order, id)
+                }));
+                until("it waits", || {
+                    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+                    server.connect().one::<i64>(waiting) == n
+                });
+            }
+            first.batch_execute("ROLLBACK").unwrap();
+            waiting.into_iter().map(|waiting| waiting.join().unwrap()).collect::<Vec<_>>()
+        });
+        let [(turn_one, one), (turn_two, two)] = pushed[..] else { unreachable!("two have pushed") };
+        assert_eq!(turn_one < turn_two, one < two, "the later has the later id: {pushed:?}");
+        overtaken += usize::from(turn_two < turn_one);
+        first.execute("SELECT pgq_delete(ARRAY[$1, $2]::bigint[])", &[&one, &two]).unwrap();
+        if overtaken == 3 {
+            return;
+        }
+    }
+    panic!("who came first always went on first");
+}

@@ -4,8 +4,9 @@
 SELECT m.id, m.queue, m.deliveries, m.max_deliveries, m.lease_until
   FROM pgqueue.message m
  WHERE m.id = ANY ($1)
-   AND ($2 IS NULL OR EXISTS (SELECT FROM unnest($1, $2) AS receipt (id, delivery)
-                               WHERE receipt.id = m.id AND receipt.delivery = m.deliveries)
-                   AND m.key_place IS DISTINCT FROM 0)
+   AND ($2 IS NULL
+        OR (m.key_place IS DISTINCT FROM 0
+            AND EXISTS (SELECT FROM unnest($1, $2) AS receipt (id, delivery)
+                         WHERE receipt.id = m.id AND receipt.delivery = m.deliveries)))
  ORDER BY m.id
    FOR UPDATE

@@ -1,7 +1,7 @@
--- The waiting message becomes the new one in place. Its deliveries stay: a receipt never
--- fits twice.
+-- The waiting message becomes the new one in place, and nobody has had that. Its deliveries
+-- stay: a receipt never fits twice.
 UPDATE pgqueue.message
-   SET priority = $2, lane = $3, due_at = $4, expires_at = $5, lease_ms = $6, max_deliveries = $7,
+   SET key_place = 0, priority = $2, lane = $3, due_at = $4, expires_at = $5, lease_ms = $6, max_deliveries = $7,
        in_turn = in_turn AND group_key IS NOT DISTINCT FROM $8, group_key = $8,
        payload = $9, body = $10, headers = $11, lease_until = '-infinity'
  WHERE id = $1 AND lease_until <= clock_timestamp()

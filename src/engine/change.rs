@@ -52,23 +52,15 @@ pub fn update(id: i64, change: &Change) -> Result<bool> {
     if let Some(queue) = queue::by_id(message.queue)? {
         queue.check(Right::Push)?;
     }
-    // Who had it before has not seen this content.
-    let is_new = change.payload.is_some() || change.headers.is_some();
-    if is_new && !unique::wait_anew(id) {
-        return Ok(false);
-    }
-    UPDATE.run(
-        &[
-            Some(id.into()),
-            change.payload,
-            change.headers,
-            change.priority.map(Datum::from),
-            change.deliver_at.map(Datum::from),
-            Some(now().into()),
-        ],
-        |_| {},
-    );
-    Ok(true)
+    let args = [
+        Some(id.into()),
+        change.payload,
+        change.headers,
+        change.priority.map(Datum::from),
+        change.deliver_at.map(Datum::from),
+        Some(now().into()),
+    ];
+    Ok(unique::unless_taken(|| UPDATE.run(&args, |_| {})) == Some(1))
 }
 
 /// Removes messages and returns the ids of those that were.

@@ -483,7 +483,7 @@ fn lease(table: &Table, row: &Found, delivery: i32, until: Timestamp, takes_turn
     if takes_turn {
         changes.push((Column::InTurn, Some(true.into())));
     }
-    if unique::waits_anew(row) {
+    if unique::is_unseen(row) {
         // From now on it has a receipt, and another message with its key may wait.
         changes.push((Column::KeyPlace, row.get(Column::Id)));
     }

@@ -28,7 +28,7 @@ use super::queue::Queue;
 use super::scan::{Found, Key as Condition, Scan, Snapshot};
 use super::statement::{Sees, Statement, i64_array};
 use super::table::Table;
-use super::{attempt, catalog, has_one_snapshot, news, now};
+use super::{attempt, catalog, has_one_snapshot, id, news, now};
 use crate::call::{Name, Timestamp, varlena_bytes};
 use crate::error::{Error, Result};
 
@@ -60,8 +60,10 @@ static INSERT: Statement = Statement::new(include_str!("../../sql/query/insert_u
 static HOLD: Statement = Statement::new(include_str!("../../sql/query/hold_waiting.sql"), &[pg_sys::INT8OID]);
 static WAIT_FOR: Statement =
     Statement::new(include_str!("../../sql/query/wait_for_message.sql"), &[pg_sys::INT8OID]);
-static WAIT_ANEW: Statement =
-    Statement::new(include_str!("../../sql/query/wait_anew.sql"), &[pg_sys::INT8OID]);
+static TAKE_KEY_BACK: Statement =
+    Statement::new(include_str!("../../sql/query/take_key_back.sql"), &[pg_sys::INT8OID]);
+static RENUMBER: Statement =
+    Statement::new(include_str!("../../sql/query/renumber.sql"), &[pg_sys::INT8OID, pg_sys::INT8OID]);
 static REPLACE: Statement = Statement::new(
     include_str!("../../sql/query/replace_waiting.sql"),
     &[
@@ -119,7 +121,7 @@ pub fn push(queue: &Queue, key: &Name, on_duplicate: OnDuplicate, row: &Row) -> 
         has_claimed = true;
         if INSERT.run(row, |_| {}) > 0 {
             counter::add(queue.id, Counts { pushed: 1, ..Counts::default() });
-            return Ok((id_of(row), Outcome::Pushed));
+            return Ok((as_newest(queue, key, id_of(row)), Outcome::Pushed));
         }
     }
 }
@@ -142,7 +144,7 @@ fn id_of(row: &Row) -> i64 {
     row[Column::Id as usize].map_or(0, |id| id.value() as i64)
 }
 
-/// The newest message with a key, as far as it is committed.
+/// The message with place 0 of a key, else the newest, as far as it is committed.
 fn newest(queue: &Queue, key: &Name) -> Option<(i64, Standing)> {
     let mut newest = None;
     let args = [Some(queue.id.into()), Some(key.datum())];
@@ -169,21 +171,34 @@ fn why_gone(has_expired: bool, timed_out: bool) -> Reason {
 
 /// What becomes of a push when a message waits; none if that one has just gone.
 fn meet(key: &Name, on_duplicate: OnDuplicate, row: &Row, id: i64) -> Result<Option<Outcome>> {
-    if on_duplicate != OnDuplicate::Reject && !wait_anew(id) {
-        return Ok(None);
-    }
     match on_duplicate {
         OnDuplicate::Reject => Err(Error::duplicate(&key.to_string(), id)),
-        OnDuplicate::Ignore => Ok(hold(id).then_some(Outcome::Ignored)),
+        OnDuplicate::Ignore => Ok((take_key_back(id) && hold(id)).then_some(Outcome::Ignored)),
         OnDuplicate::Replace => Ok(replace(row, id).then_some(Outcome::Replaced)),
     }
 }
 
-/// Gives a message that was leased, and waits again, place 0 back. False if another takes
-/// that place of its key, or has just taken it: then that one is the newest.
-pub fn wait_anew(id: i64) -> bool {
-    let unique = PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION;
-    attempt::unless(unique, || Ok(WAIT_ANEW.run(&[Some(id.into())], |_| {}))).is_some()
+/// Gives a message that was leased, and waits again, place 0 back; false if another has it.
+fn take_key_back(id: i64) -> bool {
+    unless_taken(|| TAKE_KEY_BACK.run(&[Some(id.into())], |_| {})).is_some()
+}
+
+/// Does what gives a message place 0 of its key; none if another has it, or is taking it and
+/// commits: then that one is the newest.
+pub fn unless_taken<T>(work: impl FnOnce() -> T) -> Option<T> {
+    attempt::unless(PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION, || Ok(work()))
+}
+
+/// The id of a message that was just pushed. It may have waited for place 0 while others, with
+/// later ids, had it and gave it up: then it gets a new one, since the newest stands for its key.
+fn as_newest(queue: &Queue, key: &Name, id: i64) -> i64 {
+    let table = Table::open_to_read(catalog::refresh().message);
+    if !has_newer(&table, queue.id, key.datum(), id) {
+        return id;
+    }
+    let newest = id::next();
+    RENUMBER.run(&[Some(id.into()), Some(newest.into())], |_| {});
+    newest
 }
 
 /// Keeps a waiting message from being leased before this transaction ends.
@@ -213,7 +228,7 @@ fn replace(row: &Row, id: i64) -> bool {
         value(Column::Body),
         value(Column::Headers),
     ];
-    REPLACE.run(&args, |_| {}) > 0
+    unless_taken(|| REPLACE.run(&args, |_| {})) == Some(1)
 }
 
 /// The message with which a key was pushed within the queue's `dedup_window`. If there
@@ -236,9 +251,9 @@ fn seen_lately(queue: &Queue, key: &Name, row: &Row) -> Option<i64> {
     seen
 }
 
-/// Whether a message has place 0: it was not leased since it was pushed with its key, or since
+/// Whether a message has place 0: nobody was given it since it was pushed with its key, or since
 /// another push met it, or its content was changed.
-pub fn waits_anew(row: &Found) -> bool {
+pub fn is_unseen(row: &Found) -> bool {
     row.get(Column::KeyPlace).is_some_and(|place| place.value() == 0)
 }
 
@@ -248,11 +263,13 @@ pub fn is_superseded(table: &Table, row: &Found) -> bool {
     if row.get(Column::KeyPlace).is_none_or(|place| place.value() as i64 != id) {
         return false;
     }
-    let Some(key) = row.whole(Column::DedupKey) else { return false };
-    let conditions = [
-        Condition::equals(1, pg_sys::F_INT4EQ, row.i32(Column::Queue).into()),
-        Condition::equals(2, pg_sys::F_TEXTEQ, key),
-    ];
+    let key = row.whole(Column::DedupKey);
+    key.is_some_and(|key| has_newer(table, row.i32(Column::Queue), key, id))
+}
+
+fn has_newer(table: &Table, queue: i32, key: Datum, id: i64) -> bool {
+    let conditions =
+        [Condition::equals(1, pg_sys::F_INT4EQ, queue.into()), Condition::equals(2, pg_sys::F_TEXTEQ, key)];
     let snapshot = Snapshot::latest();
     let mut others = Scan::begin(table, catalog::known().message_key, &snapshot, &conditions, false);
     while let Some(other) = others.next() {

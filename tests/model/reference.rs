@@ -635,7 +635,8 @@ impl Reference {
     }
 
     pub fn update(&mut self, id: Id, change: &Change) -> bool {
-        let ids = self.waiting(&[id]);
+        let mut ids = self.waiting(&[id]);
+        ids.retain(|id| !self.is_superseded(*id));
         let now = self.now;
         self.change(&ids, |message| {
             message.holds_key |=
