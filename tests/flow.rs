@@ -140,3 +140,28 @@ fn a_lease_that_is_extended_again_and_again_keeps_its_slot() {
         extending.join().unwrap();
     });
 }
+
+#[test]
+fn of_two_that_change_the_limit_at_once_the_second_has_the_last_word() {
+    let server = Server::start();
+    let (mut first, mut observer) = (server.connect(), server.connect());
+    for (before, between, after) in [("5", "null", "5"), ("5", "2", "5"), ("null", "3", "null")] {
+        let alter = |limit| format!("SELECT pgq_alter_queue('q', '{{\"max_leased\": {limit}}}')");
+        first.batch_execute(&format!("SELECT pgq_create_queue('q'); {}", alter(before))).unwrap();
+        first
+            .execute("SELECT pgq_push_batch('q', array_agg(to_jsonb(n))) FROM generate_series(1, 9) n", &[])
+            .unwrap();
+        first.batch_execute(&format!("BEGIN; {}", alter(between))).unwrap();
+        thread::scope(|scope| {
+            let second = scope.spawn(|| server.connect().batch_execute(&alter(after)).unwrap());
+            until("it waits", || {
+                observer.one("SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            });
+            first.batch_execute("COMMIT").unwrap();
+            second.join().unwrap();
+        });
+        let leased = observer.all::<i64>("SELECT id FROM pgq_reserve('q', max => 9)").len();
+        assert_eq!(leased, after.parse().unwrap_or(9), "{before}, {between}, {after}");
+        first.execute("SELECT pgq_drop_queue('q')", &[]).unwrap();
+    }
+}

@@ -336,3 +336,22 @@ fn of_two_that_decide_at_once_one_takes_the_turn() {
     slow.execute("SELECT pgq_delete($1::bigint)", &[&high]).unwrap();
     assert_eq!(slow.all::<i64>("SELECT id FROM pgq_reserve('q', max => 9)"), [low]);
 }
+
+#[test]
+fn the_next_waits_for_who_is_settling_the_first_though_its_last_lease_has_ended() {
+    let server = Server::start();
+    let (mut slow, mut other) = (server.connect(), server.connect());
+    slow.execute("SELECT pgq_create_queue('q', '{\"max_deliveries\": 1}')", &[]).unwrap();
+    let [first, next] = ["1", "2"]
+        .map(|payload| slow.one::<i64>(&format!("SELECT pgq_push('q', '{payload}', group_key => 'g')")));
+    let reserve = "SELECT id FROM pgq_reserve('q', max => 9)";
+    assert_eq!(slow.all::<i64>("SELECT id FROM pgq_reserve('q', '50 ms')"), [first]);
+    slow.batch_execute("BEGIN").unwrap();
+    assert!(slow.one::<bool>(&format!("SELECT pgq_delete({first}, 1)")));
+    until("the lease has ended", || {
+        other.one(&format!("SELECT lease_until < clock_timestamp() FROM pgqueue.message WHERE id = {first}"))
+    });
+    assert_eq!(other.all::<i64>(reserve), [0; 0], "what the first has done is not committed");
+    slow.batch_execute("COMMIT").unwrap();
+    until("it is the turn of the next", || other.all::<i64>(reserve) == [next]);
+}

@@ -338,3 +338,51 @@ fn the_last_of_those_that_waited_for_a_key_stands_for_it() {
     }
     panic!("who came first always went on first");
 }
+
+#[test]
+fn what_waits_with_a_key_in_another_queue_is_not_driven_out_by_what_is_moved_there() {
+    let server = Server::start();
+    let mut session = server.connect();
+    let there: i64 = session.one("SELECT pgq_push('target', '\"there\"', dedup_key => 'k')");
+    session.execute("SELECT pgq_release(id) FROM pgq_reserve('target')", &[]).unwrap();
+    let stays: i64 = session.one("SELECT pgq_push('source', '\"stays\"', dedup_key => 'k')");
+    let moving = format!("SELECT new_id FROM pgq_move(ARRAY[{stays}], 'target')");
+    assert_eq!(session.all::<i64>(&moving), [0; 0]);
+    assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('target', max => 9)"), [there]);
+    assert_eq!(session.all::<i64>(&moving).len(), 1, "none waits there any more");
+}
+
+#[test]
+fn a_newer_message_that_has_outlived_its_time_supersedes_nothing() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off");
+    let mut session = server.connect();
+    let old: i64 = session.one("SELECT pgq_push('q', '1', dedup_key => 'k')");
+    session.execute("SELECT * FROM pgq_reserve('q')", &[]).unwrap();
+    session.execute("SELECT pgq_push('q', '2', dedup_key => 'k', ttl => '1 ms')", &[]).unwrap();
+    until("it has expired", || {
+        session.one("SELECT count(*) = 1 FROM pgqueue.message_state WHERE state = 'gone'")
+    });
+    session.execute("SELECT pgq_release($1::bigint, delivery => 1)", &[&old]).unwrap();
+    assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('q', max => 9)"), [old]);
+}
+
+#[test]
+fn what_replaces_a_message_is_delivered_once_at_least() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session.execute("SELECT pgq_push('q', '1', dedup_key => 'k', max_deliveries => 9)", &[]).unwrap();
+    for _ in 0..6 {
+        session.execute("SELECT pgq_release(id) FROM pgq_reserve('q')", &[]).unwrap();
+    }
+    // Limits of its own, and of the queue.
+    for limit in ["1", "NULL"] {
+        let replace = "SELECT outcome FROM pgq_push_result('q', '2', dedup_key => 'k', on_duplicate => 'replace', max_deliveries => ";
+        assert_eq!(session.one::<String>(&format!("{replace}{limit})")), "replaced");
+        let delivered: Vec<String> = session.all("SELECT payload::text FROM pgq_reserve('q')");
+        assert_eq!(delivered, ["2"], "with the limit {limit}");
+        session
+            .execute("UPDATE pgqueue.message SET max_deliveries = 0, lease_until = '-infinity'", &[])
+            .unwrap();
+    }
+}

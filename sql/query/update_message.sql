@@ -12,4 +12,6 @@ UPDATE pgqueue.message m
  WHERE id = $1
    AND (key_place = 0 OR NOT EXISTS (SELECT FROM pgqueue.message newer
                                       WHERE newer.queue = m.queue AND newer.dedup_key = m.dedup_key
-                                        AND newer.id > m.id))
+                                        AND newer.id > m.id
+                                        AND (newer.expires_at IS NULL
+                                             OR greatest(newer.expires_at, newer.lease_until) > $6)))

@@ -13,7 +13,7 @@ use crate::engine::statement::Statement;
 use crate::engine::{check_writable, events, limit, news};
 use crate::error::{Error, Result};
 use crate::value::right::Right;
-use crate::value::settings::merge;
+use crate::value::settings::{Settings, merge};
 use crate::worker::{self, sweep};
 
 crate::export_to_sql!(
@@ -74,14 +74,16 @@ fn pgq_alter_queue(call: &Call) -> Answer {
     let changes = settings(call)?;
     let queue = queue_for(Right::Manage, call, "pgq_alter_queue")?;
     let redirects_events = changes.get("events_to").is_some();
-    let merged = merge(settings_for_update(&queue), changes).map_err(bad_setting)?;
+    let before = settings_for_update(&queue);
+    let merged = merge(before.clone(), changes).map_err(bad_setting)?;
+    let before = Settings::read(&before).map_err(bad_setting)?;
     let settings = queue::check_settings(&queue.name, &merged)?;
     let merged = jsonb_datum(&merged.to_string());
     ALTER.run(&[Some(queue.id.into()), Some(merged)], |_| {});
-    if settings.groups != queue.settings.groups {
+    if settings.groups != before.groups {
         REGROUP.run(&[Some(queue.id.into()), Some(settings.keeps_order().into())], |_| {});
     }
-    if settings.max_leased != queue.settings.max_leased {
+    if settings.max_leased != before.max_leased {
         limit::lay_out(queue.id, settings.max_leased.map(|max| max.0));
     }
     // What could not be reserved by the old settings may be by the new ones.

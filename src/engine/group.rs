@@ -81,7 +81,7 @@ impl Group {
             if row.i64(Column::Id) == id {
                 return Turn::Now;
             }
-            if !is_gone(&row) {
+            if !is_gone(&row) || row.is_busy() {
                 return Turn::Unsure;
             }
         }
@@ -104,10 +104,11 @@ impl Group {
             // What is just being pushed is nobody's predecessor yet; what is just being
             // leased for the first time is.
             let is_push = dirty.is_being_made() && !row.bool(Column::InTurn);
-            if is_push || is_gone(&row) {
+            // Who is just settling what nobody holds any more may be the one who had it.
+            let is_sure = !dirty.is_being_made() && !dirty.is_being_changed();
+            if is_push || (is_sure && is_gone(&row)) {
                 continue;
             }
-            let is_sure = !dirty.is_being_made() && !dirty.is_being_changed();
             return if is_sure { Turn::Later } else { Turn::Unsure };
         }
         Turn::Now

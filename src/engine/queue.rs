@@ -92,13 +92,19 @@ pub fn by_id(id: i32) -> Result<Option<Rc<Queue>>> {
     }
 }
 
-/// Makes a queue that belongs to the caller; false if the name is taken.
+/// Makes a queue that belongs to the caller, with the rights on it that he has set for others;
+/// false if the name is taken.
 pub fn create(name: &Name, settings: Value) -> Result<bool> {
-    create_for(name, owner::caller(), settings)
+    let made = create_for(name, owner::caller(), settings)?;
+    if let Some(queue) = made {
+        rights::grant_defaults(queue)?;
+    }
+    Ok(made.is_some())
 }
 
-/// Makes a queue that belongs to a role; false if the name is taken.
-pub fn create_for(name: &Name, owner: Oid, settings: Value) -> Result<bool> {
+/// Makes a queue that belongs to a role, perhaps another than the caller; none if the name is
+/// taken.
+pub fn create_for(name: &Name, owner: Oid, settings: Value) -> Result<Option<i32>> {
     let owner = owner::role_name(owner).ok_or_else(|| Error::owner_is_gone(&name.to_string()))?;
     let limit = check_settings(name, &settings)?.max_leased;
     let settings = jsonb_datum(&settings.to_string());
@@ -107,10 +113,9 @@ pub fn create_for(name: &Name, owner: Oid, settings: Value) -> Result<bool> {
         .run(&[Some(name.datum()), Some(text_datum(&owner)), Some(settings)], |row| made = Some(row.i32(0)));
     if let Some(queue) = made {
         limit::lay_out(queue, limit.map(|limit| limit.0));
-        rights::grant_defaults(queue)?;
         news::resumed(waking::NO_QUEUE);
     }
-    Ok(made.is_some())
+    Ok(made)
 }
 
 /// Reads settings for a queue of this name.

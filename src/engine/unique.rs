@@ -28,7 +28,7 @@ use super::queue::Queue;
 use super::scan::{Found, Key as Condition, Scan, Snapshot};
 use super::statement::{Sees, Statement, i64_array};
 use super::table::Table;
-use super::{attempt, catalog, has_one_snapshot, id, news, now};
+use super::{attempt, catalog, group, has_one_snapshot, id, news, now};
 use crate::call::{Name, Timestamp, varlena_bytes};
 use crate::error::{Error, Result};
 
@@ -78,6 +78,7 @@ static REPLACE: Statement = Statement::new(
         pg_sys::JSONBOID,
         pg_sys::BYTEAOID,
         pg_sys::JSONBOID,
+        pg_sys::INT4OID,
     ],
 );
 static CLAIM: Statement = Statement::new(
@@ -96,7 +97,7 @@ pub fn push(queue: &Queue, key: &Name, on_duplicate: OnDuplicate, row: &Row) -> 
         pg_sys::check_for_interrupts!();
         match newest(queue, key) {
             Some((id, Standing::Waits)) => {
-                if let Some(outcome) = meet(key, on_duplicate, row, id)? {
+                if let Some(outcome) = meet(queue, key, on_duplicate, row, id)? {
                     return Ok((id, outcome));
                 }
                 // It was leased or removed meanwhile; an old snapshot does not get further.
@@ -170,11 +171,11 @@ fn why_gone(has_expired: bool, timed_out: bool) -> Reason {
 }
 
 /// What becomes of a push when a message waits; none if that one has just gone.
-fn meet(key: &Name, on_duplicate: OnDuplicate, row: &Row, id: i64) -> Result<Option<Outcome>> {
+fn meet(queue: &Queue, key: &Name, on_duplicate: OnDuplicate, row: &Row, id: i64) -> Result<Option<Outcome>> {
     match on_duplicate {
         OnDuplicate::Reject => Err(Error::duplicate(&key.to_string(), id)),
         OnDuplicate::Ignore => Ok((take_key_back(id) && hold(id)).then_some(Outcome::Ignored)),
-        OnDuplicate::Replace => Ok(replace(row, id).then_some(Outcome::Replaced)),
+        OnDuplicate::Replace => Ok(replace(queue, row, id).then_some(Outcome::Replaced)),
     }
 }
 
@@ -193,7 +194,7 @@ pub fn unless_taken<T>(work: impl FnOnce() -> T) -> Option<T> {
 /// later ids, had it and gave it up: then it gets a new one, since the newest stands for its key.
 fn as_newest(queue: &Queue, key: &Name, id: i64) -> i64 {
     let table = Table::open_to_read(catalog::refresh().message);
-    if !has_newer(&table, queue.id, key.datum(), id) {
+    if !has_newer(&table, queue.id, key.datum(), id, |_| true) {
         return id;
     }
     let newest = id::next();
@@ -213,7 +214,7 @@ fn hold(id: i64) -> bool {
     }) > 0
 }
 
-fn replace(row: &Row, id: i64) -> bool {
+fn replace(queue: &Queue, row: &Row, id: i64) -> bool {
     let value = |column: Column| row[column as usize];
     let args = [
         Some(id.into()),
@@ -227,6 +228,7 @@ fn replace(row: &Row, id: i64) -> bool {
         value(Column::Payload),
         value(Column::Body),
         value(Column::Headers),
+        Some(queue.max_deliveries().into()),
     ];
     unless_taken(|| REPLACE.run(&args, |_| {})) == Some(1)
 }
@@ -257,23 +259,25 @@ pub fn is_unseen(row: &Found) -> bool {
     row.get(Column::KeyPlace).is_some_and(|place| place.value() == 0)
 }
 
-/// Whether a newer message has the key of this one, which was leased before.
+/// Whether a newer message has the key of this one, which was leased before. One that outlived
+/// its time to live is none any more.
 pub fn is_superseded(table: &Table, row: &Found) -> bool {
     let id = row.i64(Column::Id);
     if row.get(Column::KeyPlace).is_none_or(|place| place.value() as i64 != id) {
         return false;
     }
     let key = row.whole(Column::DedupKey);
-    key.is_some_and(|key| has_newer(table, row.i32(Column::Queue), key, id))
+    let is_there = |other: &Found| !group::has_outlived(other, now());
+    key.is_some_and(|key| has_newer(table, row.i32(Column::Queue), key, id, is_there))
 }
 
-fn has_newer(table: &Table, queue: i32, key: Datum, id: i64) -> bool {
+fn has_newer(table: &Table, queue: i32, key: Datum, id: i64, counts: impl Fn(&Found) -> bool) -> bool {
     let conditions =
         [Condition::equals(1, pg_sys::F_INT4EQ, queue.into()), Condition::equals(2, pg_sys::F_TEXTEQ, key)];
     let snapshot = Snapshot::latest();
     let mut others = Scan::begin(table, catalog::known().message_key, &snapshot, &conditions, false);
     while let Some(other) = others.next() {
-        if other.i64(Column::Id) > id {
+        if other.i64(Column::Id) > id && counts(&other) {
             return true;
         }
     }

@@ -5,7 +5,7 @@
 //! older, when what will never be delivered again is cleared away), the choice is read off
 //! what the server did, and judged (`Reference::clear`, `Reference::sort_out`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub type Id = i64;
 pub type Hours = i64;
@@ -199,6 +199,8 @@ pub struct Reference {
     /// How many messages a push has dropped to make room, of each queue, and the newest that
     /// was there before it.
     drops: BTreeMap<usize, (i64, Id)>,
+    /// What the operation found superseded, though what superseded it was removed by it.
+    outdated: BTreeSet<Id>,
     /// What the server last said of each message; the same, but where the promise leaves a
     /// choice.
     pub shown: BTreeMap<Id, State>,
@@ -226,6 +228,7 @@ impl Reference {
             archive: BTreeMap::new(),
             seen: BTreeMap::new(),
             drops: BTreeMap::new(),
+            outdated: BTreeSet::new(),
             shown: BTreeMap::new(),
             moment: 0,
         }
@@ -285,6 +288,7 @@ impl Reference {
         self.messages
             .range(id + 1..)
             .filter(move |(_, other)| other.queue == queue && other.key == key)
+            .filter(|(_, other)| self.is_leased(other) || !self.has_expired(other))
             .map(|(id, _)| *id)
     }
 
@@ -403,12 +407,18 @@ impl Reference {
             return Ok(None);
         }
         let new = self.message(push);
+        let most = self.settings(&new).max_deliveries;
         let message = self.messages.get_mut(&id).unwrap();
         match on_duplicate {
             OnDuplicate::Reject => return Err("23505"),
             OnDuplicate::Ignore => message.holds_key = true,
             OnDuplicate::Replace => {
                 let in_turn = message.in_turn && message.group == new.group;
+                // It is delivered once at least.
+                let limit = new.max_deliveries.unwrap_or(most);
+                let is_spent = limit > 0 && message.deliveries >= limit;
+                let max_deliveries = if is_spent { Some(message.deliveries + 1) } else { new.max_deliveries };
+                let new = Message { max_deliveries, ..new };
                 *message = Message { deliveries: message.deliveries, errors: message.errors, in_turn, ..new };
                 return Ok(Some((id, Outcome::Replaced)));
             }
@@ -523,6 +533,9 @@ impl Reference {
 
     /// Removes a message as it is handed out.
     pub fn pop(&mut self, id: Id) {
+        let older = self.messages.range(..id).map(|(older, _)| *older);
+        let outdated: Vec<Id> = older.filter(|older| self.is_superseded(*older)).collect();
+        self.outdated.extend(outdated);
         let queue = self.messages[&id].queue;
         self.counters(queue).delivered += 1;
         self.settle(id);
@@ -665,8 +678,10 @@ impl Reference {
         let mut gone = Vec::new();
         for id in self.waiting(ids) {
             let message = self.messages[&id].clone();
-            let is_taken = |other: &Message| other.queue == to && other.key == message.key && other.holds_key;
-            if message.queue == to || (message.key.is_some() && self.messages.values().any(is_taken)) {
+            let is_taken =
+                |other: &Message| other.queue == to && other.key == message.key && !self.is_leased(other);
+            let is_taken = message.key.is_some() && self.messages.values().any(is_taken);
+            if message.queue == to || is_taken || self.is_superseded(id) {
                 continue;
             }
             gone.push(id);
@@ -826,7 +841,7 @@ impl Reference {
                         if told.is_some() { "" } else { "not " }
                     ));
                 }
-            } else if told.is_none() && self.is_superseded(id) {
+            } else if told.is_none() && (self.is_superseded(id) || self.outdated.contains(&id)) {
                 self.messages.remove(&id);
                 self.counters(message.queue).deleted += 1;
             } else if told.is_none() && self.drops.get(&message.queue).is_some_and(|(left, _)| *left > 0) {
@@ -835,6 +850,7 @@ impl Reference {
                 return Err(format!("{id} has vanished ({told:?}): {message:?}, {:?}", self.state(id)));
             }
         }
+        self.outdated.clear();
         match std::mem::take(&mut self.drops).values().find(|(left, _)| *left > 0) {
             Some((left, _)) => Err(format!("{left} more must have made room")),
             None => Ok(()),

@@ -238,3 +238,26 @@ fn errors_and_empty_answers_tell_nothing_about_the_queues_of_others() {
     }
     assert_eq!(root.one::<i64>("SELECT pgq_count('victim')"), 1, "and nothing has changed");
 }
+
+#[test]
+fn who_fails_a_message_gets_no_right_on_the_queue_that_is_made_for_its_event() {
+    let server = Server::start();
+    let mut root = server.connect();
+    root.batch_execute(
+        "CREATE ROLE owner LOGIN; CREATE ROLE attacker LOGIN; GRANT CREATE ON SCHEMA public TO owner; SET ROLE owner;
+         SELECT pgq_create_queue('q', '{\"events_to\": \"errors\"}'); SELECT pgq_grant('q', 'attacker', 'consume');
+         SELECT pgq_drop_queue('errors'); SELECT pgq_push('q', '1')",
+    )
+    .unwrap();
+    let mut attacker = server.connect_as("attacker");
+    for defaults in ["{\"attacker\": [\"consume\", \"manage\"]}", "{\"nobody there\": [\"push\"]}"] {
+        attacker.batch_execute(&format!("SET pgqueue.default_grants = '{defaults}'")).unwrap();
+        attacker.execute("SELECT pgq_fail(id, 'my event', delay => '0') FROM pgq_reserve('q')", &[]).unwrap();
+        let granted: Vec<String> =
+            root.all("SELECT g::text FROM pgq_list_grants('errors') g WHERE role = 'attacker'");
+        assert_eq!(granted, [""; 0]);
+        let told: i64 = root.one("SELECT count(*) FROM pgq_reserve('errors')");
+        assert_eq!(told, 1, "the event is there with {defaults}");
+        root.execute("SELECT pgq_drop_queue('errors')", &[]).unwrap();
+    }
+}

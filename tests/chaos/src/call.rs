@@ -195,7 +195,7 @@ impl Call {
         wrote
             && match self {
                 Self::Push { .. } | Self::Pop { .. } | Self::DumpDead { .. } => true,
-                // One that is ignored only locks.
+                // One that is ignored may write nothing.
                 Self::PushKey { .. } => {
                     rows.iter().any(|row| row.get::<_, Option<&str>>(7) != Some("ignored"))
                 }

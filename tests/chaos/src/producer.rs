@@ -10,7 +10,7 @@ use crate::queue::Queue;
 use crate::session::{Ending, Failure, Manner, Session};
 
 /// How long messages live that do not live for ever.
-pub const TTL: Duration = Duration::from_millis(300);
+const TTL: Duration = Duration::from_millis(300);
 
 pub fn work(session: &mut Session) -> Result<(), Failure> {
     if session.stage.is_quiet.load(Ordering::Relaxed) {

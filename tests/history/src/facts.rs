@@ -1,6 +1,6 @@
 //! A history arranged by message: what the rules look at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::memory::Memory;
 use crate::record::{
@@ -191,6 +191,11 @@ impl<'a> Facts<'a> {
         if !ids.contains(&id) {
             ids.push(id);
         }
+    }
+
+    /// Messages that were given to somebody, or that somebody settled.
+    pub fn touched(&self) -> BTreeSet<Id> {
+        self.given.keys().chain(self.settled.keys()).copied().collect()
     }
 
     pub fn given_of(&self, id: Id) -> &[Given<'a>] {

@@ -115,7 +115,7 @@ pub struct Pushed {
 /// What became of a push that met a waiting message with its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Met {
-    /// That one stands for both.
+    /// That one stands for both. (Not recorded here: one that is ignored for its `dedup_window`.)
     Ignored,
     /// That one has become the new one.
     Replaced,

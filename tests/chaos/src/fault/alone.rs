@@ -1,5 +1,5 @@
-//! No worker looks after the queues, or not even shared memory knows of them: nothing may be
-//! lost for that.
+//! Nobody does maintenance, or shared memory knows nothing of the queues (the first call has
+//! started a worker): nothing may be lost for that.
 
 use fastrand::Rng;
 use support::{Ask, until};
@@ -7,7 +7,7 @@ use support::{Ask, until};
 use super::Fault;
 use super::terminated::signal_one;
 use crate::crowd::pause;
-use crate::producer::TTL;
+use crate::ending::decide_all;
 use crate::stage::{LOAD, Stage};
 
 pub struct NoMaintenance;
@@ -25,13 +25,15 @@ impl Fault for NoMaintenance {
         strike(stage, rng);
     }
 
-    /// What has outlived its time is given to nobody, and goes when somebody clears it away.
+    /// What will never be delivered any more goes when somebody clears it away.
     fn relent(&mut self, stage: &Stage) {
-        std::thread::sleep(TTL);
+        decide_all(stage);
         let mut session = stage.server.connect();
-        until("what has outlived its time is cleared away", || {
+        until("what nobody will be given is cleared away", || {
             session.batch_execute("SELECT pgq_vacuum()").unwrap();
-            session.one("SELECT NOT EXISTS (SELECT FROM pgqueue.message_state WHERE state = 'gone')")
+            session.one(
+                "SELECT NOT EXISTS (SELECT FROM pgqueue.message_state WHERE state IN ('gone', 'leased'))",
+            )
         });
     }
 }

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use super::{Rule, Violation};
-use crate::facts::{Facts, Given, Pushing, Settled};
+use crate::facts::{Facts, Given, Pushing, Settled, Step};
 use crate::record::{Act, Id, Met};
 
 pub fn look(facts: &Facts) -> Vec<Violation> {
@@ -45,13 +45,13 @@ fn beyond(unseen: usize, missing: &[Pushing]) -> Vec<Violation> {
 
 fn is_accounted_for(facts: &Facts, push: &Pushing) -> bool {
     let ids = facts.ids.get(&push.pushed.token).map_or(&[][..], Vec::as_slice);
-    let is_done = |id| {
+    let explains = |id| {
         is_there(facts, id)
             || was_removed(facts, push, id)
             || is_replaced(facts, push, id)
             || is_superseded(facts, push, id)
     };
-    ids.iter().any(|&id| is_done(id)) || has_expired(facts, push) || was_purged(facts, push)
+    ids.iter().any(|&id| explains(id)) || has_expired(facts, push) || was_purged(facts, push)
 }
 
 fn is_there(facts: &Facts, id: Id) -> bool {
@@ -98,20 +98,22 @@ fn is_replaced(facts: &Facts, push: &Pushing, id: Id) -> bool {
     })
 }
 
-/// Dropped in favour of a newer one with its key, after somebody was given it.
+/// Dropped in favour of a newer one with its key, which was pushed while somebody had it.
 fn is_superseded(facts: &Facts, push: &Pushing, id: Id) -> bool {
-    let is_newer =
-        |other: &Pushing| other.pushed.met.is_none() && other.pushed.id.is_none_or(|other| other > id);
-    let mut given = facts.given_of(id).iter().filter(|given| given.step.possible_effect().is_some());
-    let was_given = given.any(|given| has_seen(given, push))
-        || facts.unanswered.iter().any(|step| {
-            let may_be =
-                matches!(step.operation.act, Act::Reserve { .. }) && step.queue() == push.step.queue();
-            may_be && step.possible_effect().is_some_and(|effect| effect.returned > push.step.invoked())
-        });
-    was_given && others_of_key(facts, push).any(is_newer)
+    let given = facts.given_of(id).iter().filter(|given| has_seen(given, push)).map(|given| given.step);
+    let unseen = facts.unanswered.iter().filter(|step| {
+        matches!(step.operation.act, Act::Reserve { .. }) && step.queue() == push.step.queue()
+    });
+    let given: Vec<Step> = given
+        .chain(unseen.copied())
+        .filter(|step| step.possible_effect().is_some_and(|effect| effect.returned > push.step.invoked()))
+        .collect();
+    let is_newer = |other: &Pushing| {
+        let is_another = other.pushed.met.is_none() && other.pushed.id.is_none_or(|other| other > id);
+        is_another && given.iter().any(|given| given.invoked() < other.step.returned())
+    };
+    others_of_key(facts, push).any(is_newer)
 }
-
 /// Other pushes of the key of one.
 fn others_of_key<'f, 'a>(
     facts: &'f Facts<'a>,

@@ -2,14 +2,11 @@
 
 use super::gone::deletions;
 use super::{Rule, Violation};
-use crate::facts::{Facts, Step};
+use crate::facts::Facts;
 use crate::record::{Act, Id, Moment};
 
 pub fn look(facts: &Facts) -> Vec<Violation> {
-    let mut ids: Vec<Id> = facts.given.keys().chain(facts.settled.keys()).copied().collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let missing = ids.into_iter().filter_map(|id| missing(facts, id));
+    let missing = facts.touched().into_iter().filter_map(|id| missing(facts, id));
     let strange = facts.history.ending.archived.iter().filter_map(|&id| strange(facts, id));
     missing.chain(strange).collect()
 }
@@ -34,12 +31,13 @@ fn missing(facts: &Facts, id: Id) -> Option<Violation> {
 
 /// Archived, although nobody can have removed it.
 fn strange(facts: &Facts, id: Id) -> Option<Violation> {
-    let may_count = |step: &Step| step.possible_effect().is_some();
-    let unheard = facts.settled_of(id).iter().filter(|settled| settled.is_delete() && settled.may_be_done());
-    let was_popped = |step: &&Step| matches!(step.operation.act, Act::Pop { .. }) && may_count(step);
-    let may_be_removed = deletions(facts, id).any(|step| may_count(&step))
-        || unheard.map(|settled| settled.step).any(|step| may_count(&step))
-        || facts.unanswered.iter().any(|step| was_popped(&step));
+    let popped = facts.given_of(id).iter().filter(|given| given.is_pop()).map(|given| given.step);
+    let deleted = facts.settled_of(id).iter().filter(|settled| settled.is_delete() && settled.may_be_done());
+    let unheard = facts.unanswered.iter().filter(|step| {
+        matches!(step.operation.act, Act::Pop { .. }) && facts.history.archives.contains(step.queue())
+    });
+    let mut removals = popped.chain(deleted.map(|settled| settled.step)).chain(unheard.copied());
+    let may_be_removed = removals.any(|step| step.possible_effect().is_some());
     let says = format!("message {id} is archived, and nobody removed it");
     (!may_be_removed).then(|| Violation::new(Rule::Archived, id, &[], says))
 }

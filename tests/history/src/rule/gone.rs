@@ -5,10 +5,7 @@ use crate::facts::{Facts, Given, Settled, Step};
 use crate::record::{Act, Id, Moment};
 
 pub fn look(facts: &Facts) -> Vec<Violation> {
-    let mut ids: Vec<Id> = facts.given.keys().chain(facts.settled.keys()).copied().collect();
-    ids.sort_unstable();
-    ids.dedup();
-    ids.into_iter().flat_map(|id| look_at(facts, id)).collect()
+    facts.touched().into_iter().flat_map(|id| look_at(facts, id)).collect()
 }
 
 fn look_at(facts: &Facts, id: Id) -> Vec<Violation> {

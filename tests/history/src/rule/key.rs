@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Rule, Violation};
-use crate::facts::{Facts, Given, Pushing};
+use crate::facts::{Facts, Given, Pushing, Step};
 use crate::record::{Id, Met, Moment, Span};
 
 pub fn look(facts: &Facts) -> Vec<Violation> {
@@ -16,6 +16,7 @@ pub fn look(facts: &Facts) -> Vec<Violation> {
     let of_key = |pushes: &Vec<&Pushing>| {
         let mut violations = two_wait(facts, pushes);
         violations.extend(outdated(facts, pushes));
+        violations.extend(pushes.iter().filter_map(|push| given_although_ignored(facts, push)));
         violations
     };
     keys.values().flat_map(of_key).collect()
@@ -29,7 +30,7 @@ fn two_wait(facts: &Facts, pushes: &[&Pushing]) -> Vec<Violation> {
     let mut violations = Vec::new();
     for (n, (second, id, wait)) in waiting.iter().enumerate() {
         for (first, other, earlier) in &waiting[..n] {
-            if wait.invoked.max(earlier.invoked) < wait.returned.min(earlier.returned) {
+            if id != other && wait.invoked.max(earlier.invoked) < wait.returned.min(earlier.returned) {
                 let says = format!("messages {other} and {id} waited with one key at the same time");
                 violations.push(Violation::new(Rule::OneWaits, *id, &[first.step, second.step], says));
             }
@@ -38,17 +39,22 @@ fn two_wait(facts: &Facts, pushes: &[&Pushing]) -> Vec<Violation> {
     violations
 }
 
-/// From its commit until somebody may have touched the message for the first time.
+/// From the commit of the push, which made or met a waiting message, until somebody may have
+/// touched that one.
 fn certainly_waits(facts: &Facts, push: &Pushing) -> Option<Span> {
-    let (id, effect) = (push.pushed.id.filter(|_| push.pushed.met.is_none())?, push.step.effect()?);
-    let given = facts.given_of(id).iter().map(|given| given.step.invoked());
-    let settled = facts.settled_of(id).iter().map(|settled| settled.step.invoked());
-    let unseen = facts.unanswered.iter().filter(|step| {
-        step.queue() == push.step.queue()
-            && step.possible_effect().is_some_and(|end| end.returned >= effect.returned)
-    });
-    let touched = given.chain(settled).chain(unseen.map(|step| step.invoked())).min();
+    let (id, effect) = (push.pushed.id?, push.step.effect()?);
+    let given = facts.given_of(id).iter().map(|given| given.step);
+    let settled = facts.settled_of(id).iter().map(|settled| settled.step);
+    let unseen = facts.unanswered.iter().filter(|step| step.queue() == push.step.queue());
+    let touches = given.chain(settled).chain(unseen.copied()).filter(|step| may_come_after(*step, push));
+    let touched = touches.map(|step| step.invoked()).min();
     Some(Span { invoked: effect.returned, returned: touched.unwrap_or(Moment::MAX) })
+}
+
+/// Whether a call may have found what a push made of a message.
+fn may_come_after(step: Step, push: &Pushing) -> bool {
+    let ended = step.possible_effect().map_or(Moment::MIN, |effect| effect.returned).max(step.returned());
+    ended > push.step.invoked()
 }
 
 fn outdated<'f>(facts: &'f Facts, pushes: &'f [&Pushing]) -> impl Iterator<Item = Violation> + 'f {
@@ -59,6 +65,13 @@ fn outdated<'f>(facts: &'f Facts, pushes: &'f [&Pushing]) -> impl Iterator<Item 
             facts.given_of(id).iter().filter_map(move |given| outdates(pushes, newer, id, given))
         })
     })
+}
+
+fn given_although_ignored(facts: &Facts, push: &Pushing) -> Option<Violation> {
+    let id = push.pushed.id.filter(|_| push.pushed.met == Some(Met::Ignored))?;
+    let given = facts.given_of(id).iter().find(|given| given.taken.token == push.pushed.token)?;
+    let says = format!("message {id} was given as a push has it that was ignored");
+    Some(Violation::new(Rule::OneWaits, id, &[push.step, given.step], says))
 }
 
 /// A delivery of what had been replaced by then.
@@ -110,6 +123,30 @@ mod tests {
         sample.push_key(2);
         sample.remains(2);
         assert!(!broken(&sample));
+    }
+
+    #[test]
+    fn one_that_waits_again_and_was_met_keeps_others_away() {
+        let mut sample = Sample::new();
+        sample.push_key(1);
+        sample.reserve(1, 1);
+        sample.pass(2 * LEASE);
+        sample.meet(2, 1, Met::Ignored);
+        sample.push_key(3);
+        let mut early = sample.clone();
+        sample.reserve(1, 2);
+        assert!(broken(&sample));
+        early.history.transactions.swap_remove(2);
+        assert!(!broken(&early), "without the push that met it, it may be out");
+    }
+
+    #[test]
+    fn what_was_ignored_is_not_given() {
+        let mut sample = Sample::new();
+        sample.push_key(1);
+        sample.meet(2, 1, Met::Ignored);
+        sample.reserve_token(1, 2, 1);
+        assert!(broken(&sample));
     }
 
     #[test]

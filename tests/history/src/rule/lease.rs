@@ -43,7 +43,7 @@ pub fn outlives(facts: &Facts, id: Id, holder: &Given, next: &Given, moment: Ser
 }
 
 /// What the server's clock showed when it gave a message; of a pop, at the latest.
-pub fn begin(given: &Given) -> Option<ServerTime> {
+fn begin(given: &Given) -> Option<ServerTime> {
     match (&given.step.operation.act, given.taken.until) {
         (Act::Reserve { lease, .. }, Some(until)) => Some(until - lease),
         _ => given.step.operation.clock.map(|clock| clock.ended),

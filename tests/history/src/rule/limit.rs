@@ -1,9 +1,9 @@
 //! No more messages of a queue are leased at once than its limit.
 //!
-//! A lease is given at some moment of its call: others count if they were certainly valid
-//! from the beginning of that call to its end.
+//! A lease is given at some moment of its call. So others count if they were certainly there,
+//! and still valid, when that call had ended.
 
-use super::lease::{begin, outlives};
+use super::lease::outlives;
 use super::{Rule, Violation};
 use crate::facts::{Facts, Given, Step};
 use crate::record::Id;
@@ -33,16 +33,13 @@ fn look_at(facts: &Facts, leases: &[(Id, &Given)], limit: usize) -> Vec<Violatio
     leases.iter().filter_map(too_many).collect()
 }
 
-/// Whether a lease was valid during the whole call that gave another.
+/// Whether a lease was there, and valid, when the call that gave another had ended.
 fn is_out(facts: &Facts, id: Id, holder: &Given, next: &Given) -> bool {
-    let ended = next.step.operation.clock.map(|clock| clock.ended);
-    came_before(facts, holder, next) && ended.is_some_and(|ended| outlives(facts, id, holder, next, ended))
-}
-
-fn came_before(facts: &Facts, holder: &Given, next: &Given) -> bool {
+    let ended = |given: &Given| given.step.operation.clock.map(|clock| clock.ended);
+    let (Some(there), Some(moment)) = (ended(holder), ended(next)) else { return false };
     let Some(effect) = holder.step.effect() else { return false };
-    let can_compare = facts.history.clock_steps.is_empty();
-    effect.returned < next.step.invoked() || (can_compare && begin(holder) <= begin(next))
+    let is_earlier = there <= moment && facts.history.clock_steps.is_empty();
+    (is_earlier || effect.returned < next.step.invoked()) && outlives(facts, id, holder, next, moment)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A settle call with an old receipt, or for a lease that has ended, does nothing.
 
 use super::{Rule, Violation};
-use crate::facts::{Answer, Facts, Given, Settled};
+use crate::facts::{Answer, Facts, Given, Pushing, Settled};
 use crate::record::{Id, ServerTime, Verdict};
 
 pub fn look(facts: &Facts) -> Vec<Violation> {
@@ -10,8 +10,12 @@ pub fn look(facts: &Facts) -> Vec<Violation> {
 
 fn look_at(facts: &Facts, id: Id, settled: &[Settled]) -> Vec<Violation> {
     let done = settled.iter().filter(|settled| settled.done().is_some());
-    done.filter_map(|settled| with_old_receipt(facts, id, settled).or_else(|| too_late(facts, id, settled)))
-        .collect()
+    let breach = |settled| {
+        with_old_receipt(facts, id, settled)
+            .or_else(|| before_it_was_met(facts, id, settled))
+            .or_else(|| too_late(facts, id, settled))
+    };
+    done.filter_map(breach).collect()
 }
 
 fn with_old_receipt(facts: &Facts, id: Id, settled: &Settled) -> Option<Violation> {
@@ -24,6 +28,24 @@ fn with_old_receipt(facts: &Facts, id: Id, settled: &Settled) -> Option<Violatio
     let newer = facts.given_of(id).iter().find(is_newer)?;
     let says = format!("message {id} was settled with the receipt of delivery {delivery}, which was old");
     Some(Violation::new(Rule::Receipt, id, &[newer.step, settled.step], says))
+}
+
+/// Settled by who was given it before a push of its key met it.
+fn before_it_was_met(facts: &Facts, id: Id, settled: &Settled) -> Option<Violation> {
+    let delivery = settled.receipt.delivery?;
+    let mut given = facts.given_of(id).iter().filter(|given| given.taken.delivery == delivery);
+    let had = given.next().filter(|_| given.next().is_none())?;
+    let has_met = |push: &&Pushing| {
+        push.pushed.met.is_some()
+            && push.pushed.id == Some(id)
+            && had.step.returned() < push.step.invoked()
+            && push.step.effect().is_some_and(|effect| effect.returned < settled.step.invoked())
+            && !facts.memory.may_lack(push.step.transaction, settled.step.returned())
+            && !facts.memory.may_lack(had.step.transaction, settled.step.returned())
+    };
+    let push = facts.pushes.values().flatten().find(has_met)?;
+    let says = format!("message {id} was settled by who had it before a push of its key met it");
+    Some(Violation::new(Rule::Receipt, id, &[had.step, push.step, settled.step], says))
 }
 
 fn too_late(facts: &Facts, id: Id, settled: &Settled) -> Option<Violation> {
@@ -66,8 +88,25 @@ fn latest_end(facts: &Facts, id: Id, delivery: i32, asked: &Settled) -> Option<S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::End;
+    use crate::record::{End, Met};
     use crate::sample::{LEASE, Sample};
+
+    #[test]
+    fn a_push_that_meets_a_message_makes_its_receipts_old() {
+        for met in [Met::Ignored, Met::Replaced] {
+            let mut sample = Sample::new();
+            sample.push_key(1);
+            sample.reserve(1, 1);
+            sample.pass(2 * LEASE);
+            let mut before = sample.clone();
+            sample.meet(2, 1, met);
+            sample.delete(1, 1);
+            assert!(broken(&sample), "{met:?}");
+            before.delete(1, 1);
+            before.push_key(2);
+            assert!(!broken(&before));
+        }
+    }
 
     fn broken(sample: &Sample) -> bool {
         sample.breaks(Rule::Receipt)
