@@ -43,7 +43,7 @@ impl Queue {
             Self::Sure => r#"{"max_deliveries": 0, "durable_lease": true}"#.into(),
             Self::Mortal => r#"{"max_deliveries": 3, "backoff": {"base": "10 ms"}}"#.into(),
             Self::Narrow => {
-                format!(r#"{{"max_deliveries": 0, "max_leased": {FEW}, "archive": "1 day"}}"#)
+                format!(r#"{{"max_deliveries": 0, "max_leased": {FEW}, "archive": "1000 days"}}"#)
             }
         }
     }
