@@ -150,6 +150,17 @@ fn worker(session: &mut Client) -> i32 {
     session.one("SELECT pid FROM pg_stat_activity WHERE backend_type = 'pgqueue worker'")
 }
 
+/// Waits until the worker has done so many rounds.
+fn wait_for_rounds(session: &mut Client, many: u32) {
+    let (mut seen, mut last) = (0, String::new());
+    until("the worker does its rounds", || {
+        let run: String = session.one("SELECT last_run::text FROM pgqueue.vacuum_run");
+        seen += u32::from(run != last);
+        last = run;
+        seen >= many
+    });
+}
+
 #[test]
 fn the_worker_stays_flat_over_its_rounds_and_nothing_is_left_of_queues_that_are_gone() {
     let server = Server::bare(
@@ -178,6 +189,7 @@ fn the_worker_stays_flat_over_its_rounds_and_nothing_is_left_of_queues_that_are_
             }
         }
         session.batch_execute("SELECT pgq_drop_queue(name) FROM pgq_list_queues()").unwrap();
+        wait_for_rounds(session, 1000);
     };
     let queues = calls().map_or(300, |calls| calls / 100);
     some_rounds(&mut session, 300);
