@@ -365,3 +365,25 @@ fn a_transaction_that_only_leases_does_not_wait_for_the_disk_and_any_other_does(
     assert!(waits_for_disk(&mut session, &delete("kept")), "what is archived is more than a deletion");
     assert_eq!(session.one::<String>("SHOW synchronous_commit"), "on");
 }
+
+#[test]
+fn a_message_that_has_got_another_priority_does_not_come_at_its_old_one() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off");
+    let mut session = server.connect();
+    let was_urgent: i64 = session.one("SELECT pgq_push('q', '1', priority => -1, dedup_key => 'k')");
+    let is_urgent: i64 = session.one("SELECT pgq_push('q', '2', priority => 3)");
+    assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('q', '1 ms')"), [was_urgent]);
+    session.execute("SELECT pgq_update($1, priority => -1)", &[&is_urgent]).unwrap();
+    until("its lease has ended", || {
+        session.one("SELECT count(*) = 0 FROM pgqueue.message WHERE lease_until > clock_timestamp()")
+    });
+    // Its key is known where it was.
+    session.execute("UPDATE pgqueue.message SET priority = -1", &[]).unwrap();
+    let replace =
+        "SELECT outcome FROM pgq_push_result('q', '3', dedup_key => 'k', on_duplicate => 'replace')";
+    assert_eq!(session.one::<String>(replace), "replaced");
+    for expected in [is_urgent, was_urgent] {
+        assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('q')"), [expected]);
+    }
+}

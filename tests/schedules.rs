@@ -216,3 +216,25 @@ fn cancelling_a_round_by_hand_is_not_an_error_of_its_watch() {
         "SELECT last_error IS NULL AND last_run IS NULL AND next_run <= now() FROM pgq_list_watches()"
     ));
 }
+
+#[test]
+fn a_run_that_somebody_is_in_the_way_of_is_made_up_for_soon() {
+    let server = server_with_rare_rounds();
+    let (mut session, mut other) = (server.connect(), server.connect());
+    session.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+    other.batch_execute("BEGIN; SELECT pgq_push('q', '\"other\"', dedup_key => 'k')").unwrap();
+    session
+        .batch_execute(
+            "SELECT pgq_schedule('daily', 'q', '1 day', '\"daily\"', dedup_key => 'k');
+             UPDATE pgqueue.schedule SET next_run = now()",
+        )
+        .unwrap();
+    until("it has waited in vain", || {
+        session.one("SELECT coalesce(last_error LIKE '55P03%', false) FROM pgqueue.schedule")
+    });
+    other.batch_execute("ROLLBACK").unwrap();
+    until("it has run", || {
+        session.all::<String>("SELECT payload #>> '{}' FROM pgqueue.message") == ["daily"]
+    });
+    assert!(session.one::<bool>("SELECT next_run > now() + interval '23 h' FROM pgqueue.schedule"));
+}

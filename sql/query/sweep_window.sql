@@ -1,10 +1,11 @@
 -- Looks at the next $3 messages by id, wherever the last round stopped, and gives the
 -- first $2 that need something: r its lease expired, t it did and no delivery is left,
--- f no delivery is left, o its queue was dropped, b it waits behind nobody.
+-- f no delivery is left, o its queue was dropped, b it waits behind nobody. What outlived
+-- its time to live is not among them: that is what becomes of it, whatever else is true.
 WITH place AS (
     SELECT swept_to FROM pgqueue.vacuum_run
 ), looked_at AS MATERIALIZED (
-    SELECT m.id, m.queue, m.lease_until, m.deliveries, m.max_deliveries, m.lane, m.group_key, m.priority
+    SELECT m.id, m.queue, m.lease_until, m.expires_at, m.deliveries, m.max_deliveries, m.lane, m.group_key, m.priority
       FROM pgqueue.message m
      WHERE m.id > (SELECT swept_to FROM place)
      ORDER BY m.id
@@ -26,7 +27,7 @@ WITH place AS (
            LATERAL (SELECT coalesce(m.max_deliveries, (q.settings ->> 'max_deliveries')::integer,
                                     current_setting('pgqueue.max_deliveries')::integer) AS most) most,
            LATERAL (SELECT most > 0 AND m.deliveries >= most AS exhausted) limits
-     WHERE m.lease_until <= $1
+     WHERE m.lease_until <= $1 AND (m.expires_at > $1 OR m.expires_at IS NULL OR q.id IS NULL)
 ), page AS (
     SELECT id, need FROM found WHERE need IS NOT NULL ORDER BY id LIMIT $2
 ), moved AS (

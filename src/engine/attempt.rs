@@ -18,6 +18,14 @@ pub struct Problem {
     pub message: String,
 }
 
+impl Problem {
+    /// Whether another transaction was in the way: a lock that could not be had in time, a
+    /// deadlock, a conflict of snapshots.
+    pub fn was_in_the_way(&self) -> bool {
+        ["55P03", "40P01", "40001"].contains(&&*self.sqlstate)
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.sqlstate, self.message)

@@ -159,7 +159,7 @@ impl<'a> Hinted<'a> {
                 Some(Task::Step(Step::Probe(known), _)) => {
                     let ids = known.keys().iter().map(|&key| self.direction.id(key));
                     ids.clone().for_each(|id| news::touched(self.queue.id, priority, id));
-                    round.probe(ids);
+                    round.probe(priority, ids);
                     self.tell_of_leases(round, priority, known.keys()[0]);
                 }
                 Some(Task::Step(Step::Walk, look)) => {

@@ -205,7 +205,7 @@ impl<'a> Round<'a> {
                 if self.is_full() {
                     return;
                 }
-                self.probe([self.direction.id(first.1)]);
+                self.probe(first.0, [self.direction.id(first.1)]);
             }
             if !more_is_due || self.taken == before {
                 return take_ready_before(self, None);
@@ -230,13 +230,16 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Takes these messages if they can be had.
-    pub fn probe(&mut self, ids: impl IntoIterator<Item = i64>) {
+    /// Takes these messages if they can be had, and still have this priority: where one has got
+    /// another, it is told of there.
+    pub fn probe(&mut self, priority: i16, ids: impl IntoIterator<Item = i64>) {
         self.begin_walk();
         let snapshot = Snapshot::take();
         let mut messages = ById::open(self.table, &snapshot);
         for id in ids {
-            if let Some(row) = messages.find(id) {
+            if let Some(row) = messages.find(id)
+                && row.i16(Column::Priority) == priority
+            {
                 self.offer(&row);
             }
         }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::access::has_rights_of;
-use super::attempt::attempt;
+use super::attempt::{Problem, attempt};
 use super::owner::{self, act_as};
 use super::push::{Content, OnDuplicate, Options, push};
 use super::statement::{Row, Statement};
@@ -72,6 +72,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// When a schedule is tried again whose next time cannot be told any more.
 const RETRY: Millis = Millis::from_secs(60);
+
+/// When a schedule is tried again that somebody else was in the way of.
+const SOON: Millis = Millis::from_secs(5);
 
 /// A schedule as its owner wants it.
 pub struct Wish {
@@ -269,9 +272,9 @@ pub fn run_due() -> bool {
 fn run_one(moment: Timestamp) -> bool {
     DUE.run(&[Some(moment.into())], |row| {
         let outcome = attempt(|| if run_as_owner(row)? { Ok(now()) } else { next_run(row) });
-        let next = match outcome {
-            Ok(next) => next,
-            Err(_) => next_run(row).unwrap_or(now() + RETRY.as_micros()),
+        let next = match &outcome {
+            Ok(next) => *next,
+            Err(problem) => next_try(row, problem),
         };
         let problem = outcome.err().map(|problem| text_datum(problem.to_string().as_bytes()));
         NOTE.run(&[Some(row.value(0)), Some(next.into()), problem], |_| {});
@@ -301,6 +304,13 @@ fn watch_of(row: &Row) -> Watch {
 fn next_run(row: &Row) -> Result<Timestamp> {
     let every = Every::parse(&text(row, 3), &text(row, 4)).map_err(bad_schedule)?;
     every.next(row.i64(5), now()).map_err(bad_schedule)
+}
+
+/// When a schedule that failed is tried again: at its next time, or soon if it might as well
+/// have succeeded.
+fn next_try(row: &Row, problem: &Problem) -> Timestamp {
+    let next = next_run(row).unwrap_or(now() + RETRY.as_micros());
+    if problem.was_in_the_way() { next.min(now() + SOON.as_micros()) } else { next }
 }
 
 fn options(row: &Row) -> Options {
