@@ -11,7 +11,9 @@ WITH numbered AS MATERIALIZED (
                                   AND other.lease_until <= clock_timestamp())
                AND NOT EXISTS (SELECT FROM pgqueue.message newer
                                 WHERE newer.queue = m.queue AND newer.dedup_key = m.dedup_key
-                                  AND newer.id > m.id AND m.key_place = m.id)
+                                  AND newer.id > m.id AND m.key_place = m.id
+                                  AND (newer.expires_at IS NULL
+                                       OR greatest(newer.expires_at, newer.lease_until) > clock_timestamp()))
              ORDER BY id) m
 ), arrived AS (
     INSERT INTO pgqueue.message (id, enqueued_at, queue, priority, lane, due_at, expires_at, lease_ms, max_deliveries,
