@@ -69,6 +69,7 @@ impl Consumer {
             3 => Verdict::Fail,
             4 if queue == Queue::Mortal => Verdict::Bury,
             5 => Verdict::Extend,
+            6..10 if queue == Queue::Keyed => Verdict::Fail, // that pushes meet it
             _ => Verdict::Delete,
         };
         let call = Call::Settle { verdict, receipts: held.clone(), ms: session.rng.i64(50..400) };
