@@ -3,7 +3,8 @@
 //!
 //! Invariant: a schedule runs once for each of its times, whoever runs it. Its row is
 //! locked meanwhile, and what it pushes commits together with its next time, which is
-//! later than now: of times that were missed one is made up for.
+//! later than now: of times that were missed one is made up for. What another transaction was in
+//! the way of, a lock that could not be had in time, is tried again after a few seconds.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -72,9 +73,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// When a schedule is tried again whose next time cannot be told any more.
 const RETRY: Millis = Millis::from_secs(60);
-
-/// When a schedule is tried again that somebody else was in the way of.
-const SOON: Millis = Millis::from_secs(5);
 
 /// A schedule as its owner wants it.
 pub struct Wish {
@@ -306,11 +304,12 @@ fn next_run(row: &Row) -> Result<Timestamp> {
     every.next(row.i64(5), now()).map_err(bad_schedule)
 }
 
-/// When a schedule that failed is tried again: at its next time, or soon if it might as well
-/// have succeeded.
+/// The next time of a schedule that failed. One that somebody was in the way of stays due.
 fn next_try(row: &Row, problem: &Problem) -> Timestamp {
-    let next = next_run(row).unwrap_or(now() + RETRY.as_micros());
-    if problem.was_in_the_way() { next.min(now() + SOON.as_micros()) } else { next }
+    if problem.was_in_the_way() {
+        return row.i64(5);
+    }
+    next_run(row).unwrap_or(now() + RETRY.as_micros())
 }
 
 fn options(row: &Row) -> Options {
