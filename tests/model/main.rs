@@ -21,6 +21,9 @@ use support::Server;
 
 const CASES: u32 = 60;
 
+/// Which sequences: the same in every run, unless another seed is given.
+const SEED: u64 = 1;
+
 /// In one sequence. It takes some until there are dead letters, keys that meet, and what follows.
 const MOST_OPERATIONS: usize = 120;
 
@@ -30,7 +33,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 fn runner() -> TestRunner {
-    let seed = number("PGQUEUE_MODEL_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000));
+    let seed = number("PGQUEUE_MODEL_SEED").unwrap_or(SEED);
     println!("PGQUEUE_MODEL_SEED={seed}");
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());

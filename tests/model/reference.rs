@@ -455,6 +455,15 @@ impl Reference {
             - self.drops.get(&queue).map_or(0, |(left, _)| *left)
     }
 
+    /// Whether a push may be refused although enough could make room: what has become due is
+    /// found for that when a round has moved it.
+    pub fn may_be_full(&self, queue: usize, more: i64) -> bool {
+        let has_become_due = |m: &Message| m.queue == queue && m.due_at.is_some_and(|at| at <= self.now);
+        let due = self.messages.values().filter(|message| has_become_due(message)).count() as i64;
+        let limit = self.queues[queue].settings.max_length;
+        limit.is_some_and(|limit| self.length(queue) + more - limit > self.droppable(queue) - due)
+    }
+
     fn may_make_room(&self, id: Id) -> bool {
         self.state(id) == State::Ready && !self.is_superseded(id)
     }
