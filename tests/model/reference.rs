@@ -283,6 +283,14 @@ impl Reference {
         !message.holds_key && message.key.is_some() && self.newer_of_key(id).next().is_some()
     }
 
+    /// Whether it was leased once, and another has its key, perhaps one that has expired.
+    fn has_lost_its_key(&self, id: Id) -> bool {
+        let message = &self.messages[&id];
+        let has_it =
+            |other: &Message| other.holds_key && other.queue == message.queue && other.key == message.key;
+        message.key.is_some() && !message.holds_key && self.messages.values().any(has_it)
+    }
+
     fn newer_of_key(&self, id: Id) -> impl Iterator<Item = Id> {
         let (queue, key) = (self.messages[&id].queue, self.messages[&id].key);
         self.messages
@@ -658,11 +666,11 @@ impl Reference {
 
     pub fn update(&mut self, id: Id, change: &Change) -> bool {
         let mut ids = self.waiting(&[id]);
-        ids.retain(|id| !self.is_superseded(*id));
+        let is_new = change.payload.is_some() || change.kind.is_some();
+        ids.retain(|id| !(self.is_superseded(*id) || is_new && self.has_lost_its_key(*id)));
         let now = self.now;
         self.change(&ids, |message| {
-            message.holds_key |=
-                message.deliveries > 0 && (change.payload.is_some() || change.kind.is_some());
+            message.holds_key |= message.deliveries > 0 && is_new;
             message.payload = change.payload.unwrap_or(message.payload);
             message.kind = change.kind.or(message.kind);
             message.priority = change.priority.unwrap_or(message.priority);
