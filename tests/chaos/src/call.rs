@@ -191,13 +191,13 @@ impl Call {
 
     /// Whether a commit waits for the disk because of this call, which answered so.
     pub fn is_durable(&self, queue: Queue, rows: &[Row]) -> bool {
-        let wrote = rows.iter().any(|row| answer(row).is_some());
-        wrote
+        let answers: Vec<Answer> = rows.iter().filter_map(answer).collect();
+        !answers.is_empty()
             && match self {
                 Self::Push { .. } | Self::Pop { .. } | Self::DumpDead { .. } => true,
                 // One that is ignored may write nothing.
                 Self::PushKey { .. } => {
-                    rows.iter().any(|row| row.get::<_, Option<&str>>(7) != Some("ignored"))
+                    answers.iter().any(|answer| answer.outcome.as_deref() != Some("ignored"))
                 }
                 Self::Reserve { .. } | Self::Next { .. } => queue == Queue::Sure,
                 Self::Settle { verdict, .. } => *verdict != Verdict::Delete || queue != Queue::Loose,

@@ -202,6 +202,11 @@ impl<'a> Facts<'a> {
         self.given.get(&id).map_or(&[], Vec::as_slice)
     }
 
+    /// Calls that were given a message for ever.
+    pub fn pops(&self, id: Id) -> impl Iterator<Item = Step<'a>> + use<'_, 'a> {
+        self.given_of(id).iter().filter(|given| given.is_pop()).map(|given| given.step)
+    }
+
     pub fn settled_of(&self, id: Id) -> &[Settled<'a>] {
         self.settled.get(&id).map_or(&[], Vec::as_slice)
     }

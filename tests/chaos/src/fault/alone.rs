@@ -5,10 +5,10 @@ use fastrand::Rng;
 use support::{Ask, until};
 
 use super::Fault;
-use super::terminated::signal_one;
+use super::terminated::terminate_session;
 use crate::crowd::pause;
 use crate::ending::decide_all;
-use crate::stage::{LOAD, Stage};
+use crate::stage::Stage;
 
 pub struct NoMaintenance;
 
@@ -57,6 +57,6 @@ impl Fault for NotPreloaded {
 fn strike(stage: &Stage, rng: &mut Rng) {
     for _ in 0..3 {
         pause(rng, 100..600);
-        signal_one(stage, "pg_terminate_backend", &format!("application_name = '{LOAD}'"));
+        terminate_session(stage);
     }
 }

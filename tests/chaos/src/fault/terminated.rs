@@ -20,7 +20,7 @@ impl Fault for Backends {
 
     fn strike(&mut self, stage: &Stage, rng: &mut Rng) {
         for _ in 0..20 {
-            signal_one(stage, "pg_terminate_backend", &format!("application_name = '{LOAD}'"));
+            terminate_session(stage);
             pause(rng, 10..80);
         }
     }
@@ -40,6 +40,11 @@ impl Fault for Worker {
             until("there is a worker again", || stage.pids(WORKER).is_ok_and(|pids| !pids.is_empty()));
         }
     }
+}
+
+/// Terminates one of the sessions of the load.
+pub fn terminate_session(stage: &Stage) {
+    signal_one(stage, "pg_terminate_backend", &format!("application_name = '{LOAD}'"));
 }
 
 /// Calls a function that takes a process, for one of those that fit.

@@ -2,8 +2,8 @@
 //!
 //! Being leased is no excuse for being gone: a message leaves only by a call or by its time
 //! to live. A push that met a waiting message with its key counts on that one: whoever
-//! removed it must have been given it afterwards. Where a call's answer never came, nobody knows which messages it removed; then
-//! that many may be missing from its queue, and not one more.
+//! removed it must have been given it afterwards. Where a call's answer never came, nobody knows
+//! which messages it removed; then that many may be missing from its queue, and not one more.
 
 use std::collections::HashMap;
 
@@ -114,6 +114,7 @@ fn is_superseded(facts: &Facts, push: &Pushing, id: Id) -> bool {
     };
     others_of_key(facts, push).any(is_newer)
 }
+
 /// Other pushes of the key of one.
 fn others_of_key<'f, 'a>(
     facts: &'f Facts<'a>,

@@ -31,12 +31,11 @@ fn missing(facts: &Facts, id: Id) -> Option<Violation> {
 
 /// Archived, although nobody can have removed it.
 fn strange(facts: &Facts, id: Id) -> Option<Violation> {
-    let popped = facts.given_of(id).iter().filter(|given| given.is_pop()).map(|given| given.step);
     let deleted = facts.settled_of(id).iter().filter(|settled| settled.is_delete() && settled.may_be_done());
     let unheard = facts.unanswered.iter().filter(|step| {
         matches!(step.operation.act, Act::Pop { .. }) && facts.history.archives.contains(step.queue())
     });
-    let mut removals = popped.chain(deleted.map(|settled| settled.step)).chain(unheard.copied());
+    let mut removals = facts.pops(id).chain(deleted.map(|settled| settled.step)).chain(unheard.copied());
     let may_be_removed = removals.any(|step| step.possible_effect().is_some());
     let says = format!("message {id} is archived, and nobody removed it");
     (!may_be_removed).then(|| Violation::new(Rule::Archived, id, &[], says))

@@ -26,10 +26,9 @@ fn removals<'a>(facts: &Facts<'a>, id: Id) -> Vec<Step<'a>> {
 
 /// Calls that were told that they removed a message for ever.
 pub fn deletions<'f, 'a>(facts: &'f Facts<'a>, id: Id) -> impl Iterator<Item = Step<'a>> + use<'f, 'a> {
-    let popped = facts.given_of(id).iter().filter(|given| given.is_pop()).map(|given| given.step);
     let deleted =
         facts.settled_of(id).iter().filter(|settled| settled.is_delete() && settled.done().is_some());
-    popped.chain(deleted.map(|settled| settled.step))
+    facts.pops(id).chain(deleted.map(|settled| settled.step))
 }
 
 /// Whether a message was seen alive after it was gone.

@@ -91,6 +91,10 @@ mod tests {
     use crate::record::{End, Met};
     use crate::sample::{LEASE, Sample};
 
+    fn broken(sample: &Sample) -> bool {
+        sample.breaks(Rule::Receipt)
+    }
+
     #[test]
     fn a_push_that_meets_a_message_makes_its_receipts_old() {
         for met in [Met::Ignored, Met::Replaced] {
@@ -106,10 +110,6 @@ mod tests {
             before.push_key(2);
             assert!(!broken(&before));
         }
-    }
-
-    fn broken(sample: &Sample) -> bool {
-        sample.breaks(Rule::Receipt)
     }
 
     fn delivered_twice() -> Sample {
