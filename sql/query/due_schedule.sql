@@ -1,12 +1,12 @@
 -- Whoever runs one of the same schedules at this moment has it locked. One that another
--- transaction was in the way of (attempt.rs) rests a moment, for the others' sake.
+-- transaction was in the way of ($2: the errors) rests a moment, for the others' sake.
 SELECT name, owner_id, queue, every, time_zone, next_run,
        payload, headers, priority, ttl_ms, lease_ms, max_deliveries,
        query, search_path, max_changes,
        group_key, dedup_key, on_duplicate
   FROM pgqueue.schedule
  WHERE next_run <= $1
-   AND (last_error IS NULL OR last_error !~ '^(55P03|40P01|40001):' OR last_run <= $1 - interval '5 s')
+   AND (last_error IS NULL OR left(last_error, 5) <> ALL (string_to_array($2, ' ')) OR last_run <= $1 - interval '5 s')
  ORDER BY next_run
  LIMIT 1
    FOR UPDATE SKIP LOCKED

@@ -1,7 +1,7 @@
 -- Gives messages, which the caller has locked, to the queue $2, each as a new message with
 -- a new id: it queues behind those of its group there, and an old receipt does not fit it.
 -- A message stays where it is if another waits with its key there, for the first time or
--- again, or if it is superseded.
+-- again.
 WITH numbered AS MATERIALIZED (
     SELECT nextval('pgqueue.message_id') AS new_id, m.*
       FROM (SELECT * FROM pgqueue.message m
@@ -9,11 +9,6 @@ WITH numbered AS MATERIALIZED (
                AND NOT EXISTS (SELECT FROM pgqueue.message other
                                 WHERE other.queue = $2 AND other.dedup_key = m.dedup_key
                                   AND other.lease_until <= clock_timestamp())
-               AND NOT EXISTS (SELECT FROM pgqueue.message newer
-                                WHERE newer.queue = m.queue AND newer.dedup_key = m.dedup_key
-                                  AND newer.id > m.id AND m.key_place = m.id
-                                  AND (newer.expires_at IS NULL
-                                       OR greatest(newer.expires_at, newer.lease_until) > clock_timestamp()))
              ORDER BY id) m
 ), arrived AS (
     INSERT INTO pgqueue.message (id, enqueued_at, queue, priority, lane, due_at, expires_at, lease_ms, max_deliveries,

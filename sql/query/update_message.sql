@@ -1,7 +1,7 @@
 -- Changes a message, now being $6; a null leaves things as they are. What was blocked is
 -- not any more: it may have become the first of its group, which the next reserve sees. Of
--- new content no receipt is good (engine/unique.rs). What is superseded stays as it is.
-UPDATE pgqueue.message m
+-- new content no receipt is good (engine/unique.rs).
+UPDATE pgqueue.message
    SET key_place = CASE WHEN num_nonnulls($2, $3) > 0 AND deliveries > 0 THEN 0 ELSE key_place END,
        payload  = coalesce($2, payload),
        body     = CASE WHEN $2 IS NULL THEN body END,
@@ -10,8 +10,3 @@ UPDATE pgqueue.message m
        lane     = CASE WHEN $5 IS NULL AND lane = 'd' THEN 'd' WHEN $5 > $6 THEN 'd' ELSE 'r' END::"char",
        due_at   = CASE WHEN $5 IS NULL THEN due_at WHEN $5 > $6 THEN $5 END
  WHERE id = $1
-   AND (key_place = 0 OR NOT EXISTS (SELECT FROM pgqueue.message newer
-                                      WHERE newer.queue = m.queue AND newer.dedup_key = m.dedup_key
-                                        AND newer.id > m.id
-                                        AND (newer.expires_at IS NULL
-                                             OR greatest(newer.expires_at, newer.lease_until) > $6)))

@@ -18,11 +18,13 @@ pub struct Problem {
     pub message: String,
 }
 
+/// What is raised where another transaction is in the way: a lock that could not be had in
+/// time, a deadlock, a conflict of snapshots.
+pub const IN_THE_WAY: [&str; 3] = ["55P03", "40P01", "40001"];
+
 impl Problem {
-    /// Whether another transaction was in the way: a lock that could not be had in time, a
-    /// deadlock, a conflict of snapshots.
     pub fn was_in_the_way(&self) -> bool {
-        ["55P03", "40P01", "40001"].contains(&&*self.sqlstate)
+        IN_THE_WAY.contains(&&*self.sqlstate)
     }
 }
 

@@ -47,7 +47,7 @@ pub struct Change {
 
 /// Changes a message in place; false if it does not wait to be delivered.
 pub fn update(id: i64, change: &Change) -> Result<bool> {
-    let Some(message) = waiting(&[id])?.pop() else { return Ok(false) };
+    let Some(message) = waiting(&[id], Superseded::Spare)?.pop() else { return Ok(false) };
     // What others will consume is changed by those who may push it.
     if let Some(queue) = queue::by_id(message.queue)? {
         queue.check(Right::Push)?;
@@ -65,7 +65,7 @@ pub fn update(id: i64, change: &Change) -> Result<bool> {
 
 /// Removes messages and returns the ids of those that were.
 pub fn cancel(ids: &[i64]) -> Result<Vec<i64>> {
-    let messages = waiting(ids)?;
+    let messages = waiting(ids, Superseded::Too)?;
     let ids = ids_of(&messages);
     if !ids.is_empty() {
         tell_of_removal(&messages);
@@ -76,9 +76,9 @@ pub fn cancel(ids: &[i64]) -> Result<Vec<i64>> {
 }
 
 /// Makes messages of other queues new messages of `to`, and returns their ids, old and
-/// new. One whose key another waits with there stays.
+/// new. One whose key another waits with there stays, and so does one that is superseded.
 pub fn relocate(ids: &[i64], to: &Queue) -> Result<Vec<(i64, i64)>> {
-    let mut messages = waiting(ids)?;
+    let mut messages = waiting(ids, Superseded::Spare)?;
     messages.retain(|message| message.queue != to.id);
     let mut moved = BTreeMap::new();
     if !messages.is_empty() {
@@ -107,14 +107,23 @@ fn ids_of(messages: &[Locked]) -> Vec<i64> {
     messages.iter().map(|message| message.id).collect()
 }
 
+/// Whether something is done to messages that a newer one with their key has superseded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Superseded {
+    Too,
+    Spare,
+}
+
 /// Locks messages, and picks those that wait to be delivered.
-fn waiting(ids: &[i64]) -> Result<Vec<Locked>> {
+fn waiting(ids: &[i64], superseded: Superseded) -> Result<Vec<Locked>> {
     let receipts: Vec<Receipt> = ids.iter().map(|&id| (id, None)).collect();
     let mut messages = lock(&receipts)?;
     if !messages.is_empty() {
         let mut waiting = BTreeSet::new();
         WAITING.run(&[Some(i64_array(&ids_of(&messages)))], |row| {
-            waiting.insert(row.i64(0));
+            if superseded == Superseded::Too || !row.bool(1) {
+                waiting.insert(row.i64(0));
+            }
         });
         messages.retain(|message| waiting.contains(&message.id));
     }

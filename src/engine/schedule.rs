@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::access::has_rights_of;
-use super::attempt::{Problem, attempt};
+use super::attempt::{IN_THE_WAY, Problem, attempt};
 use super::owner::{self, act_as};
 use super::push::{Content, OnDuplicate, Options, push};
 use super::statement::{Row, Statement};
@@ -52,8 +52,10 @@ static REMOVE: Statement =
     Statement::new(include_str!("../../sql/query/remove_schedule.sql"), &[pg_sys::TEXTOID]);
 static LIST: Statement = Statement::new(include_str!("../../sql/query/list_schedules.sql"), &[]);
 static LIST_WATCHES: Statement = Statement::new(include_str!("../../sql/query/list_watches.sql"), &[]);
-static DUE: Statement =
-    Statement::new(include_str!("../../sql/query/due_schedule.sql"), &[pg_sys::TIMESTAMPTZOID]);
+static DUE: Statement = Statement::new(
+    include_str!("../../sql/query/due_schedule.sql"),
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::TEXTOID],
+);
 static NOTE: Statement = Statement::new(
     include_str!("../../sql/query/note_run.sql"),
     &[pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID, pg_sys::TEXTOID],
@@ -268,7 +270,8 @@ pub fn run_due() -> bool {
 
 /// Runs a schedule that was due at `moment`; false if there is none, or each is being run.
 fn run_one(moment: Timestamp) -> bool {
-    DUE.run(&[Some(moment.into())], |row| {
+    let in_the_way = text_datum(IN_THE_WAY.join(" ").as_bytes());
+    DUE.run(&[Some(moment.into()), Some(in_the_way)], |row| {
         let outcome = attempt(|| if run_as_owner(row)? { Ok(now()) } else { next_run(row) });
         let next = match &outcome {
             Ok(next) => *next,
