@@ -65,6 +65,16 @@ pub enum Call {
         max: usize,
     },
     Redrive,
+    /// Gives a waiting message another content.
+    Update {
+        id: Id,
+        token: Token,
+        key: Option<String>,
+    },
+    Move {
+        ids: Vec<Id>,
+        to: Queue,
+    },
 }
 
 /// A row of an answer.
@@ -75,6 +85,7 @@ struct Answer {
     token: Option<Token>,
     until: Option<ServerTime>,
     died: Option<bool>,
+    /// What became of it; of one that was moved, the new id.
     outcome: Option<String>,
 }
 
@@ -131,6 +142,14 @@ impl Call {
                 &format!("pgq_dump_dead('{queue}', {max})"),
             ),
             Self::Redrive => select(NOTHING, &format!("pgq_redrive('{queue}', reset => false)")),
+            Self::Update { id, token, .. } => select(
+                ["id", "NULL", "NULL", "NULL", "NULL", "NULL"],
+                &format!("(SELECT {id} AS id WHERE pgq_update({id}, to_jsonb({token}))) changed"),
+            ),
+            Self::Move { ids, to } => select(
+                ["id", "NULL", "NULL", "NULL", "NULL", "new_id"],
+                &format!("pgq_move(ARRAY{ids:?}::bigint[], '{}')", to.name()),
+            ),
         }
     }
 
@@ -186,6 +205,19 @@ impl Call {
                 vec![Act::DumpDead { max: *max, dumped }]
             }
             Self::Redrive => vec![Act::Redrive],
+            // It was not there, or not waiting.
+            Self::Update { .. } if answers.is_some_and(<[Answer]>::is_empty) => Vec::new(),
+            Self::Update { id, token, key } => {
+                let messages = vec![Pushed { token: *token, id: Some(*id), met: Some(Met::Replaced) }];
+                vec![Act::Push { messages, order: Order::default(), ttl: None, key: key.clone() }]
+            }
+            Self::Move { ids, to } => {
+                let new_id = |answer: &Answer| answer.outcome.as_ref()?.parse().ok();
+                let moved = answers.map(|answers| {
+                    answers.iter().filter_map(|answer| Some((answer.id, new_id(answer)?))).collect()
+                });
+                vec![Act::Move { ids: ids.clone(), to: to.name().into(), moved }]
+            }
         }
     }
 
@@ -194,7 +226,11 @@ impl Call {
         let answers: Vec<Answer> = rows.iter().filter_map(answer).collect();
         !answers.is_empty()
             && match self {
-                Self::Push { .. } | Self::Pop { .. } | Self::DumpDead { .. } => true,
+                Self::Push { .. }
+                | Self::Pop { .. }
+                | Self::DumpDead { .. }
+                | Self::Update { .. }
+                | Self::Move { .. } => true,
                 // One that is ignored may write nothing.
                 Self::PushKey { .. } => {
                     answers.iter().any(|answer| answer.outcome.as_deref() != Some("ignored"))
@@ -268,6 +304,11 @@ fn answer(row: &Row) -> Option<Answer> {
 
 fn as_taken(answer: &Answer) -> Option<Taken> {
     Some(Taken { id: answer.id, token: answer.token?, delivery: answer.delivery?, until: answer.until })
+}
+
+/// The messages an answer names.
+pub fn ids(rows: &[Row]) -> Vec<Id> {
+    rows.iter().filter_map(answer).map(|answer| answer.id).collect()
 }
 
 /// The receipts an answer gave.

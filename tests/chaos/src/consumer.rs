@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use pgqueue_history::{Receipt, Verdict};
 
 use crate::call::{Call, receipts};
+use crate::producer::update;
 use crate::queue::Queue;
 use crate::session::{Ending, Failure, Manner, Session};
 
@@ -123,9 +124,13 @@ impl Consumer {
 }
 
 /// Deletes what it has let go of, as who does not know whether that was heard: by then the
-/// messages may be leased to others, or stand for more.
+/// messages may be leased to others, stand for more, or have been changed.
 fn change_mind(session: &mut Session, queue: Queue, let_go: Vec<Receipt>) -> Result<(), Failure> {
     session.pause(150);
+    if !matches!(queue, Queue::Mortal | Queue::Keyed) && session.one_in(3) {
+        let call = update(session, let_go[0].id, None);
+        session.once(queue, &call)?;
+    }
     session.once(queue, &Call::Settle { verdict: Verdict::Delete, receipts: let_go, ms: 0 }).map(drop)
 }
 

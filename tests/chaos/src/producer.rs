@@ -1,11 +1,11 @@
-//! Producers: push to all queues, commit late, roll back, prepare.
+//! Producers: push to all queues, commit late, roll back, prepare; change or move what they pushed.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use pgqueue_history::{Length, Order};
+use pgqueue_history::{Id, Length, Order};
 
-use crate::call::Call;
+use crate::call::{Call, ids};
 use crate::queue::Queue;
 use crate::session::{Ending, Failure, Manner, Session};
 
@@ -20,7 +20,10 @@ pub fn work(session: &mut Session) -> Result<(), Failure> {
     let queue = *session.rng.choice(&Queue::ALL).expect("there are queues");
     if session.one_in(3) {
         let call = push(session, queue);
-        session.once(queue, &call)?;
+        let pushed = ids(&session.once(queue, &call)?);
+        if session.one_in(2) {
+            think_again(session, queue, &call, pushed)?;
+        }
     } else {
         push_some(session, queue)?;
     }
@@ -76,6 +79,27 @@ fn push(session: &mut Session, queue: Queue) -> Call {
 fn push_key(session: &mut Session) -> Call {
     let [token] = session.stage.next_tokens(1)[..] else { unreachable!("one was asked for") };
     Call::PushKey { token, key: of_this_round(session, 4), replace: session.rng.bool() }
+}
+
+/// Changes or moves what it has pushed, which others may have been given by then.
+fn think_again(session: &mut Session, queue: Queue, push: &Call, mut pushed: Vec<Id>) -> Result<(), Failure> {
+    session.pause(50);
+    let call = match push {
+        Call::PushKey { key, .. } => update(session, pushed[0], Some(key.clone())),
+        _ if queue == Queue::Mortal => return Ok(()), // it may die
+        _ if session.rng.bool() => update(session, pushed[0], None),
+        _ => {
+            pushed.truncate(5);
+            let to = *session.rng.choice(&Queue::FOR_ALL).expect("there are some");
+            Call::Move { ids: pushed, to }
+        }
+    };
+    session.once(queue, &call).map(drop)
+}
+
+pub fn update(session: &Session, id: Id, key: Option<String>) -> Call {
+    let [token] = session.stage.next_tokens(1)[..] else { unreachable!("one was asked for") };
+    Call::Update { id, token, key }
 }
 
 /// One of so many names that no other round has.

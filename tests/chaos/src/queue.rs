@@ -24,6 +24,9 @@ impl Queue {
     pub const ALL: [Self; 7] =
         [Self::Plain, Self::Ordered, Self::Loose, Self::Sure, Self::Mortal, Self::Keyed, Self::Narrow];
 
+    /// Those where any message may wait, as long as it has to.
+    pub const FOR_ALL: [Self; 5] = [Self::Plain, Self::Ordered, Self::Loose, Self::Sure, Self::Narrow];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",

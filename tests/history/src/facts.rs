@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::memory::Memory;
 use crate::record::{
-    Act, ClockStep, Done, History, Id, Moment, Operation, Order, Pushed, Receipt, ServerTime, Span, Taken,
-    Token, Transaction, Verdict,
+    Act, ClockStep, Done, History, Id, Met, Moment, Operation, Order, Pushed, Receipt, ServerTime, Span,
+    Taken, Token, Transaction, Verdict,
 };
 
 /// An operation in its transaction.
@@ -109,14 +109,27 @@ pub struct Pushing<'a> {
     pub key: Option<&'a str>,
 }
 
+/// A message that was made a new one of another queue, or may have been.
+#[derive(Clone, Copy)]
+pub struct Moving<'a> {
+    pub step: Step<'a>,
+    pub to: &'a str,
+    /// None: nobody was told.
+    pub new_id: Option<Id>,
+}
+
 pub struct Facts<'a> {
     pub history: &'a History,
     pub memory: Memory,
     pub pushes: BTreeMap<Token, Vec<Pushing<'a>>>,
     pub given: BTreeMap<Id, Vec<Given<'a>>>,
     pub settled: BTreeMap<Id, Vec<Settled<'a>>>,
+    /// By the id of the message that waited.
+    pub met: BTreeMap<Id, Vec<Pushing<'a>>>,
+    /// By old ids.
+    pub moves: BTreeMap<Id, Vec<Moving<'a>>>,
     /// Messages of which somebody was told or handed the token; of a push that met another
-    /// message that one.
+    /// message that one; of one that was moved the new ones too.
     pub ids: BTreeMap<Token, Vec<Id>>,
     /// All else.
     pub others: Vec<Step<'a>>,
@@ -132,6 +145,8 @@ impl<'a> Facts<'a> {
             pushes: BTreeMap::new(),
             given: BTreeMap::new(),
             settled: BTreeMap::new(),
+            met: BTreeMap::new(),
+            moves: BTreeMap::new(),
             ids: BTreeMap::new(),
             others: Vec::new(),
             unanswered: Vec::new(),
@@ -142,6 +157,7 @@ impl<'a> Facts<'a> {
             }
         }
         facts.add_ending();
+        facts.name_moved();
         facts.given.values_mut().for_each(|given| given.sort_by_key(|given| given.step.invoked()));
         facts.settled.values_mut().for_each(|settled| settled.sort_by_key(|settled| settled.step.invoked()));
         facts
@@ -155,6 +171,9 @@ impl<'a> Facts<'a> {
                     self.pushes.entry(pushed.token).or_default().push(push);
                     if let Some(id) = pushed.id {
                         self.name(pushed.token, id);
+                        if pushed.met.is_some() {
+                            self.met.entry(id).or_default().push(push);
+                        }
                     }
                 }
             }
@@ -171,6 +190,16 @@ impl<'a> Facts<'a> {
                     });
                     let settled = Settled { step, verdict: *verdict, receipt: *receipt, answer };
                     self.settled.entry(receipt.id).or_default().push(settled);
+                }
+            }
+            Act::Move { ids, to, moved } => {
+                for &id in ids {
+                    let new_id = moved.as_ref().map(|moved| moved.iter().find(|(old, _)| *old == id));
+                    // Who was not told so has moved nothing.
+                    if !matches!(new_id, Some(None)) && step.possible_effect().is_some() {
+                        let new_id = new_id.flatten().map(|&(_, new)| new);
+                        self.moves.entry(id).or_default().push(Moving { step, to, new_id });
+                    }
                 }
             }
             Act::Reserve { taken: None, .. } | Act::Pop { taken: None, .. } => self.unanswered.push(step),
@@ -193,9 +222,22 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Messages that were given to somebody, or that somebody settled.
+    fn name_moved(&mut self) {
+        for ids in self.ids.values_mut() {
+            let mut next = 0;
+            while let Some(id) = ids.get(next) {
+                let moves = self.moves.get(id).into_iter().flatten();
+                let new = moves.filter_map(|moving| moving.new_id).filter(|new| !ids.contains(new));
+                ids.extend(new.collect::<Vec<_>>());
+                next += 1;
+            }
+        }
+    }
+
+    /// Messages that were given to somebody, settled, moved, or found waiting.
     pub fn touched(&self) -> BTreeSet<Id> {
-        self.given.keys().chain(self.settled.keys()).copied().collect()
+        let keys = self.given.keys().chain(self.settled.keys()).chain(self.moves.keys());
+        keys.chain(self.met.keys()).copied().collect()
     }
 
     pub fn given_of(&self, id: Id) -> &[Given<'a>] {
@@ -205,6 +247,20 @@ impl<'a> Facts<'a> {
     /// Calls that were given a message for ever.
     pub fn pops(&self, id: Id) -> impl Iterator<Item = Step<'a>> + use<'_, 'a> {
         self.given_of(id).iter().filter(|given| given.is_pop()).map(|given| given.step)
+    }
+
+    pub fn moves_of(&self, id: Id) -> &[Moving<'a>] {
+        self.moves.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Pushes and updates that found a message waiting.
+    pub fn met(&self, id: Id) -> &[Pushing<'a>] {
+        self.met.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Those of them that made it a new one.
+    pub fn replacing(&self, id: Id) -> impl Iterator<Item = &Pushing<'a>> {
+        self.met(id).iter().filter(|push| push.pushed.met == Some(Met::Replaced))
     }
 
     pub fn settled_of(&self, id: Id) -> &[Settled<'a>] {

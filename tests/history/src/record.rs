@@ -102,22 +102,29 @@ pub enum Act {
     },
     /// Dead letters came back under their ids.
     Redrive,
+    /// Messages became new ones of another queue.
+    Move {
+        ids: Vec<Id>,
+        to: String,
+        /// Old ids and new ones.
+        moved: Option<Vec<(Id, Id)>>,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
 pub struct Pushed {
     pub token: Token,
     pub id: Option<Id>,
-    /// The id is that of another message, which waited with the same key.
+    /// The id is that of another message, which waited.
     pub met: Option<Met>,
 }
 
-/// What became of a push that met a waiting message with its key.
+/// What became of a push that met a waiting message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Met {
     /// That one stands for both. (Not recorded here: one that is ignored for its `dedup_window`.)
     Ignored,
-    /// That one has become the new one.
+    /// That one has become the new one, by a push of its key or by an update.
     Replaced,
 }
 

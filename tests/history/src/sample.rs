@@ -81,6 +81,17 @@ impl Sample {
         self.push_of_key(Pushed { token, id: Some(id), met: Some(met) })
     }
 
+    /// Changes the content of a message.
+    pub fn update(&mut self, token: Token, id: Id) -> &mut Transaction {
+        let messages = vec![Pushed { token, id: Some(id), met: Some(Met::Replaced) }];
+        self.add(Act::Push { messages, order: Order::default(), ttl: None, key: None })
+    }
+
+    /// Makes a message another one, elsewhere.
+    pub fn relocate(&mut self, id: Id, new_id: Id) -> &mut Transaction {
+        self.add(Act::Move { ids: vec![id], to: "elsewhere".into(), moved: Some(vec![(id, new_id)]) })
+    }
+
     fn push_of_key(&mut self, pushed: Pushed) -> &mut Transaction {
         let order = Order::default();
         self.add(Act::Push { messages: vec![pushed], order, ttl: None, key: Some("k".into()) })
@@ -143,6 +154,10 @@ impl Sample {
     }
 
     pub fn remains(&mut self, id: Id) {
-        self.history.ending.alive.insert(id, id);
+        self.remains_as(id, id);
+    }
+
+    pub fn remains_as(&mut self, id: Id, token: Token) {
+        self.history.ending.alive.insert(id, token);
     }
 }

@@ -103,6 +103,13 @@ impl Display for Act {
             Self::Purge => f.write_str("purge"),
             Self::DumpDead { dumped, .. } => list(f, "dump dead letters:", dumped),
             Self::Redrive => f.write_str("redrive"),
+            Self::Move { ids, to, moved } => {
+                write!(f, "move {ids:?} to {to:?}")?;
+                let moved = moved
+                    .as_ref()
+                    .map(|moved| moved.iter().map(|(old, new)| format!("{old} as {new}")).collect());
+                list(f, "; moved:", &moved)
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ mod killed;
 mod prepared;
 mod rebuild;
 mod reset;
+mod settings;
 mod shutdown;
 mod terminated;
 mod timeout;
@@ -70,5 +71,6 @@ pub fn all() -> Vec<Box<dyn Fault>> {
         Box::<disk::WalFull>::default(),
         Box::<clock::Steps>::default(),
         Box::new(rebuild::Rebuild),
+        Box::new(settings::Settings),
     ]
 }

@@ -1,29 +1,43 @@
 //! Every acknowledged push is delivered and settled, dead, expired, purged or still there.
 //!
 //! Being leased is no excuse for being gone: a message leaves only by a call or by its time
-//! to live. A push that met a waiting message with its key counts on that one: whoever
-//! removed it must have been given it afterwards. Where a call's answer never came, nobody knows
+//! to live. A push or an update that met a waiting message counts on that one: whoever
+//! removed it must have been given it afterwards. One that was moved is looked for under its
+//! new id. Where a call's answer never came, nobody knows
 //! which messages it removed; then that many may be missing from its queue, and not one more.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Rule, Violation};
 use crate::facts::{Facts, Given, Pushing, Settled, Step};
 use crate::record::{Act, Id, Met};
 
 pub fn look(facts: &Facts) -> Vec<Violation> {
-    let mut missing: HashMap<&str, Vec<Pushing>> = HashMap::new();
+    let mut missing: HashMap<BTreeSet<&str>, Vec<Pushing>> = HashMap::new();
     for push in facts.pushes.values().flatten() {
         if push.step.effect().is_none() || is_accounted_for(facts, push) {
             continue;
         }
-        let missing = missing.entry(push.step.queue()).or_default();
+        let missing = missing.entry(queues(facts, push)).or_default();
         // Pushes that met are one message.
         if push.pushed.id.is_none() || missing.iter().all(|other| other.pushed.id != push.pushed.id) {
             missing.push(*push);
         }
     }
-    missing.into_iter().flat_map(|(queue, missing)| beyond(removed_unseen(facts, queue), &missing)).collect()
+    missing
+        .into_iter()
+        .flat_map(|(queues, missing)| beyond(removed_unseen(facts, &queues), &missing))
+        .collect()
+}
+
+/// Where a message may have been.
+fn queues<'a>(facts: &Facts<'a>, push: &Pushing<'a>) -> BTreeSet<&'a str> {
+    let moves = ids(facts, push).iter().flat_map(|&id| facts.moves_of(id));
+    moves.map(|moving| moving.to).chain([push.step.queue()]).collect()
+}
+
+fn ids<'f>(facts: &'f Facts, push: &Pushing) -> &'f [Id] {
+    facts.ids.get(&push.pushed.token).map_or(&[], Vec::as_slice)
 }
 
 fn beyond(unseen: usize, missing: &[Pushing]) -> Vec<Violation> {
@@ -44,14 +58,13 @@ fn beyond(unseen: usize, missing: &[Pushing]) -> Vec<Violation> {
 }
 
 fn is_accounted_for(facts: &Facts, push: &Pushing) -> bool {
-    let ids = facts.ids.get(&push.pushed.token).map_or(&[][..], Vec::as_slice);
     let explains = |id| {
         is_there(facts, id)
             || was_removed(facts, push, id)
             || is_replaced(facts, push, id)
             || is_superseded(facts, push, id)
     };
-    ids.iter().any(|&id| explains(id)) || has_expired(facts, push) || was_purged(facts, push)
+    ids(facts, push).iter().any(|&id| explains(id)) || has_expired(facts, push) || was_purged(facts, push)
 }
 
 fn is_there(facts: &Facts, id: Id) -> bool {
@@ -90,12 +103,13 @@ fn was_dumped(facts: &Facts, id: Id) -> bool {
     })
 }
 
-/// The message became a later one with its key, where it waited.
+/// The message became a later one where it waited.
 fn is_replaced(facts: &Facts, push: &Pushing, id: Id) -> bool {
-    others_of_key(facts, push).any(|other| {
-        let has_replaced = other.pushed.met == Some(Met::Replaced) && other.pushed.id == Some(id);
-        (has_replaced || other.pushed.id.is_none()) && other.step.returned() > push.step.invoked()
-    })
+    let known = facts
+        .replacing(id)
+        .filter(|other| other.pushed.token != push.pushed.token && other.step.possible_effect().is_some());
+    let unheard = others_of_key(facts, push).filter(|other| other.pushed.id.is_none());
+    known.chain(unheard).any(|other| other.step.returned() > push.step.invoked())
 }
 
 /// Dropped in favour of a newer one with its key, which was pushed while somebody had it.
@@ -143,11 +157,11 @@ fn was_purged(facts: &Facts, push: &Pushing) -> bool {
     })
 }
 
-/// How many messages of a queue calls may have removed of whose answer nobody knows.
-fn removed_unseen(facts: &Facts, queue: &str) -> usize {
-    let in_queue = facts.unanswered.iter().filter(|step| step.queue() == queue);
+/// How many messages of queues calls may have removed of whose answer nobody knows.
+fn removed_unseen(facts: &Facts, queues: &BTreeSet<&str>) -> usize {
+    let in_queues = facts.unanswered.iter().filter(|step| queues.contains(step.queue()));
     let took =
-        in_queue.filter(|step| step.possible_effect().is_some()).map(|step| match step.operation.act {
+        in_queues.filter(|step| step.possible_effect().is_some()).map(|step| match step.operation.act {
             Act::Pop { max, .. } | Act::DumpDead { max, .. } => max,
             _ => 0,
         });
@@ -301,5 +315,34 @@ mod tests {
         sample.reserve_token(1, 2, 1);
         sample.delete(1, 1);
         assert!(!broken(&sample));
+    }
+
+    #[test]
+    fn an_update_takes_the_place_of_what_was_pushed_and_must_not_be_lost_either() {
+        let mut sample = Sample::new();
+        sample.push(1);
+        sample.update(2, 1);
+        assert!(broken(&sample));
+        let mut outdated = sample.clone();
+        outdated.reserve(1, 1);
+        outdated.delete(1, 1);
+        assert!(broken(&outdated), "the update was lost");
+        sample.reserve_token(1, 2, 1);
+        sample.delete(1, 1);
+        assert!(!broken(&sample));
+    }
+
+    #[test]
+    fn what_was_moved_is_looked_for_where_it_went() {
+        let mut sample = Sample::new();
+        sample.push(1);
+        sample.relocate(1, 2);
+        assert!(broken(&sample));
+        let mut popped = sample.clone();
+        sample.remains_as(2, 1);
+        assert!(!broken(&sample));
+        let pop = popped.add(Act::Pop { max: 1, taken: None });
+        pop.operations[0].queue = "elsewhere".into();
+        assert!(!broken(&popped), "by a call without an answer");
     }
 }

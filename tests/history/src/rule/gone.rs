@@ -14,14 +14,15 @@ fn look_at(facts: &Facts, id: Id) -> Vec<Violation> {
     came_back.chain(removed_twice(facts, id, &removals)).collect()
 }
 
-/// What certainly removed a message: deletes and pops for ever, what died until a redrive.
+/// What certainly removed a message: deletes, pops and moves for ever, what died until a redrive.
 fn removals<'a>(facts: &Facts<'a>, id: Id) -> Vec<Step<'a>> {
     let died = |settled: &&Settled| {
         settled.done().is_some_and(|done| done.died)
             && !facts.may_be_redriven(settled.step.queue(), settled.step.invoked())
     };
     let died = facts.settled_of(id).iter().filter(died).map(|settled| settled.step);
-    deletions(facts, id).chain(died).filter(|step| step.effect().is_some()).collect()
+    let moved = facts.moves_of(id).iter().filter(|moving| moving.new_id.is_some()).map(|moving| moving.step);
+    deletions(facts, id).chain(moved).chain(died).filter(|step| step.effect().is_some()).collect()
 }
 
 /// Calls that were told that they removed a message for ever.
@@ -36,8 +37,11 @@ fn came_back(facts: &Facts, id: Id, removal: Step) -> Option<Violation> {
     let gone = removal.effect()?.returned;
     let given = facts.given_of(id).iter().map(|given: &Given| given.step);
     let settled = facts.settled_of(id).iter().filter(|settled| settled.done().is_some());
-    let mut seen = given.chain(settled.map(|settled| settled.step)).filter(|step| step.invoked() > gone);
-    let seen = seen.find(|step| !facts.memory.may_lack(removal.transaction, step.returned()));
+    let met = facts.met(id).iter().map(|push| push.step);
+    let seen = given.chain(settled.map(|settled| settled.step)).chain(met);
+    let seen = seen
+        .filter(|step| step.invoked() > gone)
+        .find(|step| !facts.memory.may_lack(removal.transaction, step.returned()));
     let is_alive = facts.history.ending.alive.contains_key(&id)
         && !facts.memory.may_lack(removal.transaction, Moment::MAX);
     if seen.is_none() && !is_alive {
@@ -135,6 +139,26 @@ mod tests {
         assert!(broken(&sample));
         sample.history.transactions[2].durable = false;
         assert!(!broken(&sample));
+    }
+
+    #[test]
+    fn what_was_moved_is_gone_from_where_it_was() {
+        let mut sample = Sample::new();
+        sample.push(1);
+        sample.relocate(1, 2);
+        assert!(!broken(&sample));
+        let mut moved_twice = sample.clone();
+        moved_twice.relocate(1, 3);
+        assert!(broken(&moved_twice));
+        sample.reserve(1, 1);
+        assert!(broken(&sample));
+    }
+
+    #[test]
+    fn an_update_of_what_is_gone_is_caught() {
+        let mut sample = deleted();
+        sample.update(2, 1);
+        assert!(broken(&sample));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Of a key one message waits, and nobody is given what was replaced.
+//! Of a key one message waits, and nobody is given what was replaced or updated.
 
 use std::collections::HashMap;
 
@@ -15,11 +15,10 @@ pub fn look(facts: &Facts) -> Vec<Violation> {
     }
     let of_key = |pushes: &Vec<&Pushing>| {
         let mut violations = two_wait(facts, pushes);
-        violations.extend(outdated(facts, pushes));
         violations.extend(pushes.iter().filter_map(|push| given_although_ignored(facts, push)));
         violations
     };
-    keys.values().flat_map(of_key).collect()
+    keys.values().flat_map(of_key).chain(outdated(facts)).collect()
 }
 
 fn two_wait(facts: &Facts, pushes: &[&Pushing]) -> Vec<Violation> {
@@ -57,12 +56,10 @@ fn may_come_after(step: Step, push: &Pushing) -> bool {
     ended > push.step.invoked()
 }
 
-fn outdated<'f>(facts: &'f Facts, pushes: &'f [&Pushing]) -> impl Iterator<Item = Violation> + 'f {
-    let replacing = pushes.iter().filter(|push| push.pushed.met == Some(Met::Replaced));
-    replacing.flat_map(move |newer| {
-        let id = newer.pushed.id.into_iter();
-        id.flat_map(move |id| {
-            facts.given_of(id).iter().filter_map(move |given| outdates(pushes, newer, id, given))
+fn outdated<'f>(facts: &'f Facts) -> impl Iterator<Item = Violation> + 'f {
+    facts.met.keys().flat_map(move |&id| {
+        facts.replacing(id).flat_map(move |newer| {
+            facts.given_of(id).iter().filter_map(move |given| outdates(facts, newer, id, given))
         })
     })
 }
@@ -75,9 +72,9 @@ fn given_although_ignored(facts: &Facts, push: &Pushing) -> Option<Violation> {
 }
 
 /// A delivery of what had been replaced by then.
-fn outdates(pushes: &[&Pushing], newer: &Pushing, id: Id, given: &Given) -> Option<Violation> {
+fn outdates(facts: &Facts, newer: &Pushing, id: Id, given: &Given) -> Option<Violation> {
     let is_in_effect = newer.step.effect().is_some_and(|effect| effect.returned < given.step.invoked());
-    let older = pushes.iter().find(|push| push.pushed.token == given.taken.token)?;
+    let older = facts.pushes.get(&given.taken.token)?.first()?;
     let is_older = older.step.effect().is_some_and(|effect| effect.returned < newer.step.invoked());
     (is_in_effect && is_older).then(|| {
         let says = format!("message {id} was given as it was before it was replaced");
@@ -156,6 +153,18 @@ mod tests {
         let Act::Push { key, .. } = &mut sample.push_key(2).operations[0].act else { unreachable!() };
         *key = Some("other".into());
         assert!(!broken(&sample));
+    }
+
+    #[test]
+    fn what_was_updated_is_not_given_as_it_was() {
+        let mut sample = Sample::new();
+        sample.push(1);
+        sample.update(2, 1);
+        let mut outdated = sample.clone();
+        sample.reserve_token(1, 2, 1);
+        assert!(!broken(&sample));
+        outdated.reserve(1, 1);
+        assert!(broken(&outdated));
     }
 
     #[test]

@@ -110,8 +110,11 @@ pub fn check(history: &History) -> Vec<Violation> {
 pub fn story(history: &History, id: Id) -> Vec<String> {
     let facts = Facts::of(history);
     let pushes = facts.pushes.values().flatten().filter(|push| push.pushed.id == Some(id));
+    let moves = facts.moves.iter().flat_map(|(old, moves)| moves.iter().map(move |moving| (*old, moving)));
+    let moves = moves.filter(|(old, moving)| *old == id || moving.new_id == Some(id));
     let mut steps: Vec<Step> = pushes
         .map(|push| push.step)
+        .chain(moves.map(|(_, moving)| moving.step))
         .chain(facts.given_of(id).iter().map(|given| given.step))
         .chain(facts.settled_of(id).iter().map(|settled| settled.step))
         .collect();

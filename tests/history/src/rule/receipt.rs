@@ -30,21 +30,19 @@ fn with_old_receipt(facts: &Facts, id: Id, settled: &Settled) -> Option<Violatio
     Some(Violation::new(Rule::Receipt, id, &[newer.step, settled.step], says))
 }
 
-/// Settled by who was given it before a push of its key met it.
+/// Settled by who was given it before a push of its key, or an update, met it.
 fn before_it_was_met(facts: &Facts, id: Id, settled: &Settled) -> Option<Violation> {
     let delivery = settled.receipt.delivery?;
     let mut given = facts.given_of(id).iter().filter(|given| given.taken.delivery == delivery);
     let had = given.next().filter(|_| given.next().is_none())?;
     let has_met = |push: &&Pushing| {
-        push.pushed.met.is_some()
-            && push.pushed.id == Some(id)
-            && had.step.returned() < push.step.invoked()
+        had.step.returned() < push.step.invoked()
             && push.step.effect().is_some_and(|effect| effect.returned < settled.step.invoked())
             && !facts.memory.may_lack(push.step.transaction, settled.step.returned())
             && !facts.memory.may_lack(had.step.transaction, settled.step.returned())
     };
-    let push = facts.pushes.values().flatten().find(has_met)?;
-    let says = format!("message {id} was settled by who had it before a push of its key met it");
+    let push = facts.met(id).iter().find(has_met)?;
+    let says = format!("message {id} was settled by who had it before a push or an update met it");
     Some(Violation::new(Rule::Receipt, id, &[had.step, push.step, settled.step], says))
 }
 
