@@ -1,6 +1,7 @@
 //! Endings: after a round everything is decided and drained, and what is there is written down.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -17,8 +18,15 @@ use crate::stage::Stage;
 /// How long a queue may take until it gives all it has.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// Brings a round to its end: the history is complete afterwards.
-pub fn come_to(stage: &Stage) {
+/// How long all queues may have nothing to give although a message is ready: what was prepared
+/// is looked at every second; what was prepared before the server was started again, only
+/// when everything is (docs/engine.md).
+const SOON: Duration = Duration::from_secs(3);
+const SOON_AFTER_A_START: Duration = Duration::from_secs(10);
+
+/// Brings a round to its end, which began when the server had been started so: the history is
+/// complete afterwards.
+pub fn come_to(stage: &Stage, started: &str) {
     stage.wait_until_up();
     stage.wait_until_alone();
     let mut session = stage.server.connect();
@@ -29,7 +37,8 @@ pub fn come_to(stage: &Stage) {
         stage.history.lock().unwrap().transactions.push(one.transaction);
     }
     settle_unknown(stage, &mut session);
-    drain(stage, &mut session);
+    let has_restarted = stage.started() != started;
+    drain(stage, &mut session, if has_restarted { SOON_AFTER_A_START } else { SOON });
     look(stage, &mut session);
 }
 
@@ -78,12 +87,13 @@ fn settle_unknown(stage: &Stage, session: &mut Client) {
     history.ending.noted = noted;
 }
 
-/// Takes all messages that are left, as a consumer would.
-fn drain(stage: &Stage, observer: &mut Client) {
+/// Takes all messages that are left, as a consumer would. What is ready must be given soon.
+fn drain(stage: &Stage, observer: &mut Client, soon: Duration) {
     let mut consumer = Session::new(stage, 0, Rng::with_seed(0));
     let begun = Instant::now();
+    let mut last_given = begun;
     while observer.one::<bool>("SELECT EXISTS (SELECT FROM pgqueue.message)") {
-        if begun.elapsed() > PATIENCE {
+        if begun.elapsed() > PATIENCE || last_given.elapsed() > soon {
             let left: Vec<String> =
                 observer.all("SELECT row(id, queue, lane, state, lease_until, due_at, group_key)::text FROM pgqueue.message_state ORDER BY id LIMIT 5");
             stage.complaints.add(format!("messages that nobody is given: {left:?}"));
@@ -92,14 +102,23 @@ fn drain(stage: &Stage, observer: &mut Client) {
         if !consumer.is_connected() {
             continue;
         }
-        let mut pop =
-            |queue| consumer.once(queue, &Call::Pop { max: 100 }).is_ok_and(|rows| !rows.is_empty());
-        // All of them, though one would be enough to go on.
-        if Queue::ALL.into_iter().filter(|&queue| pop(queue)).count() == 0 {
+        let is_ready: bool =
+            observer.one("SELECT EXISTS (SELECT FROM pgqueue.message_state WHERE state = 'ready')");
+        let given = pop_all(&mut consumer);
+        if !is_ready || given != Some(0) {
+            last_given = Instant::now();
+        }
+        if given.unwrap_or(0) == 0 {
             consumer.pause(20);
         }
     }
     stage.history.lock().unwrap().transactions.extend(consumer.history);
+}
+
+/// Pops from each queue, and counts what it was given; none if a call failed.
+fn pop_all(consumer: &mut Session) -> Option<usize> {
+    let pop = |queue| consumer.once(queue, &Call::Pop { max: 100 }).ok().map(|rows| rows.len());
+    Queue::ALL.map(pop).into_iter().sum()
 }
 
 fn look(stage: &Stage, session: &mut Client) {
@@ -120,6 +139,26 @@ fn look(stage: &Stage, session: &mut Client) {
 /// Looks for damage to indexes and tables, and for counters that do not add up.
 pub fn inspect(stage: &Stage, may_abort: bool) {
     let mut session = stage.server.connect();
+    look_for_damage(stage, &mut session);
+    if !counters_add_up(&mut session) {
+        let counters: Vec<String> = session.all(COUNTERS);
+        stage.complaints.add(format!("counters that do not add up: {counters:?}"));
+    }
+    let log = stage.server.log();
+    let damage = |line: &&str| {
+        let signs = ["TRAP", "signal 11", "panicked at"].iter().any(|sign| line.contains(sign));
+        signs || (line.contains("signal 6") && !may_abort)
+    };
+    log.lines().filter(damage).for_each(|line| stage.complaints.add(format!("log: {line}")));
+}
+
+fn look_for_damage(stage: &Stage, session: &mut Client) {
+    if session.all::<i32>("SELECT 1 FROM pg_available_extensions WHERE name = 'amcheck'").is_empty() {
+        static SAID: Once = Once::new();
+        return SAID
+            .call_once(|| println!("this server has no amcheck: its indexes and tables are NOT CHECKED"));
+    }
+    session.batch_execute("CREATE EXTENSION IF NOT EXISTS amcheck").unwrap();
     for damage in session.all::<String>(
         "SELECT t::text || ' ' || d::text FROM unnest(ARRAY['message', 'dead', 'slot', 'queue']) t,
                 verify_heapam(('pgqueue.' || t)::regclass) d",
@@ -132,16 +171,6 @@ pub fn inspect(stage: &Stage, may_abort: bool) {
     ) {
         stage.complaints.add(format!("bt_index_check: {error:?}"));
     }
-    if !counters_add_up(&mut session) {
-        let counters: Vec<String> = session.all(COUNTERS);
-        stage.complaints.add(format!("counters that do not add up: {counters:?}"));
-    }
-    let log = stage.server.log();
-    let damage = |line: &&str| {
-        let signs = ["TRAP", "signal 11", "panicked at"].iter().any(|sign| line.contains(sign));
-        signs || (line.contains("signal 6") && !may_abort)
-    };
-    log.lines().filter(damage).for_each(|line| stage.complaints.add(format!("log: {line}")));
 }
 
 /// Queues of which the counters say something else than the tables. All messages are gone.

@@ -59,11 +59,7 @@ impl Stage {
             WAL_WRITER_DELAY.as_millis()
         ));
         let mut session = server.connect();
-        session
-            .batch_execute(
-                "CREATE EXTENSION pgqueue; CREATE EXTENSION amcheck; CREATE TABLE note (number bigint);",
-            )
-            .unwrap();
+        session.batch_execute("CREATE EXTENSION pgqueue; CREATE TABLE note (number bigint)").unwrap();
         session.batch_execute(call::SCHEMA).unwrap();
         for queue in Queue::ALL {
             session
@@ -126,6 +122,13 @@ impl Stage {
 
     pub fn wait_until_up(&self) {
         until("the server takes connections", || self.server.config("postgres").connect(NoTls).is_ok());
+    }
+
+    /// When the server was started, or started itself anew after a crash of one of its processes.
+    pub fn started(&self) -> String {
+        self.server
+            .connect()
+            .one("SELECT max(backend_start)::text FROM pg_stat_activity WHERE backend_type = 'checkpointer'")
     }
 
     /// Starts the server again if it has given up.

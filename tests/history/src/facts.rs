@@ -35,6 +35,10 @@ impl<'a> Step<'a> {
         self.transaction.number == other.transaction.number
     }
 
+    pub fn is_answered(self) -> bool {
+        self.operation.clock.is_some()
+    }
+
     pub fn invoked(self) -> Moment {
         self.operation.span.invoked
     }

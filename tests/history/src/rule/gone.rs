@@ -37,7 +37,7 @@ fn came_back(facts: &Facts, id: Id, removal: Step) -> Option<Violation> {
     let gone = removal.effect()?.returned;
     let given = facts.given_of(id).iter().map(|given: &Given| given.step);
     let settled = facts.settled_of(id).iter().filter(|settled| settled.done().is_some());
-    let met = facts.met(id).iter().map(|push| push.step);
+    let met = facts.met(id).iter().filter(|push| push.step.is_answered()).map(|push| push.step);
     let seen = given.chain(settled.map(|settled| settled.step)).chain(met);
     let seen = seen
         .filter(|step| step.invoked() > gone)
@@ -157,6 +157,9 @@ mod tests {
     #[test]
     fn an_update_of_what_is_gone_is_caught() {
         let mut sample = deleted();
+        let mut unanswered = sample.clone();
+        unanswered.update(2, 1).operations[0].clock = None;
+        assert!(!broken(&unanswered));
         sample.update(2, 1);
         assert!(broken(&sample));
     }

@@ -1,15 +1,16 @@
-//! No message has two valid leases at once.
+//! No message has two valid leases at once, and none is changed or moved while it is leased.
 //!
 //! The server gives a lease by its clock and for a span of time, so it read the clock at its
 //! end minus that span. By then the lease before must have ended: by its time, or because it
 //! was settled. If the clock was moved back in between, it may have ended before that.
 
 use super::{Rule, Violation};
-use crate::facts::{Answer, Facts, Given, Settled};
+use crate::facts::{Answer, Facts, Given, Settled, Step};
 use crate::record::{Act, Id, ServerTime, Verdict};
 
 pub fn look(facts: &Facts) -> Vec<Violation> {
-    facts.given.iter().flat_map(|(&id, given)| look_at(facts, id, given)).collect()
+    let shared = facts.given.iter().flat_map(|(&id, given)| look_at(facts, id, given));
+    shared.chain(facts.touched().into_iter().flat_map(|id| disturbed(facts, id))).collect()
 }
 
 fn look_at(facts: &Facts, id: Id, given: &[Given]) -> Vec<Violation> {
@@ -26,20 +27,40 @@ fn look_at(facts: &Facts, id: Id, given: &[Given]) -> Vec<Violation> {
     overlapping.map(violation).collect()
 }
 
+/// Leases of a message that was changed, met or moved although they were valid.
+fn disturbed(facts: &Facts, id: Id) -> Vec<Violation> {
+    let holders: Vec<&Given> = facts.given_of(id).iter().filter(|given| !given.is_pop()).collect();
+    let met = facts.met(id).iter().map(|push| push.step);
+    let moved = facts.moves_of(id).iter().map(|moving| moving.step);
+    let disturbing = met.chain(moved).filter(|step| !facts.clock_stepped_during(*step));
+    let violation = |step: Step| {
+        let moment = step.operation.clock?.ended;
+        let is_out = |holder: &&&Given| {
+            let effect = holder.step.effect();
+            effect.is_some_and(|effect| effect.returned < step.invoked())
+                && outlives(facts, id, holder, step, moment)
+        };
+        let holder = holders.iter().find(is_out)?;
+        let says = format!("message {id} was changed, met or moved while its lease was valid");
+        Some(Violation::new(Rule::OneLease, id, &[holder.step, step], says))
+    };
+    disturbing.filter_map(violation).collect()
+}
+
 fn overlap(facts: &Facts, id: Id, holder: &Given, next: &Given) -> bool {
     // A pop does not tell at which moment of the call it took the message.
     let is_certain = !next.is_pop() || !facts.clock_stepped_during(next.step);
-    is_certain && begin(next).is_some_and(|begin| outlives(facts, id, holder, next, begin))
+    is_certain && begin(next).is_some_and(|begin| outlives(facts, id, holder, next.step, begin))
 }
 
 /// Whether a lease was certainly valid when the server's clock showed `moment`, during the call
-/// that gave another.
-pub fn outlives(facts: &Facts, id: Id, holder: &Given, next: &Given, moment: ServerTime) -> bool {
+/// `next`.
+pub fn outlives(facts: &Facts, id: Id, holder: &Given, next: Step, moment: ServerTime) -> bool {
     let Some(end) = certain_end(facts, id, holder, next) else { return false };
     moment < end
-        && facts.latest_reading(holder.step, next.step.returned()).is_none_or(|latest| latest < end)
+        && facts.latest_reading(holder.step, next.returned()).is_none_or(|latest| latest < end)
         && !ended_early(facts, id, holder, next)
-        && !facts.memory.may_lack(holder.step.transaction, next.step.returned())
+        && !facts.memory.may_lack(holder.step.transaction, next.returned())
 }
 
 /// What the server's clock showed when it gave a message; of a pop, at the latest.
@@ -51,7 +72,7 @@ fn begin(given: &Given) -> Option<ServerTime> {
 }
 
 /// The first moment at which the lease may have ended by its time, if extending leaves it certain.
-fn certain_end(facts: &Facts, id: Id, holder: &Given, next: &Given) -> Option<ServerTime> {
+fn certain_end(facts: &Facts, id: Id, holder: &Given, next: Step) -> Option<ServerTime> {
     let mut end = holder.taken.until?;
     for extended in of_lease(facts, id, holder, next).filter(|settled| settled.verdict == Verdict::Extend) {
         let until = match extended.answer {
@@ -64,22 +85,22 @@ fn certain_end(facts: &Facts, id: Id, holder: &Given, next: &Given) -> Option<Se
     Some(end)
 }
 
-fn ended_early(facts: &Facts, id: Id, holder: &Given, next: &Given) -> bool {
+fn ended_early(facts: &Facts, id: Id, holder: &Given, next: Step) -> bool {
     of_lease(facts, id, holder, next)
         .any(|settled| settled.verdict != Verdict::Extend && settled.may_be_done())
 }
 
-/// What may have been done to a lease, as far as who was given the message next could see it.
+/// What may have been done to a lease, as far as `next` could see it.
 fn of_lease<'f, 'a>(
     facts: &'f Facts<'a>,
     id: Id,
     holder: &'f Given<'a>,
-    next: &'f Given<'a>,
+    next: Step<'a>,
 ) -> impl Iterator<Item = &'f Settled<'a>> {
-    facts.settled_of(id).iter().filter(|settled| {
+    facts.settled_of(id).iter().filter(move |settled| {
         settled.fits(holder.taken.delivery)
-            && settled.step.invoked() < next.step.returned()
-            && settled.step.may_count_for(next.step)
+            && settled.step.invoked() < next.returned()
+            && settled.step.may_count_for(next)
     })
 }
 
@@ -128,6 +149,23 @@ mod tests {
         late.pass(LEASE);
         late.pop(1, 2);
         assert!(!broken(&late));
+    }
+
+    #[test]
+    fn what_is_leased_is_neither_changed_nor_moved() {
+        let mut leased = Sample::new();
+        leased.push(1);
+        leased.reserve(1, 1);
+        let mut ended = leased.clone();
+        ended.pass(LEASE);
+        let mut released = leased.clone();
+        released.settle(Verdict::Release, 1, 1);
+        for (mut sample, expected) in [(leased, true), (ended, false), (released, false)] {
+            let mut moved = sample.clone();
+            moved.relocate(1, 2);
+            sample.update(2, 1);
+            assert_eq!((broken(&sample), broken(&moved)), (expected, expected));
+        }
     }
 
     #[test]

@@ -39,7 +39,7 @@ fn is_out(facts: &Facts, id: Id, holder: &Given, next: &Given) -> bool {
     let (Some(there), Some(moment)) = (ended(holder), ended(next)) else { return false };
     let Some(effect) = holder.step.effect() else { return false };
     let is_earlier = there <= moment && facts.history.clock_steps.is_empty();
-    (is_earlier || effect.returned < next.step.invoked()) && outlives(facts, id, holder, next, moment)
+    (is_earlier || effect.returned < next.step.invoked()) && outlives(facts, id, holder, next.step, moment)
 }
 
 #[cfg(test)]

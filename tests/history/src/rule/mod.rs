@@ -23,7 +23,7 @@ pub enum Rule {
     Accounted,
     /// Nothing is delivered whose push was not committed, and each push makes one message.
     Committed,
-    /// No message has two valid leases at once.
+    /// No message has two valid leases at once, or is changed or moved while it has one.
     OneLease,
     /// The deliveries of a message are numbered 1, 2, 3 …
     Numbered,
