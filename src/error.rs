@@ -157,6 +157,29 @@ impl Error {
         .hint("Who gives queues away belongs to both roles, as with ALTER … OWNER TO.")
     }
 
+    /// 40001
+    pub fn queue_was_dropped() -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+            "a queue was dropped after this transaction had pushed to it",
+        )
+        .hint("Run the transaction again.")
+    }
+
+    /// 53200
+    pub fn no_memory(bytes: usize) -> Self {
+        Self::new(PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY, format!("no memory for a value of {bytes} bytes"))
+    }
+
+    /// 42501: a statement of somebody else's on a table that says who is who.
+    pub fn not_for_hands() -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            "queues, rights and schedules are written by pgqueue's functions and the owner of its tables alone",
+        )
+        .hint("pgq_create_queue, pgq_grant, pgq_schedule and the like write them.")
+    }
+
     /// 22023: the setting cannot be read, or names a role that is not there.
     pub fn bad_default_grants(problem: &str) -> Self {
         Self::new(

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_sys};
 
 use crate::value::duration::Millis;
 
@@ -46,6 +46,23 @@ pub fn auto_create() -> bool {
 /// How long the query of a watch may run in the worker.
 pub fn watch_timeout() -> Millis {
     Millis::from_millis(WATCH_TIMEOUT.get().into())
+}
+
+/// Has this transaction's commit wait until it is on this server's disk, and for no standby.
+pub fn wait_for_own_disk() {
+    // SAFETY: name and value are C strings; it holds until the transaction ends.
+    unsafe {
+        pg_sys::set_config_option(
+            c"synchronous_commit".as_ptr(),
+            c"local".as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_LOCAL,
+            true,
+            0,
+            false,
+        );
+    }
 }
 
 /// What is granted on new queues: a JSON object of roles and rights.
@@ -151,4 +168,9 @@ pub fn define() {
         GucContext::Sighup,
         GucFlags::UNIT_MS,
     );
+    #[cfg(not(feature = "pg14"))]
+    // SAFETY: a C string; what is misspelled is warned of, and refused from now on.
+    unsafe {
+        pg_sys::MarkGUCPrefixReserved(c"pgqueue".as_ptr());
+    }
 }

@@ -67,10 +67,10 @@ pub fn attempt<T>(work: impl FnOnce() -> error::Result<T>) -> Result<T, Problem>
     })
 }
 
-/// The same; none if it failed with this code, while any other error is passed on.
-pub fn unless<T>(code: PgSqlErrorCode, work: impl FnOnce() -> error::Result<T>) -> Option<T> {
+/// The same; none if it failed with one of these codes, while any other error is passed on.
+pub fn unless<T>(codes: &[PgSqlErrorCode], work: impl FnOnce() -> error::Result<T>) -> Option<T> {
     in_subtransaction(work).map_or_else(
-        |caught| if report(&caught).sql_error_code() == code { None } else { caught.rethrow() },
+        |caught| if codes.contains(&report(&caught).sql_error_code()) { None } else { caught.rethrow() },
         Some,
     )
 }

@@ -136,10 +136,12 @@ pub fn bury(receipts: &[Receipt], error: Datum) -> Result<Vec<i64>> {
 }
 
 /// Does something that others need not wait for; not at all where it would have to wait for
-/// somebody who is changing the next message of a group.
+/// somebody who is changing the next message of a group, or where an old snapshot shows what
+/// somebody else has done already.
 pub fn in_passing<T>(work: impl FnOnce() -> T) -> Option<T> {
-    let code = PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE;
-    group::without_waiting(|| attempt::unless(code, || Ok(work())))
+    const LEFT_TO_OTHERS: [PgSqlErrorCode; 2] =
+        [PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE, PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE];
+    group::without_waiting(|| attempt::unless(&LEFT_TO_OTHERS, || Ok(work())))
 }
 
 /// The same in passing: leaves those for later that would have to wait for somebody who is

@@ -37,7 +37,7 @@ pub mod schedule;
 pub mod settle;
 pub mod statement;
 pub mod table;
-mod time_limit;
+pub mod time_limit;
 mod unique;
 pub mod version;
 pub mod waking;

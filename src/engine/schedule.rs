@@ -16,10 +16,12 @@ use super::attempt::{IN_THE_WAY, Problem, attempt};
 use super::owner::{self, act_as};
 use super::push::{Content, OnDuplicate, Options, push};
 use super::statement::{Row, Statement};
+use super::time_limit::is_worker;
 use super::watch::{self, Watch};
 use super::{now, queue};
 use crate::call::{Name, Timestamp, text_datum, varlena_bytes};
 use crate::error::{Error, Result};
+use crate::setting;
 use crate::value::duration::Millis;
 use crate::value::right::Right;
 use crate::value::schedule::{BadSchedule, Every};
@@ -54,8 +56,9 @@ static LIST: Statement = Statement::new(include_str!("../../sql/query/list_sched
 static LIST_WATCHES: Statement = Statement::new(include_str!("../../sql/query/list_watches.sql"), &[]);
 static DUE: Statement = Statement::new(
     include_str!("../../sql/query/due_schedule.sql"),
-    &[pg_sys::TIMESTAMPTZOID, pg_sys::TEXTOID],
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::TEXTOID, pg_sys::BOOLOID, pg_sys::OIDOID],
 );
+static RESTORING: Statement = Statement::new(include_str!("../../sql/query/restoring.sql"), &[]);
 static NOTE: Statement = Statement::new(
     include_str!("../../sql/query/note_run.sql"),
     &[pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID, pg_sys::TEXTOID],
@@ -253,33 +256,59 @@ pub fn may_be_due() -> bool {
     })
 }
 
-/// Runs schedules that are due; true if there may be more.
+/// Runs schedules that are due, or a watch if there is none; true if there may be more. None
+/// while a dump is being restored, which brings the tables that they need one by one.
 pub fn run_due() -> bool {
     let (looked, begun) = (Instant::now(), now());
     OUTLOOK.set(Some(Outlook { looked, next: None }));
+    if is_being_restored() {
+        return false;
+    }
+    if is_worker() {
+        setting::wait_for_own_disk();
+    }
     let mut ran = 0;
-    while ran < BATCH && looked.elapsed() < PATIENCE && run_one(begun) {
+    while ran < BATCH && looked.elapsed() < PATIENCE && run_one(Kind::Schedule, begun) {
         ran += 1;
     }
-    let left = ran == BATCH || looked.elapsed() >= PATIENCE;
-    let mut next = left.then_some(begun);
+    // In the worker a watch by itself: should it never end, it takes nothing else along.
+    let most_watches = if !is_worker() { BATCH } else { usize::from(ran == 0) };
+    let watched = (0..most_watches).take_while(|_| run_one(Kind::Watch, begun)).count();
+    let mut next = (ran + watched > 0).then_some(begun);
     NEXT.run(&[Some(begun.into())], |row| next = next.or(Some(row.i64(0))));
     OUTLOOK.set(Some(Outlook { looked, next }));
-    left
+    ran == BATCH || looked.elapsed() >= PATIENCE
+}
+
+/// Sequences come last in a dump.
+fn is_being_restored() -> bool {
+    let mut is_behind = false;
+    RESTORING.run(&[], |row| is_behind = row.bool(0));
+    is_behind
 }
 
 /// Runs a schedule that was due at `moment`; false if there is none, or each is being run.
-fn run_one(moment: Timestamp) -> bool {
+fn run_one(kind: Kind, moment: Timestamp) -> bool {
     let in_the_way = text_datum(IN_THE_WAY.join(" ").as_bytes());
-    DUE.run(&[Some(moment.into()), Some(in_the_way)], |row| {
+    let whose = (!is_worker()).then(|| owner::caller().into());
+    DUE.run(&[Some(moment.into()), Some(in_the_way), Some((kind == Kind::Watch).into()), whose], |row| {
         let outcome = attempt(|| if run_as_owner(row)? { Ok(now()) } else { next_run(row) });
         let next = match &outcome {
             Ok(next) => *next,
             Err(problem) => next_try(row, problem),
         };
+        if kind == Kind::Watch && is_worker() {
+            release_advisory_locks();
+        }
         let problem = outcome.err().map(|problem| text_datum(problem.to_string().as_bytes()));
         NOTE.run(&[Some(row.value(0)), Some(next.into()), problem], |_| {});
     }) > 0
+}
+
+/// Those of the session that a query may have taken; we have none.
+fn release_advisory_locks() {
+    // SAFETY: plain call; locks of transactions end with these.
+    unsafe { pg_sys::LockReleaseSession(pg_sys::USER_LOCKMETHOD as u16) }
 }
 
 /// Does what a schedule is for; true if it has more to do at once.

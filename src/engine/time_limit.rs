@@ -1,4 +1,7 @@
-//! A limit on how long work may take in the worker, which no person watches.
+//! A limit on how long others' code may run in the worker, which no person watches.
+
+use std::ffi::c_int;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use pgrx::pg_sys;
 
@@ -7,39 +10,82 @@ use crate::value::duration::Millis;
 /// Postgres's number for the timer that cancels a statement.
 const STATEMENT_TIMEOUT: i32 = 3;
 
-// utils/timeout.h, which pgrx leaves out
+/// The number from which on Postgres gives timers to whoever asks (one less before 17).
+const USER_TIMEOUT: i32 = if cfg!(any(feature = "pg17", feature = "pg18")) { 13 } else { 12 };
+
+// Not taken from pgrx: handlers are called outside of any frame that could catch an error.
 unsafe extern "C-unwind" {
+    // utils/timeout.h
     fn enable_timeout_after(timer: i32, millis: i32);
     fn disable_timeout(timer: i32, keep_indicator: bool);
+    fn RegisterTimeout(timer: i32, handler: unsafe extern "C-unwind" fn()) -> i32;
+    // tcop/tcopprot.h
+    fn die(signal: c_int);
 }
 
-/// Cancels what runs when the time is over; dropped, it lets go.
+/// The timer that ends this process; 0 where it is not the worker.
+static END: AtomicI32 = AtomicI32::new(0);
+static RUNS: AtomicBool = AtomicBool::new(false);
+
+/// Cancels what runs when the time is over. What catches that, and goes on, is ended with
+/// the worker a few seconds later. Dropped, it lets go.
 pub struct TimeLimit;
+
+/// How long what was cancelled has to end.
+const GRACE: Millis = Millis::from_secs(5);
 
 impl TimeLimit {
     /// In the worker, a limit; in a person's session his `statement_timeout` holds.
     pub fn in_worker(limit: Millis) -> Option<Self> {
+        let end = END.load(Ordering::Relaxed);
         is_worker().then(|| {
-            // SAFETY: the worker sets no such timer itself; dropping takes it back.
-            unsafe { enable_timeout_after(STATEMENT_TIMEOUT, limit.as_millis() as i32) };
+            let last = limit.as_millis().saturating_add(GRACE.as_millis());
+            // SAFETY: the worker sets no such timers itself; dropping takes them back.
+            unsafe {
+                enable_timeout_after(STATEMENT_TIMEOUT, milliseconds(limit.as_millis()));
+                enable_timeout_after(end, milliseconds(last));
+            }
+            RUNS.store(true, Ordering::Relaxed);
             Self
         })
     }
 }
 
+fn milliseconds(span: i64) -> i32 {
+    i32::try_from(span).unwrap_or(i32::MAX)
+}
+
 impl Drop for TimeLimit {
     fn drop(&mut self) {
-        // SAFETY: both only change state of this process. What the timer asked for too
+        RUNS.store(false, Ordering::Relaxed);
+        // SAFETY: all only change state of this process. What the timer asked for too
         // late must not hit what comes next.
         unsafe {
             disable_timeout(STATEMENT_TIMEOUT, false);
+            disable_timeout(END.load(Ordering::Relaxed), false);
             (&raw mut pg_sys::QueryCancelPending).write_volatile(0);
         }
     }
 }
 
+/// Makes this process the worker. Once, when its connection is there.
+pub fn become_worker() {
+    // SAFETY: takes a free number; the handler only sets flags.
+    END.store(unsafe { RegisterTimeout(USER_TIMEOUT, end) }, Ordering::Relaxed);
+}
+
+unsafe extern "C-unwind" fn end() {
+    // SAFETY: Postgres's own handler of SIGTERM, in a handler of SIGALRM.
+    unsafe { die(pg_sys::SIGTERM as c_int) }
+}
+
 /// Whether this process is the worker, not a person's session.
 pub fn is_worker() -> bool {
-    // SAFETY: reads a variable of this process, which only background workers set.
-    unsafe { !pg_sys::MyBgworkerEntry.is_null() }
+    END.load(Ordering::Relaxed) != 0
+}
+
+/// Whether the worker runs others' code, which may go on for as long as it likes. A signal
+/// handler may ask.
+pub fn is_running() -> bool {
+    RUNS.load(Ordering::Relaxed)
 }

@@ -187,7 +187,7 @@ fn take_key_back(id: i64) -> bool {
 /// Does what gives a message place 0 of its key; none if another has it, or is taking it and
 /// commits: then that one is the newest.
 pub fn unless_taken<T>(work: impl FnOnce() -> T) -> Option<T> {
-    attempt::unless(PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION, || Ok(work()))
+    attempt::unless(&[PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION], || Ok(work()))
 }
 
 /// The id of a message that was just pushed. It may have waited for place 0 while others, with

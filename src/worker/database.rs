@@ -7,10 +7,8 @@ use pgrx::pg_sys::{self, Oid};
 
 use super::place::{Place, is_wanted};
 use super::recount::Recount;
-use super::{
-    ASKED_BY_CALL, Terminate, handle_signals, is_asked_to_end, listeners, sleep, sleep_until_news, sweep,
-};
-use crate::engine::version;
+use super::{ASKED_BY_CALL, Terminate, handle_signals, is_asked_to_end, sleep, sleep_until_news, sweep};
+use crate::engine::{time_limit, version};
 use crate::setting;
 
 /// How long the worker sleeps at most before it looks whether it should go on, and
@@ -20,6 +18,9 @@ const NAP: Duration = Duration::from_millis(100);
 /// Pause after a round that left work behind.
 const SHORT_PAUSE: Duration = Duration::from_millis(10);
 
+/// Pause after something failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
 #[unsafe(no_mangle)]
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn pgqueue_worker(argument: pg_sys::Datum) {
@@ -28,6 +29,7 @@ pub extern "C-unwind" fn pgqueue_worker(argument: pg_sys::Datum) {
     handle_signals(Terminate::Gracefully);
     // SAFETY: first thing in a background worker that asked for a connection.
     unsafe { pg_sys::BackgroundWorkerInitializeConnectionByOid(database, Oid::INVALID, 0) };
+    time_limit::become_worker();
     set_own_settings();
     let is_there = if asked_by_call { extension_appears(database) } else { extension_exists() };
     // The place is taken last: to the launcher a worker is one that has work here.
@@ -37,11 +39,8 @@ pub extern "C-unwind" fn pgqueue_worker(argument: pg_sys::Datum) {
     let mut recount = Recount::of_all_queues();
     while extension_exists() && !should_leave(database) {
         recount.go_on();
-        let mut pause = setting::vacuum_interval().as_millis() as u64;
-        if setting::auto_vacuum() && sweep::round().left_work {
-            pause = SHORT_PAUSE.as_millis() as u64;
-        }
-        rest(database, Duration::from_millis(pause));
+        let left_work = setting::auto_vacuum() && sweep::round().left_work;
+        rest(database, if left_work { SHORT_PAUSE } else { interval() });
     }
     if is_asked_to_end() && setting::auto_vacuum() {
         sweep::write_counts();
@@ -53,23 +52,22 @@ fn should_leave(database: Oid) -> bool {
     is_asked_to_end() || is_wanted(database)
 }
 
+fn interval() -> Duration {
+    Duration::from_millis(setting::vacuum_interval().as_millis() as u64)
+}
+
 /// Sleeps, and does what falls due meanwhile. A reload may change how long.
 fn rest(database: Oid, pause: Duration) {
-    let begun = Instant::now();
-    let interval = setting::vacuum_interval();
+    let (begun, before) = (Instant::now(), interval());
     loop {
         let left = pause.saturating_sub(begun.elapsed());
-        if left.is_zero() || setting::vacuum_interval() != interval || should_leave(database) {
+        if left.is_zero() || interval() != before || should_leave(database) {
             return;
         }
         sleep_until_news(left.min(NAP));
-        let goes_well = !setting::auto_vacuum()
-            || (sweep::promote_if_due()
-                && sweep::run_schedules_if_due()
-                && sweep::passes()
-                && listeners::tell());
-        if !goes_well {
-            return; // perhaps the extension is gone
+        if setting::auto_vacuum() && !sweep::errands() {
+            // Perhaps the extension is gone; perhaps the disk is full, and it fails again.
+            return sleep(AFTER_FAILURE);
         }
     }
 }
@@ -98,12 +96,17 @@ fn extension_exists() -> bool {
     }
 }
 
-/// A round waits for nobody for long, whatever the database's defaults are.
+/// A round waits for nobody for long, whatever the database's defaults are. Nor does a commit
+/// for the disk, or for a standby: what it has changed would be kept from consumers meanwhile,
+/// and a crash that undoes it has it done again.
 fn set_own_settings() {
-    const OWN: [(&CStr, &CStr); 5] = [
+    const OWN: &[(&CStr, &CStr)] = &[
         (c"application_name", c"pgqueue worker"),
         (c"lock_timeout", c"1s"),
         (c"statement_timeout", c"0"),
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        (c"transaction_timeout", c"0"),
+        (c"synchronous_commit", c"off"),
         (c"default_transaction_isolation", c"read committed"),
         (c"default_transaction_read_only", c"off"),
     ];

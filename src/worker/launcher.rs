@@ -29,6 +29,13 @@ struct Known {
     had_worker: bool,
 }
 
+/// A database as the catalog has it.
+struct Database {
+    oid: Oid,
+    /// It can be connected to, and is no template.
+    may_have_worker: bool,
+}
+
 #[unsafe(no_mangle)]
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn pgqueue_launcher(_argument: pg_sys::Datum) {
@@ -38,10 +45,10 @@ pub extern "C-unwind" fn pgqueue_launcher(_argument: pg_sys::Datum) {
     let mut known: HashMap<Oid, Known> = HashMap::new();
     loop {
         let databases = databases();
-        known.retain(|database, _| databases.contains(database));
-        board::free_all_but(&databases.iter().map(|database| database.to_u32()).collect::<Vec<_>>());
-        for database in databases {
-            look_after(database, &mut known);
+        known.retain(|database, _| databases.iter().any(|found| found.oid == *database));
+        board::free_all_but(&databases.iter().map(|database| database.oid.to_u32()).collect::<Vec<_>>());
+        for database in databases.iter().filter(|database| database.may_have_worker) {
+            look_after(database.oid, &mut known);
         }
         sleep(LOOK_EVERY);
     }
@@ -64,8 +71,8 @@ fn look_after(database: Oid, known: &mut HashMap<Oid, Known>) {
     }
 }
 
-/// The databases that can be connected to, templates left out.
-fn databases() -> Vec<Oid> {
+/// All databases.
+fn databases() -> Vec<Database> {
     let mut databases = Vec::new();
     // SAFETY: as Postgres's own launcher does: a transaction without a database may
     // scan the shared catalogs; the tuple is looked at while the scan stands on it.
@@ -87,9 +94,10 @@ fn databases() -> Vec<Oid> {
                 break;
             }
             let database = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>();
-            if database.datallowconn && !database.datistemplate {
-                databases.push(database.oid);
-            }
+            // One whose DROP was interrupted has -2 here.
+            let may_have_worker =
+                database.datallowconn && !database.datistemplate && database.datconnlimit != -2;
+            databases.push(Database { oid: database.oid, may_have_worker });
         }
         pg_sys::systable_endscan(scan);
         pg_sys::table_close(catalog, pg_sys::AccessShareLock as i32);

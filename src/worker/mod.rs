@@ -18,12 +18,13 @@ mod retention;
 pub mod sweep;
 
 use std::cell::Cell;
+use std::ffi::c_int;
 use std::time::{Duration, Instant};
 
 use pgrx::bgworkers::BackgroundWorkerBuilder;
 use pgrx::pg_sys::{self, Oid};
 
-use crate::engine::{is_standby, nap, waking};
+use crate::engine::{is_standby, nap, time_limit, waking};
 use place::Place;
 
 /// How often a session looks whether its database has a worker.
@@ -92,19 +93,30 @@ fn start(database: Oid, asked: Asked) -> bool {
 enum Terminate {
     /// It ends as any backend does.
     AtOnce,
-    /// It is asked to end (`is_asked_to_end`).
+    /// It is asked to end (`is_asked_to_end`); at once while it runs others' code.
     Gracefully,
+}
+
+// Declared here, not taken from pgrx: signal handlers are called by the kernel, outside of any
+// frame that could catch an error.
+unsafe extern "C-unwind" {
+    fn die(signal: c_int);
+    fn SignalHandlerForConfigReload(signal: c_int);
+    fn SignalHandlerForShutdownRequest(signal: c_int);
+}
+
+unsafe extern "C-unwind" fn end_gracefully(signal: c_int) {
+    // SAFETY: Postgres's own handlers, which only set flags.
+    unsafe {
+        SignalHandlerForShutdownRequest(signal);
+        if time_limit::is_running() {
+            die(signal);
+        }
+    }
 }
 
 /// Lets SIGTERM end this process, and SIGHUP reload settings.
 fn handle_signals(terminate: Terminate) {
-    // Declared here, not taken from pgrx: signal handlers are called by the kernel,
-    // outside of any frame that could catch an error.
-    unsafe extern "C-unwind" {
-        fn die(signal: std::ffi::c_int);
-        fn SignalHandlerForConfigReload(signal: std::ffi::c_int);
-        fn SignalHandlerForShutdownRequest(signal: std::ffi::c_int);
-    }
     // SAFETY: Postgres's own handlers, set before signals are unblocked.
     unsafe {
         #[cfg(not(feature = "pg18"))]
@@ -113,7 +125,7 @@ fn handle_signals(terminate: Terminate) {
         use pg_sys::pqsignal_be as pqsignal;
         let handler = match terminate {
             Terminate::AtOnce => die,
-            Terminate::Gracefully => SignalHandlerForShutdownRequest,
+            Terminate::Gracefully => end_gracefully,
         };
         pqsignal(pg_sys::SIGTERM as i32, Some(handler));
         pqsignal(pg_sys::SIGHUP as i32, Some(SignalHandlerForConfigReload));

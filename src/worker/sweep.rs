@@ -6,6 +6,7 @@
 //! go on. By hand (`pgq_vacuum`) all are part of the caller's transaction.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use pgrx::{PgTryBuilder, pg_sys};
 
@@ -16,7 +17,7 @@ use crate::engine::statement::{Row, Statement, i64_array};
 use crate::engine::table::Table;
 use crate::engine::{catalog, counter, group, now, pass, rights, schedule};
 use crate::setting;
-use crate::worker::retention;
+use crate::worker::{listeners, retention};
 
 static PROMOTE: Statement = Statement::new(
     include_str!("../../sql/query/sweep_promote.sql"),
@@ -61,6 +62,9 @@ const WINDOW_PAGES: i64 = 50;
 
 /// How many entries one transaction of a pass looks at.
 const PASS_PART: u64 = 50_000;
+
+/// How long one errand keeps the worker from its others.
+const TURN: Duration = Duration::from_millis(200);
 
 /// What a round did.
 #[derive(Default)]
@@ -241,44 +245,42 @@ fn run_schedules(report: &mut Report) {
     report.left_work |= schedule::run_due();
 }
 
-/// Moves messages to the ready lane whose time has come, if memory knows of one. False
-/// if that failed.
-pub fn promote_if_due() -> bool {
-    while pass::a_message_is_due() && !super::is_asked_to_end() {
-        let mut report = Report::default();
-        if !logged("due", || promote_due(&mut report)) {
-            return false;
-        }
-        if !report.left_work {
-            pass::forget_due();
-        }
-    }
-    true
+/// What falls due between two rounds. False if something failed.
+pub fn errands() -> bool {
+    for_a_turn(pass::a_message_is_due, promote)
+        && for_a_turn(schedule::may_be_due, || logged("schedules", || run_schedules(&mut Report::default())))
+        && for_a_turn(pass::is_due, go_on_with_pass)
+        && listeners::tell()
 }
 
-/// Runs schedules whose time has come, if there may be any. False if that failed.
-pub fn run_schedules_if_due() -> bool {
-    while schedule::may_be_due() && !super::is_asked_to_end() {
-        if !logged("schedules", || run_schedules(&mut Report::default())) {
+/// Does something while it is due, but not for so long that the others have to wait. False if
+/// it failed.
+fn for_a_turn(is_due: impl Fn() -> bool, work: impl Fn() -> bool) -> bool {
+    let begun = Instant::now();
+    while is_due() && begun.elapsed() < TURN && !super::is_asked_to_end() {
+        if !work() {
             return false;
         }
     }
     true
 }
 
-/// Goes on with passes over hints that are due, a transaction after the other. False if
-/// that failed.
-pub fn passes() -> bool {
-    while pass::is_due() && !super::is_asked_to_end() {
-        let mut moved = Vec::new();
-        let messages = || Table::open(catalog::refresh().message);
-        let goes_well = logged("passes", || moved = pass::work(&messages(), PASS_PART))
-            && (moved.is_empty() || logged("passes", || group::unblock(&messages(), &moved)));
-        if !goes_well {
-            return false;
-        }
+/// Moves messages to the ready lane whose time has come.
+fn promote() -> bool {
+    let mut report = Report::default();
+    let goes_well = logged("due", || promote_due(&mut report));
+    if goes_well && !report.left_work {
+        pass::forget_due();
     }
-    true
+    goes_well
+}
+
+/// Goes on with a pass over hints, a transaction after the other.
+fn go_on_with_pass() -> bool {
+    let mut moved = Vec::new();
+    let messages = || Table::open(catalog::refresh().message);
+    logged("passes", || moved = pass::work(&messages(), PASS_PART))
+        && (moved.is_empty() || logged("passes", || group::unblock(&messages(), &moved)))
 }
 
 /// Writes down what shared memory has counted, before the server stops.

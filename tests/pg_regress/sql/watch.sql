@@ -1,8 +1,10 @@
 -- Watches: what a query gives is compared with what it gave before.
 CREATE FUNCTION due(watch text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    whose text := (SELECT owner FROM pgq_list_watches() WHERE name = watch);
 BEGIN
     UPDATE pgqueue.schedule SET next_run = clock_timestamp() WHERE name = watch;
-    PERFORM pgq_vacuum();
+    PERFORM set_config('role', whose, true), pgq_vacuum(), set_config('role', 'none', true);
     RETURN (SELECT last_error FROM pgq_list_watches() WHERE name = watch);
 END $$;
 CREATE FUNCTION changes(q text) RETURNS SETOF jsonb LANGUAGE sql AS $$ SELECT payload FROM pgq_pop(q, max => 1000) $$;
@@ -86,6 +88,11 @@ SET ROLE regress_watcher;
 SELECT pgq_watch('secrets', 'secrets', 'SELECT id, name FROM part', '1 h') IS NOT NULL AS put;
 SELECT pgq_watch('who', 'secrets', 'SELECT current_user, current_setting(''search_path'')', '1 h') IS NOT NULL AS put;
 RESET ROLE;
+-- in a round by hand, if it is his
+UPDATE pgqueue.schedule SET next_run = clock_timestamp() WHERE name = 'who';
+SELECT errors FROM pgq_vacuum();
+SELECT last_run FROM pgq_list_watches() WHERE name = 'who';
+GRANT EXECUTE ON FUNCTION pgq_vacuum() TO regress_watcher;
 SELECT due('secrets'), due('who');
 SELECT payload FROM pgq_pop('secrets', max => 10);
 SET ROLE regress_looker;
@@ -102,7 +109,7 @@ SELECT pgq_watch('who', 'secrets', 'SELECT 1, set_config(''role'', ''none'', fal
 RESET ROLE;
 SELECT due('who');
 SELECT pgq_unwatch('who'), pgq_unwatch('secrets'), pgq_drop_queue('secrets');
-DROP OWNED BY regress_looker;
+DROP OWNED BY regress_looker, regress_watcher;
 DROP ROLE regress_watcher, regress_looker;
 -- mistakes
 SELECT pgq_watch(NULL, 'q', 'SELECT 1, 2', '1 h');
