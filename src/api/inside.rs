@@ -45,7 +45,7 @@ fn forget_queues(_: &Call) -> Answer {
 /// gets the number that the role has here.
 fn pin_role(call: &Call) -> Answer {
     // SAFETY: the trigger is declared with the two columns of a role.
-    Ok(Some(unsafe { rights::pin(call.trigger()) }))
+    unsafe { rights::pin(call.trigger()) }.map(Some)
 }
 
 /// Trigger on `pgqueue.message`: what a statement writes, ours or anybody's, is counted

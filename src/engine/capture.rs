@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pgrx::pg_sys::{self, Datum, Oid, TriggerData};
 use pgrx::{PgMemoryContexts, check_for_interrupts};
 
-use super::owner::act_as;
+use super::owner::{act_as, act_plainly};
 use super::push::{Content, Options, push};
 use super::queue::{self, Queue};
 use super::statement::text_array;
@@ -45,7 +45,7 @@ pub unsafe fn capture(trigger: *mut TriggerData) -> Result<()> {
         keys = trigger.primary_key();
     }
     let queue = trigger.queue(&queue)?;
-    let named = [Some(trigger.table()), Some(text_array(&keys))];
+    let named = [Some(act_plainly(|| trigger.table())), Some(text_array(&keys))];
     if trigger.is_for_a_row() {
         let [old, new] = trigger.rows(event);
         push_changes(&queue, row_plan, &[named[0], named[1], old, new])
@@ -262,14 +262,13 @@ fn push_changes(
     // SAFETY: connect and finish are paired, or closed by the abort if something between
     // them raises; as many values as the plan has parameters.
     unsafe {
-        let user = pg_sys::GetUserId();
         assert!(pg_sys::SPI_connect() >= 0, "SPI_connect");
-        let cursor = act_as(user, || {
+        let cursor = act_plainly(|| {
             pg_sys::SPI_cursor_open(ptr::null(), plan(), values.as_mut_ptr(), nulls.as_ptr(), true)
         });
         loop {
             check_for_interrupts!();
-            act_as(user, || pg_sys::SPI_cursor_fetch(cursor, true, PAGE));
+            act_plainly(|| pg_sys::SPI_cursor_fetch(cursor, true, PAGE));
             if pg_sys::SPI_processed == 0 {
                 break;
             }

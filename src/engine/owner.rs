@@ -9,23 +9,39 @@ use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys::{self, Oid};
 
-const SEARCH_PATH: &CStr = c"pg_catalog, pg_temp";
+type Setting<'a> = (&'static CStr, &'a CStr);
+
+const SEARCH_PATH: Setting = (c"search_path", c"pg_catalog, pg_temp");
+
+/// What makes the text of a value the same whoever asks for it, and exact.
+const PLAIN_TEXT: [Setting; 6] = [
+    SEARCH_PATH,
+    (c"bytea_output", c"hex"),
+    (c"extra_float_digits", c"1"),
+    (c"intervalstyle", c"postgres"),
+    (c"quote_all_identifiers", c"off"),
+    (c"timezone", c"UTC"),
+];
 
 /// Runs `work` as `owner`, with our own search path.
 pub fn act_as<R>(owner: Oid, work: impl FnOnce() -> R) -> R {
-    act(owner, pg_sys::SECURITY_LOCAL_USERID_CHANGE, SEARCH_PATH, work)
+    act(owner, pg_sys::SECURITY_LOCAL_USERID_CHANGE, &[SEARCH_PATH], work)
+}
+
+/// Runs `work` as the current user, with our own search path, and values written the same
+/// whatever he has set.
+pub fn act_plainly<R>(work: impl FnOnce() -> R) -> R {
+    act(caller(), pg_sys::SECURITY_LOCAL_USERID_CHANGE, &PLAIN_TEXT, work)
 }
 
 /// Runs `work` as the current user, with a search path of his, and lets it change
 /// neither role nor session.
 pub fn act_restricted<R>(search_path: &CStr, work: impl FnOnce() -> R) -> R {
-    // SAFETY: reads a variable of the session.
-    let user = unsafe { pg_sys::GetUserId() };
     let restrictions = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
-    act(user, restrictions, search_path, work)
+    act(caller(), restrictions, &[(c"search_path", search_path)], work)
 }
 
-fn act<R>(role: Oid, restrictions: u32, search_path: &CStr, work: impl FnOnce() -> R) -> R {
+fn act<R>(role: Oid, restrictions: u32, settings: &[Setting], work: impl FnOnce() -> R) -> R {
     let (mut user, mut context) = (Oid::INVALID, 0);
     // SAFETY: plain calls with pointers to locals; the pairs are closed below, or by
     // the abort of the (sub)transaction if `work` raises.
@@ -33,16 +49,18 @@ fn act<R>(role: Oid, restrictions: u32, search_path: &CStr, work: impl FnOnce() 
         pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
         pg_sys::SetUserIdAndSecContext(role, context | restrictions as i32);
         let level = pg_sys::NewGUCNestLevel();
-        pg_sys::set_config_option(
-            c"search_path".as_ptr(),
-            search_path.as_ptr(),
-            pg_sys::GucContext::PGC_USERSET,
-            pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_SAVE,
-            true,
-            0,
-            false,
-        );
+        for (name, value) in settings.iter().filter(|setting| !holds(setting)) {
+            pg_sys::set_config_option(
+                name.as_ptr(),
+                value.as_ptr(),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_SAVE,
+                true,
+                0,
+                false,
+            );
+        }
         let result = work();
         // Undoes what `work` has set, too: a function of somebody else may have.
         pg_sys::AtEOXact_GUC(false, level);
@@ -51,10 +69,22 @@ fn act<R>(role: Oid, restrictions: u32, search_path: &CStr, work: impl FnOnce() 
     }
 }
 
+fn holds((name, value): &Setting) -> bool {
+    // SAFETY: the setting exists; its value is a C string.
+    unsafe { CStr::from_ptr(pg_sys::GetConfigOption(name.as_ptr(), false, false)) == *value }
+}
+
 /// The current user.
 pub fn caller() -> Oid {
     // SAFETY: reads a variable of this backend.
     unsafe { pg_sys::GetUserId() }
+}
+
+/// Whether the current user is whom the session has chosen to be, not the owner of a function
+/// that it calls.
+pub fn is_session_s_own() -> bool {
+    // SAFETY: reads a variable of this backend.
+    caller() == unsafe { pg_sys::GetOuterUserId() }
 }
 
 /// The number of the role with this name.

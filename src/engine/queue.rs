@@ -94,9 +94,12 @@ pub fn by_id(id: i32) -> Result<Option<Rc<Queue>>> {
 
 /// Makes a queue that belongs to the caller, with the rights on it that he has set for others;
 /// false if the name is taken.
+///
+/// In a function that is somebody else's, or a trigger, the setting may be that of whoever calls
+/// it: then nothing is granted.
 pub fn create(name: &Name, settings: Value) -> Result<bool> {
     let made = create_for(name, owner::caller(), settings)?;
-    if let Some(queue) = made {
+    if let Some(queue) = made.filter(|_| owner::is_session_s_own()) {
         rights::grant_defaults(queue)?;
     }
     Ok(made.is_some())

@@ -8,7 +8,7 @@ use std::sync::Once;
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
-use super::access::{Access, PUBLIC};
+use super::access::{Access, PUBLIC, has_rights_of};
 use super::owner::{self, role_name};
 use super::queue::Queue;
 use super::statement::Statement;
@@ -84,7 +84,7 @@ pub fn list(queue: Option<&Name>, mut each: impl FnMut(&[Option<Datum>])) -> Res
 /// Gives a queue to a role that the caller is a member of; false if it was its owner.
 pub fn set_owner(queue: &Queue, owner: Oid) -> Result<bool> {
     let name = existing(owner)?;
-    check_member_of(owner, &name)?;
+    check_can_be(owner, &name)?;
     if queue.owner() == owner {
         return Ok(false);
     }
@@ -94,9 +94,11 @@ pub fn set_owner(queue: &Queue, owner: Oid) -> Result<bool> {
 
 /// Gives what a role owns to another and returns how much that was.
 pub fn reassign_owned(old: Oid, new: Oid) -> Result<i64> {
-    check_member_of(old, &existing(old)?)?;
-    let name = existing(new)?;
-    check_member_of(new, &name)?;
+    let (old_name, name) = (existing(old)?, existing(new)?);
+    if !has_rights_of(owner::caller(), old) {
+        return Err(not_a_member(&old_name));
+    }
+    check_can_be(new, &name)?;
     let mut count = 0;
     REASSIGN.run(&[Some(old.into()), Some(text_datum(&name))], |row| count = row.i64(0));
     Ok(count)
@@ -106,27 +108,38 @@ fn existing(role: Oid) -> Result<Vec<u8>> {
     role_name(role).ok_or_else(|| Error::no_such_role(role.to_u32()))
 }
 
-fn check_member_of(role: Oid, name: &[u8]) -> Result<()> {
+/// An error unless the caller could become a role, as who gives something to it must.
+fn check_can_be(role: Oid, name: &[u8]) -> Result<()> {
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    use pg_sys::is_member_of_role as can_be;
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    use pg_sys::member_can_set_role as can_be;
     // SAFETY: a look-up in the cache of memberships.
-    if unsafe { pg_sys::is_member_of_role(owner::caller(), role) } {
-        Ok(())
-    } else {
-        Err(Error::not_a_member(&String::from_utf8_lossy(name)))
-    }
+    if unsafe { can_be(owner::caller(), role) } { Ok(()) } else { Err(not_a_member(name)) }
+}
+
+fn not_a_member(name: &[u8]) -> Error {
+    Error::not_a_member(&String::from_utf8_lossy(name))
 }
 
 /// The row that is being written, with the number of the role that it names: both columns
 /// are the arguments of the trigger.
+///
+/// Nobody writes such a row but who has the rights of the table's owner, as all our statements
+/// do. Whoever else may write tables (`pg_write_all_data`) could make himself anybody with it.
 ///
 /// A row that is updated keeps its number unless either has changed. The name may be that
 /// of a role which is gone, and somebody else's by now.
 ///
 /// # Safety
 /// The trigger is one for each row, before it is written, with two columns as arguments.
-pub unsafe fn pin(trigger: *mut pg_sys::TriggerData) -> Datum {
+pub unsafe fn pin(trigger: *mut pg_sys::TriggerData) -> Result<Datum> {
     // SAFETY: the rows and their descriptor are Postgres's, as long as the trigger runs.
     unsafe {
         let trigger = &*trigger;
+        if !has_rights_of(owner::caller(), (*(*trigger.tg_relation).rd_rel).relowner) {
+            return Err(Error::not_for_hands());
+        }
         let descriptor = (*trigger.tg_relation).rd_att;
         let column = |n: usize| pg_sys::SPI_fnumber(descriptor, *(*trigger.tg_trigger).tgargs.add(n));
         let (name, number) = (column(0), column(1));
@@ -142,21 +155,21 @@ pub unsafe fn pin(trigger: *mut pg_sys::TriggerData) -> Datum {
             (name, value(number).map(|number| number.value() as u32))
         };
         if is_update && role_in(row) == role_in(trigger.tg_trigtuple) {
-            return row.into();
+            return Ok(row.into());
         }
         let role = role_in(row).0.and_then(|name| match &name[..] {
             EVERYBODY => Some(PUBLIC),
             name => owner::role(name).map(Oid::to_u32),
         });
-        pg_sys::heap_modify_tuple_by_cols(
+        let pinned = pg_sys::heap_modify_tuple_by_cols(
             row,
             descriptor,
             1,
             &mut { number },
             &mut Datum::from(role.unwrap_or_default()),
             &mut role.is_none(),
-        )
-        .into()
+        );
+        Ok(pinned.into())
     }
 }
 
