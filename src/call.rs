@@ -350,8 +350,18 @@ pub unsafe fn varlena_bytes(datum: Datum) -> Vec<u8> {
     unsafe {
         let varlena = pg_sys::pg_detoast_datum_packed(datum.cast_mut_ptr());
         let length = pgrx::varsize_any_exhdr(varlena);
-        std::slice::from_raw_parts(pgrx::vardata_any(varlena).cast::<u8>(), length).to_vec()
+        copied(std::slice::from_raw_parts(pgrx::vardata_any(varlena).cast::<u8>(), length))
     }
+}
+
+/// A copy; an error where there is no memory for it, which otherwise would end the server.
+fn copied(bytes: &[u8]) -> Vec<u8> {
+    let mut copy = Vec::new();
+    if copy.try_reserve_exact(bytes.len()).is_err() {
+        Error::no_memory(bytes.len()).raise();
+    }
+    copy.extend_from_slice(bytes);
+    copy
 }
 
 /// A text datum with this content, in the current memory context.

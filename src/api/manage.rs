@@ -74,7 +74,7 @@ fn pgq_alter_queue(call: &Call) -> Answer {
     let changes = settings(call)?;
     let queue = queue_for(Right::Manage, call, "pgq_alter_queue")?;
     let redirects_events = changes.get("events_to").is_some();
-    let before = settings_for_update(&queue);
+    let before = settings_for_update(&queue)?;
     let merged = merge(before.clone(), changes).map_err(bad_setting)?;
     let before = Settings::read(&before).map_err(bad_setting)?;
     let settings = queue::check_settings(&queue.name, &merged)?;
@@ -94,19 +94,23 @@ fn pgq_alter_queue(call: &Call) -> Answer {
     Ok(Some(merged))
 }
 
-/// Locked, so that of two changes at once the second is laid over the first.
-fn settings_for_update(queue: &Queue) -> Value {
-    let mut settings = Value::Null;
+/// Locked, so that of two changes at once the second is laid over the first; an error if the
+/// first has dropped the queue.
+fn settings_for_update(queue: &Queue) -> Result<Value> {
+    let mut settings = None;
     SETTINGS.run(&[Some(queue.id.into())], |row| {
         // SAFETY: the column is a jsonb.
-        settings = serde_json::from_str(&unsafe { jsonb_text(row.value(0)) }).unwrap_or(Value::Null);
+        let text = unsafe { jsonb_text(row.value(0)) };
+        settings = Some(serde_json::from_str(&text).unwrap_or(Value::Null));
     });
-    settings
+    settings.ok_or_else(|| Error::no_such_queue(&queue.name.to_string()))
 }
 
 fn pgq_drop_queue(call: &Call) -> Answer {
     let queue = queue_for(Right::Own, call, "pgq_drop_queue")?;
+    settings_for_update(&queue)?;
     news::removed(queue.id);
+    news::dropped(queue.id);
     let mut gone = 0;
     for statement in [&DROP, &DROP_REST] {
         statement.run(&[Some(queue.id.into())], |row| gone += row.i64(0));

@@ -23,7 +23,7 @@ fn pgq_wait(call: &Call) -> Answer {
     let name = call.name(0, "queue")?;
     let timeout: Millis = call.required(1, "timeout")?;
     let min = call.max(2, "min")?;
-    queue::find(&name, Right::Consume)?;
+    without_leaving_locks(|| queue::find(&name, Right::Consume))?;
     worker::ensure_running();
     let deadline = Instant::now() + Duration::from_millis(timeout.as_millis() as u64);
 
@@ -83,16 +83,39 @@ struct Seen {
 
 /// Looks at the queue with a snapshot of its own.
 fn look(name: &Name, min: usize) -> Result<Seen> {
-    // SAFETY: pushed and popped here; what the look opened is closed by then.
-    unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
-    let seen = match queue::find(name, Right::Consume)? {
-        Some(queue) => Seen { queue: queue.id, outlook: reserve::outlook(&queue, min) },
-        None => Seen { queue: NO_QUEUE, outlook: Outlook { enough: false, next_change: None } },
+    without_leaving_locks(|| {
+        // SAFETY: pushed and popped here; what the look opened is closed by then.
+        unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
+        let seen = match queue::find(name, Right::Consume)? {
+            Some(queue) => Seen { queue: queue.id, outlook: reserve::outlook(&queue, min) },
+            None => Seen { queue: NO_QUEUE, outlook: Outlook { enough: false, next_change: None } },
+        };
+        // SAFETY: as above; the catalog's snapshot, which look-ups take, goes too.
+        unsafe {
+            pg_sys::PopActiveSnapshot();
+            pg_sys::InvalidateCatalogSnapshot();
+        }
+        Ok(seen)
+    })
+}
+
+/// Lets go of the locks of tables that are taken meanwhile, which otherwise are kept until the
+/// transaction ends: a sleeper must be in the way of no VACUUM and no ALTER TABLE.
+fn without_leaving_locks<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
+    use pg_sys::ResourceReleasePhase::{
+        RESOURCE_RELEASE_AFTER_LOCKS, RESOURCE_RELEASE_BEFORE_LOCKS, RESOURCE_RELEASE_LOCKS,
     };
-    // SAFETY: as above; the catalog's snapshot, which look-ups take, goes too.
+    // SAFETY: an owner below the current one, released here, or with that one if `work` raises.
     unsafe {
-        pg_sys::PopActiveSnapshot();
-        pg_sys::InvalidateCatalogSnapshot();
+        let outer = pg_sys::CurrentResourceOwner;
+        let owner = pg_sys::ResourceOwnerCreate(outer, c"pgqueue look".as_ptr());
+        pg_sys::CurrentResourceOwner = owner;
+        let result = work();
+        for phase in [RESOURCE_RELEASE_BEFORE_LOCKS, RESOURCE_RELEASE_LOCKS, RESOURCE_RELEASE_AFTER_LOCKS] {
+            pg_sys::ResourceOwnerRelease(owner, phase, false, false);
+        }
+        pg_sys::CurrentResourceOwner = outer;
+        pg_sys::ResourceOwnerDelete(owner);
+        result
     }
-    Ok(seen)
 }

@@ -35,16 +35,28 @@ thread_local! {
     static GENERATION: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Hears what other sessions have committed and returns where the tables are.
-pub fn refresh() -> Catalog {
+/// Hears what other sessions have committed; gives what `generation` is then.
+pub fn hear() -> u64 {
     listen();
     // SAFETY: allowed wherever a statement could start, which every call of ours is.
     unsafe { pg_sys::AcceptInvalidationMessages() };
-    CATALOG.get().unwrap_or_else(|| {
+    generation()
+}
+
+/// Hears what other sessions have committed and returns where the tables are.
+pub fn refresh() -> Catalog {
+    hear();
+    loop {
+        if let Some(known) = CATALOG.get() {
+            return known;
+        }
+        let before = generation();
         let found = look_up();
-        CATALOG.set(Some(found));
-        found
-    })
+        // What changes during the look-up may have been seen half.
+        if generation() == before {
+            CATALOG.set(Some(found));
+        }
+    }
 }
 
 /// Where the tables are, as the call that is under way has heard.
@@ -67,8 +79,8 @@ fn listen() {
 
 /// Postgres calls this in the middle of its cache handling: it only sets flags.
 unsafe extern "C-unwind" fn on_change(_: Datum, relation: Oid) {
-    let Some(catalog) = CATALOG.get() else { return };
-    if relation == Oid::INVALID || catalog.relations().contains(&relation) {
+    let is_ours = |catalog: Catalog| relation == Oid::INVALID || catalog.relations().contains(&relation);
+    if CATALOG.get().is_none_or(is_ours) {
         CATALOG.set(None);
         GENERATION.set(GENERATION.get() + 1);
     }

@@ -11,7 +11,8 @@ use crate::hint::queue::Due;
 use crate::hint::{START, Timestamp};
 
 /// How many due messages are looked at to find the first of them in order. The
-/// worker moves due messages to the ready lane, so more are seldom waiting.
+/// worker moves due messages to the ready lane, so more are seldom waiting. Who only looks
+/// sees all of them.
 const PAGE: usize = 256;
 
 /// A page of what is due, the first in order last.
@@ -47,7 +48,7 @@ impl DuePage {
         let snapshot = Snapshot::take();
         let mut scan = lane::delayed(table, &snapshot, queue, from);
         let mut first = None;
-        while self.places.len() < PAGE
+        while (self.places.len() < PAGE || round.only_looks())
             && let Some(row) = scan.next()
         {
             let due_at = row.i64(Column::DueAt);

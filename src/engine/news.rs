@@ -14,7 +14,8 @@ use pgrx::pg_sys;
 
 use super::counter::{self, Counts};
 use super::waking::{self, LONGEST_SLEEP};
-use super::{board, catalog, now};
+use super::{board, catalog, now, queue};
+use crate::error::Error;
 use crate::hint::ids::Ids;
 use crate::hint::{Key, Timestamp};
 
@@ -55,6 +56,10 @@ struct Counted {
     level: i32,
     queue: i32,
     counts: Counts,
+    /// The catalog's when it was first counted.
+    generation: u64,
+    /// By this transaction.
+    is_dropped: bool,
     /// A place on the board is kept for it.
     has_place: bool,
 }
@@ -156,12 +161,43 @@ pub fn count(queue: i32, counts: Counts) {
 }
 
 fn count_at(level: i32, queue: i32, counts: Counts) {
+    let generation = catalog::generation();
+    add(Counted { level, queue, counts, generation, is_dropped: false, has_place: false });
+}
+
+fn add(more: Counted) {
     COUNTED.with_borrow_mut(|all| {
-        match all.iter_mut().find(|counted| counted.queue == queue && counted.level == level) {
-            Some(counted) => counted.counts += counts,
-            None => all.push(Counted { level, queue, counts, has_place: false }),
+        match all.iter_mut().find(|counted| (counted.queue, counted.level) == (more.queue, more.level)) {
+            Some(counted) => {
+                counted.counts += more.counts;
+                counted.generation = counted.generation.min(more.generation);
+                counted.is_dropped |= more.is_dropped;
+            }
+            None => all.push(more),
         }
     });
+}
+
+/// This transaction drops a queue, with what it has pushed to it.
+pub fn dropped(queue: i32) {
+    COUNTED.with_borrow_mut(|all| {
+        all.iter_mut().filter(|counted| counted.queue == queue).for_each(|counted| counted.is_dropped = true);
+    });
+}
+
+/// An error if somebody has dropped a queue since it was pushed to: what was pushed would be
+/// lost without a word.
+fn check_queues() {
+    let pushed: Vec<(i32, u64)> = COUNTED.with_borrow(|all| {
+        let pushed = all.iter().filter(|counted| counted.counts.pushed > 0 && !counted.is_dropped);
+        pushed.map(|counted| (counted.queue, counted.generation)).collect()
+    });
+    let is_gone = |&(queue, generation): &(i32, u64)| {
+        catalog::hear() != generation && catalog::is_there() && matches!(queue::by_id(queue), Ok(None))
+    };
+    if pushed.iter().any(is_gone) {
+        Error::queue_was_dropped().raise();
+    }
 }
 
 /// This transaction begins to write down what the board has counted.
@@ -218,6 +254,7 @@ enum End {
 unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _argument: *mut c_void) {
     let end = match event {
         pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT => {
+            check_queues();
             write_counts(|counted| {
                 counted.has_place = counted.has_place || board::keep_place(counted.queue);
                 !counted.has_place
@@ -226,7 +263,10 @@ unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _argument: *m
         }
         // Who prepares a transaction does not decide about it: what it has counted becomes
         // part of it.
-        pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE => return write_counts(|_| true),
+        pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE => {
+            check_queues();
+            return write_counts(|_| true);
+        }
         pg_sys::XactEvent::XACT_EVENT_COMMIT => End::Commit,
         pg_sys::XactEvent::XACT_EVENT_ABORT => End::Abort,
         pg_sys::XactEvent::XACT_EVENT_PREPARE => End::Prepare,
@@ -268,7 +308,7 @@ unsafe extern "C-unwind" fn at_end_of_savepoint(
             let ended = COUNTED.with_borrow_mut(|all| {
                 all.extract_if(.., |counted| counted.level >= level).collect::<Vec<_>>()
             });
-            ended.into_iter().for_each(|counted| count_at(level - 1, counted.queue, counted.counts));
+            ended.into_iter().for_each(|counted| add(Counted { level: level - 1, ..counted }));
         }
         _ => {}
     }
@@ -279,8 +319,8 @@ fn publish(news: &QueueNews, end: End) {
     let now = now();
     let makes_ready = end == End::Commit && news.makes_ready();
     let mut is_listened_to = false;
-    if makes_ready {
-        board::has_room_for(news.queue); // listeners are to hear of it
+    if makes_ready || end == End::Prepare {
+        board::has_room_for(news.queue); // listeners are to hear of it, or it is to be looked at
     }
     board::with_known(news.queue, |place| {
         let direction = place.direction;

@@ -86,7 +86,7 @@ fn hand_out(queue: &Queue, wish: &Wish, take: Take, mut each: impl FnMut(Taken))
 pub fn drop_oldest(queue: &Queue, max: usize) -> usize {
     let table = Table::open(catalog::refresh().message);
     let mut dropped = 0;
-    for &priority in priorities(&table, queue).iter().rev() {
+    for &priority in all_priorities(&table, queue).collect::<Vec<_>>().iter().rev() {
         // What goes lets the next of its group come, which may go as well.
         while dropped < max {
             let more = drop_of_priority(&table, queue, priority, max - dropped);
@@ -110,11 +110,10 @@ fn drop_of_priority(table: &Table, queue: &Queue, priority: i16, max: usize) -> 
     round.taken
 }
 
-/// The priorities of a queue's messages; not more than are worth looking at.
-fn priorities(table: &Table, queue: &Queue) -> Vec<i16> {
-    const MOST: usize = 100;
+/// The priorities of a queue's messages, the most urgent first.
+fn all_priorities(table: &Table, queue: &Queue) -> impl Iterator<Item = i16> {
     let next = |last: &i16| lane::next_priority(table, queue.id, Some(*last));
-    std::iter::successors(lane::next_priority(table, queue.id, None), next).take(MOST).collect()
+    std::iter::successors(lane::next_priority(table, queue.id, None), next)
 }
 
 /// What a consumer that waits can expect.
@@ -167,7 +166,8 @@ pub fn oldest_ready(queue: &Queue) -> Option<Timestamp> {
     let table = Table::open_to_read(catalog::refresh().message);
     let wish = Wish::any(1);
     let mut oldest = None::<Timestamp>;
-    for priority in priorities(&table, queue) {
+    const WORTH_LOOKING_AT: usize = 100;
+    for priority in all_priorities(&table, queue).take(WORTH_LOOKING_AT) {
         let mut each = |taken: Taken| {
             let at = taken.row.i64(Column::EnqueuedAt);
             oldest = Some(oldest.map_or(at, |oldest| oldest.min(at)));

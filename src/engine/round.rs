@@ -182,6 +182,10 @@ impl<'a> Round<'a> {
         counter::add(self.queue.id, Counts { delivered, deleted, ..self.counts });
     }
 
+    pub fn only_looks(&self) -> bool {
+        matches!(self.take, Take::Look)
+    }
+
     pub fn missing(&self) -> usize {
         let missing = self.wish.max - self.taken;
         self.slots.as_ref().map_or(missing, |slots| slots.count().min(missing))
@@ -199,7 +203,7 @@ impl<'a> Round<'a> {
     pub fn merge(&mut self, mut take_ready_before: impl FnMut(&mut Self, Option<Place>)) {
         loop {
             let mut due = DuePage::read(self.table, self.queue.id, self);
-            let (more_is_due, before) = (due.is_full(), self.taken);
+            let (more_is_due, before) = (due.is_full() && !self.only_looks(), self.taken);
             while let Some(first) = due.pop() {
                 take_ready_before(self, Some(first));
                 if self.is_full() {
@@ -313,7 +317,7 @@ impl<'a> Round<'a> {
     }
 
     fn hand_over(&mut self, row: &Found) -> Fate {
-        if matches!(self.take, Take::Look) {
+        if self.only_looks() {
             self.show(&Taken { row, delivery: row.i32(Column::Deliveries), leased_until: None });
             return Fate::Done;
         }

@@ -103,7 +103,7 @@ impl Table {
         unsafe {
             let tuple = self.form(row);
             pg_sys::heap_insert(self.relation, tuple, pg_sys::GetCurrentCommandId(true), 0, ptr::null_mut());
-            self.index(tuple, false);
+            self.index(tuple, Entries::OfInsert);
             pg_sys::heap_freetuple(tuple);
         }
     }
@@ -134,7 +134,7 @@ impl Table {
                 let mut must_free = false;
                 let tuple = pg_sys::ExecFetchSlotHeapTuple(slot, true, &mut must_free);
                 (*tuple).t_self = (*slot).tts_tid;
-                self.index(tuple, false);
+                self.index(tuple, Entries::OfInsert);
                 pg_sys::ExecDropSingleTupleTableSlot(slot);
             }
         }
@@ -184,9 +184,13 @@ impl Table {
                 replace.as_mut_ptr(),
             );
             let patience = patience.unless_locked_by_us(old);
-            let result = self.heap_update(&mut (*old).t_self.clone(), new, patience);
-            if result == pg_sys::TM_Result::TM_Ok && !is_heap_only(new) {
-                self.index(new, true);
+            let (result, summarizing) = self.heap_update(&mut (*old).t_self.clone(), new, patience);
+            if result == pg_sys::TM_Result::TM_Ok {
+                match is_heap_only(new) {
+                    false => self.index(new, Entries::OfUpdate),
+                    true if summarizing => self.index(new, Entries::OfSummaries),
+                    true => {}
+                }
             }
             pg_sys::heap_freetuple(new);
             if must_free {
@@ -196,18 +200,20 @@ impl Table {
         }
     }
 
+    /// What became of it, and whether indexes that sum up pages (BRIN) need an entry though the
+    /// update is heap-only; from 16 on.
     unsafe fn heap_update(
         &self,
         old: pg_sys::ItemPointer,
         new: pg_sys::HeapTuple,
         patience: Patience,
-    ) -> pg_sys::TM_Result::Type {
+    ) -> (pg_sys::TM_Result::Type, bool) {
         let mut failure = pg_sys::TM_FailureData::default();
         let mut lock_mode = 0;
         #[cfg(any(feature = "pg16", feature = "pg17", feature = "pg18"))]
         let mut which_indexes = 0;
         // SAFETY: the caller gives a row of this table and its new version.
-        unsafe {
+        let result = unsafe {
             pg_sys::heap_update(
                 self.relation,
                 old,
@@ -220,7 +226,11 @@ impl Table {
                 #[cfg(any(feature = "pg16", feature = "pg17", feature = "pg18"))]
                 &mut which_indexes,
             )
-        }
+        };
+        #[cfg(any(feature = "pg16", feature = "pg17", feature = "pg18"))]
+        return (result, which_indexes == pg_sys::TU_UpdateIndexes::TU_Summarizing);
+        #[cfg(not(any(feature = "pg16", feature = "pg17", feature = "pg18")))]
+        (result, false)
     }
 
     /// Locks the row a scan stands on against changes by others.
@@ -279,14 +289,14 @@ impl Table {
     }
 
     /// Makes the index entries of a tuple that the heap has just taken.
-    unsafe fn index(&self, tuple: pg_sys::HeapTuple, update: bool) {
+    unsafe fn index(&self, tuple: pg_sys::HeapTuple, entries: Entries) {
         // SAFETY: the relation is open.
         if !unsafe { (*(*self.relation).rd_rel).relhasindex } {
             return;
         }
         let indexing = self.indexing.get_or_init(|| Indexing::open(self.relation, &[]));
         // SAFETY: the tuple outlives its stay in the slot.
-        unsafe { indexing.add(tuple, update) }
+        unsafe { indexing.add(tuple, entries) }
     }
 }
 
@@ -303,6 +313,15 @@ impl Drop for Table {
     }
 }
 
+/// Which index entries a tuple gets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Entries {
+    OfInsert,
+    OfUpdate,
+    /// Only those of indexes that sum up pages.
+    OfSummaries,
+}
+
 impl Indexing {
     fn open(relation: pg_sys::Relation, unneeded: &[Oid]) -> Self {
         // SAFETY: all of it lives in the current memory context and is closed in `close`.
@@ -317,7 +336,7 @@ impl Indexing {
         }
     }
 
-    unsafe fn add(&self, tuple: pg_sys::HeapTuple, update: bool) {
+    unsafe fn add(&self, tuple: pg_sys::HeapTuple, entries: Entries) {
         // SAFETY: the slot only shows the tuple until it is cleared.
         unsafe {
             pg_sys::ExecStoreHeapTuple(tuple, self.slot, false);
@@ -325,12 +344,14 @@ impl Indexing {
                 self.result,
                 self.slot,
                 self.estate,
-                update,
+                entries != Entries::OfInsert,
                 false,
                 ptr::null_mut(),
                 ptr::null_mut(),
                 #[cfg(any(feature = "pg16", feature = "pg17", feature = "pg18"))]
-                false,
+                {
+                    entries == Entries::OfSummaries
+                },
             );
             let context = (*self.estate).es_per_tuple_exprcontext;
             if !context.is_null() {
