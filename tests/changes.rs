@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::thread;
 
 use postgres::Client;
-use support::{Ask, Server, until};
+use support::{Ask, Server, until, until_blocked};
 
 /// The calls, for a message.
 const CALLS: [&str; 3] = [
@@ -15,12 +15,9 @@ const CALLS: [&str; 3] = [
 
 /// Runs a call that has to wait for another session, which then ends its transaction.
 fn waits_for(holder: &mut Client, end: &str, mut caller: Client, call: &str) -> Vec<i64> {
-    let pid: i32 = caller.one("SELECT pg_backend_pid()");
     thread::scope(|scope| {
         let waiting = scope.spawn(move || caller.all::<i64>(call));
-        until("the call waits for a lock", || {
-            holder.one(&format!("SELECT coalesce((SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = {pid}), false)"))
-        });
+        until_blocked(holder, 1);
         holder.batch_execute(end).unwrap();
         waiting.join().unwrap()
     })

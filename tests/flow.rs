@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use postgres::Client;
-use support::{Ask, Ending, Server, until};
+use support::{Ask, Ending, Server, until, until_blocked};
 
 /// Leases, lets leases end, extends, fails, releases, rolls back.
 fn consume(mut session: Client, is_over: &AtomicBool) {
@@ -87,6 +87,59 @@ fn who_waits_for_a_slot_is_woken_when_one_is_free() {
 }
 
 #[test]
+fn a_push_to_a_queue_that_was_dropped_meanwhile_fails() {
+    let server = Server::start();
+    let (mut producer, mut owner) = (server.connect(), server.connect());
+    let again = "SELECT pgq_drop_queue('q'), pgq_create_queue('q')";
+    for push in [
+        "SELECT pgq_push('q', '1')",
+        "SAVEPOINT s; SELECT pgq_push('q', '1'); RELEASE s",
+        "SELECT pgq_push('other', '1'); SELECT pgq_move(array_agg(id), 'q') FROM pgq_peek('other')",
+    ] {
+        owner.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+        producer.batch_execute(&format!("BEGIN; {push}")).unwrap();
+        owner.execute(again, &[]).unwrap();
+        assert_eq!(producer.sqlstate("COMMIT"), "40001", "{push}");
+    }
+    // Nor is it lost if it had to wait for the drop.
+    owner.execute("SELECT pgq_push('q', '1', dedup_key => 'k')", &[]).unwrap();
+    owner.batch_execute("BEGIN; SELECT pgq_drop_queue('q')").unwrap();
+    thread::scope(|scope| {
+        let pushing =
+            scope.spawn(|| server.connect().sqlstate("SELECT pgq_push('q', '2', dedup_key => 'k')"));
+        until_blocked(&mut server.connect(), 1);
+        owner.batch_execute("COMMIT").unwrap();
+        assert_eq!(pushing.join().unwrap(), "40001");
+    });
+    // Who drops it himself knows, and a change of another queue is none of this one.
+    producer
+        .batch_execute(
+            "BEGIN; SELECT pgq_push('q', '1'); SAVEPOINT s; SELECT pgq_drop_queue('q'); RELEASE s; COMMIT",
+        )
+        .unwrap();
+    producer.batch_execute("BEGIN; SELECT pgq_push('q', '1')").unwrap();
+    owner.execute("SELECT pgq_create_queue('new')", &[]).unwrap();
+    producer.batch_execute("COMMIT").unwrap();
+    assert_eq!(producer.one::<i64>("SELECT pgq_count('q')"), 1);
+}
+
+#[test]
+fn a_queue_is_dropped_once_and_not_changed_afterwards() {
+    let server = Server::start();
+    let mut owner = server.connect();
+    for call in ["SELECT pgq_drop_queue('q')", "SELECT pgq_alter_queue('q', '{\"ttl\": \"1 h\"}')"] {
+        owner.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+        owner.batch_execute("BEGIN; SELECT pgq_drop_queue('q')").unwrap();
+        thread::scope(|scope| {
+            let second = scope.spawn(|| server.connect().sqlstate(call));
+            until_blocked(&mut server.connect(), 1);
+            owner.batch_execute("COMMIT").unwrap();
+            assert_eq!(second.join().unwrap(), "42704", "{call}");
+        });
+    }
+}
+
+#[test]
 fn a_pause_holds_in_other_sessions_at_their_next_call() {
     let server = Server::start();
     let (mut manager, mut consumer) = (server.connect(), server.connect());
@@ -154,9 +207,7 @@ fn of_two_that_change_the_limit_at_once_the_second_has_the_last_word() {
         first.batch_execute(&format!("BEGIN; {}", alter(between))).unwrap();
         thread::scope(|scope| {
             let second = scope.spawn(|| server.connect().batch_execute(&alter(after)).unwrap());
-            until("it waits", || {
-                observer.one("SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-            });
+            until_blocked(&mut observer, 1);
             first.batch_execute("COMMIT").unwrap();
             second.join().unwrap();
         });

@@ -279,6 +279,22 @@ fn many_index_entries_of_one_message_hide_nothing_behind_them() {
 }
 
 #[test]
+fn an_index_of_a_dba_s_that_sums_up_pages_has_every_lease() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session
+        .execute("SELECT pgq_push_batch('q', array_agg(to_jsonb(n))) FROM generate_series(1, 100) n", &[])
+        .unwrap();
+    session.batch_execute("CREATE INDEX sums ON pgqueue.message USING brin (lease_until)").unwrap();
+    session.execute("SELECT pgq_reserve('q', '1 h', max => 10)", &[]).unwrap();
+    session.batch_execute("SET enable_seqscan = off; SET enable_indexscan = off").unwrap();
+    let leased = "SELECT count(*) FROM pgqueue.message WHERE lease_until > now()";
+    let plan = session.all::<String>(&format!("EXPLAIN {leased}")).concat();
+    assert!(plan.contains("sums"), "{plan}");
+    assert_eq!(session.one::<i64>(leased), 10);
+}
+
+#[test]
 fn a_prepared_push_is_found_though_nobody_looked_meanwhile() {
     let server = Server::start();
     let (mut producer, mut consumer) = (server.connect(), server.connect());

@@ -5,7 +5,7 @@ use std::thread;
 
 use postgres::error::SqlState;
 use postgres::{Client, IsolationLevel};
-use support::{Ask, Ending, Server, until};
+use support::{Ask, Ending, Server, until, until_blocked};
 
 const KEYS: i32 = 4;
 
@@ -215,9 +215,7 @@ fn the_last_change_counts_although_another_push_of_the_key_is_under_way() {
                 );
                 other.one::<i64>(&push)
             });
-            until("it waits", || {
-                consumer.one("SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-            });
+            until_blocked(&mut consumer, 1);
             one.batch_execute("ROLLBACK").unwrap();
             assert_eq!(waiting.join().unwrap(), first);
         });
@@ -238,9 +236,7 @@ fn a_message_that_expired_while_it_was_held_is_waited_for_and_the_push_is_not_lo
     thread::scope(|scope| {
         let waiting = scope
             .spawn(|| other.one::<String>("SELECT outcome FROM pgq_push_result('q', '3', dedup_key => 'k')"));
-        until("it waits", || {
-            observer.one("SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-        });
+        until_blocked(&mut observer, 1);
         holder.batch_execute("COMMIT").unwrap();
         assert_eq!(waiting.join().unwrap(), "pushed");
     });
@@ -321,10 +317,7 @@ fn the_last_of_those_that_waited_for_a_key_stands_for_it() {
                     session.batch_execute("COMMIT").unwrap();
                     (order, id)
                 }));
-                until("it waits", || {
-                    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
-                    server.connect().one::<i64>(waiting) == n
-                });
+                until_blocked(&mut server.connect(), n);
             }
             first.batch_execute("ROLLBACK").unwrap();
             waiting.into_iter().map(|waiting| waiting.join().unwrap()).collect::<Vec<_>>()

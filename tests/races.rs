@@ -5,14 +5,32 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use postgres::Client;
-use support::{Ask, Server, until};
+use support::{Ask, Server, until, until_blocked};
 
-/// Waits until a session waits for a lock.
-fn until_blocked(observer: &mut Client, pid: i32) {
-    until("the session waits for a lock", || {
-        observer.one(&format!("SELECT coalesce((SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = {pid}), false)"))
-    });
+#[test]
+fn what_an_old_snapshot_shows_and_somebody_else_has_buried_is_passed() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off");
+    let (mut old, mut other) = (server.connect(), server.connect());
+    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+        other
+            .execute("SELECT pgq_create_queue('q', '{\"max_deliveries\": 1}'), pgq_push('q', '1')", &[])
+            .unwrap();
+        other.execute("SELECT pgq_reserve('q', lease => '1 ms')", &[]).unwrap();
+        other.execute("SELECT pgq_push('q', '2')", &[]).unwrap();
+        old.batch_execute(&format!("BEGIN ISOLATION LEVEL {level}; SELECT 1 FROM pg_class LIMIT 1")).unwrap();
+        until("it is dead, and not yet buried", || {
+            other.one("SELECT count(*) = 1 FROM pgqueue.message_state WHERE state = 'gone'")
+        });
+        other.execute("SELECT pgq_vacuum()", &[]).unwrap();
+        assert_eq!(
+            old.all::<String>("SELECT payload::text FROM pgq_reserve('q', max => 2)"),
+            ["2"],
+            "{level}"
+        );
+        old.batch_execute("COMMIT").unwrap();
+        other.execute("SELECT pgq_drop_queue('q')", &[]).unwrap();
+    }
 }
 
 #[test]
@@ -124,13 +142,12 @@ fn a_late_delete_cannot_remove_what_somebody_else_was_given_meanwhile() {
     assert_eq!(other.one::<i32>("SELECT delivery FROM pgq_reserve('q')"), 2);
     // The delete comes while the second lease is not committed: it waits, and then
     // judges the row as it has become.
-    let pid: i32 = late.one("SELECT pg_backend_pid()");
     let (tell, told) = mpsc::channel();
     let deleting = thread::spawn(move || {
         tell.send(late.one::<bool>(&format!("SELECT pgq_delete({id}, 1)"))).unwrap();
         late
     });
-    until_blocked(&mut observer, pid);
+    until_blocked(&mut observer, 1);
     other.batch_execute("COMMIT").unwrap();
     assert!(!told.recv_timeout(Duration::from_secs(10)).unwrap());
     deleting.join().unwrap();
@@ -144,9 +161,8 @@ fn a_delete_after_an_uncommitted_extend_still_deletes() {
     worker.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
     let id: i64 = worker.one("SELECT id FROM pgq_reserve('q')");
     keeper.batch_execute(&format!("BEGIN; SELECT pgq_extend({id}, '1 h', 1)")).unwrap();
-    let pid: i32 = worker.one("SELECT pg_backend_pid()");
     let deleting = thread::spawn(move || worker.one::<bool>(&format!("SELECT pgq_delete({id}, 1)")));
-    until_blocked(&mut observer, pid);
+    until_blocked(&mut observer, 1);
     keeper.batch_execute("COMMIT").unwrap();
     assert!(deleting.join().unwrap());
 }
@@ -167,12 +183,11 @@ fn a_lease_that_ended_while_its_extension_waited_is_not_extended() {
             .batch_execute(&format!("BEGIN; SELECT FROM pgqueue.message WHERE id = {id} FOR UPDATE"))
             .unwrap();
         let settle = settle.replace("{id}", &id.to_string()).replace("{n}", &delivery.to_string());
-        let pid: i32 = worker.one("SELECT pg_backend_pid()");
         let waiting = thread::spawn(move || {
             let done = worker.all::<i64>(&settle);
             (worker, done)
         });
-        until_blocked(&mut observer, pid);
+        until_blocked(&mut observer, 1);
         until("the lease has ended", || {
             observer
                 .one(&format!("SELECT lease_until < clock_timestamp() FROM pgqueue.message WHERE id = {id}"))
@@ -209,9 +224,8 @@ fn a_purge_of_what_is_ready_spares_what_was_leased_while_it_waited() {
     let (mut consumer, mut manager, mut observer) = (server.connect(), server.connect(), server.connect());
     consumer.execute("SELECT pgq_push_batch('q', ARRAY['1', '2']::jsonb[])", &[]).unwrap();
     consumer.batch_execute("BEGIN; SELECT pgq_reserve('q')").unwrap();
-    let pid: i32 = manager.one("SELECT pg_backend_pid()");
     let purging = thread::spawn(move || manager.one::<i64>("SELECT pgq_purge('q', 'ready')"));
-    until_blocked(&mut observer, pid);
+    until_blocked(&mut observer, 1);
     consumer.batch_execute("COMMIT").unwrap();
     assert_eq!(purging.join().unwrap(), 1);
     assert_eq!(observer.one::<i64>("SELECT leased FROM pgq_stats('q')"), 1);
@@ -228,9 +242,8 @@ fn dropping_a_queue_takes_along_what_dies_or_is_archived_meanwhile() {
         consumer
             .batch_execute(&format!("BEGIN; SELECT {}", settle.replace("{id}", &id.to_string())))
             .unwrap();
-        let pid: i32 = manager.one("SELECT pg_backend_pid()");
         let dropping = thread::spawn(move || manager.one::<i64>("SELECT pgq_drop_queue('q')"));
-        until_blocked(&mut observer, pid);
+        until_blocked(&mut observer, 1);
         consumer.batch_execute("COMMIT").unwrap();
         assert_eq!(dropping.join().unwrap(), 1);
         assert_eq!(

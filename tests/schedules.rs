@@ -154,6 +154,26 @@ fn a_dump_holds_schedules() {
 }
 
 #[test]
+fn none_runs_while_a_dump_is_being_restored() {
+    let server = server_with_rare_rounds();
+    let mut session = server.connect();
+    // What a restore has loaded when the sequences are still as they were made.
+    session
+        .batch_execute(
+            "BEGIN;
+             INSERT INTO pgqueue.queue (id, name, owner) VALUES (7, 'restored', 'postgres');
+             SELECT pgq_schedule('s', 'restored', '1 s', '1');
+             COMMIT;
+             SELECT pgq_schedule('other', 'restored', '1 h', '1')",
+        )
+        .unwrap();
+    let looks = "SELECT pg_sleep(2.5), count(*) FROM pgqueue.message";
+    assert_eq!(session.query_one(looks, &[]).unwrap().get::<_, i64>(1), 0);
+    session.execute("SELECT setval('pgqueue.queue_id', 7)", &[]).unwrap();
+    until("it runs when all is there", || pushed(&mut session, "restored") > 0);
+}
+
+#[test]
 fn a_watch_runs_by_itself_and_pushes_each_change_once() {
     let server = server_with_rare_rounds();
     let mut session = server.connect();

@@ -33,6 +33,9 @@ fn a_push_wakes_it_and_meanwhile_it_holds_no_snapshot() {
                                 FROM pg_stat_activity WHERE pid = {pid} AND query LIKE 'CALL%'), false)"
         ))
     });
+    let locks =
+        format!("SELECT relation::regclass::text FROM pg_locks WHERE pid = {pid} AND relation IS NOT NULL");
+    assert_eq!(producer.all::<String>(&locks), [""; 0], "nor locks of tables");
     producer.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
     assert!(waiting.join().unwrap() < Duration::from_secs(15));
 }

@@ -1,7 +1,7 @@
 //! The launcher and the workers.
 
 use postgres::Client;
-use support::{Ask, Server, until};
+use support::{Ask, Server, Stop, until};
 
 const WORKERS: &str = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pgqueue worker'";
 
@@ -128,6 +128,24 @@ fn rounds_are_bounded_by_the_page_size_and_go_on_until_all_is_done() {
 }
 
 #[test]
+fn a_server_whose_synchronous_standby_is_away_is_looked_after_and_can_be_stopped() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session
+        .batch_execute("SET synchronous_commit = local; SELECT pgq_push('q', '1', delay => '1 s')")
+        .unwrap();
+    server.set("synchronous_standby_names = 'away'");
+    until("the message is in the ready lane, by the worker", || {
+        session.one::<i64>("SELECT count(*) FROM pgqueue.message WHERE lane = 'r'") == 1
+    });
+    assert_eq!(session.one::<i64>("SELECT count(*) FROM pgq_reserve('q')"), 1);
+    let before = ran(&mut session);
+    until("rounds go on", || ran(&mut session) > before);
+    drop(session);
+    server.stop(Stop::Fast); // fails if that takes long
+}
+
+#[test]
 fn a_failing_step_is_logged_with_its_sqlstate_and_the_others_go_on() {
     let server = Server::start();
     let mut session = server.connect();
@@ -151,6 +169,21 @@ fn a_failing_step_is_logged_with_its_sqlstate_and_the_others_go_on() {
     assert!(server.log().contains("step \"leases\" failed with 42P01"));
     session.batch_execute("ALTER TABLE pgqueue.away RENAME TO dead").unwrap();
     until("the next round has made up for it", || session.one::<i64>("SELECT dead FROM pgq_stats('q')") == 1);
+}
+
+#[test]
+fn what_happens_in_a_template_is_counted_though_the_launcher_passes_it_over() {
+    let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.auto_vacuum = off");
+    let mut session = server.connect();
+    session.batch_execute("CREATE DATABASE mould").unwrap();
+    session.batch_execute("ALTER DATABASE mould IS_TEMPLATE true").unwrap();
+    let mut mould = server.connect_to("mould");
+    mould
+        .batch_execute("CREATE EXTENSION pgqueue; SELECT pgq_push_batch('q', ARRAY['1', '2']::jsonb[])")
+        .unwrap();
+    mould.execute("SELECT pg_sleep(2.5)", &[]).unwrap(); // the launcher looks every second
+    mould.execute("SELECT pgq_push('q', '3')", &[]).unwrap();
+    assert_eq!(mould.one::<i64>("SELECT pushed FROM pgq_stats('q')"), 3);
 }
 
 #[test]

@@ -33,14 +33,28 @@ pub struct Catalog {
 thread_local! {
     static CATALOG: Cell<Option<Catalog>> = const { Cell::new(None) };
     static GENERATION: Cell<u64> = const { Cell::new(0) };
+    /// The generation at this transaction's first call.
+    static FIRST_HEARD: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// Hears what other sessions have committed; gives what `generation` is then.
-pub fn hear() -> u64 {
+fn hear() {
     listen();
     // SAFETY: allowed wherever a statement could start, which every call of ours is.
     unsafe { pg_sys::AcceptInvalidationMessages() };
-    generation()
+    if FIRST_HEARD.get().is_none() {
+        FIRST_HEARD.set(Some(generation()));
+    }
+}
+
+/// Whether anything has changed since this transaction's first call.
+pub fn has_changed() -> bool {
+    hear();
+    FIRST_HEARD.get() != Some(generation())
+}
+
+/// Forgets the transaction, which ends.
+pub fn end_transaction() {
+    FIRST_HEARD.set(None);
 }
 
 /// Hears what other sessions have committed and returns where the tables are.

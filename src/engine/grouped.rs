@@ -24,8 +24,8 @@ pub fn take(table: &Table, queue: &Queue, key: &Name, round: &mut Round) {
         let mut last = None;
         while let Some(priority) = walk.next_priority(in_turn, last) {
             last = Some(priority);
-            walk.take_priority(in_turn, priority, round);
-            if round.is_full() || (queue.settings.keeps_order() && round.taken > 0) {
+            let has_first = walk.take_priority(in_turn, priority, round);
+            if round.is_full() || (queue.settings.keeps_order() && (has_first || round.taken > 0)) {
                 return;
             }
         }
@@ -62,7 +62,9 @@ impl Walk<'_> {
         self.scan(&conditions, false).next().map(|row| row.i16(Column::Priority))
     }
 
-    fn take_priority(&self, in_turn: bool, priority: i16, round: &mut Round) {
+    /// True if it has come by the first of the group that is not gone, which is in the way of all
+    /// others where their order is kept.
+    fn take_priority(&self, in_turn: bool, priority: i16, round: &mut Round) -> bool {
         let mut conditions = self.conditions(in_turn);
         conditions.push(Condition::equals(4, pg_sys::F_INT2EQ, priority.into()));
         let mut rows = self.scan(&conditions, self.direction == Direction::NewestFirst);
@@ -70,6 +72,10 @@ impl Walk<'_> {
             && let Some(row) = rows.next()
         {
             round.offer(&row);
+            if round.direction == Direction::OldestFirst && round.keeps_order() && !round.is_gone(&row) {
+                return true;
+            }
         }
+        false
     }
 }

@@ -56,8 +56,6 @@ struct Counted {
     level: i32,
     queue: i32,
     counts: Counts,
-    /// The catalog's when it was first counted.
-    generation: u64,
     /// By this transaction.
     is_dropped: bool,
     /// A place on the board is kept for it.
@@ -161,8 +159,7 @@ pub fn count(queue: i32, counts: Counts) {
 }
 
 fn count_at(level: i32, queue: i32, counts: Counts) {
-    let generation = catalog::generation();
-    add(Counted { level, queue, counts, generation, is_dropped: false, has_place: false });
+    add(Counted { level, queue, counts, is_dropped: false, has_place: false });
 }
 
 fn add(more: Counted) {
@@ -170,7 +167,6 @@ fn add(more: Counted) {
         match all.iter_mut().find(|counted| (counted.queue, counted.level) == (more.queue, more.level)) {
             Some(counted) => {
                 counted.counts += more.counts;
-                counted.generation = counted.generation.min(more.generation);
                 counted.is_dropped |= more.is_dropped;
             }
             None => all.push(more),
@@ -188,14 +184,12 @@ pub fn dropped(queue: i32) {
 /// An error if somebody has dropped a queue since it was pushed to: what was pushed would be
 /// lost without a word.
 fn check_queues() {
-    let pushed: Vec<(i32, u64)> = COUNTED.with_borrow(|all| {
+    let pushed: Vec<i32> = COUNTED.with_borrow(|all| {
         let pushed = all.iter().filter(|counted| counted.counts.pushed > 0 && !counted.is_dropped);
-        pushed.map(|counted| (counted.queue, counted.generation)).collect()
+        pushed.map(|counted| counted.queue).collect()
     });
-    let is_gone = |&(queue, generation): &(i32, u64)| {
-        catalog::hear() != generation && catalog::is_there() && matches!(queue::by_id(queue), Ok(None))
-    };
-    if pushed.iter().any(is_gone) {
+    let is_gone = |&queue: &i32| matches!(queue::by_id(queue), Ok(None));
+    if !pushed.is_empty() && catalog::has_changed() && catalog::is_there() && pushed.iter().any(is_gone) {
         Error::queue_was_dropped().raise();
     }
 }
@@ -273,6 +267,7 @@ unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _argument: *m
         _ => return,
     };
     wait_as_before();
+    catalog::end_transaction();
     QUEUES.with_borrow_mut(|all| {
         all.iter().for_each(|news| publish(news, end));
         all.clear();

@@ -182,6 +182,10 @@ impl<'a> Round<'a> {
         counter::add(self.queue.id, Counts { delivered, deleted, ..self.counts });
     }
 
+    pub fn keeps_order(&self) -> bool {
+        self.queue.settings.keeps_order()
+    }
+
     pub fn only_looks(&self) -> bool {
         matches!(self.take, Take::Look)
     }
@@ -298,12 +302,14 @@ impl<'a> Round<'a> {
 
     fn note_unsure(&mut self, turn: Turn, row: &Found) {
         if turn == Turn::Unsure {
+            // Should an error come first, it must not be hidden behind what was claimed.
+            news::touched(self.queue.id, row.i16(Column::Priority), row.i64(Column::Id));
             self.unsure.push((row.i16(Column::Priority), row.i64(Column::Id)));
         }
     }
 
     /// Whether a message that nobody holds will never be delivered again.
-    fn is_gone(&self, row: &Found) -> bool {
+    pub fn is_gone(&self, row: &Found) -> bool {
         !is_leased(row.i64(Column::LeaseUntil), self.now) && self.end_of(row).is_some()
     }
 

@@ -297,18 +297,9 @@ fn run_one(kind: Kind, moment: Timestamp) -> bool {
             Ok(next) => *next,
             Err(problem) => next_try(row, problem),
         };
-        if kind == Kind::Watch && is_worker() {
-            release_advisory_locks();
-        }
         let problem = outcome.err().map(|problem| text_datum(problem.to_string().as_bytes()));
         NOTE.run(&[Some(row.value(0)), Some(next.into()), problem], |_| {});
     }) > 0
-}
-
-/// Those of the session that a query may have taken; we have none.
-fn release_advisory_locks() {
-    // SAFETY: plain call; locks of transactions end with these.
-    unsafe { pg_sys::LockReleaseSession(pg_sys::USER_LOCKMETHOD as u16) }
 }
 
 /// Does what a schedule is for; true if it has more to do at once.

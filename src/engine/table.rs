@@ -103,7 +103,7 @@ impl Table {
         unsafe {
             let tuple = self.form(row);
             pg_sys::heap_insert(self.relation, tuple, pg_sys::GetCurrentCommandId(true), 0, ptr::null_mut());
-            self.index(tuple, Entries::OfInsert);
+            self.index(tuple, Entries::Insert);
             pg_sys::heap_freetuple(tuple);
         }
     }
@@ -134,7 +134,7 @@ impl Table {
                 let mut must_free = false;
                 let tuple = pg_sys::ExecFetchSlotHeapTuple(slot, true, &mut must_free);
                 (*tuple).t_self = (*slot).tts_tid;
-                self.index(tuple, Entries::OfInsert);
+                self.index(tuple, Entries::Insert);
                 pg_sys::ExecDropSingleTupleTableSlot(slot);
             }
         }
@@ -187,8 +187,8 @@ impl Table {
             let (result, summarizing) = self.heap_update(&mut (*old).t_self.clone(), new, patience);
             if result == pg_sys::TM_Result::TM_Ok {
                 match is_heap_only(new) {
-                    false => self.index(new, Entries::OfUpdate),
-                    true if summarizing => self.index(new, Entries::OfSummaries),
+                    false => self.index(new, Entries::Update),
+                    true if summarizing => self.index(new, Entries::Summaries),
                     true => {}
                 }
             }
@@ -316,10 +316,10 @@ impl Drop for Table {
 /// Which index entries a tuple gets.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Entries {
-    OfInsert,
-    OfUpdate,
+    Insert,
+    Update,
     /// Only those of indexes that sum up pages.
-    OfSummaries,
+    Summaries,
 }
 
 impl Indexing {
@@ -344,13 +344,13 @@ impl Indexing {
                 self.result,
                 self.slot,
                 self.estate,
-                entries != Entries::OfInsert,
+                entries != Entries::Insert,
                 false,
                 ptr::null_mut(),
                 ptr::null_mut(),
                 #[cfg(any(feature = "pg16", feature = "pg17", feature = "pg18"))]
                 {
-                    entries == Entries::OfSummaries
+                    entries == Entries::Summaries
                 },
             );
             let context = (*self.estate).es_per_tuple_exprcontext;

@@ -108,15 +108,28 @@ pub fn doze(queue: i32, time: Duration) {
     }
 }
 
+/// Ends a sleep; true if it has swallowed a signal, which before 16 Postgres itself passes on.
+fn cancel_sleep() -> bool {
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    // SAFETY: plain call, as below.
+    unsafe {
+        pg_sys::ConditionVariableCancelSleep();
+        false
+    }
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    // SAFETY: plain call; does nothing where nothing is prepared.
+    unsafe {
+        pg_sys::ConditionVariableCancelSleep()
+    }
+}
+
 impl Drop for Sleeper {
     fn drop(&mut self) {
         if !board::is_preloaded() || std::thread::panicking() {
             return;
         }
-        // SAFETY: prepared in `new`.
-        unsafe { pg_sys::ConditionVariableCancelSleep() };
-        if self.knows_a_time {
-            // Somebody else has to keep it now.
+        if cancel_sleep() || self.knows_a_time {
+            // Somebody else has to keep the time now, or to hear the signal.
             wake(self.queue, 1);
         }
     }

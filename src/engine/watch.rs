@@ -5,6 +5,7 @@
 //! `pgqueue.watch_seen`, which is ours; changes are remembered there in the transaction
 //! that pushes them.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::ptr;
@@ -82,6 +83,15 @@ fn push_changes(queue: &Queue, row: &Row) -> Result<()> {
     push(queue, &messages, &Options::default()).map(|_| ())
 }
 
+thread_local! {
+    static HAS_RUN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a query has run in this process since this was asked last.
+pub fn has_run() -> bool {
+    HAS_RUN.take()
+}
+
 /// Forgets what a watch has seen.
 pub fn forget(name: &Name) {
     FORGET.run(&[Some(name.datum())], |_| {});
@@ -91,6 +101,7 @@ pub fn forget(name: &Name) {
 /// another session has pushed is not found to be different again.
 fn run(watch: &Watch) -> Result<Found> {
     let search_path = CString::new(&watch.search_path[..]).expect("text has no NUL byte");
+    HAS_RUN.set(true);
     let _limit = TimeLimit::in_worker(setting::watch_timeout());
     connected(|| {
         // SAFETY: snapshot and mode are set back here, or by the end of the subtransaction

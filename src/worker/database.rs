@@ -8,7 +8,7 @@ use pgrx::pg_sys::{self, Oid};
 use super::place::{Place, is_wanted};
 use super::recount::Recount;
 use super::{ASKED_BY_CALL, Terminate, handle_signals, is_asked_to_end, sleep, sleep_until_news, sweep};
-use crate::engine::{time_limit, version};
+use crate::engine::{time_limit, version, watch};
 use crate::setting;
 
 /// How long the worker sleeps at most before it looks whether it should go on, and
@@ -47,9 +47,15 @@ pub extern "C-unwind" fn pgqueue_worker(argument: pg_sys::Datum) {
     }
 }
 
-/// Whether the server or a command that changes databases needs it to go.
+/// Whether the server or a command that changes databases needs it to go, or it has lost its
+/// place.
 fn should_leave(database: Oid) -> bool {
-    is_asked_to_end() || is_wanted(database)
+    is_asked_to_end() || is_wanted(database) || !keeps_place(database)
+}
+
+/// The query of a watch may have taken advisory locks, or let go of all: that of the place too.
+fn keeps_place(database: Oid) -> bool {
+    !watch::has_run() || Place::of(database).take_again()
 }
 
 fn interval() -> Duration {

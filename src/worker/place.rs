@@ -10,18 +10,32 @@ use pgrx::pg_sys::{self, LOCKTAG, Oid};
 /// The place of a database's worker: whoever holds it is the worker.
 pub struct Place(LOCKTAG);
 
-/// Tells a worker's place from its database, which has 0 here.
-const PLACE: u16 = 0x7067;
+/// Tells our locks from the advisory locks of users, which have 1 or 2 here.
+const CLASS: u16 = 0x7067;
 
 impl Place {
-    /// No advisory lock: `pg_advisory_unlock_all`, in the query of a watch, lets go of those.
     pub fn of(database: Oid) -> Self {
-        Self(in_database(database, PLACE))
+        Self(LOCKTAG {
+            locktag_field1: database.to_u32(),
+            locktag_field2: 0,
+            locktag_field3: 0,
+            locktag_field4: CLASS,
+            locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
+            locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
+        })
     }
 
     /// Takes the place until this process ends; false if it is taken.
     pub fn take(&self) -> bool {
         try_lock(&self.0, pg_sys::ExclusiveLock)
+    }
+
+    /// Lets go of all advisory locks of the session, and takes the place again; false if somebody
+    /// else was faster.
+    pub fn take_again(&self) -> bool {
+        // SAFETY: plain call; what a transaction holds ends with it.
+        unsafe { pg_sys::LockReleaseSession(pg_sys::USER_LOCKMETHOD as u16) }
+        self.take()
     }
 
     /// Whether nobody has the place at this moment.
@@ -33,18 +47,15 @@ impl Place {
 /// Whether somebody waits to drop, move or copy the database: they need all others
 /// out of it, a worker too.
 pub fn is_wanted(database: Oid) -> bool {
-    !can_lock(&in_database(database, 0), pg_sys::RowExclusiveLock)
-}
-
-fn in_database(database: Oid, part: u16) -> LOCKTAG {
-    LOCKTAG {
+    let tag = LOCKTAG {
         locktag_field1: 0, // databases belong to no database
         locktag_field2: pg_sys::DatabaseRelationId.to_u32(),
         locktag_field3: database.to_u32(),
-        locktag_field4: part,
+        locktag_field4: 0,
         locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
         locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
-    }
+    };
+    !can_lock(&tag, pg_sys::RowExclusiveLock)
 }
 
 fn can_lock(tag: &LOCKTAG, mode: u32) -> bool {

@@ -2,7 +2,7 @@
 //! others and against superusers and the worker that run its code.
 
 use postgres::Client;
-use support::{Ask, Server, until};
+use support::{Ask, Server, Stop, until};
 
 use crate::calls::CALLS;
 
@@ -158,6 +158,13 @@ fn a_watch_runs_as_its_owner_and_leaves_nothing_behind_in_the_worker() {
     attacker
         .batch_execute("SELECT pgq_watch('climb', 'own', 'SELECT public.climb(), random()', '1 s')")
         .unwrap();
+    // Nor do locks of the session outlive it, its own that are released or others that are taken.
+    attacker
+        .batch_execute(
+            "SELECT pgq_watch('unlock', 'own', 'SELECT ''unlocked'', pg_advisory_unlock_all()::text', '1 s'),
+                    pgq_watch('lock', 'own', 'SELECT ''locked'', pg_advisory_lock(42)::text', '1 s')",
+        )
+        .unwrap();
     // A schedule whose body is hostile is a message like any other.
     attacker
         .batch_execute(
@@ -167,16 +174,78 @@ fn a_watch_runs_as_its_owner_and_leaves_nothing_behind_in_the_worker() {
     until("the watch has run often", || {
         root.one::<i64>("SELECT count(*) FROM pgqueue.message m JOIN pgqueue.queue q ON q.id = m.queue WHERE q.name = 'own' AND payload ? 'op'") > 4
     });
-    let outcomes: Vec<String> = attacker
-        .all("SELECT DISTINCT payload ->> 'object_id' FROM pgq_peek('own', 1000) WHERE payload ? 'op'");
+    until("those that lock have run", || {
+        root.one::<i64>("SELECT count(last_run) FROM pgq_list_watches() WHERE name LIKE '%lock'") == 2
+    });
+    let outcomes: Vec<String> =
+        attacker.all("SELECT DISTINCT payload ->> 'object_id' FROM pgq_peek('own', 1000) WHERE payload ->> 'watch' = 'climb'");
     // Taking back a role is no gain while one acts as oneself.
     assert_eq!(outcomes, ["attacker"]);
     assert_eq!(root.one::<i64>("SELECT count(*) FROM loot"), 0);
     assert!(!root.one::<bool>("SELECT rolsuper FROM pg_roles WHERE rolname = 'attacker'"));
     let worker: String =
         root.one("SELECT application_name FROM pg_stat_activity WHERE backend_type = 'pgqueue worker'");
-    assert_eq!(worker, "pgqueue worker", "its settings are its own");
+    assert_eq!(worker, "pgqueue worker", "its settings are its own, and it is alone");
+    until("the lock is free again", || root.one("SELECT pg_try_advisory_lock(42)"));
     assert_eq!(root.one::<String>("SELECT errors::text FROM pgqueue.vacuum_run"), "{}");
+}
+
+#[test]
+fn a_watch_that_cannot_be_cancelled_stops_neither_the_rounds_nor_other_watches_nor_the_server() {
+    let server = Server::bare(
+        "shared_preload_libraries = 'pgqueue'\npgqueue.vacuum_interval = '100ms'\npgqueue.watch_timeout = '500ms'",
+    );
+    let mut root = server.connect();
+    root.batch_execute(
+        "CREATE EXTENSION pgqueue; CREATE ROLE attacker LOGIN; GRANT CREATE ON SCHEMA public TO attacker",
+    )
+    .unwrap();
+    server
+        .connect_as("attacker")
+        .batch_execute(
+            "CREATE FUNCTION stay() RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+                 LOOP BEGIN PERFORM pg_sleep(1000); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$;
+             SELECT pgq_create_queue('own'), pgq_watch('stay', 'own', 'SELECT 1, stay()', '1 s');",
+        )
+        .unwrap();
+    let asleep = "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'pgqueue worker' AND wait_event = 'PgSleep'";
+    until("the watch runs", || root.one(asleep));
+    root.batch_execute(
+        "SELECT pgq_watch('honest', 'changes', 'SELECT 1, 1', '1 s'), pgq_schedule('tick', 'ticks', '1 s', '1')",
+    )
+    .unwrap();
+    let last_round = "SELECT coalesce(last_run, '-infinity') FROM pgqueue.vacuum_run";
+    root.batch_execute(&format!("CREATE TABLE before AS {last_round}")).unwrap();
+    until("a round is done", || root.one(&format!("SELECT ({last_round}) > (TABLE before)")));
+    until("the schedule and the other watch run", || {
+        root.one("SELECT pgq_count('ticks') > 0 AND pgq_count('changes') > 0")
+    });
+    until("it runs again", || root.one(asleep));
+    drop(root);
+    server.stop(Stop::Fast); // fails if that takes long
+}
+
+#[test]
+fn who_may_write_all_tables_can_make_himself_nobody_else() {
+    let server = Server::start();
+    server
+        .connect()
+        .batch_execute(
+            "CREATE ROLE writer LOGIN IN ROLE pg_write_all_data; SELECT pgq_create_queue('victim');
+             SELECT pgq_watch('w', 'victim', 'SELECT 1, 1', '1 h')",
+        )
+        .unwrap();
+    let mut writer = server.connect_as("writer");
+    writer.batch_execute("SELECT pgq_create_queue('own')").unwrap();
+    for statement in [
+        "INSERT INTO pgqueue.schedule (name, owner, queue, every, time_zone, query, search_path, max_changes, next_run)
+         VALUES ('x', 'postgres', 'own', '1 s', 'UTC', 'SELECT 1, 1', 'public', 10, now())",
+        "UPDATE pgqueue.schedule SET query = 'SELECT 1, writer.f()'",
+        "UPDATE pgqueue.queue SET owner = 'writer'",
+        "INSERT INTO pgqueue.privilege (queue, role, privilege) VALUES (1, 'writer', 'consume')",
+    ] {
+        assert_eq!(writer.sqlstate(statement), "42501", "{statement}");
+    }
 }
 
 #[test]
@@ -237,6 +306,40 @@ fn errors_and_empty_answers_tell_nothing_about_the_queues_of_others() {
         assert!(!ask(1, &mut attacker) && !ask(1000, &mut attacker), "{call}");
     }
     assert_eq!(root.one::<i64>("SELECT pgq_count('victim')"), 1, "and nothing has changed");
+}
+
+#[test]
+fn who_makes_a_queue_for_somebody_else_by_calling_his_function_gets_no_right_on_it() {
+    let server = Server::start();
+    let mut shop = server.connect();
+    shop.batch_execute(
+        "CREATE ROLE shop; CREATE ROLE attacker LOGIN; GRANT CREATE ON SCHEMA public TO shop; SET ROLE shop;
+         CREATE TABLE orders (id int PRIMARY KEY); GRANT INSERT ON orders TO attacker;
+         CREATE TRIGGER changes AFTER INSERT ON orders FOR EACH ROW EXECUTE FUNCTION pgq_capture('changes');
+         CREATE FUNCTION place() RETURNS bigint LANGUAGE sql SECURITY DEFINER SET search_path = public AS $$ SELECT pgq_push('placed', '1') $$",
+    )
+    .unwrap();
+    let mut attacker = server.connect_as("attacker");
+    attacker
+        .batch_execute(
+            "SET pgqueue.default_grants = '{\"attacker\": [\"consume\", \"manage\"]}';
+             INSERT INTO orders VALUES (1); SELECT place()",
+        )
+        .unwrap();
+    assert_eq!(shop.one::<i64>("SELECT pgq_count('changes') + pgq_count('placed')"), 2);
+    assert_eq!(
+        shop.all::<String>("SELECT g::text FROM pgq_list_grants() g WHERE role = 'attacker'"),
+        [""; 0]
+    );
+    // Who has become shop with all that he has set is shop.
+    shop.batch_execute(
+        "SET pgqueue.default_grants = '{\"attacker\": [\"push\"]}'; SELECT pgq_create_queue('open')",
+    )
+    .unwrap();
+    assert_eq!(
+        shop.all::<String>("SELECT role FROM pgq_list_grants('open') WHERE privilege = 'push'"),
+        ["attacker"]
+    );
 }
 
 #[test]

@@ -173,6 +173,21 @@ fn a_right_that_is_taken_back_is_gone_at_the_next_call_of_another_session() {
 }
 
 #[test]
+fn a_membership_without_its_rights_gives_nothing_away() {
+    let server = server_with_roles();
+    let mut root = server.connect();
+    let powerless = if root.one("SELECT current_setting('server_version_num')::int >= 160000") {
+        "GRANT owner TO stranger WITH INHERIT FALSE, SET FALSE"
+    } else {
+        "ALTER ROLE stranger NOINHERIT; GRANT owner TO stranger"
+    };
+    root.batch_execute(powerless).unwrap();
+    root.batch_execute("SET ROLE stranger").unwrap();
+    assert_eq!(root.sqlstate("SELECT pgq_reassign_owned('owner', 'stranger')"), "42501");
+    assert_eq!(root.sqlstate("SELECT pgq_set_owner('q', 'stranger')"), "42501");
+}
+
+#[test]
 fn rights_survive_the_renaming_of_roles_and_are_not_inherited_by_a_name() {
     let server = server_with_roles();
     let mut root = server.connect();

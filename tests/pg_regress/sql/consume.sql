@@ -89,3 +89,9 @@ SELECT * FROM pgq_next('paused', NULL);
 SELECT pgq_delete(-1), pgq_release(-1), (SELECT count(*) FROM pgq_extend(-1, '1 s'));
 SELECT pg_current_xact_id_if_assigned() AS xid;
 COMMIT;
+-- more is due than a call looks at
+SELECT count(*) FROM pgq_push_batch('due', (SELECT array_agg(to_jsonb(n)) FROM generate_series(1, 600) n), delay => '1 ms');
+SELECT pg_sleep(0.01);
+SELECT count(*), count(DISTINCT id) FROM pgq_peek('due', max => 1000);
+CALL pgq_wait('due', '20 s', min => 500);
+SELECT pgq_purge('due'), pgq_drop_queue('due');
