@@ -201,6 +201,31 @@ fn a_watch_runs_by_itself_and_pushes_each_change_once() {
 }
 
 #[test]
+fn a_watch_that_always_finds_more_keeps_nobody_waiting() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            "SELECT pgq_watch('restless', 'changes', 'SELECT n, random() FROM generate_series(1, 3) n', '1 s', max => 1),
+                    pgq_schedule('tick', 'ticks', '1 s', '1')",
+        )
+        .unwrap();
+    until("the watch has begun", || pushed(&mut session, "changes") > 0);
+    let round = "SELECT last_run::text FROM pgqueue.vacuum_run";
+    for _ in 0..3 {
+        let (before, ticks) = (session.one::<String>(round), pushed(&mut session, "ticks"));
+        until("a round is done", || session.one::<String>(round) != before);
+        until("the schedule runs", || pushed(&mut session, "ticks") > ticks);
+    }
+    server.set("pgqueue.auto_vacuum = off");
+    until("it rests when it is told to", || {
+        let before = pushed(&mut session, "changes");
+        session.execute("SELECT pg_sleep(1.5)", &[]).unwrap();
+        pushed(&mut session, "changes") == before
+    });
+}
+
+#[test]
 fn a_watch_that_hangs_is_cancelled_and_the_worker_goes_on() {
     let server = server_with_rare_rounds();
     server.set("pgqueue.watch_timeout = '200ms'");
