@@ -198,6 +198,25 @@ fn a_crash_loses_no_acknowledged_push_and_doubles_no_acknowledged_delete() {
 }
 
 #[test]
+fn a_lease_waits_for_nobody_where_pages_have_checksums_either() {
+    let server = Server::of(
+        support::bindir("PGQUEUE_BINDIR"),
+        &["--data-checksums"],
+        "shared_preload_libraries = 'pgqueue'\npgqueue.auto_vacuum = off",
+    );
+    let mut session = server.connect();
+    session.batch_execute("CREATE EXTENSION pgqueue; SELECT pgq_push('q', '1')").unwrap();
+    // Each page that is read from now on is logged, when its hint bits are set.
+    session.execute("CHECKPOINT", &[]).unwrap();
+    server.set("synchronous_standby_names = 'away'");
+    thread::scope(|scope| {
+        let lease = scope.spawn(|| server.connect().all::<i64>("SELECT id FROM pgq_reserve('q')"));
+        until("a lease is given", || lease.is_finished());
+        assert_eq!(lease.join().unwrap(), [1]);
+    });
+}
+
+#[test]
 fn a_killed_consumer_s_messages_come_back_when_its_lease_ends() {
     let server = Server::start();
     let (mut victim, mut other) = (server.connect(), server.connect());

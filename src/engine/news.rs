@@ -398,12 +398,15 @@ fn write_counts(is_chosen: impl FnMut(&mut Counted) -> bool) {
 /// is delivered again.
 ///
 /// A transaction that writes nothing else commits without waiting for the disk. That
-/// is known by where its last log record ends.
+/// is known by where its last log record ends. What it has logged before it had a number is of
+/// no consequence either: pages with checksums are logged for their hint bits.
 pub fn harmless<R>(write: impl FnOnce() -> R) -> R {
     // SAFETY: reads a variable of this backend.
     let log_end = || unsafe { pg_sys::XactLastRecEnd };
+    // SAFETY: reads state of the transaction.
+    let has_number = unsafe { pg_sys::GetTopTransactionIdIfAny() } != pg_sys::InvalidTransactionId;
     let before = log_end();
-    let nothing_else = before == 0 || HARMLESS.get() == Some(before);
+    let nothing_else = before == 0 || !has_number || HARMLESS.get() == Some(before);
     let result = write();
     HARMLESS.set((nothing_else && log_end() != 0).then(log_end));
     result

@@ -226,6 +226,18 @@ fn a_watch_that_cannot_be_cancelled_stops_neither_the_rounds_nor_other_watches_n
 }
 
 #[test]
+fn a_slow_watch_does_not_keep_its_worker_from_ending() {
+    let server = Server::start();
+    let mut root = server.connect();
+    root.batch_execute("SELECT pgq_watch('slow', 'own', 'SELECT 1, pg_sleep(25)', '1 s')").unwrap();
+    let asleep =
+        "SELECT pid FROM pg_stat_activity WHERE backend_type = 'pgqueue worker' AND wait_event = 'PgSleep'";
+    until("the watch runs", || !root.all::<i32>(asleep).is_empty());
+    let pid: i32 = root.one(asleep);
+    assert!(root.one::<bool>(&format!("SELECT pg_terminate_backend({pid}, 10000)")));
+}
+
+#[test]
 fn who_may_write_all_tables_can_make_himself_nobody_else() {
     let server = Server::start();
     server
