@@ -209,11 +209,10 @@ fn a_lease_waits_for_nobody_where_pages_have_checksums_either() {
     // Each page that is read from now on is logged, when its hint bits are set.
     session.execute("CHECKPOINT", &[]).unwrap();
     server.set("synchronous_standby_names = 'away'");
-    thread::scope(|scope| {
-        let lease = scope.spawn(|| server.connect().all::<i64>("SELECT id FROM pgq_reserve('q')"));
-        until("a lease is given", || lease.is_finished());
-        assert_eq!(lease.join().unwrap(), [1]);
-    });
+    let mut consumer = server.connect();
+    let lease = thread::spawn(move || consumer.all::<i64>("SELECT id FROM pgq_reserve('q')"));
+    until("a lease is given", || lease.is_finished());
+    assert_eq!(lease.join().unwrap(), [1]);
 }
 
 #[test]
