@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use postgres::{Client, NoTls};
-use support::{Ask, Server, bindir};
+use support::{Ask, Ending, Server, bindir};
 
 use crate::sharded::{IDS_EACH, SETTINGS, answer, host, partition_of, psql, queue_of_each, script};
 
@@ -108,6 +108,7 @@ fn the_examples_run_and_a_partition_moves_with_all_that_is_in_it() {
     let busy = format!("{{{moved}}} busy");
     let stop = AtomicBool::new(false);
     let (there, elsewhere) = std::thread::scope(|scope| {
+        let _ending = Ending(&stop);
         let there = scope.spawn(|| push_until(&stop, shop(), &busy));
         let elsewhere = scope.spawn(|| push_until(&stop, shop(), &queues[0]));
         run_examples("Adding a server", &servers);
