@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use postgres::Client;
-use support::{Ask, Ending, Server, until, until_blocked};
+use support::{Ask, Ending, Server, Stop, until, until_blocked};
 
 /// Leases, lets leases end, extends, fails, releases, rolls back.
 fn consume(mut session: Client, is_over: &AtomicBool) {
@@ -121,6 +121,35 @@ fn a_push_to_a_queue_that_was_dropped_meanwhile_fails() {
     owner.execute("SELECT pgq_create_queue('new')", &[]).unwrap();
     producer.batch_execute("COMMIT").unwrap();
     assert_eq!(producer.one::<i64>("SELECT pgq_count('q')"), 1);
+}
+
+#[test]
+fn a_queue_is_not_dropped_before_a_prepared_push_to_it_is_decided() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+    session.batch_execute("BEGIN; SELECT pgq_push('q', '1'); PREPARE TRANSACTION 'push'").unwrap();
+    server.stop(Stop::Kill);
+    server.launch();
+    let (mut session, mut owner) = (server.connect(), server.connect());
+    thread::scope(|scope| {
+        let dropping = scope.spawn(move || owner.one::<i64>("SELECT pgq_drop_queue('q')"));
+        until_blocked(&mut session, 1);
+        session.batch_execute("COMMIT PREPARED 'push'").unwrap();
+        assert_eq!(dropping.join().unwrap(), 1, "the message went with its queue, after its push");
+    });
+    // Nor can a push be prepared to a queue that is gone.
+    session.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+    session.batch_execute("BEGIN; SELECT pgq_push('q', '1')").unwrap();
+    server.connect().execute("SELECT pgq_drop_queue('q')", &[]).unwrap();
+    assert_eq!(session.sqlstate("PREPARE TRANSACTION 'push'"), "40001");
+    // Who takes everything away himself may.
+    session
+        .batch_execute(
+            "BEGIN; SELECT pgq_push('q', '1'); DROP EXTENSION pgqueue CASCADE; PREPARE TRANSACTION 'push'",
+        )
+        .unwrap();
+    session.batch_execute("ROLLBACK PREPARED 'push'").unwrap();
 }
 
 #[test]

@@ -83,6 +83,23 @@ fn everything_is_correct_without_any_worker() {
 }
 
 #[test]
+fn the_log_names_a_database_that_finds_no_room_for_its_worker() {
+    let server = Server::bare(
+        "shared_preload_libraries = 'pgqueue'\nmax_logical_replication_workers = 0\nmax_worker_processes = 2",
+    );
+    let mut session = server.connect();
+    session.batch_execute("CREATE EXTENSION pgqueue").unwrap();
+    until("the only worker", || has_worker(&mut session, "postgres"));
+    session.batch_execute("CREATE DATABASE crowded").unwrap();
+    let complaint = "no slot is free for the worker of database \"crowded\"";
+    until("a complaint", || server.log().contains(complaint));
+    let mut crowded = server.connect_to("crowded");
+    crowded.batch_execute("CREATE EXTENSION pgqueue; SELECT pgq_push('q', '1')").unwrap();
+    assert_eq!(crowded.all::<i32>("SELECT delivery FROM pgq_reserve('q')"), [1]);
+    assert_eq!(server.log().matches(complaint).count(), 1);
+}
+
+#[test]
 fn the_worker_clears_away_what_is_over() {
     let server = Server::start();
     let mut session = server.connect();

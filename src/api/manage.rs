@@ -108,6 +108,7 @@ fn settings_for_update(queue: &Queue) -> Result<Value> {
 
 fn pgq_drop_queue(call: &Call) -> Answer {
     let queue = queue_for(Right::Own, call, "pgq_drop_queue")?;
+    queue::wait_for_keepers(queue.id);
     settings_for_update(&queue)?;
     news::removed(queue.id);
     news::dropped(queue.id);

@@ -220,7 +220,7 @@ pub fn peek(queue: &Queue, max: i64, each: impl FnMut(&Row)) {
 /// Makes dead letters messages of `to` again and returns how many.
 pub fn redrive(from: &Queue, to: &Queue, max: Option<i64>, reason: Option<&str>, reset: bool) -> i64 {
     id::prepare();
-    REDRIVE.run(
+    let redriven = REDRIVE.run(
         &[
             Some(from.id.into()),
             Some(to.id.into()),
@@ -229,5 +229,9 @@ pub fn redrive(from: &Queue, to: &Queue, max: Option<i64>, reason: Option<&str>,
             Some(reset.into()),
         ],
         |_| {},
-    ) as i64
+    ) as i64;
+    if from.id != to.id {
+        counter::add(to.id, Counts { pushed: redriven, ..Counts::default() });
+    }
+    redriven
 }

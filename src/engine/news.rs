@@ -181,13 +181,17 @@ pub fn dropped(queue: i32) {
     });
 }
 
-/// An error if somebody has dropped a queue since it was pushed to: what was pushed would be
-/// lost without a word.
-fn check_queues() {
-    let pushed: Vec<i32> = COUNTED.with_borrow(|all| {
+/// The queues pushed to.
+fn pushed_to() -> Vec<i32> {
+    COUNTED.with_borrow(|all| {
         let pushed = all.iter().filter(|counted| counted.counts.pushed > 0 && !counted.is_dropped);
         pushed.map(|counted| counted.queue).collect()
-    });
+    })
+}
+
+/// An error if somebody has dropped a queue since it was pushed to: what was pushed would be
+/// lost without a word.
+fn check_queues(pushed: &[i32]) {
     let is_gone = |&queue: &i32| matches!(queue::by_id(queue), Ok(None));
     if !pushed.is_empty() && catalog::has_changed() && catalog::is_there() && pushed.iter().any(is_gone) {
         Error::queue_was_dropped().raise();
@@ -248,7 +252,7 @@ enum End {
 unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _argument: *mut c_void) {
     let end = match event {
         pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT => {
-            check_queues();
+            check_queues(&pushed_to());
             write_counts(|counted| {
                 counted.has_place = counted.has_place || board::keep_place(counted.queue);
                 !counted.has_place
@@ -258,7 +262,11 @@ unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _argument: *m
         // Who prepares a transaction does not decide about it: what it has counted becomes
         // part of it.
         pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE => {
-            check_queues();
+            let pushed = pushed_to();
+            if catalog::is_there() {
+                queue::keep(&pushed);
+            }
+            check_queues(&pushed);
             return write_counts(|_| true);
         }
         pg_sys::XactEvent::XACT_EVENT_COMMIT => End::Commit,

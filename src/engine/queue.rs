@@ -92,6 +92,26 @@ pub fn by_id(id: i32) -> Result<Option<Rc<Queue>>> {
     }
 }
 
+/// Keeps queues from being dropped until the transaction ends, whoever ends it, and when.
+pub fn keep(queues: &[i32]) {
+    // In one order, so that nobody waits in a circle.
+    let mut queues = queues.to_vec();
+    queues.sort_unstable();
+    queues.into_iter().for_each(|queue| lock(queue, pg_sys::AccessShareLock));
+}
+
+/// Waits for those who keep a queue from being dropped.
+pub fn wait_for_keepers(queue: i32) {
+    lock(queue, pg_sys::AccessExclusiveLock);
+}
+
+/// Takes a lock of the lock manager, which survives PREPARE TRANSACTION and a crash.
+fn lock(queue: i32, mode: u32) {
+    let table = catalog::known().queue;
+    // SAFETY: plain call; waits as for a table, and lets go when the transaction ends.
+    unsafe { pg_sys::LockDatabaseObject(table, Oid::from(queue as u32), 0, mode as i32) }
+}
+
 /// Makes a queue that belongs to the caller, with the rights on it that he has set for others;
 /// false if the name is taken.
 ///

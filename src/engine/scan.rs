@@ -312,10 +312,29 @@ impl Found {
 
     /// Whether another transaction, not ended yet, has changed or locked the row.
     pub fn is_busy(&self) -> bool {
-        let mut must_free = false;
-        // SAFETY: the slot holds a heap tuple in a pinned page.
-        let lockers = unsafe { lockers(pg_sys::ExecFetchSlotHeapTuple(self.slot, false, &mut must_free)) };
-        lockers.into_iter().any(is_another_s)
+        self.lockers().into_iter().any(is_another_s)
+    }
+
+    /// The transactions that have changed or locked the row, or tried to; some may have ended.
+    /// Only a hint at what heap_update decides.
+    pub fn lockers(&self) -> Vec<pg_sys::TransactionId> {
+        // SAFETY: the slot of a scan holds a heap tuple in a pinned page. What its two words say
+        // together is only true under the page's lock.
+        let (mask, xmax) = unsafe {
+            let slot = self.slot.cast::<pg_sys::BufferHeapTupleTableSlot>();
+            let (header, page) = ((*(*slot).base.tuple).t_data, (*slot).buffer);
+            pg_sys::LockBuffer(page, pg_sys::BUFFER_LOCK_SHARE as i32);
+            let words = (u32::from((*header).t_infomask), (*header).t_choice.t_heap.t_xmax);
+            pg_sys::LockBuffer(page, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+            words
+        };
+        if mask & pg_sys::HEAP_XMAX_INVALID != 0 || xmax == pg_sys::InvalidTransactionId {
+            Vec::new()
+        } else if mask & pg_sys::HEAP_XMAX_IS_MULTI != 0 {
+            members(xmax)
+        } else {
+            vec![xmax]
+        }
     }
 
     /// Whether the current transaction has written this version of the row.
@@ -376,26 +395,6 @@ pub fn is_another_s(transaction: pg_sys::TransactionId) -> bool {
     unsafe {
         !pg_sys::TransactionIdIsCurrentTransactionId(transaction)
             && pg_sys::TransactionIdIsInProgress(transaction)
-    }
-}
-
-/// The transactions that have changed or locked a row, or tried to; some may have ended.
-/// Only a hint at what heap_update decides.
-///
-/// # Safety
-/// The tuple must be in a pinned page.
-pub unsafe fn lockers(tuple: pg_sys::HeapTuple) -> Vec<pg_sys::TransactionId> {
-    // SAFETY: infomask and xmax are read as one word each.
-    let (mask, xmax) = unsafe {
-        let header = (*tuple).t_data;
-        (u32::from((*header).t_infomask), (*header).t_choice.t_heap.t_xmax)
-    };
-    if mask & pg_sys::HEAP_XMAX_INVALID != 0 || xmax == pg_sys::InvalidTransactionId {
-        Vec::new()
-    } else if mask & pg_sys::HEAP_XMAX_IS_MULTI != 0 {
-        members(xmax)
-    } else {
-        vec![xmax]
     }
 }
 

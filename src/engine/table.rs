@@ -20,7 +20,7 @@ use std::sync::OnceLock;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::message::{COLUMNS, Column};
-use super::scan::{Found, is_another_s, lockers};
+use super::scan::{Found, is_another_s};
 
 /// A table that is open.
 pub struct Table {
@@ -57,9 +57,8 @@ pub enum Patience {
 impl Patience {
     /// A row that this transaction has locked itself looks busy to a call that does
     /// not wait. A call that waits finds nobody to wait for.
-    unsafe fn unless_locked_by_us(self, tuple: pg_sys::HeapTuple) -> Self {
-        // SAFETY: the caller gives a pinned tuple.
-        let lockers = unsafe { lockers(tuple) };
+    fn unless_locked_by_us(self, row: &Found) -> Self {
+        let lockers = row.lockers();
         // SAFETY: reads state of the transaction.
         let is_ours = |&locker: &_| unsafe { pg_sys::TransactionIdIsCurrentTransactionId(locker) };
         let ours = lockers.iter().any(is_ours) && !lockers.into_iter().any(is_another_s);
@@ -183,7 +182,7 @@ impl Table {
                 nulls.as_mut_ptr(),
                 replace.as_mut_ptr(),
             );
-            let patience = patience.unless_locked_by_us(old);
+            let patience = patience.unless_locked_by_us(found);
             let (result, summarizing) = self.heap_update(&mut (*old).t_self.clone(), new, patience);
             if result == pg_sys::TM_Result::TM_Ok {
                 match is_heap_only(new) {
@@ -272,7 +271,7 @@ impl Table {
                 &mut (*tuple).t_self.clone(),
                 pg_sys::GetCurrentCommandId(true),
                 ptr::null_mut(),
-                patience.unless_locked_by_us(tuple) == Patience::Wait,
+                patience.unless_locked_by_us(found) == Patience::Wait,
                 &mut failure,
                 false,
             );

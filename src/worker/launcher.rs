@@ -4,7 +4,8 @@
 //! extension only a process inside can tell: the launcher starts a worker, which
 //! leaves at once if there is nothing to do.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
 use pgrx::pg_sys::{self, Oid};
@@ -32,6 +33,7 @@ struct Known {
 /// A database as the catalog has it.
 struct Database {
     oid: Oid,
+    name: String,
     /// It can be connected to, and is no template.
     may_have_worker: bool,
 }
@@ -43,32 +45,45 @@ pub extern "C-unwind" fn pgqueue_launcher(_argument: pg_sys::Datum) {
     // SAFETY: first thing in a background worker that asked for a connection.
     unsafe { pg_sys::BackgroundWorkerInitializeConnection(std::ptr::null(), std::ptr::null(), 0) };
     let mut known: HashMap<Oid, Known> = HashMap::new();
+    let mut crowded_out = HashSet::new();
     loop {
         let databases = databases();
         known.retain(|database, _| databases.iter().any(|found| found.oid == *database));
         board::free_all_but(&databases.iter().map(|database| database.oid.to_u32()).collect::<Vec<_>>());
         for database in databases.iter().filter(|database| database.may_have_worker) {
-            look_after(database.oid, &mut known);
+            if look_after(database.oid, &mut known) {
+                crowded_out.remove(&database.oid);
+            } else if crowded_out.insert(database.oid) {
+                let name = &database.name;
+                pgrx::log!(
+                    "pgqueue: no slot is free for the worker of database \"{name}\"; max_worker_processes is too low"
+                );
+            }
         }
         sleep(LOOK_EVERY);
     }
 }
 
-fn look_after(database: Oid, known: &mut HashMap<Oid, Known>) {
+/// Starts a worker where one is missing; false if the server has no room for it.
+fn look_after(database: Oid, known: &mut HashMap<Oid, Known>) -> bool {
     let free = Place::of(database).is_free();
     match known.get_mut(&database) {
         Some(state) if !free => state.had_worker = true,
         Some(state) => {
             let pause = if state.had_worker { RETRY } else { ASK_AGAIN };
-            if state.started.elapsed() >= pause && start(database, Asked::ByLauncher) {
+            if state.started.elapsed() >= pause {
+                if !start(database, Asked::ByLauncher) {
+                    return false;
+                }
                 *state = Known { started: Instant::now(), had_worker: false };
             }
         }
         None if !free || start(database, Asked::ByLauncher) => {
             known.insert(database, Known { started: Instant::now(), had_worker: !free });
         }
-        None => {} // no room: the next look tries again
+        None => return false, // the next look tries again
     }
+    true
 }
 
 /// All databases.
@@ -97,7 +112,8 @@ fn databases() -> Vec<Database> {
             // One whose DROP was interrupted has -2 here.
             let may_have_worker =
                 database.datallowconn && !database.datistemplate && database.datconnlimit != -2;
-            databases.push(Database { oid: database.oid, may_have_worker });
+            let name = CStr::from_ptr(database.datname.data.as_ptr()).to_string_lossy().into_owned();
+            databases.push(Database { oid: database.oid, name, may_have_worker });
         }
         pg_sys::systable_endscan(scan);
         pg_sys::table_close(catalog, pg_sys::AccessShareLock as i32);

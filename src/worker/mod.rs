@@ -72,20 +72,14 @@ const ASKED_BY_CALL: u64 = 1 << 32;
 /// Starts a worker for a database; false if the server has no room for it.
 fn start(database: Oid, asked: Asked) -> bool {
     let flag = if asked == Asked::ByCall { ASKED_BY_CALL } else { 0 };
-    let started = BackgroundWorkerBuilder::new("pgqueue worker")
+    BackgroundWorkerBuilder::new("pgqueue worker")
         .set_library("pgqueue")
         .set_function("pgqueue_worker")
         .set_argument(Some((u64::from(database.to_u32()) | flag).into()))
         .enable_spi_access()
         .set_restart_time(None) // whoever misses it starts it again
         .load_dynamic()
-        .is_ok();
-    if !started {
-        pgrx::debug1!(
-            "pgqueue: no slot is free for a worker of database {database}: max_worker_processes is too low"
-        );
-    }
-    started
+        .is_ok()
 }
 
 /// What SIGTERM does to a process.

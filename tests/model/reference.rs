@@ -746,6 +746,9 @@ impl Reference {
     /// Makes a letter a message again, under this id.
     pub fn redrive(&mut self, letter: Id, new: Id, to: usize, reset: bool) {
         let Some(Letter { message, .. }) = self.dead.remove(&letter) else { return };
+        if to != message.queue {
+            self.counters(to).pushed += 1;
+        }
         let keeps_limit = reset || message.max_deliveries == Some(0);
         let max_deliveries = if keeps_limit { message.max_deliveries } else { Some(message.deliveries + 1) };
         let back = Message {

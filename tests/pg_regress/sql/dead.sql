@@ -16,6 +16,7 @@ SELECT payload, headers, delivery, id = ANY (:'ids'::bigint[]) AS old_id FROM pg
 SELECT count(*) FROM pgq_delete((:'ids'::bigint[])[1:1], ARRAY[1]);
 SELECT pgq_redrive('dead', reason => 'failed', to_queue => 'other');
 SELECT payload, queue, delivery FROM pgq_reserve('other');
+SELECT queue, pushed, died, leased FROM pgq_stats() WHERE queue IN ('dead', 'other') ORDER BY 1;
 SELECT payload, reason FROM pgq_peek_dead('dead', max => 10);
 -- without a reset: the count is kept, one more try is granted
 SELECT pgq_redrive('dead', reset => false);
