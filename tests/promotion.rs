@@ -134,7 +134,9 @@ fn a_schedule_runs_once_for_a_time_that_came_before_the_promotion() {
         session.one::<String>(last) == before
     });
     let standby = primary.standby("standby");
-    session.execute("UPDATE pgqueue.schedule SET next_run = now() WHERE name = 'missed'", &[]).unwrap();
+    session
+        .execute("UPDATE pgqueue.schedule SET next_run = now() - interval '1 min' WHERE name = 'missed'", &[])
+        .unwrap();
     primary.until_replayed_by(&standby);
     primary.stop(Stop::Kill);
     standby.promote();
