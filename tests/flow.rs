@@ -94,6 +94,7 @@ fn a_push_to_a_queue_that_was_dropped_meanwhile_fails() {
     for push in [
         "SELECT pgq_push('q', '1')",
         "SAVEPOINT s; SELECT pgq_push('q', '1'); RELEASE s",
+        "SELECT pgq_push('q', '1'); SAVEPOINT s; SELECT pgq_drop_queue('q'); ROLLBACK TO s",
         "SELECT pgq_push('other', '1'); SELECT pgq_move(array_agg(id), 'q') FROM pgq_peek('other')",
     ] {
         owner.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
@@ -128,13 +129,20 @@ fn a_queue_is_not_dropped_before_a_prepared_push_to_it_is_decided() {
     let server = Server::start();
     let mut session = server.connect();
     session.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
-    session.batch_execute("BEGIN; SELECT pgq_push('q', '1'); PREPARE TRANSACTION 'push'").unwrap();
+    session
+        .batch_execute(
+            "BEGIN; SELECT pgq_push('q', '1'); SAVEPOINT s; SELECT pgq_drop_queue('q'); ROLLBACK TO s;
+             PREPARE TRANSACTION 'push'",
+        )
+        .unwrap();
     server.stop(Stop::Kill);
     server.launch();
     let (mut session, mut owner) = (server.connect(), server.connect());
     thread::scope(|scope| {
         let dropping = scope.spawn(move || owner.one::<i64>("SELECT pgq_drop_queue('q')"));
         until_blocked(&mut session, 1);
+        session.batch_execute("BEGIN; SELECT pgq_push('q', '2')").unwrap();
+        assert_eq!(session.sqlstate("PREPARE TRANSACTION 'late'"), "40001", "nobody waits behind the drop");
         session.batch_execute("COMMIT PREPARED 'push'").unwrap();
         assert_eq!(dropping.join().unwrap(), 1, "the message went with its queue, after its push");
     });

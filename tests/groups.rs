@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use postgres::Client;
-use support::{Ask, Ending, Server, until};
+use support::{Ask, Ending, Server, until, until_blocked};
 
 const GROUPS: i32 = 12;
 const PRODUCERS: i32 = 4;
@@ -289,6 +289,36 @@ fn a_reserve_that_clears_the_first_away_does_not_wait_for_who_holds_the_next() {
     until("the next is delivered when it is let go", || {
         other.all::<String>("SELECT payload::text FROM pgq_reserve('q', max => 9)") == ["2"]
     });
+}
+
+#[test]
+fn whoever_removes_the_first_waits_behind_two_who_hold_the_next() {
+    let server = Server::start();
+    let (mut locker, mut observer) = (server.connect(), server.connect());
+    let push = "SELECT pgq_push('q', '1', group_key => 'a')";
+    let (first, next): (i64, i64) = (observer.one(push), observer.one(push));
+    observer.execute("SELECT pgq_reserve('q', max => 9)", &[]).unwrap();
+    let next_row = format!("pgqueue.message WHERE id = {next}");
+    until("it is in the blocked lane", || observer.one(&format!("SELECT lane = 'b' FROM {next_row}")));
+    server.set("pgqueue.auto_vacuum = off");
+    thread::scope(|scope| {
+        let mut writer = server.connect();
+        let write = format!("BEGIN; UPDATE pgqueue.message SET headers = '{{}}' WHERE id = {next}");
+        writer.batch_execute(&write).unwrap();
+        let locking = scope.spawn(|| {
+            locker.batch_execute(&format!("BEGIN; SELECT 1 FROM {next_row} FOR UPDATE")).unwrap();
+            locker
+        });
+        until_blocked(&mut observer, 1);
+        let deleting = scope.spawn(|| server.connect().one::<bool>(&format!("SELECT pgq_delete({first})")));
+        until_blocked(&mut observer, 2);
+        writer.batch_execute("COMMIT").unwrap();
+        let mut locker = locking.join().unwrap();
+        until_blocked(&mut observer, 1);
+        locker.batch_execute("COMMIT").unwrap();
+        assert!(deleting.join().unwrap());
+    });
+    assert_eq!(observer.all::<i64>("SELECT id FROM pgq_reserve('q')"), [next]);
 }
 
 #[test]

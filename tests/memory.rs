@@ -5,7 +5,8 @@
 //! to see a leak of the smallest allocation, 32 bytes, in any one of them.
 
 use std::fs;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use postgres::Client;
 use support::{Ask, Server, until};
@@ -33,8 +34,13 @@ fn calls() -> Option<i64> {
 
 /// What a process has for itself, in bytes: all it has allocated, by Postgres or not.
 fn private_memory(pid: i32) -> i64 {
+    status(pid, "RssAnon:")
+}
+
+/// What Linux says of a process's memory, in bytes.
+fn status(pid: i32, what: &str) -> i64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("Linux tells");
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).expect("Linux tells");
     line.trim().trim_end_matches(" kB").parse::<i64>().unwrap() * 1024
 }
 
@@ -155,6 +161,51 @@ fn a_session_whose_calls_are_refused_stays_flat() {
     ];
     let blocks = refused.map(|call| format!("BEGIN PERFORM {call}; EXCEPTION WHEN OTHERS THEN NULL; END;"));
     stays_flat("refused calls", &blocks.concat(), refused.len() as i64);
+}
+
+#[test]
+fn a_sleeper_that_is_woken_again_and_again_stays_flat() {
+    const WAKES: i64 = 300;
+    let server = server();
+    server.set("pgqueue.auto_vacuum = off");
+    let (mut session, mut sleeper) = (server.connect(), server.connect());
+    let push = "SELECT pgq_push('q', '1', group_key => 'group number ' || n % 2000) FROM generate_series(1, $1::bigint) n";
+    session.execute(push, &[&4000i64]).unwrap();
+    let pid: i32 = sleeper.one("SELECT pg_backend_pid()");
+    thread::scope(|scope| {
+        scope.spawn(|| sleeper.batch_execute("CALL pgq_wait('q', '1 h', min => 1000000)").unwrap_err());
+        let mut wake = || {
+            for _ in 0..WAKES {
+                session.execute(push, &[&1i64]).unwrap();
+                thread::sleep(Duration::from_millis(5));
+            }
+            private_memory(pid)
+        };
+        let (warm, later) = (wake(), wake());
+        session.execute("SELECT pg_cancel_backend($1)", &[&pid]).unwrap();
+        assert!(later - warm < WAKES * (16 << 10), "{warm}, {later}");
+    });
+}
+
+#[test]
+fn whoever_looks_at_large_messages_keeps_none() {
+    const BODIES: i64 = 400;
+    let server = server();
+    let mut session = server.connect();
+    session
+        .execute(
+            "SELECT pgq_push_bytes('q', decode(repeat(md5(n::text), 12500), 'hex')) FROM generate_series(1, $1::bigint) n",
+            &[&BODIES],
+        )
+        .unwrap();
+    session.execute("SELECT count(*) FROM pgq_reserve('q', '1 h', max => 1000)", &[]).unwrap();
+    let pid: i32 = session.one("SELECT pg_backend_pid()");
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap(); // from here on its peak is measured
+    let before = private_memory(pid);
+    let look = "SELECT sum(length(body)) FROM pgq_peek('q', max => 1000, state => 'leased')";
+    assert_eq!(session.one::<i64>(look), BODIES * 200_000);
+    let peak = status(pid, "VmHWM:") - status(pid, "RssFile:") - status(pid, "RssShmem:");
+    assert!(peak - before < BODIES * 100_000, "{before}, {peak}");
 }
 
 /// A process that works by itself.

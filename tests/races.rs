@@ -277,6 +277,22 @@ fn settling_an_outdated_row_under_repeatable_read_is_a_serialization_failure() {
 }
 
 #[test]
+fn who_finds_a_queue_empty_at_serializable_has_read_that() {
+    let server = Server::start();
+    let (mut reader, mut writer) = (server.connect(), server.connect());
+    reader.batch_execute("CREATE TABLE seen (n bigint); SELECT pgq_create_queue('q')").unwrap();
+    for look in ["pgq_reserve('q')", "pgq_peek('q')"] {
+        let begin = "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT 1";
+        reader.batch_execute(begin).unwrap();
+        writer.batch_execute(begin).unwrap();
+        reader.execute(&format!("INSERT INTO seen SELECT count(*) FROM {look}"), &[]).unwrap();
+        writer.batch_execute("SELECT count(*) FROM seen; SELECT pgq_push('q', '1'); COMMIT").unwrap();
+        assert_eq!(reader.sqlstate("COMMIT"), "40001", "{look}: each came before the other");
+        writer.execute("SELECT pgq_purge('q')", &[]).unwrap();
+    }
+}
+
+#[test]
 fn a_prepared_push_appears_soon_after_commit_prepared() {
     let server = Server::start();
     let (mut producer, mut consumer) = (server.connect(), server.connect());

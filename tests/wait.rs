@@ -1,5 +1,6 @@
 //! `CALL pgq_wait`.
 
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -106,7 +107,15 @@ fn all_that_makes_a_message_ready_wakes_a_sleeper() {
     let server = Server::start();
     server.set("pgqueue.auto_vacuum = off");
     let mut session = server.connect();
-    session.execute("SELECT pgq_create_queue(q) FROM unnest(ARRAY['q', 'due', 'paused']) q", &[]).unwrap();
+    session
+        .execute("SELECT pgq_create_queue(q) FROM unnest(ARRAY['q', 'due', 'paused', 'old']) q", &[])
+        .unwrap();
+    session
+        .batch_execute(
+            "SELECT pgq_create_queue('narrow', '{\"max_leased\": 1}'), pgq_push('narrow', '0');
+             SELECT pgq_reserve('narrow', lease => '1 h')",
+        )
+        .unwrap();
     let mut woken_by = |what: &str, queue: &str, statements: &str| {
         let slept = sleep_after(&server, queue, || session.batch_execute(statements).unwrap());
         assert!(slept < SOONER, "{what}: {slept:?}");
@@ -132,6 +141,55 @@ fn all_that_makes_a_message_ready_wakes_a_sleeper() {
         "SELECT pgq_pause('paused'), pgq_push('paused', '1'), pgq_resume('paused')",
     );
     woken_by("the first push of a queue", "new", "SELECT pgq_push('new', '1')");
+    woken_by("a queue that is made anew", "old", "SELECT pgq_drop_queue('old'); SELECT pgq_push('old', '1')");
+    woken_by(
+        "a higher limit",
+        "narrow",
+        "SELECT pgq_push('narrow', '1'); SELECT pgq_alter_queue('narrow', '{\"max_leased\": 2}')",
+    );
+}
+
+#[test]
+fn the_end_of_a_prepared_transaction_wakes_a_sleeper() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session
+        .execute("SELECT pgq_create_queue('q'), pgq_create_queue('other'), pgq_push('taken', '1')", &[])
+        .unwrap();
+    for (queue, prepared, end) in
+        [("q", "pgq_push('q', '1')", "COMMIT"), ("taken", "pgq_reserve('taken', lease => '1 h')", "ROLLBACK")]
+    {
+        session.batch_execute(&format!("BEGIN; SELECT {prepared}; PREPARE TRANSACTION 'work'")).unwrap();
+        // Another one that stays hides nothing.
+        session
+            .batch_execute(&format!("BEGIN; SELECT pgq_push('other', '1'); PREPARE TRANSACTION '{queue}'"))
+            .unwrap();
+        let decide = format!("{end} PREPARED 'work'");
+        let slept = sleep_after(&server, queue, || session.batch_execute(&decide).unwrap());
+        assert!(slept < SOONER, "{prepared}: {slept:?}");
+    }
+}
+
+#[test]
+fn a_sleeper_that_is_cancelled_passes_its_signal_on() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+    let mut first = server.connect();
+    let pid: i32 = first.one("SELECT pg_backend_pid()");
+    let stop = |signal: &str| {
+        assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success())
+    };
+    let sleeping = thread::spawn(move || first.batch_execute("CALL pgq_wait('q', '60 s')").unwrap_err());
+    until_asleep(&mut session, pid);
+    let slept = sleep_after(&server, "q", || {
+        stop("-STOP"); // with the push signalled to it, it can do nothing about it
+        session.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
+        session.execute("SELECT pg_cancel_backend($1)", &[&pid]).unwrap();
+        stop("-CONT");
+    });
+    assert!(slept < SOONER, "{slept:?}");
+    assert_eq!(sleeping.join().unwrap().code().unwrap().code(), "57014");
 }
 
 #[test]
@@ -221,6 +279,22 @@ fn cancel_timeout_and_terminate_end_it() {
     }
 }
 
+/// What a listener is told, once it is told anything.
+fn hear(listener: &mut Client, what: &str) -> Vec<String> {
+    let mut channels = Vec::new();
+    until(what, || {
+        channels = told(listener, Duration::from_millis(50));
+        !channels.is_empty()
+    });
+    channels
+}
+
+/// What a listener is told until it is told nothing for so long.
+fn told(listener: &mut Client, silence: Duration) -> Vec<String> {
+    let mut notifications = listener.notifications();
+    notifications.timeout_iter(silence).map(|told| Ok(told.channel().to_owned())).collect().unwrap()
+}
+
 #[test]
 fn listeners_hear_of_a_queue_that_notifies() {
     let server = Server::start();
@@ -233,15 +307,7 @@ fn listeners_hear_of_a_queue_that_notifies() {
         .unwrap();
     listener.batch_execute("LISTEN \"pgq:loud\"; LISTEN \"pgq:quiet\"").unwrap();
     let mut heard = |what: &str| {
-        let mut channels = Vec::new();
-        until(what, || {
-            let mut notifications = listener.notifications();
-            let mut some = notifications.timeout_iter(Duration::from_millis(50));
-            while let Some(notification) = some.next().unwrap() {
-                channels.push(notification.channel().to_owned());
-            }
-            !channels.is_empty()
-        });
+        let channels = hear(&mut listener, what);
         assert!(channels.iter().all(|channel| channel == "pgq:loud"), "{what}: {channels:?}");
         channels.len()
     };
@@ -256,4 +322,31 @@ fn listeners_hear_of_a_queue_that_notifies() {
     producer.batch_execute("BEGIN; SELECT pgq_reserve('loud'); ROLLBACK").unwrap();
     producer.batch_execute("SELECT pgq_pause('loud'); SELECT pgq_resume('loud')").unwrap();
     heard("a queue that goes on");
+}
+
+#[test]
+fn listeners_hear_of_what_others_let_go_of_and_decide() {
+    let server = Server::start();
+    let (mut listener, mut session) = (server.connect(), server.connect());
+    session
+        .execute(
+            "SELECT pgq_create_queue('q', '{\"notify\": true, \"max_leased\": 1, \"lease\": \"1 h\"}')",
+            &[],
+        )
+        .unwrap();
+    listener.batch_execute("LISTEN \"pgq:q\"").unwrap();
+    session.execute("SELECT pgq_push_batch('q', ARRAY['1', '2', '3']::jsonb[])", &[]).unwrap();
+    hear(&mut listener, "pushes");
+    session.execute("SELECT pgq_reserve('q')", &[]).unwrap();
+    told(&mut listener, Duration::from_secs(1));
+    session.execute("SELECT pgq_delete(id) FROM pgqueue.message WHERE lease_until > now()", &[]).unwrap();
+    hear(&mut listener, "a slot that is free again");
+    session.execute("SELECT pgq_reserve('q')", &[]).unwrap();
+    told(&mut listener, Duration::from_secs(1));
+    session.execute("SELECT pgq_alter_queue('q', '{\"max_leased\": 2}')", &[]).unwrap();
+    hear(&mut listener, "a higher limit");
+    session.batch_execute("BEGIN; SELECT pgq_push('q', '4'); PREPARE TRANSACTION 'push'").unwrap();
+    told(&mut listener, Duration::from_secs(1));
+    session.batch_execute("COMMIT PREPARED 'push'").unwrap();
+    hear(&mut listener, "a prepared push that is decided");
 }

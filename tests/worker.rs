@@ -100,6 +100,28 @@ fn the_log_names_a_database_that_finds_no_room_for_its_worker() {
 }
 
 #[test]
+fn a_step_that_takes_long_is_cancelled_when_the_worker_is_to_end() {
+    let server = Server::start();
+    let mut session = server.connect();
+    let pid = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'pgqueue worker'";
+    until("a round", || ran(&mut session).is_some());
+    session
+        .batch_execute(
+            "CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1e6); RETURN NEW; END';
+             CREATE TRIGGER sleep BEFORE UPDATE ON pgqueue.vacuum_run FOR EACH ROW EXECUTE FUNCTION sleep()",
+        )
+        .unwrap();
+    until("it sleeps in a step", || {
+        session.one(&format!("SELECT EXISTS ({pid} AND wait_event = 'PgSleep')"))
+    });
+    session.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
+    session.execute(&format!("SELECT pg_terminate_backend(({pid}))"), &[]).unwrap();
+    until("it ends", || !session.one::<bool>(&format!("SELECT EXISTS ({pid} AND wait_event = 'PgSleep')")));
+    let written = "SELECT coalesce(sum(pushed), 0)::bigint FROM pgqueue.counter";
+    until("it has written down what was counted", || session.one::<i64>(written) == 1);
+}
+
+#[test]
 fn the_worker_clears_away_what_is_over() {
     let server = Server::start();
     let mut session = server.connect();

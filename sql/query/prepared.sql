@@ -1,1 +1,4 @@
-SELECT FROM pg_prepared_xacts WHERE database = current_database() LIMIT 1
+SELECT transaction::text::bigint
+  FROM pg_prepared_xacts
+ WHERE database = current_database()
+ ORDER BY 1

@@ -88,6 +88,7 @@ fn pgq_alter_queue(call: &Call) -> Answer {
     }
     // What could not be reserved by the old settings may be by the new ones.
     news::forget(queue.id);
+    news::resumed(queue.id);
     if redirects_events {
         events::check_target(&*queue::existing(&queue.name, Right::Manage)?)?;
     }
@@ -111,6 +112,7 @@ fn pgq_drop_queue(call: &Call) -> Answer {
     queue::wait_for_keepers(queue.id);
     settings_for_update(&queue)?;
     news::removed(queue.id);
+    news::resumed(queue.id); // sleepers may have to sleep on another queue of this name
     news::dropped(queue.id);
     let mut gone = 0;
     for statement in [&DROP, &DROP_REST] {

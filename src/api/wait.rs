@@ -10,6 +10,7 @@ use pgrx::pg_sys;
 
 use crate::call::{Answer, Call, Name};
 use crate::engine::reserve::{self, Outlook};
+use crate::engine::scratch::Scratch;
 use crate::engine::waking::{NO_QUEUE, Sleeper};
 use crate::engine::{has_one_snapshot, queue};
 use crate::error::{Error, Result};
@@ -28,9 +29,9 @@ fn pgq_wait(call: &Call) -> Answer {
     let deadline = Instant::now() + Duration::from_millis(timeout.as_millis() as u64);
 
     let_go_of_snapshot()?;
-    let mut sleeper: Option<Sleeper> = None;
+    let (mut sleeper, mut scratch) = (None::<Sleeper>, Scratch::default());
     loop {
-        let seen = look(&name, min)?;
+        let seen = look(&name, min, &mut scratch)?;
         let left = deadline.saturating_duration_since(Instant::now());
         if seen.outlook.enough || left.is_zero() {
             break;
@@ -82,12 +83,12 @@ struct Seen {
 }
 
 /// Looks at the queue with a snapshot of its own.
-fn look(name: &Name, min: usize) -> Result<Seen> {
+fn look(name: &Name, min: usize, scratch: &mut Scratch) -> Result<Seen> {
     without_leaving_locks(|| {
         // SAFETY: pushed and popped here; what the look opened is closed by then.
         unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
         let seen = match queue::find(name, Right::Consume)? {
-            Some(queue) => Seen { queue: queue.id, outlook: reserve::outlook(&queue, min) },
+            Some(queue) => Seen { queue: queue.id, outlook: scratch.with(|| reserve::outlook(&queue, min)) },
             None => Seen { queue: NO_QUEUE, outlook: Outlook { enough: false, next_change: None } },
         };
         // SAFETY: as above; the catalog's snapshot, which look-ups take, goes too.

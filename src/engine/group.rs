@@ -164,13 +164,20 @@ impl Group {
     /// Gives the next message its turn, after one at `place` was removed.
     pub fn free(&self, table: &Table, place: Place) {
         let mut locked = None;
-        while let Err(waited_for) = self.try_free(table, place, locked) {
-            locked = Some(waited_for);
+        while let Err(now_locked) = self.try_free(table, place, locked) {
+            pg_sys::check_for_interrupts!();
+            locked = now_locked;
         }
     }
 
-    /// An error is a message that somebody was changing, and that was waited for.
-    fn try_free(&self, table: &Table, place: Place, locked: Option<i64>) -> std::result::Result<(), i64> {
+    /// An error if somebody was changing the next message: it is locked now, if it was waited
+    /// for until it could be.
+    fn try_free(
+        &self,
+        table: &Table,
+        place: Place,
+        locked: Option<i64>,
+    ) -> std::result::Result<(), Option<i64>> {
         let snapshot = Snapshot::latest();
         let mut rows = self.rows(table, &snapshot);
         let Some(next) = rows.next() else {
@@ -183,11 +190,10 @@ impl Group {
         let id = next.i64(Column::Id);
         if next.lane() == Lane::Blocked {
             if locked != Some(id) && next.is_busy() {
-                wait_for(table, &next);
-                return Err(id);
+                return Err(wait_for(table, &next).then_some(id));
             }
             if set_lane(table, &next, Lane::Ready) != Fate::Done {
-                return Err(id);
+                return Err(None);
             }
         }
         if next.lane() != Lane::Delayed {
@@ -232,11 +238,12 @@ pub fn without_waiting<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
-fn wait_for(table: &Table, row: &Found) {
+/// Waits for who is changing a row; true if it is locked then, false if it was changed.
+fn wait_for(table: &Table, row: &Found) -> bool {
     if !WAITS.get() {
         Error::busy().raise();
     }
-    table.lock(row, Patience::Wait);
+    table.lock(row, Patience::Wait) == Fate::Done
 }
 
 /// Whether a message's time to live was over before anybody settled it.

@@ -61,7 +61,7 @@ impl Priorities {
             return Some(known);
         }
         let mut last = None;
-        while let Some(priority) = lane::next_priority(table, queue, last) {
+        while let Some(priority) = lane::next_priority(table, None, queue, last) {
             last = Some(priority);
             let has_hint =
                 board::with_hint(queue, direction, |hint| hint.level_or_new(priority, round.now).is_some())?;

@@ -56,14 +56,20 @@ impl Address {
     }
 }
 
-/// The first priority after `after` that has entries in the ready lane of a queue.
-pub fn next_priority(table: &Table, queue: i32, after: Option<i16>) -> Option<i16> {
+/// The first priority after `after` that has entries in the ready lane of a queue. With a
+/// snapshot, a serializable transaction has looked where the next one would be.
+pub fn next_priority(
+    table: &Table,
+    snapshot: Option<&Snapshot>,
+    queue: i32,
+    after: Option<i16>,
+) -> Option<i16> {
     let mut conditions = vec![queue_is(queue)];
     if let Some(after) = after {
         let strategy = pg_sys::BTGreaterStrategyNumber;
         conditions.push(Condition::new(2, strategy, pg_sys::F_INT2GT, after.into()));
     }
-    let mut scan = Scan::begin_entries(table, catalog::known().message_ready, None, &conditions, false);
+    let mut scan = Scan::begin_entries(table, catalog::known().message_ready, snapshot, &conditions, false);
     scan.next_entry().map(|entry| entry.priority)
 }
 

@@ -34,6 +34,7 @@ mod round;
 mod scan;
 mod scanned;
 pub mod schedule;
+pub mod scratch;
 pub mod settle;
 pub mod statement;
 pub mod table;

@@ -56,8 +56,6 @@ struct Counted {
     level: i32,
     queue: i32,
     counts: Counts,
-    /// By this transaction.
-    is_dropped: bool,
     /// A place on the board is kept for it.
     has_place: bool,
 }
@@ -65,6 +63,8 @@ struct Counted {
 thread_local! {
     static QUEUES: RefCell<Vec<QueueNews>> = const { RefCell::new(Vec::new()) };
     static COUNTED: RefCell<Vec<Counted>> = const { RefCell::new(Vec::new()) };
+    /// The queues that this transaction has dropped, by the level of the savepoint.
+    static DROPPED: RefCell<Vec<(i32, i32)>> = const { RefCell::new(Vec::new()) };
     /// This transaction writes down what the board has counted.
     static DRAINS: Cell<bool> = const { Cell::new(false) };
     /// Where the log ended after our own harmless writes, if nothing else was written.
@@ -154,21 +154,19 @@ fn has(queue: i32, what: impl Fn(&QueueNews) -> bool) -> bool {
 
 /// Adds to the counters of a queue, once the transaction commits.
 pub fn count(queue: i32, counts: Counts) {
-    // SAFETY: reads state of the transaction.
-    count_at(unsafe { pg_sys::GetCurrentTransactionNestLevel() }, queue, counts);
+    add(Counted { level: level(), queue, counts, has_place: false });
 }
 
-fn count_at(level: i32, queue: i32, counts: Counts) {
-    add(Counted { level, queue, counts, is_dropped: false, has_place: false });
+/// How deep the current savepoint lies.
+fn level() -> i32 {
+    // SAFETY: reads state of the transaction.
+    unsafe { pg_sys::GetCurrentTransactionNestLevel() }
 }
 
 fn add(more: Counted) {
     COUNTED.with_borrow_mut(|all| {
         match all.iter_mut().find(|counted| (counted.queue, counted.level) == (more.queue, more.level)) {
-            Some(counted) => {
-                counted.counts += more.counts;
-                counted.is_dropped |= more.is_dropped;
-            }
+            Some(counted) => counted.counts += more.counts,
             None => all.push(more),
         }
     });
@@ -176,15 +174,14 @@ fn add(more: Counted) {
 
 /// This transaction drops a queue, with what it has pushed to it.
 pub fn dropped(queue: i32) {
-    COUNTED.with_borrow_mut(|all| {
-        all.iter_mut().filter(|counted| counted.queue == queue).for_each(|counted| counted.is_dropped = true);
-    });
+    DROPPED.with_borrow_mut(|all| all.push((level(), queue)));
 }
 
-/// The queues pushed to.
+/// The queues pushed to, but for those that this transaction drops itself.
 fn pushed_to() -> Vec<i32> {
+    let is_dropped = |queue| DROPPED.with_borrow(|all| all.iter().any(|&(_, dropped)| dropped == queue));
     COUNTED.with_borrow(|all| {
-        let pushed = all.iter().filter(|counted| counted.counts.pushed > 0 && !counted.is_dropped);
+        let pushed = all.iter().filter(|counted| counted.counts.pushed > 0 && !is_dropped(counted.queue));
         pushed.map(|counted| counted.queue).collect()
     })
 }
@@ -263,8 +260,8 @@ unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _argument: *m
         // part of it.
         pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE => {
             let pushed = pushed_to();
-            if catalog::is_there() {
-                queue::keep(&pushed);
+            if catalog::is_there() && !queue::keep(&pushed) {
+                Error::queue_was_dropped().raise();
             }
             check_queues(&pushed);
             return write_counts(|_| true);
@@ -276,6 +273,7 @@ unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _argument: *m
     };
     wait_as_before();
     catalog::end_transaction();
+    DROPPED.with_borrow_mut(Vec::clear);
     QUEUES.with_borrow_mut(|all| {
         all.iter().for_each(|news| publish(news, end));
         all.clear();
@@ -289,6 +287,9 @@ unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _argument: *m
     if DRAINS.take() {
         board::end_drain();
     }
+    if end == End::Abort {
+        waking::pass_on();
+    }
 }
 
 /// A savepoint was rolled back or released. What was taken since may be ready again,
@@ -300,18 +301,20 @@ unsafe extern "C-unwind" fn at_end_of_savepoint(
     _parent: pg_sys::SubTransactionId,
     _argument: *mut c_void,
 ) {
-    // SAFETY: reads state of the transaction, which still is at the savepoint's level.
-    let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
+    let level = level(); // still the savepoint's
     match event {
         pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => {
             QUEUES.with_borrow(|all| all.iter().for_each(|news| publish(news, End::Abort)));
             COUNTED.with_borrow_mut(|all| all.retain(|counted| counted.level < level));
+            DROPPED.with_borrow_mut(|all| all.retain(|&(at, _)| at < level));
+            waking::pass_on();
         }
         pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => {
             let ended = COUNTED.with_borrow_mut(|all| {
                 all.extract_if(.., |counted| counted.level >= level).collect::<Vec<_>>()
             });
             ended.into_iter().for_each(|counted| add(Counted { level: level - 1, ..counted }));
+            DROPPED.with_borrow_mut(|all| all.iter_mut().for_each(|(at, _)| *at = (*at).min(level - 1)));
         }
         _ => {}
     }
@@ -320,7 +323,7 @@ unsafe extern "C-unwind" fn at_end_of_savepoint(
 /// Brings news to the board, then wakes who waits for it.
 fn publish(news: &QueueNews, end: End) {
     let now = now();
-    let makes_ready = end == End::Commit && news.makes_ready();
+    let makes_ready = end == End::Commit && (news.makes_ready() || news.freed);
     let mut is_listened_to = false;
     if makes_ready || end == End::Prepare {
         board::has_room_for(news.queue); // listeners are to hear of it, or it is to be looked at

@@ -14,9 +14,10 @@ type Setting<'a> = (&'static CStr, &'a CStr);
 const SEARCH_PATH: Setting = (c"search_path", c"pg_catalog, pg_temp");
 
 /// What makes the text of a value the same whoever asks for it, and exact.
-const PLAIN_TEXT: [Setting; 6] = [
+const PLAIN_TEXT: [Setting; 7] = [
     SEARCH_PATH,
     (c"bytea_output", c"hex"),
+    (c"datestyle", c"ISO, MDY"),
     (c"extra_float_digits", c"1"),
     (c"intervalstyle", c"postgres"),
     (c"quote_all_identifiers", c"off"),

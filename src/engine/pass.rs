@@ -1,6 +1,7 @@
 //! Passes: looking again at what lies before the front of a hint, a part at a time.
 //! What may be reserved there goes into the hint's stash.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -9,10 +10,10 @@ use super::board;
 use super::group::{self, Group, Turn};
 use super::lane::Address;
 use super::message::{Column, is_leased};
-use super::now;
 use super::queue::{self, Queue};
 use super::scan::{Found, Snapshot};
 use super::table::Table;
+use super::{now, waking};
 use crate::hint::level::{Chunk, Findings, STASH, Sweeper};
 use crate::hint::{Direction, NEVER, NOWHERE, START, Timestamp};
 
@@ -172,21 +173,33 @@ pub fn a_message_is_due() -> bool {
     .is_some()
 }
 
-/// Tells hints that no prepared transaction is left, if `check` says so.
-pub fn settle_prepared(check: impl FnOnce() -> bool) {
+/// Queues that prepared transactions have to do with, how often that was said, and the
+/// transactions that are prepared.
+type Prepared = (Vec<(i32, Direction, u64)>, Vec<i64>);
+
+/// Tells hints and sleepers that prepared transactions may have ended: nobody else does.
+pub fn settle_prepared(list: impl FnOnce() -> Vec<i64>) {
+    thread_local! {
+        static SEEN: RefCell<Prepared> = const { RefCell::new((Vec::new(), Vec::new())) };
+    }
     let waiting = board::collect(|place| {
         let times = place.hint.times_prepared();
         (times > 0).then_some((place.queue, place.direction, times))
     });
-    if waiting.is_empty() || !check() {
-        return;
-    }
-    for (queue, direction, times) in waiting {
+    let left = if waiting.is_empty() { Vec::new() } else { list() };
+    let now_seen = (waiting, left);
+    let (waiting, left) = &now_seen;
+    for &(queue, direction, times) in waiting.iter().filter(|_| SEEN.with_borrow(|seen| *seen != now_seen)) {
         board::with_hint(queue, direction, |hint| {
             // Unless another one has been prepared since.
-            if hint.times_prepared() == times {
+            if left.is_empty() && hint.times_prepared() == times {
                 hint.nothing_is_prepared();
+            } else {
+                hint.look_for_prepared();
             }
         });
+        board::with_known(queue, |place| place.has_news = true);
+        waking::wake(queue, usize::MAX);
     }
+    SEEN.set(now_seen);
 }

@@ -11,6 +11,7 @@ use super::message::{Column, Lane, is_leased};
 use super::queue::Queue;
 use super::reserve::Taken;
 use super::scan::{Found, Key as Condition, Scan, Snapshot};
+use super::scratch::Scratch;
 use super::table::Table;
 use super::{is_standby, now};
 use crate::hint::{Direction, START};
@@ -24,7 +25,7 @@ pub fn leased(queue: &Queue, max: usize, each: impl FnMut(Taken)) {
     let (table, snapshot) = (Table::open_to_read(catalog::refresh().message), Snapshot::take());
     let (now, mut last) = (now(), None);
     while !show.is_full()
-        && let Some(priority) = lane::next_priority(&table, queue.id, last)
+        && let Some(priority) = lane::next_priority(&table, Some(&snapshot), queue.id, last)
     {
         last = Some(priority);
         let at = Address { queue: queue.id, direction: Direction::OldestFirst, priority };
@@ -63,11 +64,12 @@ pub fn blocked(queue: &Queue, max: usize, each: impl FnMut(Taken)) {
 struct Show<F> {
     left: usize,
     each: F,
+    scratch: Scratch,
 }
 
 impl<F: FnMut(Taken)> Show<F> {
     fn new(max: usize, each: F) -> Self {
-        Self { left: max, each }
+        Self { left: max, each, scratch: Scratch::default() }
     }
 
     fn is_full(&self) -> bool {
@@ -82,7 +84,8 @@ impl<F: FnMut(Taken)> Show<F> {
             if wanted(&row) {
                 let until = row.i64(Column::LeaseUntil);
                 let leased_until = is_leased(until, now).then_some(until);
-                (self.each)(Taken { row: &row, delivery: row.i32(Column::Deliveries), leased_until });
+                let taken = Taken { row: &row, delivery: row.i32(Column::Deliveries), leased_until };
+                self.scratch.with(|| (self.each)(taken));
                 self.left -= 1;
             }
         }

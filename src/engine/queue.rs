@@ -8,11 +8,12 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use pgrx::pg_sys::{self, Datum, Oid};
+use pgrx::pg_sys::{self, Datum, LOCKTAG, Oid};
 use serde_json::Value;
 
 use super::access::Access;
 use super::statement::{Row, Sees, Statement};
+use super::table::Patience;
 use super::{catalog, limit, news, owner, rights, waking};
 use crate::call::{Name, jsonb_datum, jsonb_text, text_datum, varlena_bytes};
 use crate::error::{Error, Result};
@@ -92,24 +93,31 @@ pub fn by_id(id: i32) -> Result<Option<Rc<Queue>>> {
     }
 }
 
-/// Keeps queues from being dropped until the transaction ends, whoever ends it, and when.
-pub fn keep(queues: &[i32]) {
-    // In one order, so that nobody waits in a circle.
-    let mut queues = queues.to_vec();
-    queues.sort_unstable();
-    queues.into_iter().for_each(|queue| lock(queue, pg_sys::AccessShareLock));
+/// Keeps queues from being dropped until the transaction ends, whoever ends it, and when; false
+/// if somebody is dropping one just now.
+pub fn keep(queues: &[i32]) -> bool {
+    queues.iter().all(|&queue| lock(queue, pg_sys::AccessShareLock, Patience::Skip))
 }
 
 /// Waits for those who keep a queue from being dropped.
 pub fn wait_for_keepers(queue: i32) {
-    lock(queue, pg_sys::AccessExclusiveLock);
+    lock(queue, pg_sys::AccessExclusiveLock, Patience::Wait);
 }
 
 /// Takes a lock of the lock manager, which survives PREPARE TRANSACTION and a crash.
-fn lock(queue: i32, mode: u32) {
-    let table = catalog::known().queue;
-    // SAFETY: plain call; waits as for a table, and lets go when the transaction ends.
-    unsafe { pg_sys::LockDatabaseObject(table, Oid::from(queue as u32), 0, mode as i32) }
+fn lock(queue: i32, mode: u32, patience: Patience) -> bool {
+    let tag = LOCKTAG {
+        // SAFETY: reads a variable of this backend.
+        locktag_field1: unsafe { pg_sys::MyDatabaseId }.to_u32(),
+        locktag_field2: catalog::known().queue.to_u32(),
+        locktag_field3: queue as u32,
+        locktag_field4: 0,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
+        locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+    };
+    // SAFETY: the tag is complete; the transaction's end lets go of the lock.
+    let result = unsafe { pg_sys::LockAcquire(&tag, mode as i32, false, patience == Patience::Skip) };
+    result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
 }
 
 /// Makes a queue that belongs to the caller, with the rights on it that he has set for others;

@@ -112,8 +112,8 @@ fn drop_of_priority(table: &Table, queue: &Queue, priority: i16, max: usize) -> 
 
 /// The priorities of a queue's messages, the most urgent first.
 fn all_priorities(table: &Table, queue: &Queue) -> impl Iterator<Item = i16> {
-    let next = |last: &i16| lane::next_priority(table, queue.id, Some(*last));
-    std::iter::successors(lane::next_priority(table, queue.id, None), next)
+    let next = |last: &i16| lane::next_priority(table, None, queue.id, Some(*last));
+    std::iter::successors(lane::next_priority(table, None, queue.id, None), next)
 }
 
 /// What a consumer that waits can expect.

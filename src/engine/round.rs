@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use pgrx::PgMemoryContexts;
 use pgrx::pg_sys::{self, Datum};
 
 use super::counter::{self, Counts};
@@ -23,6 +22,7 @@ use super::queue::Queue;
 use super::reserve::{Take, Taken, Wish};
 use super::scan::{Found, Snapshot};
 use super::scanned::Scanned;
+use super::scratch::Scratch;
 use super::table::{Fate, Patience, Table};
 use super::{archive, board, has_one_snapshot, news, now, unique};
 use crate::call::Timestamp;
@@ -73,7 +73,7 @@ pub struct Round<'a> {
     /// The first end of the leases it has come past.
     pub first_lease_passed: Option<Timestamp>,
     /// Memory for one row at a time: a call may come past a million.
-    scratch: Option<PgMemoryContexts>,
+    scratch: Scratch,
 }
 
 impl<'a> Round<'a> {
@@ -99,7 +99,7 @@ impl<'a> Round<'a> {
             counts: Counts::default(),
             slots: if matches!(take, Take::Lease(_)) { Slots::of(queue, table) } else { None },
             first_lease_passed: None,
-            scratch: None,
+            scratch: Scratch::default(),
         }
     }
 
@@ -474,14 +474,9 @@ impl<'a> Round<'a> {
 
     /// Does something with a row; what it allocates is gone afterwards.
     fn with_scratch<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
-        let mut scratch = self.scratch.take().unwrap_or_else(|| PgMemoryContexts::new("pgqueue row"));
-        // SAFETY: nothing that work allocates outlives it: rows are copied to their store.
-        let result = unsafe {
-            let result = scratch.switch_to(|_| work(self));
-            scratch.reset();
-            result
-        };
-        self.scratch = Some(scratch);
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let result = scratch.with(|| work(self));
+        self.scratch = scratch;
         result
     }
 }

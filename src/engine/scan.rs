@@ -342,8 +342,11 @@ impl Found {
         let mut must_free = false;
         // SAFETY: the slot holds a heap tuple in a pinned page.
         unsafe {
-            let tuple = pg_sys::ExecFetchSlotHeapTuple(self.slot, false, &mut must_free);
-            pg_sys::TransactionIdIsCurrentTransactionId((*(*tuple).t_data).t_choice.t_heap.t_xmin)
+            let header = (*pg_sys::ExecFetchSlotHeapTuple(self.slot, false, &mut must_free)).t_data;
+            let is_frozen =
+                u32::from((*header).t_infomask) & pg_sys::HEAP_XMIN_FROZEN == pg_sys::HEAP_XMIN_FROZEN;
+            let writer = (*header).t_choice.t_heap.t_xmin; // of a frozen row, a number that may come again
+            !is_frozen && pg_sys::TransactionIdIsCurrentTransactionId(writer)
         }
     }
 

@@ -89,7 +89,10 @@ impl<'a> Scanned<'a> {
     }
 
     fn next_level(&mut self) -> bool {
-        let Some(priority) = lane::next_priority(self.table, self.queue, self.last) else { return false };
+        let Some(priority) = lane::next_priority(self.table, Some(&self.snapshot), self.queue, self.last)
+        else {
+            return false;
+        };
         self.last = Some(priority);
         let known = self.starts.iter().find(|(level, _)| *level == priority);
         let from = known.map_or(START, |(_, from)| *from);

@@ -11,6 +11,7 @@
 //! - signals are sent when the commit (or the abort of a reserve) is visible (`news`);
 //! - a wake-up means "look", never "there is one": every answer comes from the table.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use pgrx::pg_sys;
@@ -40,6 +41,19 @@ pub fn wake(queue: i32, messages: usize) {
     }
 }
 
+thread_local! {
+    /// The queue that this session sleeps on.
+    static SLEEPS_ON: Cell<Option<i32>> = const { Cell::new(None) };
+}
+
+/// Somebody else has to hear the signals of a sleeper that an error has ended. Called when its
+/// transaction is aborted.
+pub fn pass_on() {
+    if let Some(queue) = SLEEPS_ON.take() {
+        wake(queue, 1);
+    }
+}
+
 /// A consumer that sleeps on a queue, from before its first look to after its last.
 pub struct Sleeper {
     queue: i32,
@@ -66,6 +80,7 @@ impl Sleeper {
     fn prepare(&self) {
         if let Some(variable) = board::variable(self.queue) {
             variable.note_sleeper(self.queue, self.wants_more);
+            SLEEPS_ON.set(Some(self.queue));
             // SAFETY: undone in `drop`, or by the abort if an error comes first.
             unsafe { pg_sys::ConditionVariablePrepareToSleep(variable.condition.get()) }
         }
@@ -126,8 +141,9 @@ fn cancel_sleep() -> bool {
 impl Drop for Sleeper {
     fn drop(&mut self) {
         if !board::is_preloaded() || std::thread::panicking() {
-            return;
+            return; // the abort passes signals on
         }
+        SLEEPS_ON.set(None);
         if cancel_sleep() || self.knows_a_time {
             // Somebody else has to keep the time now, or to hear the signal.
             wake(self.queue, 1);

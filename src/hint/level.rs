@@ -197,6 +197,11 @@ impl Level {
         self.prepared(START, now);
     }
 
+    /// What prepared transactions hold is looked at next.
+    pub fn look_for_prepared(&mut self) {
+        self.prepared_at = 0;
+    }
+
     /// No prepared transaction is left.
     pub fn nothing_is_prepared(&mut self) {
         if self.prepared != NOWHERE {

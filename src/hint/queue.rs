@@ -178,6 +178,11 @@ impl QueueHint {
         self.prepared
     }
 
+    /// What prepared transactions hold may be free.
+    pub fn look_for_prepared(&mut self) {
+        self.levels().iter_mut().for_each(Level::look_for_prepared);
+    }
+
     /// No prepared transaction is left.
     pub fn nothing_is_prepared(&mut self) {
         self.prepared = 0;

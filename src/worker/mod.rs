@@ -19,6 +19,7 @@ pub mod sweep;
 
 use std::cell::Cell;
 use std::ffi::c_int;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pgrx::bgworkers::BackgroundWorkerBuilder;
@@ -87,7 +88,8 @@ fn start(database: Oid, asked: Asked) -> bool {
 enum Terminate {
     /// It ends as any backend does.
     AtOnce,
-    /// It is asked to end (`is_asked_to_end`); at once while it runs others' code.
+    /// It is asked to end (`is_asked_to_end`), and the step that is under way is cancelled; at
+    /// once while it runs others' code.
     Gracefully,
 }
 
@@ -99,14 +101,31 @@ unsafe extern "C-unwind" {
     fn SignalHandlerForShutdownRequest(signal: c_int);
 }
 
+/// A step is under way that may be cancelled.
+static STEP: AtomicBool = AtomicBool::new(false);
+
 unsafe extern "C-unwind" fn end_gracefully(signal: c_int) {
-    // SAFETY: Postgres's own handlers, which only set flags.
+    // SAFETY: Postgres's own handlers, which only set flags; these flags are what its handler of
+    // SIGINT sets.
     unsafe {
         SignalHandlerForShutdownRequest(signal);
         if time_limit::is_running() {
             die(signal);
+        } else if STEP.load(Ordering::Relaxed) {
+            (&raw mut pg_sys::QueryCancelPending).write_volatile(1);
+            (&raw mut pg_sys::InterruptPending).write_volatile(1);
         }
     }
+}
+
+/// Does what SIGTERM may cancel. What is done after it has come is not cancelled any more.
+fn cancellable<R>(step: impl FnOnce() -> R) -> R {
+    STEP.store(!is_asked_to_end(), Ordering::Relaxed);
+    let result = step();
+    STEP.store(false, Ordering::Relaxed);
+    // SAFETY: a flag of this process. A signal that came too late must not hit what comes next.
+    unsafe { (&raw mut pg_sys::QueryCancelPending).write_volatile(0) }
+    result
 }
 
 /// Lets SIGTERM end this process, and SIGHUP reload settings.

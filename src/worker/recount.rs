@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::is_asked_to_end;
 use super::sweep::logged;
 use crate::engine::statement::Statement;
 use crate::engine::{board, counter};
@@ -37,7 +38,7 @@ impl Recount {
     pub fn go_on(&mut self) {
         let begun = Instant::now();
         for _ in 0..self.0.len() {
-            if begun.elapsed() > TURN {
+            if begun.elapsed() > TURN || is_asked_to_end() {
                 return;
             }
             let Some((queue, tries)) = self.0.pop() else { return };

@@ -111,7 +111,7 @@ const STEPS: [Step; 11] = [
 /// A round of the worker.
 pub fn round() -> Report {
     let mut report = Report::default();
-    for (name, step) in STEPS {
+    for (name, step) in STEPS.into_iter().take_while(|_| !super::is_asked_to_end()) {
         // What a step did counts only if it was not rolled back.
         let mut done = Report::default();
         match in_transaction(|| step(&mut done)) {
@@ -231,12 +231,12 @@ fn fold_counters(report: &mut Report) {
     report.left_work |= folded >= rows;
 }
 
-/// Lets go of what prepared transactions held, when there is none any more.
+/// Tells of what prepared transactions held, when one has ended.
 fn settle_prepared(_: &mut Report) {
     pass::settle_prepared(|| {
-        let mut is_over = true;
-        PREPARED.run(&[], |_| is_over = false);
-        is_over
+        let mut prepared = Vec::new();
+        PREPARED.run(&[], |row| prepared.push(row.i64(0)));
+        prepared
     });
 }
 
@@ -316,6 +316,9 @@ impl Problem {
     }
 
     fn log(&self, step: &str) {
+        if super::is_asked_to_end() {
+            return; // that is why it failed
+        }
         pgrx::log!(
             "pgqueue worker: step \"{step}\" failed with {}: {}; the next round tries again",
             self.sqlstate,
@@ -333,7 +336,7 @@ fn in_transaction(step: impl FnOnce()) -> Result<(), Problem> {
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
         pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, c"pgqueue maintenance".as_ptr());
     }
-    let result = PgTryBuilder::new(std::panic::AssertUnwindSafe(|| {
+    let try_it = PgTryBuilder::new(std::panic::AssertUnwindSafe(|| {
         step();
         // SAFETY: pushed and begun above.
         unsafe {
@@ -342,8 +345,8 @@ fn in_transaction(step: impl FnOnce()) -> Result<(), Problem> {
         }
         Ok(())
     }))
-    .catch_others(|caught| Err(Problem::from(&caught)))
-    .execute();
+    .catch_others(|caught| Err(Problem::from(&caught)));
+    let result = super::cancellable(|| try_it.execute());
     // SAFETY: after an error the transaction is there to be aborted.
     unsafe {
         if result.is_err() {

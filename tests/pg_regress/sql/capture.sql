@@ -180,13 +180,13 @@ CREATE VIEW wrong_view AS SELECT * FROM wrong;
 CREATE TRIGGER t INSTEAD OF INSERT ON wrong_view FOR EACH ROW EXECUTE FUNCTION pgq_capture('wrong');
 INSERT INTO wrong_view VALUES (1);
 -- what a session has set changes nothing of a message
-CREATE TABLE "Exact" (id int PRIMARY KEY, f float8, b bytea, i interval, t timestamptz);
+CREATE TABLE "Exact" (id int PRIMARY KEY, f float8, b bytea, i interval, t timestamptz, d daterange);
 CREATE TRIGGER t AFTER INSERT OR UPDATE ON "Exact" FOR EACH ROW EXECUTE FUNCTION pgq_capture('exact');
-SET extra_float_digits = 0; SET bytea_output = 'escape'; SET intervalstyle = 'sql_standard'; SET timezone = 'Asia/Tokyo';
+SET extra_float_digits = 0; SET bytea_output = 'escape'; SET intervalstyle = 'sql_standard'; SET timezone = 'Asia/Tokyo'; SET datestyle = 'SQL, DMY';
 SET quote_all_identifiers = on;
-INSERT INTO "Exact" VALUES (1, 0.3, 'x', '1 day 2 h', '2026-01-01 00:00Z');
+INSERT INTO "Exact" VALUES (1, 0.3, 'x', '1 day 2 h', '2026-01-01 00:00Z', '[2026-02-01,2026-02-03)');
 UPDATE "Exact" SET f = 0.1::float8 + 0.2::float8;
-RESET extra_float_digits; RESET bytea_output; RESET intervalstyle; RESET timezone; RESET quote_all_identifiers;
+RESET extra_float_digits; RESET bytea_output; RESET intervalstyle; RESET timezone; RESET datestyle; RESET quote_all_identifiers;
 SELECT payload -> 'table' AS "table", payload -> 'new' AS new FROM pgq_pop('exact', max => 10);
 DROP TABLE "Exact";
 \set VERBOSITY default
