@@ -189,12 +189,13 @@ fn a_sleeper_that_is_woken_again_and_again_stays_flat() {
 
 #[test]
 fn whoever_looks_at_large_messages_keeps_none() {
-    const BODIES: i64 = 400;
+    const BODIES: i64 = 200;
     let server = server();
     let mut session = server.connect();
     session
         .execute(
-            "SELECT pgq_push_bytes('q', decode(repeat(md5(n::text), 12500), 'hex')) FROM generate_series(1, $1::bigint) n",
+            "SELECT pgq_push_bytes('q', (SELECT decode(string_agg(md5(n || ' ' || i), ''), 'hex') FROM generate_series(1, 12500) i))
+               FROM generate_series(1, $1::bigint) n",
             &[&BODIES],
         )
         .unwrap();
