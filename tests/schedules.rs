@@ -263,6 +263,29 @@ fn cancelling_a_round_by_hand_is_not_an_error_of_its_watch() {
 }
 
 #[test]
+fn a_run_in_which_the_worker_is_ended_is_made_up_for() {
+    let server = server_with_rare_rounds();
+    let (mut session, mut other) = (server.connect(), server.connect());
+    session.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+    other.batch_execute("BEGIN; SELECT pgq_push('q', '\"other\"', dedup_key => 'k')").unwrap();
+    session
+        .batch_execute(
+            "SELECT pgq_schedule('daily', 'q', '1 day', '\"daily\"', dedup_key => 'k');
+             UPDATE pgqueue.schedule SET next_run = now()",
+        )
+        .unwrap();
+    let worker =
+        "SELECT pid FROM pg_stat_activity WHERE backend_type = 'pgqueue worker' AND wait_event_type = 'Lock'";
+    until("the worker has waited in the run and was ended", || {
+        session.one(&format!("SELECT coalesce((SELECT pg_terminate_backend(pid) FROM ({worker}) w), false)"))
+    });
+    other.batch_execute("ROLLBACK").unwrap();
+    until("it has run", || {
+        session.all::<String>("SELECT payload #>> '{}' FROM pgqueue.message") == ["daily"]
+    });
+}
+
+#[test]
 fn a_run_that_somebody_is_in_the_way_of_is_made_up_for_soon() {
     let server = server_with_rare_rounds();
     let (mut session, mut other) = (server.connect(), server.connect());

@@ -152,6 +152,7 @@ fn all_that_makes_a_message_ready_wakes_a_sleeper() {
 #[test]
 fn the_end_of_a_prepared_transaction_wakes_a_sleeper() {
     let server = Server::start();
+    server.set("pgqueue.vacuum_interval = '1 h'");
     let mut session = server.connect();
     session
         .execute("SELECT pgq_create_queue('q'), pgq_create_queue('other'), pgq_push('taken', '1')", &[])

@@ -7,7 +7,7 @@ use crate::call::{Answer, Call, varlena_bytes};
 use crate::engine::counter::Counts;
 use crate::engine::message::{Column, Lane, is_leased};
 use crate::engine::statement::Statement;
-use crate::engine::{board, catalog, counter, group, news, now, rights};
+use crate::engine::{board, catalog, counter, group, limit, news, now, rights};
 use crate::error::Result;
 use crate::worker;
 
@@ -68,7 +68,7 @@ fn announce_message(call: &Call) -> Answer {
             news::undelayed(before.queue());
         }
         if is_leased(before.lease_until(), now()) {
-            news::freed(before.queue());
+            limit::let_go(before.queue())?;
         }
         before.leave_group_for(&row)?;
     }
@@ -129,12 +129,12 @@ impl MessageRow {
 /// Trigger on `pgqueue.message`: what a statement has removed is counted, and the next
 /// messages of its groups have their turn.
 fn announce_removal(call: &Call) -> Answer {
-    let mut groups = Vec::new();
+    let (mut queues, mut groups) = (Vec::new(), Vec::new());
     // SAFETY: the trigger is declared with the transition table that the statements name.
     unsafe {
         REMOVED_LANES.run_in_trigger(call.trigger(), |row| {
             let counts = Counts { ready: row.i64(1), leased: row.i64(2), ..Counts::default() };
-            news::freed(row.i32(0));
+            queues.push(row.i32(0));
             if row.i64(3) > 0 {
                 news::undelayed(row.i32(0));
             }
@@ -145,6 +145,7 @@ fn announce_removal(call: &Call) -> Answer {
             groups.push((row.i32(0), key, (!row.bool(2), row.i32(3) as i16, row.i64(4))));
         });
     }
+    queues.into_iter().try_for_each(limit::let_go)?;
     for (queue, key, place) in groups {
         group::removed(queue, key, place)?;
     }

@@ -8,7 +8,7 @@ use std::ptr;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReportWithLevel};
 use pgrx::{PgSqlErrorCode, PgTryBuilder, pg_sys};
 
-use super::time_limit::is_worker;
+use super::time_limit::{is_asked_to_end, is_worker};
 use crate::error;
 
 /// An error that was caught.
@@ -59,10 +59,11 @@ fn sqlstate(code: PgSqlErrorCode) -> String {
 
 /// Runs `work` in a subtransaction: an error undoes what it did and is returned.
 ///
-/// A person's request to cancel is no error of the work; it is passed on.
+/// A person's request to cancel, or one to end the worker, is no error of the work; it is passed
+/// on.
 pub fn attempt<T>(work: impl FnOnce() -> error::Result<T>) -> Result<T, Problem> {
     in_subtransaction(work).map_err(|caught| match *caught {
-        caught if is_cancelled_by_a_person(&caught) => caught.rethrow(),
+        caught if is_cancelled_from_outside(&caught) => caught.rethrow(),
         caught => Problem::from(&caught),
     })
 }
@@ -98,7 +99,8 @@ fn in_subtransaction<T>(work: impl FnOnce() -> error::Result<T>) -> Result<T, Bo
     }
 }
 
-/// Whether a person, not the worker's own time limit, cancelled the statement.
-fn is_cancelled_by_a_person(caught: &CaughtError) -> bool {
-    report(caught).sql_error_code() == PgSqlErrorCode::ERRCODE_QUERY_CANCELED && !is_worker()
+/// Whether it was not the worker's own time limit that cancelled the statement.
+fn is_cancelled_from_outside(caught: &CaughtError) -> bool {
+    let is_cancelled = report(caught).sql_error_code() == PgSqlErrorCode::ERRCODE_QUERY_CANCELED;
+    is_cancelled && (!is_worker() || is_asked_to_end())
 }

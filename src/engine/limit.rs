@@ -11,12 +11,13 @@ use pgrx::pg_sys;
 
 use super::lane::ById;
 use super::message::{Column, is_leased};
-use super::queue::Queue;
+use super::queue::{self, Queue};
 use super::scan::{Dirty, Key as Condition, Scan, Snapshot};
 use super::statement::Statement;
 use super::table::Table;
-use super::{catalog, now};
+use super::{catalog, news, now};
 use crate::call::Timestamp;
+use crate::error::Result;
 
 static LAY_OUT: Statement =
     Statement::new(include_str!("../../sql/query/lay_out_slots.sql"), &[pg_sys::INT4OID, pg_sys::INT4OID]);
@@ -26,6 +27,17 @@ static TAKE: Statement = Statement::new(
     include_str!("../../sql/query/take_slot.sql"),
     &[pg_sys::INT4OID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::INT4OID],
 );
+
+/// A message was let go of: others may wait for its slot, if its queue has any, or for its turn.
+pub fn let_go(queue: i32) -> Result<()> {
+    let is_limited = queue::by_id(queue)?.is_some_and(|queue| queue.settings.max_leased.is_some());
+    if is_limited {
+        news::slot_is_free(queue)
+    } else {
+        news::freed(queue)
+    }
+    Ok(())
+}
 
 /// Gives a queue its slots, those that are leased already in them.
 pub fn lay_out(queue: i32, limit: Option<i32>) {

@@ -34,8 +34,10 @@ struct QueueNews {
     forget: bool,
     /// A statement has removed messages, which reserves went past meanwhile.
     removed: bool,
-    /// Something is free that others wait for: a group's turn, a slot.
+    /// Something is free that others may wait for: a group's turn, a slot.
     freed: bool,
+    /// It is a slot of `max_leased`: listeners are told of it.
+    has_slot: bool,
 }
 
 /// What a transaction has done to the messages of one priority.
@@ -129,6 +131,12 @@ pub fn removed(queue: i32) {
 /// Something is free that others may wait for: the turn in a group, a slot.
 pub fn freed(queue: i32) {
     tell(queue, |news| news.freed = true);
+}
+
+/// One message less is out of a queue that limits how many are.
+pub fn slot_is_free(queue: i32) {
+    freed(queue);
+    tell(queue, |news| news.has_slot = true);
 }
 
 /// Whether this transaction has itself made messages of the queue ready. Others do
@@ -323,7 +331,7 @@ unsafe extern "C-unwind" fn at_end_of_savepoint(
 /// Brings news to the board, then wakes who waits for it.
 fn publish(news: &QueueNews, end: End) {
     let now = now();
-    let makes_ready = end == End::Commit && (news.makes_ready() || news.freed);
+    let makes_ready = end == End::Commit && news.makes_ready();
     let mut is_listened_to = false;
     if makes_ready || end == End::Prepare {
         board::has_room_for(news.queue); // listeners are to hear of it, or it is to be looked at
@@ -375,7 +383,7 @@ fn publish(news: &QueueNews, end: End) {
 
 impl QueueNews {
     fn makes_ready(&self) -> bool {
-        self.resumed || self.levels.iter().any(|level| !level.ready.is_empty())
+        self.resumed || self.has_slot || self.levels.iter().any(|level| !level.ready.is_empty())
     }
 
     fn sleepers_to_wake(&self, end: End, now: Timestamp) -> usize {

@@ -1,7 +1,7 @@
 //! Passes: looking again at what lies before the front of a hint, a part at a time.
 //! What may be reserved there goes into the hint's stash.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -171,6 +171,19 @@ pub fn a_message_is_due() -> bool {
         (first != START && first <= now).then_some(())
     })
     .is_some()
+}
+
+/// Whether it is time to look which prepared transactions have ended.
+pub fn what_was_prepared_may_be_decided() -> bool {
+    const LOOK_EVERY: Duration = Duration::from_secs(1);
+    thread_local! {
+        static LOOKED: Cell<Option<Instant>> = const { Cell::new(None) };
+    }
+    if LOOKED.get().is_some_and(|looked| looked.elapsed() < LOOK_EVERY) {
+        return false;
+    }
+    LOOKED.set(Some(Instant::now()));
+    board::find(|place| (place.hint.times_prepared() > 0).then_some(())).is_some()
 }
 
 /// Queues that prepared transactions have to do with, how often that was said, and the

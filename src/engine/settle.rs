@@ -210,8 +210,10 @@ fn apply(table: &Table, row: &Found, queue: &Queue, verdict: Verdict, now: Times
     };
     if fate == Fate::Done {
         counter::add(queue.id, after - before);
-        if queue.settings.max_leased.is_some() {
-            news::freed(queue.id);
+        match verdict {
+            _ if queue.settings.max_leased.is_none() => {}
+            Verdict::Extend(_) => news::freed(queue.id), // later: who sleeps until then looks again
+            _ => news::slot_is_free(queue.id),
         }
     }
     fate

@@ -84,6 +84,12 @@ pub fn is_worker() -> bool {
     END.load(Ordering::Relaxed) != 0
 }
 
+/// Whether the worker was asked to end.
+pub fn is_asked_to_end() -> bool {
+    // SAFETY: the flag is set by the signal handler alone.
+    unsafe { (&raw const pg_sys::ShutdownRequestPending).read_volatile() != 0 }
+}
+
 /// Whether the worker runs others' code, which may go on for as long as it likes. A signal
 /// handler may ask.
 pub fn is_running() -> bool {

@@ -73,7 +73,8 @@ fn rest(database: Oid, pause: Duration) {
         sleep_until_news(left.min(NAP));
         if setting::auto_vacuum() && !sweep::errands() {
             // Perhaps the extension is gone; perhaps the disk is full, and it fails again.
-            return sleep(AFTER_FAILURE);
+            let pause = if is_asked_to_end() { Duration::ZERO } else { AFTER_FAILURE };
+            return sleep(pause);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! extension only a process inside can tell: the launcher starts a worker, which
 //! leaves at once if there is nothing to do.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,10 @@ const RETRY: Duration = Duration::from_secs(3);
 /// How often a database that seems to lack the extension is asked again. Its first
 /// call of the extension starts the worker sooner.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
+
+/// How often in a row a database may find no room before the log says so: others leave again
+/// that lack the extension.
+const MOST_REFUSALS: u32 = 15;
 
 /// What the launcher knows of a database.
 struct Known {
@@ -45,7 +49,7 @@ pub extern "C-unwind" fn pgqueue_launcher(_argument: pg_sys::Datum) {
     // SAFETY: first thing in a background worker that asked for a connection.
     unsafe { pg_sys::BackgroundWorkerInitializeConnection(std::ptr::null(), std::ptr::null(), 0) };
     let mut known: HashMap<Oid, Known> = HashMap::new();
-    let mut crowded_out = HashSet::new();
+    let mut crowded_out: HashMap<Oid, u32> = HashMap::new();
     loop {
         let databases = databases();
         known.retain(|database, _| databases.iter().any(|found| found.oid == *database));
@@ -53,7 +57,11 @@ pub extern "C-unwind" fn pgqueue_launcher(_argument: pg_sys::Datum) {
         for database in databases.iter().filter(|database| database.may_have_worker) {
             if look_after(database.oid, &mut known) {
                 crowded_out.remove(&database.oid);
-            } else if crowded_out.insert(database.oid) {
+                continue;
+            }
+            let refusals = crowded_out.entry(database.oid).or_default();
+            *refusals += 1;
+            if *refusals == MOST_REFUSALS {
                 let name = &database.name;
                 pgrx::log!(
                     "pgqueue: no slot is free for the worker of database \"{name}\"; max_worker_processes is too low"

@@ -25,7 +25,8 @@ use std::time::{Duration, Instant};
 use pgrx::bgworkers::BackgroundWorkerBuilder;
 use pgrx::pg_sys::{self, Oid};
 
-use crate::engine::{is_standby, nap, time_limit, waking};
+use crate::engine::time_limit::{self, is_asked_to_end};
+use crate::engine::{is_standby, nap, waking};
 use place::Place;
 
 /// How often a session looks whether its database has a worker.
@@ -144,11 +145,6 @@ fn handle_signals(terminate: Terminate) {
         pqsignal(pg_sys::SIGHUP as i32, Some(SignalHandlerForConfigReload));
         pg_sys::BackgroundWorkerUnblockSignals();
     }
-}
-
-fn is_asked_to_end() -> bool {
-    // SAFETY: the flag is set by the signal handler alone.
-    unsafe { (&raw const pg_sys::ShutdownRequestPending).read_volatile() != 0 }
 }
 
 /// Sleeps until the time is over or a signal arrives; settings are reloaded.

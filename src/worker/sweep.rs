@@ -63,6 +63,9 @@ const WINDOW_PAGES: i64 = 50;
 /// How many entries one transaction of a pass looks at.
 const PASS_PART: u64 = 50_000;
 
+/// How a step ends that was cut short.
+const CANCELLED: &str = "57014";
+
 /// How long one errand keeps the worker from its others.
 const TURN: Duration = Duration::from_millis(200);
 
@@ -250,6 +253,9 @@ pub fn errands() -> bool {
     for_a_turn(pass::a_message_is_due, promote)
         && for_a_turn(schedule::may_be_due, || logged("schedules", || run_schedules(&mut Report::default())))
         && for_a_turn(pass::is_due, go_on_with_pass)
+        && for_a_turn(pass::what_was_prepared_may_be_decided, || {
+            logged("prepared", || settle_prepared(&mut Report::default()))
+        })
         && listeners::tell()
 }
 
@@ -316,8 +322,8 @@ impl Problem {
     }
 
     fn log(&self, step: &str) {
-        if super::is_asked_to_end() {
-            return; // that is why it failed
+        if self.sqlstate == CANCELLED && super::is_asked_to_end() {
+            return;
         }
         pgrx::log!(
             "pgqueue worker: step \"{step}\" failed with {}: {}; the next round tries again",
