@@ -91,7 +91,14 @@ fn play(fault: &mut dyn Fault, share: Duration, mut rng: Rng) -> Outcome {
         outcome.wrong = stage.complaints.all();
     }
     outcome.errors = stage.complaints.errors();
-    outcome.count(&stage.history.lock().unwrap());
+    let history = stage.history.lock().unwrap();
+    outcome.count(&history);
+    if !outcome.wrong.is_empty()
+        && let Err(error) = report::keep_evidence(outcome.fault, &stage.server.log(), &history)
+    {
+        outcome.wrong.push(format!("nor could its evidence be kept: {error}"));
+    }
+    drop(history);
     fault.clear_away(&stage);
     outcome
 }

@@ -59,11 +59,26 @@ pub fn in_full(history: &History, violation: &Violation) -> String {
     text
 }
 
-/// Writes down what was wrong; returns the file's name.
-pub fn write(seed: u64, outcomes: &[Outcome]) -> io::Result<PathBuf> {
+/// Where what was wrong is written down.
+fn place() -> io::Result<PathBuf> {
     let place = PathBuf::from("target/chaos");
     fs::create_dir_all(&place)?;
-    let path = place.join(format!("violations-{seed}.txt"));
+    Ok(place)
+}
+
+/// Keeps what helps to understand what was wrong: the server's log, and all that its clients
+/// asked and heard.
+pub fn keep_evidence(fault: &str, log: &str, history: &History) -> io::Result<()> {
+    let name = fault.replace(|letter: char| !letter.is_alphanumeric(), "-");
+    let transactions = history.transactions.iter().map(|transaction| format!("{transaction:?}\n"));
+    let crashes = history.crashes.iter().map(|crash| format!("{crash:?}\n"));
+    fs::write(place()?.join(format!("{name}.history")), crashes.chain(transactions).collect::<String>())?;
+    fs::write(place()?.join(format!("{name}.log")), log)
+}
+
+/// Writes down what was wrong; returns the file's name.
+pub fn write(seed: u64, outcomes: &[Outcome]) -> io::Result<PathBuf> {
+    let path = place()?.join(format!("violations-{seed}.txt"));
     let of_fault = |outcome: &Outcome| {
         let heading = format!("== {}: {}\n", outcome.fault, outcome.wrong.len());
         heading + &outcome.wrong.join("\n")

@@ -4,7 +4,7 @@
 //! those never delivered, the smallest priority and then the lowest id goes first. Whether a
 //! message was gone is not asked: whoever is seen again later was there all the while.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Rule, Violation};
 use crate::facts::{Facts, Given, Step};
@@ -28,12 +28,20 @@ pub fn look(facts: &Facts) -> Vec<Violation> {
 
 fn groups<'a>(facts: &'a Facts) -> HashMap<(&'a str, &'a str), Vec<Member<'a>>> {
     let mut groups: HashMap<_, Vec<Member>> = HashMap::new();
+    let certain = facts.pushes.values().flatten().filter(|push| push.step.effect().is_some());
+    let made = certain.filter(|push| push.pushed.met.is_none());
+    let certain: HashSet<Id> = made.filter_map(|push| push.pushed.id).collect();
     for push in facts.pushes.values().flatten() {
         let (Some(group), Some([id])) =
             (&push.order.group, facts.ids.get(&push.pushed.token).map(Vec::as_slice))
         else {
             continue;
         };
+        // After a crash ids come again that only what was not committed had.
+        let is_another_s = push.step.effect().is_none() && certain.contains(id);
+        if is_another_s || push.step.possible_effect().is_none() {
+            continue;
+        }
         let seen = last_seen(facts, *id);
         let member = Member { id: *id, step: push.step, order: push.order, given: facts.given_of(*id), seen };
         groups.entry((push.step.queue(), group.as_str())).or_default().push(member);
@@ -123,7 +131,7 @@ fn together(members: &[Member]) -> Vec<Violation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Act, End, Span, Verdict};
+    use crate::record::{Act, End, Pushed, Span, Verdict};
     use crate::sample::Sample;
 
     fn broken(sample: &Sample) -> bool {
@@ -201,6 +209,23 @@ mod tests {
         sample.reserve(1, 1);
         sample.reserve(2, 1);
         assert!(broken(&sample));
+    }
+
+    #[test]
+    fn whoever_is_given_an_id_again_after_a_crash_is_not_of_the_group_of_who_had_it() {
+        let never = Span { invoked: 0, returned: Moment::MAX };
+        for end in [End::RolledBack, End::Unknown(never)] {
+            let mut sample = Sample::new();
+            sample.push_to(1, "g", 0).end = end;
+            sample.crash(0);
+            sample.push_to(2, "g", 0);
+            sample.reserve(2, 1);
+            let messages = vec![Pushed { token: 11, id: Some(1), met: None }];
+            sample.add(Act::Push { messages, order: Order::default(), ttl: None, key: None });
+            sample.reserve_token(1, 11, 1);
+            sample.reserve(2, 2);
+            assert!(!broken(&sample), "{end:?}");
+        }
     }
 
     #[test]
