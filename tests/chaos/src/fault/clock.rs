@@ -12,7 +12,7 @@ use support::{Ask, Stop, as_user, until};
 use super::Fault;
 use crate::clock::timed;
 use crate::crowd::pause;
-use crate::stage::Stage;
+use crate::stage::{LOAD, Stage};
 
 const SECOND: Length = 1_000_000;
 const STEPS: [Length; 6] = [-3600 * SECOND, -60 * SECOND, -SECOND, SECOND, 60 * SECOND, 3600 * SECOND];
@@ -53,6 +53,7 @@ impl Fault for Steps {
         for _ in 0..4 {
             self.step(stage, *rng.choice(&STEPS).expect("there are some"));
             pause(rng, 100..500);
+            end_deadlocks(stage);
             goes_on(stage);
         }
     }
@@ -71,6 +72,13 @@ impl Steps {
         });
         stage.history.lock().unwrap().clock_steps.push(ClockStep { span, by });
     }
+}
+
+/// Postgres looks for a deadlock when the clock shows the time that was set for it; once the clock
+/// has gone back, perhaps an hour later. Whoever waits for a lock is cancelled.
+fn end_deadlocks(stage: &Stage) {
+    let cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock'";
+    stage.server.connect().execute(cancel, &[&LOAD]).unwrap();
 }
 
 /// Messages pushed now are given now, and come when they are due and when their lease ends,
