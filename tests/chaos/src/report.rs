@@ -72,7 +72,9 @@ pub fn keep_evidence(fault: &str, log: &str, history: &History) -> io::Result<()
     let name = fault.replace(|letter: char| !letter.is_alphanumeric(), "-");
     let transactions = history.transactions.iter().map(|transaction| format!("{transaction:?}\n"));
     let crashes = history.crashes.iter().map(|crash| format!("{crash:?}\n"));
-    fs::write(place()?.join(format!("{name}.history")), crashes.chain(transactions).collect::<String>())?;
+    let steps = history.clock_steps.iter().map(|step| format!("{step:?}\n"));
+    let all = crashes.chain(steps).chain(transactions).collect::<String>();
+    fs::write(place()?.join(format!("{name}.history")), all)?;
     fs::write(place()?.join(format!("{name}.log")), log)
 }
 

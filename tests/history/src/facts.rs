@@ -298,7 +298,9 @@ impl<'a> Facts<'a> {
         let (mut since, mut latest) = (from.invoked(), reading);
         for step in steps {
             let before = reading + (step.span.returned - since);
-            reading = before + step.by;
+            // What the call showed may be from before or after a step beside it.
+            let is_beside = step.span.invoked <= from.returned();
+            reading = if is_beside { before.max(before + step.by) } else { before + step.by };
             since = step.span.invoked;
             latest = latest.max(before).max(reading);
         }

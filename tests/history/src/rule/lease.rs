@@ -300,4 +300,18 @@ mod tests {
         ended.reserve(1, 2);
         assert!(!broken(&ended));
     }
+
+    #[test]
+    fn a_lease_given_just_after_a_step_of_the_clock_may_have_ended_before_the_next() {
+        const HOUR: i64 = 3_600_000_000;
+        let mut sample = Sample::new();
+        sample.push(1);
+        sample.step_clock(-HOUR);
+        let given = sample.reserve(1, 1).operations[0].span;
+        sample.history.clock_steps[0].span.returned = given.invoked + 1;
+        sample.pass(LEASE);
+        sample.step_clock(-HOUR);
+        sample.reserve(1, 2);
+        assert!(!broken(&sample));
+    }
 }
