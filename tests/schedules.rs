@@ -262,9 +262,9 @@ fn cancelling_a_round_by_hand_is_not_an_error_of_its_watch() {
     ));
 }
 
-#[test]
-fn a_run_in_which_the_worker_is_ended_is_made_up_for() {
-    let server = server_with_rare_rounds();
+/// The time of a daily schedule comes while another transaction has pushed with its key. That is
+/// rolled back after `meanwhile`, and the schedule runs; returns a session.
+fn run_that_has_to_wait(server: &Server, meanwhile: impl FnOnce(&mut Client)) -> Client {
     let (mut session, mut other) = (server.connect(), server.connect());
     session.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
     other.batch_execute("BEGIN; SELECT pgq_push('q', '\"other\"', dedup_key => 'k')").unwrap();
@@ -274,35 +274,31 @@ fn a_run_in_which_the_worker_is_ended_is_made_up_for() {
              UPDATE pgqueue.schedule SET next_run = now()",
         )
         .unwrap();
-    let worker =
-        "SELECT pid FROM pg_stat_activity WHERE backend_type = 'pgqueue worker' AND wait_event_type = 'Lock'";
-    until("the worker has waited in the run and was ended", || {
-        session.one(&format!("SELECT coalesce((SELECT pg_terminate_backend(pid) FROM ({worker}) w), false)"))
-    });
+    meanwhile(&mut session);
     other.batch_execute("ROLLBACK").unwrap();
     until("it has run", || {
         session.all::<String>("SELECT payload #>> '{}' FROM pgqueue.message") == ["daily"]
+    });
+    session
+}
+
+#[test]
+fn a_run_in_which_the_worker_is_ended_is_made_up_for() {
+    let worker =
+        "SELECT pid FROM pg_stat_activity WHERE backend_type = 'pgqueue worker' AND wait_event_type = 'Lock'";
+    let end = format!("SELECT coalesce((SELECT pg_terminate_backend(pid) FROM ({worker}) w), false)");
+    run_that_has_to_wait(&server_with_rare_rounds(), |session| {
+        until("the worker has waited in the run and was ended", || session.one(&end));
     });
 }
 
 #[test]
 fn a_run_that_somebody_is_in_the_way_of_is_made_up_for_soon() {
     let server = server_with_rare_rounds();
-    let (mut session, mut other) = (server.connect(), server.connect());
-    session.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
-    other.batch_execute("BEGIN; SELECT pgq_push('q', '\"other\"', dedup_key => 'k')").unwrap();
-    session
-        .batch_execute(
-            "SELECT pgq_schedule('daily', 'q', '1 day', '\"daily\"', dedup_key => 'k');
-             UPDATE pgqueue.schedule SET next_run = now()",
-        )
-        .unwrap();
-    until("it has waited in vain", || {
-        session.one("SELECT coalesce(last_error LIKE '55P03%', false) FROM pgqueue.schedule")
-    });
-    other.batch_execute("ROLLBACK").unwrap();
-    until("it has run", || {
-        session.all::<String>("SELECT payload #>> '{}' FROM pgqueue.message") == ["daily"]
+    let mut session = run_that_has_to_wait(&server, |session| {
+        until("it has waited in vain", || {
+            session.one("SELECT coalesce(last_error LIKE '55P03%', false) FROM pgqueue.schedule")
+        });
     });
     assert!(session.one::<bool>("SELECT next_run > now() + interval '23 h' FROM pgqueue.schedule"));
 }

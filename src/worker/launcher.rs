@@ -29,9 +29,13 @@ const ASK_AGAIN: Duration = Duration::from_secs(30);
 const MOST_REFUSALS: u32 = 15;
 
 /// What the launcher knows of a database.
+#[derive(Default)]
 struct Known {
-    started: Instant,
+    /// When a worker was last started, or one that others had started was seen first.
+    started: Option<Instant>,
     had_worker: bool,
+    /// How often in a row there was no room for a worker.
+    refusals: u32,
 }
 
 /// A database as the catalog has it.
@@ -49,49 +53,40 @@ pub extern "C-unwind" fn pgqueue_launcher(_argument: pg_sys::Datum) {
     // SAFETY: first thing in a background worker that asked for a connection.
     unsafe { pg_sys::BackgroundWorkerInitializeConnection(std::ptr::null(), std::ptr::null(), 0) };
     let mut known: HashMap<Oid, Known> = HashMap::new();
-    let mut crowded_out: HashMap<Oid, u32> = HashMap::new();
     loop {
         let databases = databases();
         known.retain(|database, _| databases.iter().any(|found| found.oid == *database));
         board::free_all_but(&databases.iter().map(|database| database.oid.to_u32()).collect::<Vec<_>>());
         for database in databases.iter().filter(|database| database.may_have_worker) {
-            if look_after(database.oid, &mut known) {
-                crowded_out.remove(&database.oid);
-                continue;
-            }
-            let refusals = crowded_out.entry(database.oid).or_default();
-            *refusals += 1;
-            if *refusals == MOST_REFUSALS {
-                let name = &database.name;
-                pgrx::log!(
-                    "pgqueue: no slot is free for the worker of database \"{name}\"; max_worker_processes is too low"
-                );
-            }
+            look_after(database, known.entry(database.oid).or_default());
         }
         sleep(LOOK_EVERY);
     }
 }
 
-/// Starts a worker where one is missing; false if the server has no room for it.
-fn look_after(database: Oid, known: &mut HashMap<Oid, Known>) -> bool {
-    let free = Place::of(database).is_free();
-    match known.get_mut(&database) {
-        Some(state) if !free => state.had_worker = true,
-        Some(state) => {
-            let pause = if state.had_worker { RETRY } else { ASK_AGAIN };
-            if state.started.elapsed() >= pause {
-                if !start(database, Asked::ByLauncher) {
-                    return false;
-                }
-                *state = Known { started: Instant::now(), had_worker: false };
-            }
-        }
-        None if !free || start(database, Asked::ByLauncher) => {
-            known.insert(database, Known { started: Instant::now(), had_worker: !free });
-        }
-        None => return false, // the next look tries again
+/// Starts a worker where one is missing. Where the server has no room for it, the next look tries
+/// again.
+fn look_after(database: &Database, known: &mut Known) {
+    if !Place::of(database.oid).is_free() {
+        known.started.get_or_insert_with(Instant::now);
+        (known.had_worker, known.refusals) = (true, 0);
+        return;
     }
-    true
+    let pause = if known.had_worker { RETRY } else { ASK_AGAIN };
+    if known.started.is_some_and(|started| started.elapsed() < pause) {
+        return;
+    }
+    if start(database.oid, Asked::ByLauncher) {
+        *known = Known { started: Some(Instant::now()), ..Known::default() };
+        return;
+    }
+    known.refusals += 1;
+    if known.refusals == MOST_REFUSALS {
+        let name = &database.name;
+        pgrx::log!(
+            "pgqueue: no slot is free for the worker of database \"{name}\"; max_worker_processes is too low"
+        );
+    }
 }
 
 /// All databases.
