@@ -124,6 +124,9 @@ fn a_crash_loses_no_acknowledged_push_and_doubles_no_acknowledged_delete() {
     let server = Server::start();
     server.set("pgqueue.default_lease = '500ms'");
     for how in [Stop::Kill, Stop::Immediate, Stop::Kill] {
+        let mut observer = server.connect();
+        let count = "SELECT coalesce(sum(deleted), 0)::bigint FROM pgq_stats()";
+        let before: i64 = observer.one(count);
         let (pushed, deleted) = thread::scope(|scope| {
             let producers: Vec<_> = (0..3)
                 .map(|_| {
@@ -158,7 +161,7 @@ fn a_crash_loses_no_acknowledged_push_and_doubles_no_acknowledged_delete() {
                     })
                 })
                 .collect();
-            thread::sleep(std::time::Duration::from_millis(700));
+            until("much is done", || observer.one::<i64>(count) > before + 300);
             server.stop(how);
             let all = |threads: Vec<thread::ScopedJoinHandle<'_, Vec<i64>>>| -> Vec<i64> {
                 threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
@@ -220,7 +223,7 @@ fn a_killed_consumer_s_messages_come_back_when_its_lease_ends() {
     let server = Server::start();
     let (mut victim, mut other) = (server.connect(), server.connect());
     victim.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
-    assert_eq!(victim.all::<i32>("SELECT delivery FROM pgq_reserve('q', lease => '3 s')"), [1]);
+    assert_eq!(victim.all::<i32>("SELECT delivery FROM pgq_reserve('q', lease => '8 s')"), [1]);
     let pid: i32 = victim.one("SELECT pg_backend_pid()");
     other.execute(&format!("SELECT pg_terminate_backend({pid}, 5000)"), &[]).unwrap();
     assert!(other.all::<i32>("SELECT delivery FROM pgq_reserve('q')").is_empty());

@@ -230,7 +230,7 @@ fn a_message_that_expired_while_it_was_held_is_waited_for_and_the_push_is_not_lo
     server.set("pgqueue.auto_vacuum = off");
     let (mut holder, mut other, mut observer) = (server.connect(), server.connect(), server.connect());
     holder.execute("SELECT pgq_create_queue('q', '{\"dedup_window\": \"1 ms\"}')", &[]).unwrap();
-    holder.execute("SELECT pgq_push('q', '1', dedup_key => 'k', ttl => '300 ms')", &[]).unwrap();
+    holder.execute("SELECT pgq_push('q', '1', dedup_key => 'k', ttl => '3 s')", &[]).unwrap();
     holder.batch_execute("BEGIN; SELECT pgq_push('q', '2', dedup_key => 'k')").unwrap();
     until("it has expired", || observer.one("SELECT state = 'gone' FROM pgqueue.message_state"));
     thread::scope(|scope| {

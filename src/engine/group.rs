@@ -215,10 +215,25 @@ impl Group {
     }
 }
 
-/// Gives the next of each group its turn, after messages were removed, the first at the
-/// place given. In one order, so that two calls do not wait for each other.
-pub fn free_all(table: &Table, freed: BTreeMap<Group, Place>) {
-    freed.into_iter().for_each(|(group, place)| group.free(table, place));
+/// Groups that messages were removed from, and where the first of them stood.
+#[derive(Default)]
+pub struct Freed(BTreeMap<Group, Place>);
+
+impl Freed {
+    /// A message of the group was removed at `place`.
+    pub fn add(&mut self, group: Group, place: Place) {
+        self.0.entry(group).and_modify(|first| *first = place.min(*first)).or_insert(place);
+    }
+
+    pub fn contains(&self, group: &Group) -> bool {
+        self.0.contains_key(group)
+    }
+
+    /// Gives the next of each group its turn. In one order, so that two calls do not wait for
+    /// each other.
+    pub fn free_all(self, table: &Table) {
+        self.0.into_iter().for_each(|(group, place)| group.free(table, place));
+    }
 }
 
 thread_local! {

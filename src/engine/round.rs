@@ -4,14 +4,14 @@
 //! judges each (leased, expired, superseded, not its turn) and leases or removes it,
 //! without ever waiting for anybody.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use pgrx::pg_sys::{self, Datum};
 
 use super::counter::{self, Counts};
 use super::dead::{self, Reason};
 use super::due::DuePage;
-use super::group::{self, Group, Turn};
+use super::group::{self, Freed, Group, Turn};
 use super::grouped;
 use super::hinted::Hinted;
 use super::lane::{Address, ById};
@@ -64,8 +64,8 @@ pub struct Round<'a> {
     unsure: Vec<(i16, i64)>,
     /// Groups that a walk in their order has come by: what follows is not their first.
     passed_groups: HashSet<Group>,
-    /// Groups whose first message was removed, and where it stood. One of each at a time.
-    freed: BTreeMap<Group, group::Place>,
+    /// Groups whose first message was removed. One of each at a time.
+    freed: Freed,
     /// What changed in the lanes.
     counts: Counts,
     /// Where leases go of a queue that has a limit.
@@ -95,7 +95,7 @@ impl<'a> Round<'a> {
             clears_group: false,
             unsure: Vec::new(),
             passed_groups: HashSet::new(),
-            freed: BTreeMap::new(),
+            freed: Freed::default(),
             counts: Counts::default(),
             slots: if matches!(take, Take::Lease(_)) { Slots::of(queue, table) } else { None },
             first_lease_passed: None,
@@ -118,7 +118,7 @@ impl<'a> Round<'a> {
 
     /// Lets the next of groups have their turn, and counts what was done.
     pub fn close(&mut self) {
-        group::free_all(self.table, std::mem::take(&mut self.freed));
+        std::mem::take(&mut self.freed).free_all(self.table);
         self.count();
     }
 
@@ -289,7 +289,7 @@ impl<'a> Round<'a> {
     fn is_its_turn(&mut self, row: &Found) -> bool {
         let Some(group) = self.group_of(row) else { return true };
         let follows_order = self.direction == Direction::OldestFirst;
-        if self.freed.contains_key(&group) || (follows_order && self.passed_groups.contains(&group)) {
+        if self.freed.contains(&group) || (follows_order && self.passed_groups.contains(&group)) {
             return false;
         }
         let turn = group.turn(self.table, row.i64(Column::Id), |other| self.is_gone(other));
@@ -397,8 +397,7 @@ impl<'a> Round<'a> {
         let Some(until) = leased_until else {
             self.counts += -row.counts();
             if let Some(group) = Group::of(row, self.queue) {
-                let place = group::place_of(row);
-                self.freed.entry(group).and_modify(|first| *first = place.min(*first)).or_insert(place);
+                self.freed.add(group, group::place_of(row));
             }
             return;
         };

@@ -4,13 +4,12 @@
 //! a circle. A row is judged and changed in one version: if somebody else changed
 //! it in between, it is looked at again and judged anew.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use pgrx::pg_sys::Datum;
 
 use super::counter::{self, Counts};
-use super::group::{self, Group};
+use super::group::{self, Freed, Group};
 use super::lane::ById;
 use super::message::{Column, Lane, NOT_LEASED, Receipt, is_leased};
 use super::queue::{self, Queue};
@@ -46,7 +45,7 @@ pub struct Settled {
 pub fn settle(receipts: &[Receipt], verdict: Verdict) -> Result<Vec<Settled>> {
     let table = Table::open(catalog::refresh().message);
     let receipts = in_order(receipts);
-    let mut freed: BTreeMap<Group, group::Place> = BTreeMap::new();
+    let mut freed = Freed::default();
     let mut settled: Vec<Settled> = Vec::with_capacity(receipts.len());
     let (mut next, mut locked) = (0, None);
     while next < receipts.len() {
@@ -59,10 +58,7 @@ pub fn settle(receipts: &[Receipt], verdict: Verdict) -> Result<Vec<Settled>> {
                 match settle_one(&table, &mut messages, receipt, verdict, locked == Some(receipt.0))? {
                     Attempt::Settled(mut message) => {
                         if let Some((group, place)) = message.left.take() {
-                            freed
-                                .entry(group)
-                                .and_modify(|first| *first = place.min(*first))
-                                .or_insert(place);
+                            freed.add(group, place);
                         }
                         settled.push(message);
                     }
@@ -78,7 +74,7 @@ pub fn settle(receipts: &[Receipt], verdict: Verdict) -> Result<Vec<Settled>> {
             next += 1;
         }
     }
-    group::free_all(&table, freed);
+    freed.free_all(&table);
     if matches!(verdict, Verdict::Delete) {
         let queues = settled.iter().map(|message| message.queue);
         counter::add_each(queues, |deleted| Counts { deleted, ..Counts::default() });

@@ -26,7 +26,7 @@ SELECT pgq_delete(:id, 2) AS deleted;
 -- extend: now + lease, for leases still valid
 SELECT pgq_push('extend', '1') AS id \gset
 SELECT count(*) FROM pgq_extend(:id, '1 h');
-SELECT count(*) FROM pgq_reserve('extend', lease => '1 s');
+SELECT count(*) FROM pgq_reserve('extend', lease => '1 min');
 SELECT e.id = :id AS same, e.leased_until - clock_timestamp() BETWEEN '3590 s' AND '3600 s' AS an_hour, e.leased_until = g.leased_until AS kept
   FROM pgq_extend(:id, '1 h', 1) e, LATERAL (SELECT leased_until FROM pgq_get(e.id)) g;
 UPDATE pgqueue.message SET lease_until = now() - '1 s'::interval WHERE id = :id;
