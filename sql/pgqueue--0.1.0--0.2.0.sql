@@ -106,3 +106,24 @@ COMMENT ON FUNCTION pgq_reassign_owned(regrole, regrole)
 -- The trigger puts the right numbers in their place.
 UPDATE pgqueue.queue SET owner_id = 0;
 UPDATE pgqueue.schedule SET owner_id = 0;
+
+-- Statements of our own run as the owner of the tables, whoever runs this.
+DO $$
+DECLARE
+    owner CONSTANT oid := (SELECT relowner FROM pg_catalog.pg_class WHERE oid = 'pgqueue.message'::regclass);
+    object text;
+BEGIN
+    FOR object IN
+        SELECT format('%s %s', CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, c.oid::regclass)
+          FROM pg_catalog.pg_class c
+         WHERE c.relnamespace = 'pgqueue'::regnamespace AND c.relkind IN ('r', 'v') AND c.relowner <> owner
+         UNION ALL
+        SELECT format('FUNCTION %s', p.oid::regprocedure)
+          FROM pg_catalog.pg_depend d
+          JOIN pg_catalog.pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
+          JOIN pg_catalog.pg_proc p ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
+         WHERE e.extname = 'pgqueue' AND p.proowner <> owner
+    LOOP
+        EXECUTE format('ALTER %s OWNER TO %s', object, owner::regrole);
+    END LOOP;
+END $$;

@@ -257,3 +257,78 @@ fn after_a_crash_messages_are_counted_anew() {
     let stats = "SELECT row(ready, delayed, leased, blocked, dead, total)::text FROM pgq_stats('q')";
     until("the worker has counted", || session.one::<String>(stats) == "(370,20,100,0,30,520)");
 }
+
+/// A queue whose deaths are told of in another, where all is archived: with ids of before a
+/// restore, what the worker tells would never be settled.
+#[test]
+fn nothing_is_told_with_ids_that_are_in_use_while_a_dump_is_being_restored() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off");
+    let mut session = server.connect();
+    until("rounds are off", || session.one::<String>("SHOW pgqueue.auto_vacuum") == "off");
+    session
+        .batch_execute(
+            "SELECT pgq_create_queue('told', '{\"archive\": \"1 day\"}');
+             SELECT pgq_create_queue('q', '{\"events_to\": \"told\", \"max_deliveries\": 1, \"on_expire\": \"dead\"}');
+             SELECT pgq_push('told', '\"old\"') FROM generate_series(1, 3);
+             SELECT pgq_delete(id) FROM pgq_reserve('told', max => 3);
+             SELECT pgq_push('q', '\"leased\"'), pgq_push('q', '\"expired\"', ttl => '1 ms', priority => 1);
+             SELECT pgq_reserve('q', lease => '1 ms')",
+        )
+        .unwrap();
+    let dump = server.client("pg_dump", &["postgres"]);
+    let dump: String = dump.split_inclusive('\n').filter(|line| !line.contains("restrict ")).collect();
+    let (tables, sequences) = dump.split_at(dump.find("SELECT pg_catalog.setval").unwrap());
+    session.batch_execute("CREATE DATABASE restored").unwrap();
+    server.restore_into("restored", tables);
+    let mut restored = server.connect_to("restored");
+    let told = "SELECT payload ->> 'event' FROM pgq_peek('told', 9) ORDER BY 1";
+    for _ in 0..3 {
+        restored.batch_execute("SELECT FROM pgq_vacuum()").unwrap();
+    }
+    assert_eq!(restored.all::<String>(told), [""; 0]);
+    server.restore_into("restored", sequences);
+    restored.batch_execute("SELECT FROM pgq_vacuum()").unwrap();
+    assert_eq!(restored.all::<String>(told), ["dead", "dead"]);
+    assert_eq!(
+        restored.all::<bool>("SELECT pgq_delete(id, delivery) FROM pgq_reserve('told', max => 9)"),
+        [true; 2]
+    );
+}
+
+#[test]
+fn messages_are_counted_anew_although_that_fails_at_first() {
+    let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.vacuum_interval = '1h'");
+    let mut session = server.connect();
+    session.batch_execute("CREATE EXTENSION pgqueue").unwrap();
+    until("the first round", || session.one("SELECT last_run IS NOT NULL FROM pgq_vacuum_stats"));
+    session.execute("SELECT pgq_push('q', to_jsonb(n)) FROM generate_series(1, 500) n", &[]).unwrap();
+    session
+        .batch_execute("BEGIN; LOCK TABLE pgqueue.queue IN ACCESS EXCLUSIVE MODE; PREPARE TRANSACTION 'lock'")
+        .unwrap();
+    server.stop(Stop::Immediate);
+    server.launch();
+    until("it has failed", || server.log().contains("step \"recount\" failed with 55P03"));
+    let mut session = server.connect();
+    session.batch_execute("ROLLBACK PREPARED 'lock'").unwrap();
+    server.set("pgqueue.vacuum_interval = '100ms'");
+    until("they are counted", || session.one::<i64>("SELECT ready FROM pgq_stats('q')") == 500);
+}
+
+#[test]
+fn an_extension_that_is_not_made_anew_after_all_forgets_no_counts() {
+    let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.auto_vacuum = off");
+    let mut session = server.connect();
+    session
+        .batch_execute("CREATE EXTENSION pgqueue; SELECT pgq_push('q', '1') FROM generate_series(1, 50)")
+        .unwrap();
+    let counts = "SELECT concat_ws(' ', ready, pushed) FROM pgq_stats()";
+    let anew = "DROP EXTENSION pgqueue; CREATE EXTENSION pgqueue; SELECT pgq_push('other', '1')";
+    session.batch_execute(&format!("BEGIN; {anew}; ROLLBACK")).unwrap();
+    assert_eq!(session.all::<String>(counts), ["50 50"]);
+    session.batch_execute(&format!("BEGIN; SAVEPOINT s; {anew}; ROLLBACK TO s; COMMIT")).unwrap();
+    assert_eq!(session.all::<String>(counts), ["50 50"]);
+    assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('q')").len(), 1);
+    session.batch_execute(&format!("BEGIN; SAVEPOINT s; {anew}; RELEASE s; COMMIT")).unwrap();
+    assert_eq!(session.all::<String>(counts), ["1 1"]);
+}

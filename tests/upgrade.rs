@@ -91,6 +91,32 @@ fn an_upgrade_arrives_at_what_a_fresh_install_makes() {
 }
 
 #[test]
+fn what_an_upgrade_makes_belongs_to_the_owner_of_the_rest() {
+    let server = server();
+    for (n, (version, ..)) in RELEASED.iter().enumerate() {
+        let database = format!("made{n}");
+        server.connect().batch_execute(&format!("CREATE DATABASE {database}")).unwrap();
+        server.connect().batch_execute(&format!("CREATE ROLE maker{n} SUPERUSER")).unwrap();
+        let mut session = server.connect_to(&database);
+        session
+            .batch_execute(&format!(
+                "SET ROLE maker{n}; CREATE EXTENSION pgqueue VERSION '{version}'; RESET ROLE;
+                 ALTER EXTENSION pgqueue UPDATE; ALTER ROLE maker{n} NOSUPERUSER"
+            ))
+            .unwrap();
+        assert_eq!(session.one::<i64>("SELECT pgq_push('q', '1')"), 1, "{version}");
+        let others: Vec<String> = session.all(&format!(
+            "SELECT oid::regclass::text FROM pg_class
+              WHERE relowner <> 'maker{n}'::regrole AND relnamespace = 'pgqueue'::regnamespace
+             UNION ALL
+             SELECT oid::regprocedure::text FROM pg_proc
+              WHERE proowner <> 'maker{n}'::regrole AND proname ~ '^(pgq_|pin_role)'"
+        ));
+        assert_eq!(others, [""; 0], "{version}");
+    }
+}
+
+#[test]
 fn messages_in_every_state_survive_an_upgrade() {
     let server = server();
     server.connect().batch_execute("CREATE ROLE owner; CREATE ROLE stranger").unwrap();

@@ -288,3 +288,40 @@ fn dropping_the_extension_or_the_database_stops_the_worker() {
     session.batch_execute("CREATE EXTENSION pgqueue; SELECT pgq_push('q', '1')").unwrap();
     until("a worker again", || session.one::<i64>(WORKERS) == 1);
 }
+
+#[test]
+fn a_worker_that_cannot_connect_to_its_database_keeps_no_server_from_stopping() {
+    let server = Server::start();
+    let (mut session, mut observer) = (server.connect(), server.connect());
+    session.batch_execute("CREATE DATABASE other").unwrap();
+    server.connect_to("other").batch_execute("CREATE EXTENSION pgqueue; SELECT pgq_push('q', '1')").unwrap();
+    until("its worker", || has_worker(&mut session, "other"));
+    session.execute("SELECT pg_sleep(1.5)", &[]).unwrap(); // the launcher looks every second
+    session
+        .batch_execute("BEGIN; ALTER DATABASE other RENAME TO renamed; PREPARE TRANSACTION 'rename'")
+        .unwrap();
+    // It is in no view yet but that of locks.
+    until("the next worker waits for that", || {
+        observer
+            .one("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND classid = 'pg_database'::regclass")
+    });
+    drop((session, observer));
+    server.stop(Stop::Fast); // fails if that takes long
+}
+
+#[test]
+fn a_copy_of_a_database_has_what_was_counted() {
+    let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.vacuum_interval = '1h'");
+    let mut session = server.connect();
+    session.batch_execute("CREATE DATABASE live").unwrap();
+    let mut live = server.connect_to("live");
+    live.batch_execute("CREATE EXTENSION pgqueue").unwrap();
+    until("its first round", || ran(&mut live).is_some());
+    live.batch_execute("SELECT pgq_push('q', '1') FROM generate_series(1, 40)").unwrap();
+    drop(live);
+    session.batch_execute("CREATE DATABASE copy TEMPLATE live").unwrap();
+    for database in ["live", "copy"] {
+        let pushed = "SELECT pushed FROM pgq_stats('q')";
+        assert_eq!(server.connect_to(database).one::<i64>(pushed), 40, "{database}");
+    }
+}

@@ -30,7 +30,8 @@ const QUEUE_OF_LETTER: usize = 4;
 /// Called by the install script: a new extension numbers its queues anew, and its
 /// database has a worker at once.
 fn begin_anew(_: &Call) -> Answer {
-    board::forget_all();
+    board::forget_hints();
+    news::begins_anew();
     worker::ensure_running();
     Ok(None)
 }

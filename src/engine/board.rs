@@ -458,6 +458,11 @@ pub fn free_all_but(databases: &[u32]) {
     }
 }
 
+/// Forgets what is known of the messages of all queues of this database.
+pub fn forget_hints() {
+    for_each_place(|place| place.hint.clear());
+}
+
 /// Forgets all queues of this database: their numbers begin anew.
 pub fn forget_all() {
     for_each_place(Place::vacate);

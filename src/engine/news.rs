@@ -67,6 +67,8 @@ thread_local! {
     static COUNTED: RefCell<Vec<Counted>> = const { RefCell::new(Vec::new()) };
     /// The queues that this transaction has dropped, by the level of the savepoint.
     static DROPPED: RefCell<Vec<(i32, i32)>> = const { RefCell::new(Vec::new()) };
+    /// The level of the savepoint in which this transaction has made the extension.
+    static BEGINS_ANEW: Cell<Option<i32>> = const { Cell::new(None) };
     /// This transaction writes down what the board has counted.
     static DRAINS: Cell<bool> = const { Cell::new(false) };
     /// Where the log ended after our own harmless writes, if nothing else was written.
@@ -185,6 +187,11 @@ pub fn dropped(queue: i32) {
     DROPPED.with_borrow_mut(|all| all.push((level(), queue)));
 }
 
+/// This transaction makes the extension: what the board knows of queues was about another one.
+pub fn begins_anew() {
+    BEGINS_ANEW.set(Some(level()));
+}
+
 /// The queues pushed to, but for those that this transaction drops itself.
 fn pushed_to() -> Vec<i32> {
     let is_dropped = |queue| DROPPED.with_borrow(|all| all.iter().any(|&(_, dropped)| dropped == queue));
@@ -282,6 +289,9 @@ unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _argument: *m
     wait_as_before();
     catalog::end_transaction();
     DROPPED.with_borrow_mut(Vec::clear);
+    if BEGINS_ANEW.take().is_some() && end != End::Abort {
+        board::forget_all();
+    }
     QUEUES.with_borrow_mut(|all| {
         all.iter().for_each(|news| publish(news, end));
         all.clear();
@@ -315,6 +325,7 @@ unsafe extern "C-unwind" fn at_end_of_savepoint(
             QUEUES.with_borrow(|all| all.iter().for_each(|news| publish(news, End::Abort)));
             COUNTED.with_borrow_mut(|all| all.retain(|counted| counted.level < level));
             DROPPED.with_borrow_mut(|all| all.retain(|&(at, _)| at < level));
+            BEGINS_ANEW.set(BEGINS_ANEW.get().filter(|&at| at < level));
             waking::pass_on();
         }
         pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => {
@@ -323,6 +334,7 @@ unsafe extern "C-unwind" fn at_end_of_savepoint(
             });
             ended.into_iter().for_each(|counted| add(Counted { level: level - 1, ..counted }));
             DROPPED.with_borrow_mut(|all| all.iter_mut().for_each(|(at, _)| *at = (*at).min(level - 1)));
+            BEGINS_ANEW.set(BEGINS_ANEW.get().map(|at| at.min(level - 1)));
         }
         _ => {}
     }

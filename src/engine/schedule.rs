@@ -280,8 +280,9 @@ pub fn run_due() -> bool {
     ran == BATCH || looked.elapsed() >= PATIENCE
 }
 
-/// Sequences come last in a dump.
-fn is_being_restored() -> bool {
+/// Whether a dump is being loaded: what is pushed now would be given ids that are in use. Sequences
+/// come last in a dump.
+pub fn is_being_restored() -> bool {
     let mut is_behind = false;
     RESTORING.run(&[], |row| is_behind = row.bool(0));
     is_behind

@@ -26,9 +26,10 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 pub extern "C-unwind" fn pgqueue_worker(argument: pg_sys::Datum) {
     let database = Oid::from(argument.value() as u32);
     let asked_by_call = argument.value() as u64 & ASKED_BY_CALL != 0;
-    handle_signals(Terminate::Gracefully);
+    handle_signals(Terminate::AtOnce); // whoever renames the database may keep it waiting for long
     // SAFETY: first thing in a background worker that asked for a connection.
     unsafe { pg_sys::BackgroundWorkerInitializeConnectionByOid(database, Oid::INVALID, 0) };
+    handle_signals(Terminate::Gracefully);
     time_limit::become_worker();
     set_own_settings();
     let is_there = if asked_by_call { extension_appears(database) } else { extension_exists() };
@@ -36,13 +37,13 @@ pub extern "C-unwind" fn pgqueue_worker(argument: pg_sys::Datum) {
     if !is_there || !Place::of(database).take() {
         return;
     }
-    let mut recount = Recount::of_all_queues();
+    let mut recount = Recount::default();
     while extension_exists() && !should_leave(database) {
         recount.go_on();
         let left_work = setting::auto_vacuum() && sweep::round().left_work;
         rest(database, if left_work { SHORT_PAUSE } else { interval() });
     }
-    if is_asked_to_end() && setting::auto_vacuum() {
+    if setting::auto_vacuum() && extension_exists() {
         sweep::write_counts();
     }
 }

@@ -20,33 +20,42 @@ const TURN: Duration = Duration::from_millis(200);
 /// be: what commits at that moment may be missing.
 const MOST_TRIES: u32 = 3;
 
-/// The queues that have yet to be counted, and how often that was tried.
-pub struct Recount(Vec<(i32, u32)>);
+/// The queues that have yet to be counted, and how often that was tried; none before they are
+/// listed.
+#[derive(Default)]
+pub struct Recount(Option<Vec<(i32, u32)>>);
 
 impl Recount {
-    pub fn of_all_queues() -> Self {
-        let mut queues = Vec::new();
-        if board::is_preloaded() {
-            logged("recount", || {
-                ALL.run(&[], |row| queues.push((row.i32(0), 0)));
-            });
-        }
-        Self(queues)
-    }
-
-    /// Counts some of them.
+    /// Counts some of them. What fails is tried again in the next round.
     pub fn go_on(&mut self) {
         let begun = Instant::now();
-        for _ in 0..self.0.len() {
+        let Some(queues) = self.listed() else { return };
+        for _ in 0..queues.len() {
             if begun.elapsed() > TURN || is_asked_to_end() {
                 return;
             }
-            let Some((queue, tries)) = self.0.pop() else { return };
+            let Some(&(queue, tries)) = queues.last() else { return };
+            let is_last = tries + 1 >= MOST_TRIES;
             let mut is_done = false;
-            logged("recount", || is_done = counter::recount(queue, tries + 1 >= MOST_TRIES));
-            if !is_done && tries + 1 < MOST_TRIES {
-                self.0.insert(0, (queue, tries + 1));
+            if !logged("recount", || is_done = counter::recount(queue, is_last)) {
+                return;
+            }
+            queues.pop();
+            if !is_done && !is_last {
+                queues.insert(0, (queue, tries + 1));
             }
         }
+    }
+
+    /// None if they cannot be listed now. Where nothing is shared, none is to be counted.
+    fn listed(&mut self) -> Option<&mut Vec<(i32, u32)>> {
+        if self.0.is_none() {
+            let mut queues = Vec::new();
+            let list = || {
+                ALL.run(&[], |row| queues.push((row.i32(0), 0)));
+            };
+            self.0 = (!board::is_preloaded() || logged("recount", list)).then_some(queues);
+        }
+        self.0.as_mut()
     }
 }

@@ -152,6 +152,9 @@ fn promote_due(report: &mut Report) {
 /// Looks at the next window of messages: expired leases are taken back, what has no
 /// delivery left dies, what belongs to a dropped queue goes.
 fn sweep_leases(report: &mut Report) {
+    if schedule::is_being_restored() {
+        return; // deaths may be told of by messages
+    }
     let (mut expired, mut exhausted) = (Vec::new(), Vec::new());
     let (mut unblocked, mut orphans) = (Vec::new(), Vec::new());
     let window = page() * WINDOW_PAGES;
@@ -187,6 +190,9 @@ fn sweep_leases(report: &mut Report) {
 /// Drops messages that outlived their time to live unleased, or makes them dead letters
 /// where their queue keeps them.
 fn clear_outlived(report: &mut Report) {
+    if schedule::is_being_restored() {
+        return; // as above
+    }
     let mut outlived = Vec::new();
     OUTLIVED.run(&[Some(now().into()), Some(page().into())], |row| {
         outlived.push((row.i64(0), Reason::Expired));
