@@ -200,6 +200,22 @@ fn a_lease_that_ended_while_its_extension_waited_is_not_extended() {
 }
 
 #[test]
+fn a_lease_is_as_long_as_it_was_asked_for_though_the_reserve_had_to_wait() {
+    let server = Server::start();
+    let (mut mover, mut consumer, mut observer) = (server.connect(), server.connect(), server.connect());
+    mover.batch_execute("SET allow_in_place_tablespaces = on").unwrap();
+    mover.batch_execute("CREATE TABLESPACE spare LOCATION ''").unwrap();
+    mover.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
+    mover.batch_execute("BEGIN; ALTER INDEX pgqueue.message_ready SET TABLESPACE spare").unwrap();
+    let lasts = "SELECT leased_until > clock_timestamp() FROM pgq_reserve('q', lease => '2 s')";
+    let reserving = thread::spawn(move || consumer.all::<bool>(lasts));
+    until_blocked(&mut observer, 1);
+    observer.execute("SELECT pg_sleep(2.1)", &[]).unwrap();
+    mover.batch_execute("COMMIT").unwrap();
+    assert_eq!(reserving.join().unwrap(), [true]);
+}
+
+#[test]
 fn a_last_lease_extended_in_time_is_not_buried_by_who_saw_it_end() {
     let server = Server::start();
     server.set("pgqueue.auto_vacuum = off");

@@ -356,7 +356,8 @@ impl<'a> Round<'a> {
     fn take_row(&mut self, row: &Found, takes_turn: bool) -> Fate {
         let delivery = row.i32(Column::Deliveries) + 1;
         let leased_until = match self.take {
-            Take::Lease(length) => Some(self.now + self.length(row, length).as_micros()),
+            // The round may have waited for an index since it began.
+            Take::Lease(length) => Some(now() + self.length(row, length).as_micros()),
             Take::Remove | Take::Drop | Take::Look => None,
         };
         let fate = match leased_until {
