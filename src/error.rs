@@ -166,6 +166,14 @@ impl Error {
         .hint("Run the transaction again.")
     }
 
+    /// 2200H, as nextval() raises it where a sequence ends
+    pub fn ids_are_used_up() -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_SEQUENCE_GENERATOR_LIMIT_EXCEEDED,
+            "no id is left for a message: sequence \"pgqueue.message_id\" ends before this timeline's next range",
+        )
+    }
+
     /// 53200
     pub fn no_memory(bytes: usize) -> Self {
         Self::new(PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY, format!("no memory for a value of {bytes} bytes"))

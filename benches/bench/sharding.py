@@ -41,7 +41,8 @@ def set_up(server):
         partition.psql("-v", f"partition={n}", "-f", SCRIPTS / "partition.sql")
     server.run("CREATE DATABASE queues")
     proxy = Database(server, "queues")
-    places = ", ".join(f"p{n} 'host={server.place} dbname=queues_{n}'" for n in range(PARTITIONS))
+    formats = r"options=-cDateStyle=ISO\ -cIntervalStyle=postgres"
+    places = ", ".join(f"p{n} 'host={server.place} dbname=queues_{n} {formats}'" for n in range(PARTITIONS))
     proxy.psql(
         text=f"""CREATE EXTENSION plproxy;
                  CREATE SERVER pgqueue FOREIGN DATA WRAPPER plproxy OPTIONS ({places});

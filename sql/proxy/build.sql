@@ -9,11 +9,13 @@
 -- read them.
 
 CREATE TABLE IF NOT EXISTS pgqueue_proxy.built (
-    number integer GENERATED ALWAYS AS IDENTITY,
-    kind   text NOT NULL,
-    object text NOT NULL
+    number    integer GENERATED ALWAYS AS IDENTITY,
+    kind      text NOT NULL,
+    object    text NOT NULL,
+    comment   text,
+    statement text NOT NULL
 );
-COMMENT ON TABLE pgqueue_proxy.built IS 'what pgqueue_proxy.build() has made';
+COMMENT ON TABLE pgqueue_proxy.built IS 'what pgqueue_proxy.build() has made, and how';
 
 CREATE OR REPLACE FUNCTION pgqueue_proxy.explain_failure(problem text)
     RETURNS void LANGUAGE plpgsql AS $$
@@ -28,6 +30,38 @@ END $$;
 COMMENT ON FUNCTION pgqueue_proxy.explain_failure(text)
     IS 'raises 08006 for what PL/Proxy calls an internal error, if it is one of the connection';
 
+-- That everybody is on the partitions who he is here, and that what they write is read as they
+-- meant it, whatever their roles have set there.
+CREATE OR REPLACE FUNCTION pgqueue_proxy.check_addresses()
+    RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    address text;
+BEGIN
+    FOR address IN SELECT option FROM pg_catalog.pg_foreign_server, unnest(srvoptions) AS option
+                    WHERE srvname = 'pgqueue' AND option ~ '^p\d+=' LOOP
+        IF address ~* '\muser\s*=|=\s*postgres(ql)?://' THEN
+            RAISE EXCEPTION 'a connection string of the server "pgqueue" names a user, or is a URI'
+                USING ERRCODE = 'invalid_parameter_value', HINT = 'Everybody would be that user; name users in user mappings.';
+        ELSIF address !~* 'DateStyle=ISO' OR address !~* 'IntervalStyle=postgres' THEN
+            RAISE EXCEPTION 'a connection string of the server "pgqueue" does not say how dates and intervals are written'
+                USING ERRCODE = 'invalid_parameter_value', HINT = 'Add options=-cDateStyle=ISO\ -cIntervalStyle=postgres to it.';
+        END IF;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION pgqueue_proxy.check_addresses() IS 'raises if a connection string of the partitions is not good';
+
+CREATE OR REPLACE FUNCTION pgqueue_proxy.addresses_changed()
+    RETURNS event_trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pgqueue_proxy.check_addresses();
+END $$;
+COMMENT ON FUNCTION pgqueue_proxy.addresses_changed() IS 'checks connection strings when they are written';
+
+DROP EVENT TRIGGER IF EXISTS pgqueue_proxy;
+CREATE EVENT TRIGGER pgqueue_proxy ON ddl_command_end WHEN TAG IN ('CREATE SERVER', 'ALTER SERVER')
+    EXECUTE FUNCTION pgqueue_proxy.addresses_changed();
+COMMENT ON EVENT TRIGGER pgqueue_proxy IS 'checks connection strings of partitions when they are written';
+
 -- Where the extension's functions are on the partitions, if those are what they should be.
 CREATE OR REPLACE FUNCTION pgqueue_proxy.checked_schema()
     RETURNS text LANGUAGE plpgsql AS $$
@@ -35,12 +69,12 @@ DECLARE
     first record;
     found record;
 BEGIN
-    IF EXISTS (SELECT FROM pg_foreign_server, unnest(srvoptions) AS option
-                WHERE srvname = 'pgqueue' AND option ~ '\muser\s*=') THEN
-        RAISE EXCEPTION 'a connection string of the server "pgqueue" names a user'
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'Everybody would be that user; name users in user mappings.';
-    END IF;
+    PERFORM pgqueue_proxy.check_addresses();
     SELECT * INTO STRICT first FROM pgqueue_proxy.remote_partition(0);
+    IF quote_ident(first.schema) <> first.schema THEN
+        RAISE EXCEPTION 'the schema of pgqueue on the partitions needs quotes: %', quote_ident(first.schema)
+            USING ERRCODE = 'feature_not_supported', HINT = 'PL/Proxy does not read names in quotes.';
+    END IF;
     FOR place IN 0 .. pgqueue_proxy.partitions() - 1 LOOP
         SELECT * INTO STRICT found FROM pgqueue_proxy.remote_partition(place);
         IF found.number <> place THEN
@@ -50,35 +84,54 @@ BEGIN
             RAISE EXCEPTION 'partition % has pgqueue % in schema %, and partition 0 has % in schema %',
                     place, found.version, found.schema, first.version, first.schema
                 USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Update the extension on all partitions.';
-        ELSIF found.formats NOT LIKE 'ISO, %, postgres' THEN
-            RAISE EXCEPTION 'partition % writes dates and intervals as "%"', place, found.formats
-                USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Let DateStyle be ISO and IntervalStyle postgres there.';
         END IF;
     END LOOP;
     RETURN first.schema;
 END $$;
 COMMENT ON FUNCTION pgqueue_proxy.checked_schema() IS 'the schema of the extension on the partitions';
 
-CREATE OR REPLACE FUNCTION pgqueue_proxy.drop_built()
+CREATE OR REPLACE FUNCTION pgqueue_proxy.make(kind text, object text, comment text, statement text)
+    RETURNS void LANGUAGE sql
+BEGIN ATOMIC
+    INSERT INTO pgqueue_proxy.built (kind, object, comment, statement) VALUES (kind, object, comment, statement);
+END;
+COMMENT ON FUNCTION pgqueue_proxy.make(text, text, text, text) IS 'notes an object that is to be there';
+
+CREATE OR REPLACE FUNCTION pgqueue_proxy.is_made_again(old pgqueue_proxy.built, last integer)
+    RETURNS boolean LANGUAGE sql STABLE
+    RETURN EXISTS (SELECT FROM pgqueue_proxy.built new
+                    WHERE new.number > last
+                      AND (new.kind, new.object, new.comment, new.statement)
+                          IS NOT DISTINCT FROM (old.kind, old.object, old.comment, old.statement));
+COMMENT ON FUNCTION pgqueue_proxy.is_made_again(pgqueue_proxy.built, integer) IS 'whether an object is to be there as it is';
+
+-- Objects that are there, which were noted up to the number `last`, give way to those noted since.
+-- What is to be as it is stays: others may use it, or have been given privileges on it. But when a
+-- type or a view changes, or what it needs, all functions are made anew.
+CREATE OR REPLACE FUNCTION pgqueue_proxy.replace_built(last integer)
     RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    old record;
+    all_anew CONSTANT boolean := EXISTS (SELECT FROM pgqueue_proxy.built old
+        WHERE number <= last AND kind <> 'FUNCTION' AND NOT pgqueue_proxy.is_made_again(old, last));
+    item record;
 BEGIN
-    FOR old IN SELECT * FROM pgqueue_proxy.built ORDER BY number DESC LOOP
-        EXECUTE format('DROP %s IF EXISTS %s', old.kind, old.object);
+    FOR item IN SELECT * FROM pgqueue_proxy.built old
+                 WHERE number <= last AND (all_anew OR NOT pgqueue_proxy.is_made_again(old, last))
+                 ORDER BY number DESC LOOP
+        EXECUTE format('DROP %s IF EXISTS %s', item.kind, item.object);
+        DELETE FROM pgqueue_proxy.built WHERE number = item.number;
     END LOOP;
-    DELETE FROM pgqueue_proxy.built;
+    FOR item IN SELECT * FROM pgqueue_proxy.built new
+                 WHERE number > last
+                   AND NOT EXISTS (SELECT FROM pgqueue_proxy.built old
+                                    WHERE old.number <= last AND (old.kind, old.object) = (new.kind, new.object))
+                 ORDER BY number LOOP
+        EXECUTE item.statement;
+        EXECUTE format('COMMENT ON %s %s IS %L', item.kind, item.object, item.comment);
+    END LOOP;
+    DELETE FROM pgqueue_proxy.built WHERE number <= last;
 END $$;
-COMMENT ON FUNCTION pgqueue_proxy.drop_built() IS 'removes what pgqueue_proxy.build() has made';
-
-CREATE OR REPLACE FUNCTION pgqueue_proxy.make(kind text, object text, comment text, statement text)
-    RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    EXECUTE statement;
-    EXECUTE format('COMMENT ON %s %s IS %L', kind, object, comment);
-    INSERT INTO pgqueue_proxy.built (kind, object) VALUES (kind, object);
-END $$;
-COMMENT ON FUNCTION pgqueue_proxy.make(text, text, text, text) IS 'creates an object and remembers it';
+COMMENT ON FUNCTION pgqueue_proxy.replace_built(integer) IS 'makes what was noted, and removes what was there before';
 
 CREATE OR REPLACE FUNCTION pgqueue_proxy.make_rows(schema text, made record)
     RETURNS void LANGUAGE plpgsql AS $$
@@ -88,13 +141,12 @@ BEGIN
             format('CREATE TYPE %I.%I AS (%s)', schema, made.name, made.columns));
         RETURN;
     END IF;
-    PERFORM pgqueue_proxy.make('FUNCTION', format('pgqueue_proxy.%I()', made.name), 'the rows of that view on all partitions',
+    PERFORM pgqueue_proxy.make('ROUTINE', format('pgqueue_proxy.%I()', made.name), 'the rows of that view on all partitions',
         format('CREATE FUNCTION pgqueue_proxy.%I() RETURNS TABLE (%s) LANGUAGE plproxy AS %L',
                made.name, made.columns, format('CLUSTER ''pgqueue''; RUN ON ALL; SELECT * FROM %I.%I;', schema, made.name)));
     PERFORM pgqueue_proxy.make('VIEW', format('%I.%I', schema, made.name), made.comment,
-        format('CREATE VIEW %I.%I AS SELECT * FROM pgqueue_proxy.%2$I()', schema, made.name));
-    -- What a role may see, its partitions decide.
-    EXECUTE format('GRANT SELECT ON %I.%I TO PUBLIC', schema, made.name);
+        -- What a role may see, its partitions decide.
+        format('CREATE VIEW %1$I.%2$I AS SELECT * FROM pgqueue_proxy.%2$I(); GRANT SELECT ON %1$I.%2$I TO PUBLIC', schema, made.name));
 END $$;
 COMMENT ON FUNCTION pgqueue_proxy.make_rows(text, record) IS 'makes a composite type, or a view over all partitions';
 
@@ -120,7 +172,8 @@ BEGIN
     ELSIF fn.result ~ '^(SETOF|TABLE)' THEN
         RETURN format('RETURN QUERY SELECT * FROM %s;', remote);
     ELSIF route.run_on = 'ALL' THEN
-        RETURN format('RETURN (SELECT %s(r) FROM %s AS r);', CASE fn.result WHEN 'boolean' THEN 'bool_or' ELSE 'sum' END, remote);
+        RETURN format('RETURN (SELECT %s FROM %s AS r);',
+                      CASE fn.result WHEN 'boolean' THEN 'coalesce(bool_or(r), false)' ELSE 'sum(r)' END, remote);
     ELSE
         RETURN format('RETURN %s;', remote);
     END IF;
@@ -151,11 +204,11 @@ CREATE OR REPLACE FUNCTION pgqueue_proxy.build()
     RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog SET client_min_messages = warning AS $$
 DECLARE
     schema CONSTANT text := pgqueue_proxy.checked_schema();
+    last   CONSTANT integer := (SELECT coalesce(max(number), 0) FROM pgqueue_proxy.built);
     made   record;
     fn     record;
     route  record;
 BEGIN
-    PERFORM pgqueue_proxy.drop_built();
     EXECUTE format('CREATE SCHEMA IF NOT EXISTS %I', schema);
     -- The partitions name their own types without a schema, or with this one.
     PERFORM set_config('search_path', format('%I, pg_catalog', schema), true);
@@ -171,6 +224,7 @@ BEGIN
             PERFORM pgqueue_proxy.make_function(schema, fn, route);
         END IF;
     END LOOP;
+    PERFORM pgqueue_proxy.replace_built(last);
     RETURN schema;
 END $$;
 COMMENT ON FUNCTION pgqueue_proxy.build() IS 'makes the functions of the proxy as the partitions have them now, and returns their schema';

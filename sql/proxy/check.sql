@@ -1,5 +1,6 @@
 -- Checks of what cannot be done because it concerns several partitions: there is no
--- transaction over them. Each returns true or raises.
+-- transaction over them. Each returns true or raises. What is no queue, or no message, they
+-- leave to the partition, which says so.
 
 CREATE OR REPLACE FUNCTION pgqueue_proxy.refuse(problem text)
     RETURNS boolean LANGUAGE plpgsql AS $$
@@ -17,21 +18,28 @@ COMMENT ON FUNCTION pgqueue_proxy.is_one(integer, integer) IS 'whether two hashe
 
 CREATE OR REPLACE FUNCTION pgqueue_proxy.same_partition(queue text, other text)
     RETURNS boolean LANGUAGE sql VOLATILE
-    RETURN other IS NULL
+    RETURN coalesce(queue, '') = '' OR coalesce(other, '') = ''
         OR pgqueue_proxy.is_one(pgqueue_proxy.of_queue(queue), pgqueue_proxy.of_queue(other))
         OR pgqueue_proxy.refuse(format('queue "%s" is on another partition than queue "%s"', other, queue));
 COMMENT ON FUNCTION pgqueue_proxy.same_partition(text, text) IS 'that another queue, if one is given, is on the partition of the queue';
 
+CREATE OR REPLACE FUNCTION pgqueue_proxy.with_events(queue text, settings jsonb)
+    RETURNS boolean LANGUAGE sql VOLATILE
+    RETURN pgqueue_proxy.same_partition(queue, CASE jsonb_typeof(settings -> 'events_to') WHEN 'string' THEN settings ->> 'events_to' END);
+COMMENT ON FUNCTION pgqueue_proxy.with_events(text, jsonb) IS 'that events go to a queue on the partition of the queue';
+
 CREATE OR REPLACE FUNCTION pgqueue_proxy.with_queue(queue text, ids bigint[])
     RETURNS boolean LANGUAGE sql VOLATILE
-    RETURN NOT EXISTS (SELECT FROM unnest(ids) AS id
-                        WHERE NOT pgqueue_proxy.is_one(pgqueue_proxy.of_queue(queue), pgqueue_proxy.of_id(id)))
+    RETURN coalesce(queue, '') = '' OR pgqueue_proxy.has_null(ids)
+        OR NOT EXISTS (SELECT FROM unnest(ids) AS id
+                        WHERE id > 0 AND NOT pgqueue_proxy.is_one(pgqueue_proxy.of_queue(queue), pgqueue_proxy.of_id(id)))
         OR pgqueue_proxy.refuse(format('some of the messages are on another partition than queue "%s"', queue));
 COMMENT ON FUNCTION pgqueue_proxy.with_queue(text, bigint[]) IS 'that messages are on the partition of a queue';
 
 CREATE OR REPLACE FUNCTION pgqueue_proxy.all_or_none(strict boolean, ids bigint[])
     RETURNS boolean LANGUAGE sql VOLATILE
     RETURN strict IS NOT TRUE
+        OR pgqueue_proxy.has_null(ids)
         OR pgqueue_proxy.are_on_one(ids)
         OR pgqueue_proxy.refuse('a strict release is for messages of one partition');
 COMMENT ON FUNCTION pgqueue_proxy.all_or_none(boolean, bigint[]) IS 'that a release of messages is not strict, or on one partition';
@@ -49,3 +57,15 @@ BEGIN
         OR pgqueue_proxy.refuse(format('schedule "%s" pushes into queue "%s", which is on another partition', name, elsewhere));
 END $$;
 COMMENT ON FUNCTION pgqueue_proxy.name_is_free(text, text) IS 'that no schedule of this name is on another partition';
+
+-- A role travels by name. One that is not here would travel by its number, which is somebody
+-- else's on the partition.
+CREATE OR REPLACE FUNCTION pgqueue_proxy.role_is_here(role regrole)
+    RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    IF role <> 0 AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE oid = role) THEN
+        RAISE EXCEPTION 'role with number % does not exist', role::oid USING ERRCODE = 'undefined_object';
+    END IF;
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION pgqueue_proxy.role_is_here(regrole) IS 'that a role, if it is not everybody, is one of this server';

@@ -38,6 +38,7 @@ BEGIN
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'A database that is to become a partition is empty, or was this partition before.';
     END IF;
+    ALTER SEQUENCE pgqueue.message_id NO CYCLE; -- keeps pushes from it, until this commits
     SELECT CASE WHEN last_value BETWEEN lowest AND highest THEN last_value + is_called::integer ELSE lowest END
       INTO next
       FROM pgqueue.message_id;

@@ -32,7 +32,7 @@ COMMENT ON FUNCTION pgqueue_proxy.of_id(bigint) IS 'the partition of a message';
 
 CREATE OR REPLACE FUNCTION pgqueue_proxy.of_ids(ids bigint[])
     RETURNS integer LANGUAGE sql IMMUTABLE
-    RETURN pgqueue_proxy.of_id(ids[1]);
+    RETURN pgqueue_proxy.of_id(ids[array_lower(ids, 1)]);
 COMMENT ON FUNCTION pgqueue_proxy.of_ids(bigint[]) IS 'the partition of messages that are all on one';
 
 CREATE OR REPLACE FUNCTION pgqueue_proxy.are_on_one(ids bigint[])
@@ -40,13 +40,18 @@ CREATE OR REPLACE FUNCTION pgqueue_proxy.are_on_one(ids bigint[])
     RETURN (SELECT count(DISTINCT pgqueue_proxy.of_id(id)) < 2 FROM unnest(ids) AS id);
 COMMENT ON FUNCTION pgqueue_proxy.are_on_one(bigint[]) IS 'whether all messages are on one partition';
 
+CREATE OR REPLACE FUNCTION pgqueue_proxy.has_null(list bigint[])
+    RETURNS boolean LANGUAGE sql IMMUTABLE
+    RETURN EXISTS (SELECT FROM unnest(list) AS element WHERE element IS NULL);
+COMMENT ON FUNCTION pgqueue_proxy.has_null(bigint[]) IS 'whether an array, of however many dimensions, has a null in it';
+
 -- Arrays that make no receipts (nulls, unequal lengths) stay as they are: the partition says
 -- what is wrong with them.
 CREATE OR REPLACE FUNCTION pgqueue_proxy.by_partition(INOUT ids bigint[], INOUT deliveries integer[] DEFAULT NULL)
     RETURNS SETOF record LANGUAGE plpgsql IMMUTABLE ROWS 1 AS $$
 BEGIN
-    IF pgqueue_proxy.are_on_one(ids) OR array_ndims(ids) > 1
-        OR array_position(ids, NULL) IS NOT NULL OR array_position(deliveries, NULL) IS NOT NULL
+    IF pgqueue_proxy.are_on_one(ids) OR array_ndims(ids) > 1 OR array_ndims(deliveries) > 1
+        OR pgqueue_proxy.has_null(ids) OR pgqueue_proxy.has_null(deliveries::bigint[])
         OR cardinality(deliveries) <> cardinality(ids)
     THEN
         RETURN NEXT;

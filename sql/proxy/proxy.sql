@@ -21,5 +21,6 @@ COMMENT ON SCHEMA pgqueue_proxy IS 'how calls find the partition of a sharded pg
 SELECT pgqueue_proxy.build() AS schema \gset
 SET LOCAL search_path = :"schema";
 \ir shard.sql
+\ir unschedule.sql
 \ir wait.sql
 COMMIT;

@@ -1,12 +1,11 @@
 -- What the partitions are and have, read from their catalogs.
 
 CREATE OR REPLACE FUNCTION pgqueue_proxy.remote_partition(place integer)
-    RETURNS TABLE (number integer, version text, schema text, formats text) LANGUAGE plproxy AS $$
+    RETURNS TABLE (number integer, version text, schema text) LANGUAGE plproxy AS $$
     CLUSTER 'pgqueue';
     RUN ON place;
-    SELECT pgqueue_proxy.partition() AS number, extversion AS version, extnamespace::regnamespace::text AS schema,
-           current_setting('DateStyle') || ', ' || current_setting('IntervalStyle') AS formats
-      FROM pg_catalog.pg_extension
+    SELECT pgqueue_proxy.partition() AS number, extversion AS version, nspname::text AS schema
+      FROM pg_catalog.pg_extension JOIN pg_catalog.pg_namespace n ON n.oid = extnamespace
      WHERE extname = 'pgqueue';
 $$;
 COMMENT ON FUNCTION pgqueue_proxy.remote_partition(integer) IS 'what is found where a partition should be';

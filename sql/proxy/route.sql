@@ -42,22 +42,22 @@ VALUES
     ('pgq_stats(queue)',            'of_queue_or_all(queue)', NULL, NULL),
     ('pgq_list_queues()',           'ALL',             NULL, NULL),
 
-    ('pgq_create_queue(queue)',     'of_queue(queue)', 'same_partition(queue, settings ->> ''events_to'')', NULL),
-    ('pgq_alter_queue(queue)',      'of_queue(queue)', 'same_partition(queue, settings ->> ''events_to'')', NULL),
+    ('pgq_create_queue(queue)',     'of_queue(queue)', 'with_events(queue, settings)', NULL),
+    ('pgq_alter_queue(queue)',      'of_queue(queue)', 'with_events(queue, settings)', NULL),
     ('pgq_drop_queue(queue)',       'of_queue(queue)', NULL, NULL),
     ('pgq_purge(queue)',            'of_queue(queue)', NULL, NULL),
     ('pgq_pause(queue)',            'of_queue(queue)', NULL, NULL),
     ('pgq_resume(queue)',           'of_queue(queue)', NULL, NULL),
     ('pgq_vacuum()',                'ALL',             NULL, NULL),
 
-    ('pgq_grant(queue)',            'of_queue(queue)', NULL, NULL),
-    ('pgq_revoke(queue)',           'of_queue(queue)', NULL, NULL),
+    ('pgq_grant(queue)',            'of_queue(queue)', 'role_is_here(role)', NULL),
+    ('pgq_revoke(queue)',           'of_queue(queue)', 'role_is_here(role)', NULL),
     ('pgq_list_grants(queue)',      'of_queue_or_all(queue)', NULL, NULL),
-    ('pgq_set_owner(queue)',        'of_queue(queue)', NULL, NULL),
-    ('pgq_reassign_owned(old_owner)', 'ALL',           NULL, NULL),
+    ('pgq_set_owner(queue)',        'of_queue(queue)', 'role_is_here(owner)', NULL),
+    ('pgq_reassign_owned(old_owner)', 'ALL',           'role_is_here(new_owner)', NULL),
 
     ('pgq_schedule(name)',          'of_queue(queue)', 'name_is_free(name, queue)', NULL),
-    ('pgq_unschedule(name)',        'ALL',             NULL, NULL),
+    ('pgq_unschedule(name)',        'ALL',             NULL, NULL), -- see unschedule.sql
     ('pgq_list_schedules()',        'ALL',             NULL, NULL),
 
     ('pgq_capture()',               NULL, NULL, 'a trigger''s push has to be part of its transaction'),

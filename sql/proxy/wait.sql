@@ -4,7 +4,7 @@
 CREATE OR REPLACE PROCEDURE pgq_wait(queue text, timeout interval DEFAULT '30 s', min integer DEFAULT 1)
     LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
-    deadline CONSTANT timestamptz := clock_timestamp() + timeout;
+    deadline timestamptz;
 BEGIN
     IF timeout IS NULL OR min IS NULL THEN
         RAISE EXCEPTION 'argument "%" must not be null', CASE WHEN min IS NULL THEN 'min' ELSE 'timeout' END
@@ -13,7 +13,10 @@ BEGIN
         RAISE EXCEPTION 'argument "min" must be 1 or more' USING ERRCODE = 'invalid_parameter_value';
     ELSIF timeout < interval '0' THEN
         RAISE EXCEPTION 'argument "timeout" must not be negative' USING ERRCODE = 'invalid_parameter_value';
+    ELSIF timeout > interval '100 years' THEN
+        RAISE EXCEPTION 'argument "timeout" must not be longer than 100 years' USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    deadline := clock_timestamp() + timeout;
     WHILE pgq_count(queue) < min AND clock_timestamp() < deadline LOOP
         PERFORM pg_sleep(least(0.05, extract(epoch FROM deadline - clock_timestamp())));
     END LOOP;

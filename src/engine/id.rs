@@ -8,6 +8,7 @@ use pgrx::pg_sys::{self, LOCKTAG};
 
 use super::catalog;
 use super::statement::Statement;
+use crate::error::Error;
 use crate::value::timeline::next_range;
 
 static LAST: Statement = Statement::new(include_str!("../../sql/query/last_id.sql"), &[]);
@@ -31,7 +32,9 @@ pub fn prepare() {
 fn in_next_range() -> i64 {
     let id = step(); // somebody else may have been here
     let Some(first) = next_range(id, timeline()) else { return id };
-    SKIP.run(&[Some(first.into())], |_| {});
+    if SKIP.run(&[Some(first.into())], |_| {}) == 0 {
+        Error::ids_are_used_up().raise();
+    }
     step()
 }
 

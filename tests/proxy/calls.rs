@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use support::{Ask, until};
 
-use crate::sharded::{ROWS, Sharded, answer};
+use crate::sharded::{PARTITIONS, ROWS, Sharded, answer, queue_of_each};
 
 /// Name, parameters and result of the functions in the schema of the extension.
 const FUNCTIONS: &str = "SELECT p.proname || '(' || pg_get_function_arguments(p.oid) || ') '
@@ -154,6 +154,21 @@ const MISTAKES: &[&str] = &[
     "CALL pgq_wait('q', '-1 s')",
     "CALL pgq_wait('q', min => 0)",
     "CALL pgq_wait('q', min => NULL)",
+    "CALL pgq_wait('q', '101 years')",
+    "CALL pgq_wait('q', '1000000 years')",
+    // What the proxy looks at before.
+    "SELECT pgq_move('{20000000000001}', NULL)",
+    "SELECT pgq_move('{20000000000001, NULL}', 'q')",
+    "SELECT pgq_move('{-30000000000001, 0}', 'q')",
+    "SELECT pgq_next('q', '{NULL}'::bigint[])",
+    "SELECT pgq_next(NULL, '{20000000000001}'::bigint[])",
+    "SELECT pgq_release('{1, 10000000000001, NULL}'::bigint[], strict => true)",
+    "SELECT pgq_redrive(NULL, to_queue => 'q')",
+    "SELECT pgq_redrive('q', to_queue => '')",
+    "SELECT pgq_create_queue('z', '{\"events_to\": \"\"}')",
+    "SELECT pgq_create_queue('z', '{\"events_to\": 5}')",
+    "SELECT pgq_extend('{1, 10000000000001}'::bigint[], '1 h', '{{1}, {1}}')",
+    "SELECT pgq_grant('q', 999999, 'push')",
 ];
 
 #[test]
@@ -221,6 +236,36 @@ fn values_arrive_as_they_were_whatever_the_session_s_formats() {
     let body: Vec<u8> = (0..20_000_000_u32).map(|n| (n * 7) as u8).collect();
     proxy.execute("SELECT pgq_push_bytes('bytes', $1)", &[&body]).unwrap();
     assert!(proxy.one::<Vec<u8>>("SELECT body FROM pgq_pop('bytes')") == body);
+}
+
+#[test]
+fn values_are_read_as_they_were_meant_whatever_roles_have_set_on_partitions() {
+    let sharded = Sharded::on_one_server();
+    for n in 0..PARTITIONS {
+        let settings = format!(
+            "ALTER ROLE postgres IN DATABASE queues_{n} SET DateStyle = 'SQL, DMY';
+             ALTER ROLE postgres IN DATABASE queues_{n} SET IntervalStyle = sql_standard"
+        );
+        sharded.partition(n).batch_execute(&settings).unwrap();
+    }
+    let mut proxy = sharded.proxy();
+    proxy.batch_execute("SELECT pgq_push('q', '1', deliver_at => '2001-12-13')").unwrap();
+    let seen =
+        "SELECT enqueued_at BETWEEN now() - interval '1 min' AND now() + interval '1 min' FROM pgq_pop('q')";
+    assert_eq!(proxy.all::<bool>(seen), [true]);
+    let first = "SELECT pgq_schedule('year', 'q', '0 10 1 2 *', '1') AT TIME ZONE 'UTC'";
+    assert!(proxy.one::<String>(&format!("SELECT ({first})::text")).ends_with("-02-01 10:00:00"));
+}
+
+#[test]
+fn an_array_of_ids_may_begin_anywhere() {
+    let sharded = Sharded::on_one_server();
+    let mut proxy = sharded.proxy();
+    for queue in queue_of_each(&mut proxy) {
+        let id: i64 = proxy.query_one("SELECT pgq_push($1, '1')", &[&queue]).unwrap().get(0);
+        let cancel = format!("SELECT pgq_cancel('[5:5]={{{id}}}'::bigint[])");
+        assert_eq!(proxy.all::<i64>(&cancel), [id]);
+    }
 }
 
 #[test]

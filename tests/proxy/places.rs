@@ -1,7 +1,7 @@
 //! Which partition a call goes to, and what cannot be done because it would be two.
 
 use postgres::Client;
-use support::Ask;
+use support::{Ask, until_blocked};
 
 use crate::sharded::{IDS_EACH, PARTITIONS, ROWS, Sharded, answer, partition_of, queue_of_each};
 
@@ -153,8 +153,13 @@ fn ids_stay_within_their_partition() {
     assert!(errors.contains("ids of another partition"), "{errors}");
     assert_eq!(partition.one::<i32>("SELECT pgqueue_proxy.partition()"), 1);
     assert!(sharded.make_partition(3, 256).unwrap_err().contains("not between 0 and 255"));
-    partition.batch_execute(&format!("SELECT setval('pgqueue.message_id', {})", 2 * IDS_EACH - 1)).unwrap();
-    assert_eq!(partition.sqlstate("SELECT pgq_push('q', '3')"), "2200H");
+    // Where the sequence ends, and where this timeline's last range does.
+    const RANGE: i64 = 1 << 32;
+    let end_of_last_range = (2 * IDS_EACH / RANGE / 16 * 16 + 1) * RANGE;
+    for last in [2 * IDS_EACH - 1, end_of_last_range.min(2 * IDS_EACH) - 1] {
+        partition.batch_execute(&format!("SELECT setval('pgqueue.message_id', {last})")).unwrap();
+        assert_eq!(partition.sqlstate("SELECT pgq_push('q', '3')"), "2200H");
+    }
 }
 
 #[test]
@@ -174,18 +179,91 @@ fn a_proxy_is_not_made_of_what_does_not_fit_together() {
     let [p1, p2] = [1, 2].map(|n| sharded.address(n));
     let mut owner = sharded.proxy();
     refused(&mut owner, &set_p1(&p2), &set_p1(&p1), "p1 leads to partition 2");
-    refused(&mut owner, &set_p1(&format!("{p1} user=postgres")), &set_p1(&p1), "names a user");
+    for address in [
+        format!("{p1} user=postgres"),
+        format!("dbname=postgresql://postgres@localhost/queues_1 {p1}"),
+        p1.split(" options").next().unwrap().to_owned(),
+    ] {
+        assert_eq!(owner.sqlstate(&set_p1(&address)), "22023", "{address}");
+    }
     let mut partition = sharded.partition(1);
-    refused(
-        &mut partition,
-        "ALTER DATABASE queues_1 SET DateStyle = 'SQL, DMY'",
-        "ALTER DATABASE queues_1 RESET DateStyle",
-        "writes dates and intervals as \"SQL, DMY, postgres\"",
-    );
     let version: String = partition.one("SELECT extversion FROM pg_extension WHERE extname = 'pgqueue'");
     let set_version =
         |to: &str| format!("UPDATE pg_extension SET extversion = '{to}' WHERE extname = 'pgqueue'");
     refused(&mut partition, &set_version("other"), &set_version(&version), "partition 1 has pgqueue other");
+}
+
+#[test]
+fn a_proxy_made_again_keeps_what_uses_it_and_the_privileges_on_it() {
+    let sharded = Sharded::on_one_server();
+    let mut proxy = sharded.proxy();
+    proxy
+        .batch_execute(
+            "CREATE VIEW report AS SELECT queue, total FROM pgq_stats();
+             CREATE TABLE job (message pgq_message);
+             REVOKE EXECUTE ON FUNCTION pgq_drop_queue(text) FROM PUBLIC",
+        )
+        .unwrap();
+    sharded.make_proxy().unwrap();
+    proxy.batch_execute("SELECT pgq_push('q', '1')").unwrap();
+    assert_eq!(proxy.one::<i64>("SELECT total FROM report"), 1);
+    assert!(
+        proxy.one::<bool>(
+            "SELECT NOT has_function_privilege('pg_monitor', 'pgq_drop_queue(text)', 'EXECUTE')"
+        )
+    );
+}
+
+#[test]
+fn a_partition_made_again_gives_no_id_twice_whoever_pushes_meanwhile() {
+    let sharded = Sharded::on_one_server();
+    let (mut pusher, mut observer) = (sharded.partition(1), sharded.partition(1));
+    pusher.batch_execute("BEGIN; SELECT pgq_push('q', '1')").unwrap();
+    std::thread::scope(|scope| {
+        let making = scope.spawn(|| sharded.make_partition(1, 1));
+        until_blocked(&mut observer, 1);
+        pusher.batch_execute("SELECT pgq_push('q', '2'); COMMIT").unwrap();
+        making.join().unwrap().unwrap();
+    });
+    let given: i64 = pusher.one("SELECT max(id) FROM pgq_pop('q', 9)");
+    assert!(pusher.one::<i64>("SELECT pgq_push('q', '3')") > given);
+}
+
+#[test]
+fn a_schema_whose_name_needs_quotes_is_refused() {
+    let sharded = Sharded::on_one_server();
+    for n in 0..PARTITIONS {
+        let again =
+            "DROP EXTENSION pgqueue; CREATE SCHEMA \"Queue\"; CREATE EXTENSION pgqueue SCHEMA \"Queue\"";
+        sharded.partition(n).batch_execute(again).unwrap();
+        sharded.make_partition(n, n).unwrap();
+    }
+    let errors = sharded.make_proxy().unwrap_err();
+    assert!(errors.contains("needs quotes: \"Queue\""), "{errors}");
+}
+
+#[test]
+fn a_schedule_is_removed_where_it_is_the_callers_and_nowhere_else() {
+    let sharded = Sharded::on_one_server();
+    sharded.everywhere("CREATE ROLE shop LOGIN; CREATE ROLE eve LOGIN");
+    let queues = queue_of_each(&mut sharded.proxy());
+    let mut sessions = ["shop", "eve"].map(|role| {
+        sharded
+            .proxy()
+            .batch_execute(&format!(
+                "GRANT USAGE ON FOREIGN SERVER pgqueue TO {role};
+                 CREATE USER MAPPING FOR {role} SERVER pgqueue OPTIONS (user '{role}')"
+            ))
+            .unwrap();
+        sharded.proxy_as(role)
+    });
+    for (session, queue) in sessions.iter_mut().zip(&queues) {
+        session.batch_execute(&format!("SELECT pgq_schedule('nightly', '{queue}', '1 h', '1')")).unwrap();
+    }
+    let [shop, eve] = &mut sessions;
+    assert!(shop.one::<bool>("SELECT pgq_unschedule('nightly')"));
+    assert!(!shop.one::<bool>("SELECT pgq_unschedule('nightly')"));
+    assert_eq!(eve.one::<i64>("SELECT count(*) FROM pgq_list_schedules()"), 1);
 }
 
 #[test]
@@ -214,6 +292,6 @@ fn after_an_update_of_the_extension_the_proxy_is_made_anew() {
              SELECT pgqueue_proxy.build()"
         ))
         .unwrap();
-    assert!(proxy.one::<bool>("SELECT pgq_new('q') = substring(pgq_shard('q') FROM 'dbname=(.*)')"));
+    assert!(proxy.one::<bool>("SELECT pgq_new('q') = substring(pgq_shard('q') FROM 'dbname=(\\S*)')"));
     assert_eq!(proxy.all::<String>(ROWS), sharded.partition(0).all::<String>(ROWS));
 }

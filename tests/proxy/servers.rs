@@ -155,7 +155,7 @@ fn a_call_that_is_cancelled_is_cancelled_on_its_partition_too() {
     let sharded = Sharded::on_one_server();
     let (mut proxy, mut observer) = (sharded.proxy(), sharded.servers[0].connect());
     let id: i64 = proxy.one("SELECT pgq_push('q', '1')");
-    let place: String = proxy.one("SELECT substring(pgq_shard('q') FROM 'dbname=(.*)')");
+    let place: String = proxy.one("SELECT substring(pgq_shard('q') FROM 'dbname=(\\S*)')");
     let mut other = sharded.servers[0].connect_to(&place);
     other.batch_execute(&format!("BEGIN; SELECT pgq_update({id}, '2')")).unwrap();
     proxy.batch_execute("SET statement_timeout = '300 ms'").unwrap();

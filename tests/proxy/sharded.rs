@@ -10,6 +10,9 @@ pub const PARTITIONS: usize = 4;
 /// Ids of partition n begin at n times this.
 pub const IDS_EACH: i64 = 10_000_000_000_000;
 
+/// What each connection string of a partition has to say.
+const FORMATS: &str = r"options=-cDateStyle=ISO\ -cIntervalStyle=postgres";
+
 pub const SETTINGS: &str =
     "shared_preload_libraries = 'pgqueue'\npgqueue.vacuum_interval = '100ms'\ntrack_functions = all";
 
@@ -61,7 +64,7 @@ impl Sharded {
     }
 
     pub fn address(&self, partition: usize) -> String {
-        format!("host={} dbname=queues_{partition}", host(self.server(partition)))
+        format!("host={} dbname=queues_{partition} {FORMATS}", host(self.server(partition)))
     }
 
     /// A session on a partition itself.
