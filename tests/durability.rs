@@ -325,11 +325,13 @@ fn an_extension_that_is_not_made_anew_after_all_forgets_no_counts() {
         .batch_execute("CREATE EXTENSION pgqueue; SELECT pgq_push('q', '1') FROM generate_series(1, 50)")
         .unwrap();
     let counts = "SELECT concat_ws(' ', ready, pushed) FROM pgq_stats()";
-    let anew = "DROP EXTENSION pgqueue; CREATE EXTENSION pgqueue; SELECT pgq_push('other', '1')";
+    let anew = "DROP EXTENSION pgqueue; CREATE EXTENSION pgqueue;
+                SELECT pgq_create_queue('other'), pgq_reserve('other'); SELECT pgq_push('other', '1')";
     session.batch_execute(&format!("BEGIN; {anew}; ROLLBACK")).unwrap();
     assert_eq!(session.all::<String>(counts), ["50 50"]);
+    assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('q')").len(), 1, "nor does it hide messages");
     session.batch_execute(&format!("BEGIN; SAVEPOINT s; {anew}; ROLLBACK TO s; COMMIT")).unwrap();
-    assert_eq!(session.all::<String>(counts), ["50 50"]);
+    assert_eq!(session.all::<String>(counts), ["49 50"]);
     assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('q')").len(), 1);
     session.batch_execute(&format!("BEGIN; SAVEPOINT s; {anew}; RELEASE s; COMMIT")).unwrap();
     assert_eq!(session.all::<String>(counts), ["1 1"]);

@@ -289,8 +289,11 @@ unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _argument: *m
     wait_as_before();
     catalog::end_transaction();
     DROPPED.with_borrow_mut(Vec::clear);
-    if BEGINS_ANEW.take().is_some() && end != End::Abort {
-        board::forget_all();
+    if BEGINS_ANEW.take().is_some() {
+        match end {
+            End::Abort => board::forget_hints(), // it has looked at its own queues
+            End::Commit | End::Prepare => board::forget_all(),
+        }
     }
     QUEUES.with_borrow_mut(|all| {
         all.iter().for_each(|news| publish(news, end));
@@ -325,7 +328,10 @@ unsafe extern "C-unwind" fn at_end_of_savepoint(
             QUEUES.with_borrow(|all| all.iter().for_each(|news| publish(news, End::Abort)));
             COUNTED.with_borrow_mut(|all| all.retain(|counted| counted.level < level));
             DROPPED.with_borrow_mut(|all| all.retain(|&(at, _)| at < level));
-            BEGINS_ANEW.set(BEGINS_ANEW.get().filter(|&at| at < level));
+            if BEGINS_ANEW.get().is_some_and(|at| at >= level) {
+                BEGINS_ANEW.set(None);
+                board::forget_hints();
+            }
             waking::pass_on();
         }
         pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => {
