@@ -50,7 +50,7 @@ def set_up(server):
     )
     proxy.psql("-f", SCRIPTS / "proxy.sql")
     proxy.psql("-c", """SELECT pgq_create_queue('bench', '{"max_deliveries": 0}')""")
-    place = proxy.psql("-At", "-c", "SELECT substring(pgq_shard('bench') FROM 'dbname=(.*)')")
+    place = proxy.psql("-At", "-c", "SELECT substring(pgq_shard('bench') FROM 'dbname=([^ ]+)')")
     return proxy, Database(server, place)
 
 
