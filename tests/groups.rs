@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use postgres::Client;
 use support::{Ask, Ending, Server, until, until_blocked};
@@ -319,6 +320,157 @@ fn whoever_removes_the_first_waits_behind_two_who_hold_the_next() {
         assert!(deleting.join().unwrap());
     });
     assert_eq!(observer.all::<i64>("SELECT id FROM pgq_reserve('q')"), [next]);
+}
+
+/// A server on which nobody but its sessions does anything.
+fn without_help() -> Server {
+    let server = Server::bare("pgqueue.auto_vacuum = off");
+    server.connect().batch_execute("CREATE EXTENSION pgqueue").unwrap();
+    server
+}
+
+/// A first that is out, a second, and a third that waits in the blocked lane.
+fn three_of_a_group(session: &mut Client) -> Vec<i64> {
+    let mut ids = vec![session.one("SELECT pgq_push('q', '1', group_key => 'a')")];
+    ids.extend(session.all::<i64>("SELECT pgq_push_batch('q', ARRAY['2', '3']::jsonb[], group_key => 'a')"));
+    assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('q', max => 9)"), ids[..1]);
+    assert_eq!(session.all::<i64>("SELECT id FROM pgqueue.message WHERE lane = 'b'"), ids[2..]);
+    ids
+}
+
+#[test]
+fn a_first_and_a_second_that_leave_at_once_let_the_third_come() {
+    let server = without_help();
+    let (mut one, mut other) = (server.connect(), server.connect());
+    for leave in ["pgq_cancel($1::bigint)", "pgq_update($1, priority => 5)", "pgq_delete($1::bigint)"] {
+        for deletes_first in [true, false] {
+            let ids = three_of_a_group(&mut one);
+            one.batch_execute("BEGIN").unwrap();
+            other.batch_execute("BEGIN").unwrap();
+            let delete = "SELECT pgq_delete($1::bigint)";
+            let mut calls = [(delete.to_owned(), ids[0]), (format!("SELECT {leave}"), ids[1])];
+            if !deletes_first {
+                calls.reverse();
+            }
+            for (session, (call, id)) in [&mut one, &mut other].into_iter().zip(&calls) {
+                assert!(session.query_one(call, &[id]).unwrap().get::<_, bool>(0), "{call}");
+            }
+            one.batch_execute("COMMIT").unwrap();
+            other.batch_execute("COMMIT").unwrap();
+            assert_eq!(
+                one.all::<i64>("SELECT id FROM pgq_reserve('q')"),
+                ids[2..],
+                "{leave}, {deletes_first}"
+            );
+            one.execute("SELECT pgq_purge('q')", &[]).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_is_cleared_away_while_the_first_leaves_lets_the_next_come() {
+    let server = without_help();
+    let (mut one, mut other) = (server.connect(), server.connect());
+    let ids = three_of_a_group(&mut one);
+    let outlive = format!("UPDATE pgqueue.message SET expires_at = now() WHERE id = {}", ids[1]);
+    one.batch_execute(&outlive).unwrap();
+    one.batch_execute(&format!("BEGIN; SELECT pgq_delete({})", ids[0])).unwrap();
+    assert!(other.all::<i64>("SELECT id FROM pgq_reserve('q')").is_empty());
+    one.batch_execute("COMMIT").unwrap();
+    assert_eq!(other.all::<i64>("SELECT id FROM pgq_reserve('q')"), ids[2..]);
+}
+
+#[test]
+fn a_first_that_outlives_its_time_while_it_is_put_off_lets_the_others_come() {
+    let server = without_help();
+    let mut session = server.connect();
+    for put_off in ["pgq_fail($1::bigint, 'x', delay => '1 h')", "pgq_release($1::bigint, '1 h')"] {
+        session
+            .batch_execute(
+                "BEGIN;
+                 SELECT pgq_push('q', '1', group_key => 'a', ttl => '1 h');
+                 SELECT pgq_push('q', '2', group_key => 'a');
+                 SELECT pgq_push('q', '3', group_key => 'a');
+                 COMMIT",
+            )
+            .unwrap();
+        let first: i64 = session.one("SELECT id FROM pgq_reserve('q', max => 9)");
+        session.execute(&format!("SELECT {put_off}"), &[&first]).unwrap();
+        assert!(session.all::<String>("SELECT payload::text FROM pgq_reserve('q')").is_empty());
+        session.batch_execute("UPDATE pgqueue.message SET expires_at = now() WHERE lane = 'd'").unwrap();
+        for next in ["2", "3"] {
+            assert_eq!(session.all::<String>("SELECT payload::text FROM pgq_reserve('q', max => 9)"), [next]);
+            session
+                .execute("SELECT pgq_delete(id) FROM pgqueue.message WHERE in_turn AND lane = 'r'", &[])
+                .unwrap();
+        }
+    }
+}
+
+#[test]
+fn those_behind_many_that_wait_for_a_retry_and_may_outlive_it_are_left_where_they_are() {
+    let server = Server::start();
+    let mut session = server.connect();
+    for call in [
+        r#"pgq_create_queue('q', '{"ttl": "1 day", "backoff": {"base": "1 h"}}')"#,
+        "pgq_push('q', '1', group_key => 'g' || n) FROM generate_series(1, 80) n",
+        "pgq_push('q', '2', group_key => 'g' || n) FROM generate_series(1, 80) n",
+        "pgq_fail(id, 'x') FROM pgq_reserve('q', max => 100)",
+        // A lease that ends has the worker look again at all that were passed.
+        "pgq_push('q', '3')",
+        "pgq_reserve('q', lease => '1 ms')",
+    ] {
+        session.batch_execute(&format!("SELECT {call}")).unwrap();
+    }
+    let mut places =
+        || session.one::<String>("SELECT array_agg(ctid ORDER BY id)::text FROM pgqueue.message");
+    until("nobody moves them any more", || {
+        let before = places();
+        thread::sleep(Duration::from_secs(1));
+        places() == before
+    });
+}
+
+/// How many pages a call looks at.
+fn pages(session: &mut Client, call: &str) -> i64 {
+    let plan = session.all::<String>(&format!("EXPLAIN (ANALYZE, BUFFERS) {call}")).join(" ");
+    let Some((_, hits)) = plan.split_once("shared hit=") else { return 0 };
+    hits.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_group_of_a_queue_that_is_served_from_its_end_is_looked_at_from_its_beginning() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session.execute(r#"SELECT pgq_create_queue('q', '{"order": "lifo"}')"#, &[]).unwrap();
+    for _ in 0..1500 {
+        session.execute("SELECT pgq_push('q', '1', group_key => 'a')", &[]).unwrap();
+    }
+    for _ in 0..2 {
+        let looked_at = pages(&mut session, "SELECT id FROM pgq_reserve('q', group_key => 'a')");
+        assert!(looked_at < 300, "{looked_at} pages");
+    }
+}
+
+#[test]
+fn the_next_of_a_group_is_found_where_it_is_by_whoever_has_removed_the_first() {
+    let server = Server::start();
+    let mut session = server.connect();
+    let push = "SELECT count(pgq_push('q', '1', group_key => 'g' || n)) FROM generate_series(1, 20000) n";
+    session.execute(push, &[]).unwrap();
+    session.execute(push, &[]).unwrap();
+    assert_eq!(
+        session.all::<i64>("SELECT id FROM pgq_reserve('q', max => 40000, lease => '1 h')").len(),
+        20000
+    );
+    until("it is known that nothing is ready", || {
+        let is_aside = session.one("SELECT count(*) = 20000 FROM pgqueue.message WHERE lane = 'b'");
+        is_aside && pages(&mut session, "SELECT id FROM pgq_reserve('q')") == 0
+    });
+    session.batch_execute("BEGIN; SELECT pgq_delete(max(id)) FROM pgqueue.message WHERE in_turn").unwrap();
+    let looked_at = pages(&mut session, "SELECT id FROM pgq_reserve('q')");
+    assert!(looked_at < 300, "{looked_at} pages");
+    session.batch_execute("ROLLBACK").unwrap();
 }
 
 #[test]

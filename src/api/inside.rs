@@ -117,12 +117,14 @@ impl MessageRow {
         (self.value(Column::InTurn) & 0xff == 0, self.priority(), self.id())
     }
 
-    /// Lets the next of its group have its turn if the message now stands behind it.
+    /// Lets the next of its group have its turn if the message now stands behind it, or may
+    /// outlive its time where nobody comes by.
     fn leave_group_for(&self, after: &Self) -> Result<()> {
         let Some(key) = self.group_key() else { return Ok(()) };
         let stays = self.queue() == after.queue()
             && after.group_key().as_ref() == Some(&key)
-            && self.group_place() >= after.group_place();
+            && self.group_place() >= after.group_place()
+            && group::is_met(after.lane(), after.0[Column::ExpiresAt as usize]);
         if stays { Ok(()) } else { group::removed(self.queue(), key, self.group_place()) }
     }
 }

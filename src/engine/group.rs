@@ -21,7 +21,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use pgrx::pg_sys::{self, LOCKTAG};
+use pgrx::pg_sys::{self, Datum, LOCKTAG};
 
 use super::counter::{self, Counts};
 use super::lane::ById;
@@ -170,8 +170,9 @@ impl Group {
         }
     }
 
-    /// An error if somebody was changing the next message: it is locked now, if it was waited
-    /// for until it could be.
+    /// Comes past those that may be gone without anybody looking here again. An error if somebody
+    /// was changing a message that has to be moved: it is locked now, if it was waited for until
+    /// it could be.
     fn try_free(
         &self,
         table: &Table,
@@ -180,39 +181,54 @@ impl Group {
     ) -> std::result::Result<(), Option<i64>> {
         let snapshot = Snapshot::latest();
         let mut rows = self.rows(table, &snapshot);
-        let Some(next) = rows.next() else {
-            news::freed(self.queue);
-            return Ok(());
-        };
-        if place_of(&next) < place {
-            return Ok(()); // the one that was removed was not the first
-        }
-        let id = next.i64(Column::Id);
-        if next.lane() == Lane::Blocked {
-            if locked != Some(id) && next.is_busy() {
-                return Err(wait_for(table, &next).then_some(id));
+        while let Some(row) = rows.next() {
+            pg_sys::check_for_interrupts!();
+            // Who is removing it may have looked before we removed ours.
+            let is_met = row_is_met(&row) && !row.is_busy();
+            let id = row.i64(Column::Id);
+            if place_of(&row) >= place {
+                if row.lane() == Lane::Blocked {
+                    if locked != Some(id) && row.is_busy() {
+                        return Err(wait_for(table, &row).then_some(id));
+                    }
+                    if set_lane(table, &row, Lane::Ready) != Fate::Done {
+                        return Err(None);
+                    }
+                }
+                if row.lane() != Lane::Delayed {
+                    news::ready(self.queue, row.i16(Column::Priority), id);
+                }
             }
-            if set_lane(table, &next, Lane::Ready) != Fate::Done {
-                return Err(None);
+            if is_met {
+                return Ok(());
             }
         }
-        if next.lane() != Lane::Delayed {
-            news::ready(self.queue, next.i16(Column::Priority), id);
-        }
+        news::freed(self.queue);
         Ok(())
     }
 
-    /// Whether a message waits for another that will be seen to be gone when it is: by who
-    /// removes it, or by a reserve.
+    /// Whether a message waits for another that will be seen to be gone when it is.
     fn waits(&self, table: &Table, id: i64) -> bool {
-        if self.turn(table, id, |row| has_outlived(row, now())) != Turn::Later {
-            return false;
-        }
+        let turn = self.turn(table, id, |row| has_outlived(row, now()));
+        turn == Turn::Later && self.first_is_met(table)
+    }
+
+    /// Whether the first of the group will be seen to be gone when it is.
+    pub fn first_is_met(&self, table: &Table) -> bool {
         let snapshot = Snapshot::latest();
         let mut rows = self.rows(table, &snapshot);
-        let is_met = |first: Found| first.lane() != Lane::Delayed || first.get(Column::ExpiresAt).is_none();
-        rows.next().is_some_and(is_met)
+        rows.next().is_some_and(|first| row_is_met(&first))
     }
+}
+
+/// Whether a message is seen to be gone when it is: by who removes it, or by a reserve. One that
+/// is delayed may outlive its time where nobody comes by.
+pub fn is_met(lane: Lane, expires_at: Option<Datum>) -> bool {
+    lane != Lane::Delayed || expires_at.is_none()
+}
+
+fn row_is_met(row: &Found) -> bool {
+    is_met(row.lane(), row.get(Column::ExpiresAt))
 }
 
 /// Groups that messages were removed from, and where the first of them stood.

@@ -18,14 +18,16 @@ use crate::hint::Direction;
 pub fn take(table: &Table, queue: &Queue, key: &Name, round: &mut Round) {
     round.begin_walk();
     let snapshot = Snapshot::take();
-    let walk = Walk { table, snapshot: &snapshot, queue: queue.id, key, direction: round.direction };
+    // The order of a group is one, whichever end of the queue comes first.
+    let backward = round.direction == Direction::NewestFirst && !round.keeps_order();
+    let walk = Walk { table, snapshot: &snapshot, queue: queue.id, key, backward };
     // Those whose turn it is come first.
     for in_turn in [true, false] {
         let mut last = None;
         while let Some(priority) = walk.next_priority(in_turn, last) {
             last = Some(priority);
             let has_first = walk.take_priority(in_turn, priority, round);
-            if round.is_full() || (queue.settings.keeps_order() && (has_first || round.taken > 0)) {
+            if round.is_full() || (round.keeps_order() && (has_first || round.taken > 0)) {
                 return;
             }
         }
@@ -37,7 +39,7 @@ struct Walk<'a> {
     snapshot: &'a Snapshot,
     queue: i32,
     key: &'a Name,
-    direction: Direction,
+    backward: bool,
 }
 
 impl Walk<'_> {
@@ -67,12 +69,12 @@ impl Walk<'_> {
     fn take_priority(&self, in_turn: bool, priority: i16, round: &mut Round) -> bool {
         let mut conditions = self.conditions(in_turn);
         conditions.push(Condition::equals(4, pg_sys::F_INT2EQ, priority.into()));
-        let mut rows = self.scan(&conditions, self.direction == Direction::NewestFirst);
+        let mut rows = self.scan(&conditions, self.backward);
         while !round.is_full()
             && let Some(row) = rows.next()
         {
             round.offer(&row);
-            if round.direction == Direction::OldestFirst && round.keeps_order() && !round.is_gone(&row) {
+            if round.keeps_order() && !round.is_gone(&row) {
                 return true;
             }
         }

@@ -17,7 +17,7 @@ use super::waking::{self, LONGEST_SLEEP};
 use super::{board, catalog, now, queue};
 use crate::error::Error;
 use crate::hint::ids::Ids;
-use crate::hint::{Key, Timestamp};
+use crate::hint::{Direction, Key, NOWHERE, Timestamp};
 
 /// What a transaction has done to one queue.
 #[derive(Default)]
@@ -145,6 +145,15 @@ pub fn slot_is_free(queue: i32) {
 /// not know of them.
 pub fn has_ready(queue: i32) -> bool {
     has(queue, |news| news.levels.iter().any(|level| !level.ready.is_empty()))
+}
+
+/// The first message of a priority that this transaction has itself made ready.
+pub fn first_ready(queue: i32, priority: i16, direction: Direction) -> Key {
+    QUEUES.with_borrow(|all| {
+        let levels = all.iter().filter(|news| news.queue == queue).flat_map(|news| &news.levels);
+        let own = levels.filter(|level| level.priority == priority && !level.ready.is_empty());
+        own.map(|level| level.ready.first(direction)).min().unwrap_or(NOWHERE)
+    })
 }
 
 /// Whether this transaction has itself made messages of the queue wait.

@@ -2,7 +2,7 @@
 //! What may be reserved there goes into the hint's stash.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -85,8 +85,9 @@ struct Line<'a> {
     table: &'a Table,
     queue: Option<Rc<Queue>>,
     waiting: Vec<(Group, i64)>,
-    /// Groups of which an earlier one was come by, in their order.
-    passed: HashSet<Group>,
+    /// Groups of which an earlier one was come by, in their order, and whether their first is met
+    /// when it is gone: only then others may wait where no reserve comes past them.
+    passed: HashMap<Group, bool>,
     follows_order: bool,
 }
 
@@ -97,7 +98,7 @@ impl<'a> Line<'a> {
             table,
             queue: queue::by_id(at.queue).ok().flatten(),
             waiting: Vec::new(),
-            passed: HashSet::new(),
+            passed: HashMap::new(),
             follows_order: at.direction == Direction::OldestFirst,
         }
     }
@@ -106,12 +107,14 @@ impl<'a> Line<'a> {
         let group = self.queue.as_ref().and_then(|queue| Group::of(row, queue));
         let Some(group) = group else { return !row.has_expired(now) };
         let id = row.i64(Column::Id);
-        let is_behind = !row.bool(Column::InTurn) && self.follows_order && self.passed.contains(&group);
+        let is_behind = !row.bool(Column::InTurn) && self.follows_order && self.passed.contains_key(&group);
         let waits =
             is_behind || group.turn(self.table, id, |other| group::has_outlived(other, now)) == Turn::Later;
         if waits {
-            self.passed.insert(group.clone());
-            self.waiting.push((group, id));
+            let first_is_met = || group.first_is_met(self.table);
+            if *self.passed.entry(group.clone()).or_insert_with(first_is_met) {
+                self.waiting.push((group, id));
+            }
         }
         !waits
     }

@@ -85,16 +85,13 @@ fn hand_out(queue: &Queue, wish: &Wish, take: Take, mut each: impl FnMut(Taken))
 /// returns how many.
 pub fn drop_oldest(queue: &Queue, max: usize) -> usize {
     let table = Table::open(catalog::refresh().message);
+    let priorities: Vec<_> = all_priorities(&table, queue).collect();
     let mut dropped = 0;
-    for &priority in all_priorities(&table, queue).collect::<Vec<_>>().iter().rev() {
-        // What goes lets the next of its group come, which may go as well.
-        while dropped < max {
-            let more = drop_of_priority(&table, queue, priority, max - dropped);
-            dropped += more;
-            if more == 0 {
-                break;
-            }
-        }
+    // What goes lets the next of its group come, which may go as well.
+    while dropped < max {
+        let mut tries = priorities.iter().rev().map(|&at| drop_of_priority(&table, queue, at, max - dropped));
+        let Some(more) = tries.find(|&more| more > 0) else { break };
+        dropped += more;
     }
     dropped
 }

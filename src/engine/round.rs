@@ -349,8 +349,7 @@ impl<'a> Round<'a> {
 
     /// The group in which a message has to have its turn.
     fn group_of(&self, row: &Found) -> Option<Group> {
-        let is_dropped = matches!(self.take, Take::Drop);
-        Group::of(row, self.queue).filter(|_| !row.bool(Column::InTurn) && !is_dropped)
+        Group::of(row, self.queue).filter(|_| !row.bool(Column::InTurn))
     }
 
     fn take_row(&mut self, row: &Found, takes_turn: bool) -> Fate {

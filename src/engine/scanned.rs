@@ -54,15 +54,16 @@ impl<'a> Scanned<'a> {
     /// The lowest places of the queue's priorities. Read before the snapshot is taken.
     fn starts(queue: i32, round: &Round) -> Vec<(i16, Key)> {
         let mut starts = Vec::with_capacity(LEVELS);
-        if news::has_ready(queue) {
-            return starts; // others do not know of our own messages
-        }
         board::with_hint(queue, round.direction, |hint| {
             // A queue that nobody has looked through has no lowest places.
             if hint.is_known(round.now) {
                 starts.extend(hint.levels().iter().map(|level| (level.priority, level.lowest(round.now))));
             }
         });
+        for (priority, from) in &mut starts {
+            // Others do not know of our own messages.
+            *from = news::first_ready(queue, *priority, round.direction).min(*from);
+        }
         starts
     }
 

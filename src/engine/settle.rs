@@ -151,14 +151,22 @@ fn settle_one(
     }
     Ok(match apply(table, &row, &queue, verdict, now) {
         Fate::Done => {
-            let is_gone = matches!(verdict, Verdict::Delete);
-            let group = Group::of(&row, &queue).filter(|_| is_gone);
+            let group = Group::of(&row, &queue).filter(|_| leaves_its_group(&row, verdict));
             let left = group.map(|group| (group, group::place_of(&row)));
             Attempt::Settled(Settled { id: receipt.0, at: now, queue: queue.id, left })
         }
         Fate::Gone => Attempt::Refused,
         Fate::Changed | Fate::Busy => Attempt::Changed,
     })
+}
+
+/// Whether nobody may come by a message any more who sees the next of its group.
+fn leaves_its_group(row: &Found, verdict: Verdict) -> bool {
+    match verdict {
+        Verdict::Delete => true,
+        Verdict::Release(_) => row.get(Column::ExpiresAt).is_some(),
+        Verdict::Extend(_) => false,
+    }
 }
 
 fn is_good(row: &Found, (_, delivery): Receipt, verdict: Verdict, now: Timestamp) -> bool {

@@ -34,13 +34,13 @@ impl Recount {
             if begun.elapsed() > TURN || is_asked_to_end() {
                 return;
             }
-            let Some(&(queue, tries)) = queues.last() else { return };
+            let Some((queue, tries)) = queues.pop() else { return };
             let is_last = tries + 1 >= MOST_TRIES;
             let mut is_done = false;
             if !logged("recount", || is_done = counter::recount(queue, is_last)) {
+                queues.insert(0, (queue, tries));
                 return;
             }
-            queues.pop();
             if !is_done && !is_last {
                 queues.insert(0, (queue, tries + 1));
             }

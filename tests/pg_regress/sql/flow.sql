@@ -74,6 +74,18 @@ SELECT count(*) FROM pgq_push_batch('ring of a group', ARRAY['1', '2', '3']::jso
 SELECT count(*) FROM pgq_push_batch('ring of a group', ARRAY['4', '5']::jsonb[], group_key => 'a');
 SELECT payload FROM pgq_pop('ring of a group', max => 5);
 SELECT payload FROM pgq_pop('ring of a group', max => 5);
+-- what waits behind one that is leased is not ready
+SELECT pgq_create_queue('ring of groups', '{"max_length": 2, "on_full": "drop_oldest"}');
+SELECT pgq_push('ring of groups', '1', group_key => 'a') IS NOT NULL AS pushed;
+SELECT payload FROM pgq_reserve('ring of groups');
+SELECT pgq_push('ring of groups', '2', group_key => 'a') IS NOT NULL AS pushed;
+SELECT pgq_push('ring of groups', '3', group_key => 'b');
+-- a first of a group that is more urgent goes before the others
+SELECT pgq_purge('ring of groups');
+SELECT pgq_push('ring of groups', '1', group_key => 'a', priority => 5) IS NOT NULL AS pushed;
+SELECT pgq_push('ring of groups', '2', group_key => 'a') IS NOT NULL AS pushed;
+SELECT count(*) FROM pgq_push_batch('ring of groups', ARRAY['3', '4']::jsonb[]);
+SELECT payload FROM pgq_pop('ring of groups', max => 5);
 -- settings
 SELECT pgq_create_queue('bad', '{"max_leased": 0}');
 SELECT pgq_create_queue('bad', '{"max_leased": 10001}');
