@@ -4,7 +4,8 @@ ALTER TABLE pgqueue.queue ALTER COLUMN owner DROP NOT NULL, ADD COLUMN owner_id 
 COMMENT ON COLUMN pgqueue.queue.owner IS 'role whose members may do everything with the queue; null: it is gone';
 COMMENT ON COLUMN pgqueue.queue.owner_id IS 'number of that role (rights.sql); null: no role has this name';
 
-ALTER TABLE pgqueue.schedule ALTER COLUMN owner DROP NOT NULL, ADD COLUMN owner_id oid;
+ALTER TABLE pgqueue.schedule ALTER COLUMN owner DROP NOT NULL, ADD COLUMN owner_id oid, ADD COLUMN seen_to text COLLATE "C";
+COMMENT ON COLUMN pgqueue.schedule.seen_to IS 'object behind which a watch goes on with a run that it has not finished';
 COMMENT ON COLUMN pgqueue.schedule.owner IS 'role with whose rights it runs; null: it is gone';
 COMMENT ON COLUMN pgqueue.schedule.owner_id IS 'number of that role (rights.sql); null: no role has this name';
 

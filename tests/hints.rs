@@ -230,6 +230,11 @@ fn counters_survive_a_clean_restart_and_roll_back_with_savepoints() {
     server.stop(Stop::Fast);
     server.launch();
     assert_eq!(server.connect().one::<i64>("SELECT pushed FROM pgq_stats('q')"), 4);
+    server.set("pgqueue.auto_vacuum = off");
+    server.connect().execute("SELECT pgq_push('q', '7')", &[]).unwrap();
+    server.stop(Stop::Fast);
+    server.launch();
+    assert_eq!(server.connect().one::<i64>("SELECT pushed FROM pgq_stats('q')"), 5);
 }
 
 #[test]

@@ -248,20 +248,22 @@ fn a_purge_of_what_is_ready_spares_what_was_leased_while_it_waited() {
 }
 
 #[test]
-fn dropping_a_queue_takes_along_what_dies_or_is_archived_meanwhile() {
+fn dropping_or_purging_a_queue_takes_along_what_dies_or_is_archived_meanwhile() {
     let server = Server::start();
     let (mut consumer, mut observer) = (server.connect(), server.connect());
-    for settle in ["pgq_bury({id}, 'x')", "pgq_delete({id})"] {
+    let settles = ["pgq_bury({id}, 'x')", "pgq_delete({id})"];
+    let removes = ["SELECT pgq_drop_queue('q')", "SELECT pgq_purge('q')"];
+    for (settle, remove) in settles.iter().flat_map(|settle| removes.map(|remove| (settle, remove))) {
         let mut manager = server.connect();
         consumer.execute("SELECT pgq_create_queue('q', '{\"archive\": \"1 h\"}')", &[]).unwrap();
         let id: i64 = consumer.one("SELECT pgq_push('q', '1')");
         consumer
             .batch_execute(&format!("BEGIN; SELECT {}", settle.replace("{id}", &id.to_string())))
             .unwrap();
-        let dropping = thread::spawn(move || manager.one::<i64>("SELECT pgq_drop_queue('q')"));
+        let dropping = thread::spawn(move || manager.one::<i64>(remove));
         until_blocked(&mut observer, 1);
         consumer.batch_execute("COMMIT").unwrap();
-        assert_eq!(dropping.join().unwrap(), 1);
+        assert_eq!(dropping.join().unwrap(), 1, "{settle}, {remove}");
         assert_eq!(
             observer.one::<i64>(
                 "SELECT count(*) FROM (SELECT id FROM pgqueue.message UNION ALL SELECT id FROM pgqueue.dead

@@ -1,5 +1,5 @@
 -- Compares what a query has given ($2, $3) with what its watch ($1) has seen, remembers
--- up to $4 differences and gives a payload for each.
+-- up to $4 differences, of objects behind $5, and gives a payload for each.
 WITH found AS (
     SELECT object_id COLLATE "C" AS object_id, hash FROM unnest($2, $3) AS f (object_id, hash)
 ), seen AS (
@@ -9,7 +9,7 @@ WITH found AS (
            CASE WHEN seen.hash IS NULL THEN 'create' WHEN found.hash IS NULL THEN 'delete' ELSE 'update' END AS op
       FROM found
       FULL JOIN seen USING (object_id)
-     WHERE found.hash IS DISTINCT FROM seen.hash
+     WHERE found.hash IS DISTINCT FROM seen.hash AND ($5 IS NULL OR object_id > $5)
      ORDER BY object_id
      LIMIT $4
 ), forgotten AS (
@@ -23,5 +23,5 @@ WITH found AS (
 )
 SELECT array_agg(jsonb_build_object('op', op, 'watch', $1, 'object_id', object_id, 'hash', hash, 'old_hash', old_hash)
                  ORDER BY object_id),
-       count(*)
+       count(*), max(object_id)
   FROM change

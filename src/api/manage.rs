@@ -35,10 +35,9 @@ static DROP_REST: Statement =
     Statement::new(include_str!("../../sql/query/drop_queue_rest.sql"), &[pg_sys::INT4OID]);
 static REGROUP: Statement =
     Statement::new(include_str!("../../sql/query/regroup.sql"), &[pg_sys::INT4OID, pg_sys::BOOLOID]);
-static PURGE: Statement = Statement::new(
-    include_str!("../../sql/query/purge.sql"),
-    &[pg_sys::INT4OID, pg_sys::TEXTOID, pg_sys::TEXTOID],
-);
+const PURGE_ARGS: &[pg_sys::Oid] = &[pg_sys::INT4OID, pg_sys::TEXTOID, pg_sys::TEXTOID];
+static PURGE: Statement = Statement::new(include_str!("../../sql/query/purge.sql"), PURGE_ARGS);
+static PURGE_REST: Statement = Statement::new(include_str!("../../sql/query/purge_rest.sql"), PURGE_ARGS);
 static PAUSE: Statement =
     Statement::new(include_str!("../../sql/query/pause_queue.sql"), &[pg_sys::INT4OID, pg_sys::BOOLOID]);
 
@@ -131,10 +130,9 @@ fn pgq_purge(call: &Call) -> Answer {
     news::removed(queue.id);
     let (mut messages, mut kept) = (0, 0);
     let state = state.map(|state| text_datum(state.as_bytes()));
-    PURGE.run(&[Some(queue.id.into()), state, group_key], |row| {
-        messages = row.i64(0);
-        kept = row.i64(1);
-    });
+    let args = [Some(queue.id.into()), state, group_key];
+    PURGE.run(&args, |row| messages = row.i64(0));
+    PURGE_REST.run(&args, |row| kept = row.i64(0));
     counter::add(queue.id, Counts { deleted: messages, ..Counts::default() });
     Ok(Some((messages + kept).into()))
 }

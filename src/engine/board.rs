@@ -437,12 +437,22 @@ fn count_drain(n: usize) {
     }
 }
 
-/// How often something was counted of a queue, and what is not written down of it.
-pub fn counted(queue: i32) -> Option<(u64, Counts)> {
-    let mut counted = None;
+/// What was counted of a queue and is not written down.
+#[derive(Clone, Copy, Default, PartialEq)]
+pub struct Counted {
+    pub counts: Counts,
+    /// How often something was counted.
+    times: u64,
+    /// Transactions that are committing, whose messages may be seen before they are counted.
+    pub committing: u32,
+}
+
+pub fn counted(queue: i32) -> Counted {
+    let mut counted = Counted::default();
     with_known(queue, |place| {
         if place.direction == Direction::OldestFirst {
-            counted = Some((place.times_counted, place.counts));
+            let (times, committing) = (place.times_counted, place.kept_for);
+            counted = Counted { counts: place.counts, times, committing };
         }
     });
     counted

@@ -211,11 +211,12 @@ pub fn recount(queue: i32, roughly: bool) -> bool {
         let [ready, leased, delayed, blocked, dead] = std::array::from_fn(|n| row.i64(n));
         difference = Counts { ready, leased, delayed, blocked, dead, ..Counts::default() };
     });
-    let is_undisturbed = board::counted(queue) == before && board::drains() == drains && is_quiet(drains);
+    let nobody_counts = before.committing == 0 && board::counted(queue) == before;
+    let is_undisturbed = nobody_counts && board::drains() == drains && is_quiet(drains);
     if !is_undisturbed && !roughly {
         return false;
     }
-    let difference = difference - before.map_or(Counts::default(), |(_, counts)| counts.of_places());
+    let difference = difference - before.counts.of_places();
     if difference != Counts::default() {
         write(queue, difference);
     }

@@ -157,8 +157,8 @@ pub fn look(queue: &Queue, max: usize, mut each: impl FnMut(Taken)) {
     round.merge(|round, limit| scanned.take_before(round, limit));
 }
 
-/// Since when the message that could be reserved first has been there, of each priority,
-/// and the earliest of that.
+/// Since when the message with the lowest id that could be reserved has been there, of each
+/// priority, and the earliest of that.
 pub fn oldest_ready(queue: &Queue) -> Option<Timestamp> {
     let table = Table::open_to_read(catalog::refresh().message);
     let wish = Wish::any(1);
@@ -170,6 +170,7 @@ pub fn oldest_ready(queue: &Queue) -> Option<Timestamp> {
             oldest = Some(oldest.map_or(at, |oldest| oldest.min(at)));
         };
         let mut round = Round::new(&table, queue, &wish, Take::Look, &mut each);
+        round.direction = Direction::OldestFirst;
         let mut scanned = Scanned::from_priority(&table, queue, &round, priority);
         scanned.take_before(&mut round, Some((priority, NOWHERE)));
     }

@@ -61,7 +61,7 @@ static DUE: Statement = Statement::new(
 static RESTORING: Statement = Statement::new(include_str!("../../sql/query/restoring.sql"), &[]);
 static NOTE: Statement = Statement::new(
     include_str!("../../sql/query/note_run.sql"),
-    &[pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID, pg_sys::TEXTOID],
+    &[pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID, pg_sys::TEXTOID, pg_sys::TEXTOID],
 );
 static NEXT: Statement =
     Statement::new(include_str!("../../sql/query/next_run.sql"), &[pg_sys::TIMESTAMPTZOID]);
@@ -293,18 +293,23 @@ fn run_one(kind: Kind, moment: Timestamp) -> bool {
     let in_the_way = text_datum(IN_THE_WAY.join(" ").as_bytes());
     let whose = (!is_worker()).then(|| owner::caller().into());
     DUE.run(&[Some(moment.into()), Some(in_the_way), Some((kind == Kind::Watch).into()), whose], |row| {
-        let outcome = attempt(|| if run_as_owner(row)? { Ok(now()) } else { next_run(row) });
-        let next = match &outcome {
-            Ok(next) => *next,
-            Err(problem) => next_try(row, problem),
+        // One that has more to do stays due.
+        let outcome = attempt(|| match run_as_owner(row)? {
+            Some(seen_to) => Ok((row.i64(5), Some(seen_to))),
+            None => Ok((next_run(row)?, None)),
+        });
+        let (next, seen_to, problem) = match outcome {
+            Ok((next, seen_to)) => (next, seen_to, None),
+            Err(problem) => (next_try(row, &problem), None, Some(problem.to_string())),
         };
-        let problem = outcome.err().map(|problem| text_datum(problem.to_string().as_bytes()));
-        NOTE.run(&[Some(row.value(0)), Some(next.into()), problem], |_| {});
+        let [problem, seen_to] =
+            [problem.map(String::into_bytes), seen_to].map(|text| text.map(|text| text_datum(&text)));
+        NOTE.run(&[Some(row.value(0)), Some(next.into()), problem, seen_to], |_| {});
     }) > 0
 }
 
-/// Does what a schedule is for; true if it has more to do at once.
-fn run_as_owner(row: &Row) -> Result<bool> {
+/// Does what a schedule is for; where it goes on if it has more to do at once.
+fn run_as_owner(row: &Row) -> Result<Option<Vec<u8>>> {
     let owner = oid(row, 1);
     if owner::role_name(owner).is_none() {
         return Err(Error::owner_is_gone(&text(row, 0)));
@@ -312,10 +317,10 @@ fn run_as_owner(row: &Row) -> Result<bool> {
     act_as(owner, || {
         let queue = queue::existing(&Name::known(bytes(row, 2)), Right::Push)?;
         if row.get(12).is_some() {
-            return watch::look(&Name::known(bytes(row, 0)), &watch_of(row), &queue);
+            return watch::look(&Name::known(bytes(row, 0)), &watch_of(row), row.get(18), &queue);
         }
         push(&queue, &[(Content::Payload(row.value(6)), row.get(7))], &options(row))?;
-        Ok(false)
+        Ok(None)
     })
 }
 

@@ -10,20 +10,20 @@ use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::ptr;
 
-use pgrx::pg_sys::{self, CmdType, Query};
+use pgrx::pg_sys::{self, CmdType, Datum, Query};
 
 use super::owner::act_restricted;
 use super::push::{Content, Options, push};
 use super::queue::Queue;
 use super::statement::{Row, Statement, text_array};
 use super::time_limit::TimeLimit;
-use crate::call::{Argument, JsonbArray, Name};
+use crate::call::{Argument, JsonbArray, Name, varlena_bytes};
 use crate::error::{Error, Result};
 use crate::setting;
 
 static CHANGES: Statement = Statement::new(
     include_str!("../../sql/query/watch_changes.sql"),
-    &[pg_sys::TEXTOID, pg_sys::TEXTARRAYOID, pg_sys::TEXTARRAYOID, pg_sys::INT4OID],
+    &[pg_sys::TEXTOID, pg_sys::TEXTARRAYOID, pg_sys::TEXTARRAYOID, pg_sys::INT4OID, pg_sys::TEXTOID],
 );
 static FORGET: Statement =
     Statement::new(include_str!("../../sql/query/forget_watch.sql"), &[pg_sys::TEXTOID]);
@@ -55,22 +55,26 @@ pub fn search_path() -> Vec<u8> {
         .to_vec()
 }
 
-/// Runs a watch as the current user and pushes what has changed; true if there may be
-/// more.
-pub fn look(name: &Name, watch: &Watch, queue: &Queue) -> Result<bool> {
+/// Runs a watch as the current user and pushes what has changed, of the objects behind
+/// `seen_to`. If there may be more, the last of the objects.
+pub fn look(name: &Name, watch: &Watch, seen_to: Option<Datum>, queue: &Queue) -> Result<Option<Vec<u8>>> {
     let found = run(watch)?;
     let args = [
         Some(name.datum()),
         Some(text_array(&found.ids)),
         Some(text_array(&found.hashes)),
         Some(watch.max.into()),
+        seen_to,
     ];
-    let (mut left, mut pushed) = (false, Ok(()));
+    let (mut last, mut pushed) = (None, Ok(()));
     CHANGES.run(&args, |row| {
-        left = row.i64(1) >= i64::from(watch.max);
+        if row.i64(1) >= i64::from(watch.max) {
+            // SAFETY: the column is a text.
+            last = row.get(2).map(|id| unsafe { varlena_bytes(id) });
+        }
         pushed = push_changes(queue, row);
     });
-    pushed.map(|()| left)
+    pushed.map(|()| last)
 }
 
 fn push_changes(queue: &Queue, row: &Row) -> Result<()> {

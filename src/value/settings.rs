@@ -187,8 +187,12 @@ pub struct BadSetting {
 }
 
 impl BadSetting {
+    fn new(path: &str, problem: &str) -> Self {
+        Self { path: path.into(), problem: problem.into() }
+    }
+
     fn not_an_object() -> Self {
-        Self { path: ".".into(), problem: "must be a JSON object".into() }
+        Self::new(".", "must be a JSON object")
     }
 }
 
@@ -200,14 +204,27 @@ impl Settings {
 
     /// Checks settings field by field.
     pub fn read(settings: &Value) -> Result<Self, BadSetting> {
-        if !settings.is_object() {
-            return Err(BadSetting::not_an_object());
-        }
+        let settings = settings.as_object().ok_or_else(BadSetting::not_an_object)?;
+        check_shapes(settings)?;
         serde_path_to_error::deserialize(settings).map_err(|error| BadSetting {
             path: error.path().to_string(),
             problem: error.inner().to_string(),
         })
     }
+}
+
+/// Serde reads a word from `{"word": null}` too, and an object from an array; SQL, which reads
+/// settings as well, does not.
+fn check_shapes(settings: &Map<String, Value>) -> Result<(), BadSetting> {
+    for name in ["order", "on_expire", "on_timeout", "on_full", "groups"] {
+        if settings.get(name).is_some_and(|word| !word.is_string()) {
+            return Err(BadSetting::new(name, "must be a string"));
+        }
+    }
+    if settings.get("backoff").is_some_and(|backoff| !backoff.is_object()) {
+        return Err(BadSetting::new("backoff", "must be an object"));
+    }
+    Ok(())
 }
 
 /// `settings` with `changes` laid over it; a null takes a setting back to its default.
@@ -284,6 +301,12 @@ mod tests {
             (json!({"events_to": ["ops"]}), "events_to", "string"),
             (json!({"backoff": {"jitter": 2}}), "backoff", "jitter"),
             (json!({"backoff": {"base": 1}}), "backoff.base", "string"),
+            (json!({"order": {"lifo": null}}), "order", "string"),
+            (json!({"on_expire": {"dead": null}}), "on_expire", "string"),
+            (json!({"on_timeout": {"dead": null}}), "on_timeout", "string"),
+            (json!({"on_full": {"reject": null}}), "on_full", "string"),
+            (json!({"groups": {"parallel": null}}), "groups", "string"),
+            (json!({"backoff": ["1 s", 2, "1 h", 0.2]}), "backoff", "object"),
             (json!(["lease"]), ".", "object"),
             (json!(null), ".", "object"),
         ] {

@@ -43,7 +43,7 @@ pub extern "C-unwind" fn pgqueue_worker(argument: pg_sys::Datum) {
         let left_work = setting::auto_vacuum() && sweep::round().left_work;
         rest(database, if left_work { SHORT_PAUSE } else { interval() });
     }
-    if setting::auto_vacuum() && extension_exists() {
+    if extension_exists() {
         sweep::write_counts();
     }
 }

@@ -749,7 +749,8 @@ impl Reference {
         if to != message.queue {
             self.counters(to).pushed += 1;
         }
-        let keeps_limit = reset || message.max_deliveries == Some(0);
+        let limit = message.max_deliveries.unwrap_or(self.queues[to].settings.max_deliveries);
+        let keeps_limit = reset || limit == 0 || message.deliveries < limit;
         let max_deliveries = if keeps_limit { message.max_deliveries } else { Some(message.deliveries + 1) };
         let back = Message {
             queue: to,

@@ -23,6 +23,12 @@ SELECT pgq_redrive('dead', reset => false);
 SELECT payload, delivery, id = ANY (:'ids'::bigint[]) AS old_id FROM pgq_reserve('dead');
 SELECT outcome FROM pgq_fail((:'ids'::bigint[])[2], 'again');
 SELECT payload, deliveries, reason, jsonb_array_length(errors) FROM pgq_peek_dead('dead', max => 10);
+-- where some are left, or there is no limit, none is set
+SELECT pgq_create_queue('buried', '{"max_deliveries": 5}'), pgq_create_queue('unlimited', '{"max_deliveries": 0}');
+SELECT pgq_bury(pgq_push('buried', '1'), 'x'), pgq_bury(pgq_push('unlimited', '1'), 'x');
+SELECT pgq_redrive('buried', reset => false), pgq_redrive('unlimited', reset => false);
+SELECT outcome FROM pgq_reserve('buried') r, pgq_fail(r.id, 'again');
+SELECT outcome FROM pgq_reserve('unlimited') r, pgq_fail(r.id, 'again');
 -- taking out
 SELECT payload, deliveries, reason FROM pgq_dump_dead('dead', 10);
 SELECT payload FROM pgq_dump_dead('dead', 10);

@@ -19,6 +19,11 @@ SELECT pgq_alter_queue('made', '{"lease": "1 s", "max_deliveries": 1}');
 ROLLBACK;
 SELECT pgq_push('made', '2') IS NOT NULL AS pushed;
 SELECT round(extract(epoch FROM leased_until - clock_timestamp())) AS seconds FROM pgq_reserve('made');
+-- the oldest, whichever comes first
+SELECT pgq_create_queue('stack', '{"order": "lifo"}'), pgq_push('stack', '1') IS NOT NULL AS pushed;
+SELECT pg_sleep(0.2);
+SELECT count(*) FROM pgq_push_batch('stack', array_fill('2'::jsonb, ARRAY[300]));
+SELECT oldest_ready_age >= '200 ms' AS old FROM pgq_stats('stack');
 -- purging, by state and all
 SELECT count(*) FROM pgq_push_batch('purge', ARRAY['1', '2', '3']::jsonb[]);
 SELECT pgq_push('purge', '4', delay => '1 h') IS NOT NULL AS pushed;

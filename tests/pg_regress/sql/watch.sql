@@ -42,6 +42,20 @@ SELECT count(*) FROM pgq_vacuum();
 SELECT count(*), min(payload ->> 'object_id'), max(payload ->> 'object_id') FROM pgq_pop('pages', max => 100);
 SELECT count(*) FROM pgq_vacuum();
 SELECT pgq_count('pages');
+-- each object once a run, though the first are always different, and the run's time is kept
+SELECT pgq_watch('moves', 'moves', 'SELECT n, CASE WHEN n < 3 THEN clock_timestamp()::text ELSE ''x'' END FROM generate_series(1, 4) n', '20 s', max => 2) AS first \gset
+UPDATE pgqueue.schedule SET next_run = next_run - '1 min'::interval WHERE name = 'moves';
+SELECT count(*) FROM pgq_vacuum();
+SELECT payload ->> 'object_id' AS id FROM pgq_pop('moves', max => 100);
+SELECT count(*) FROM pgq_vacuum();
+SELECT payload ->> 'object_id' AS id FROM pgq_pop('moves', max => 100);
+SELECT count(*) FROM pgq_vacuum();
+SELECT count(*) FROM pgq_vacuum();
+SELECT pgq_count('moves'), mod(extract(epoch FROM next_run - :'first'), 20) = 0 AS on_grid, next_run > now() AS later FROM pgq_list_watches() WHERE name = 'moves';
+UPDATE pgqueue.schedule SET next_run = now() WHERE name = 'moves';
+SELECT count(*) FROM pgq_vacuum();
+SELECT payload ->> 'object_id' AS id FROM pgq_pop('moves', max => 100);
+SELECT pgq_unwatch('moves');
 -- put again it goes on with what it has seen; removed it forgets
 SELECT pgq_watch('pages', 'pages', 'SELECT n, n FROM generate_series(1, 26) n', '1 h') IS NOT NULL AS put;
 SELECT due('pages');
