@@ -141,10 +141,15 @@ pub fn slot_is_free(queue: i32) {
     tell(queue, |news| news.has_slot = true);
 }
 
-/// Whether this transaction has itself made messages of the queue ready. Others do
-/// not know of them.
-pub fn has_ready(queue: i32) -> bool {
-    has(queue, |news| news.levels.iter().any(|level| !level.ready.is_empty()))
+/// Whether this transaction has itself made messages of the queue ready, or given it other
+/// settings. Others do not know of that.
+pub fn is_ahead(queue: i32) -> bool {
+    has(queue, |news| news.forget || news.levels.iter().any(|level| !level.ready.is_empty()))
+}
+
+/// Whether what others know of the queue's messages does not hold for this transaction.
+pub fn has_forgotten(queue: i32) -> bool {
+    has(queue, |news| news.forget)
 }
 
 /// The first message of a priority that this transaction has itself made ready.

@@ -127,7 +127,7 @@ impl<'a> Round<'a> {
             return grouped::take(self.table, self.queue, key, self);
         }
         let takes_all_it_sees =
-            self.wish.filter.is_none() && !has_one_snapshot() && !news::has_ready(self.queue.id);
+            self.wish.filter.is_none() && !has_one_snapshot() && !news::is_ahead(self.queue.id);
         match takes_all_it_sees.then(|| Hinted::open(self.table, self.queue, self)).flatten() {
             Some(mut hinted) => {
                 self.merge(|round, limit| hinted.take_before(round, limit));

@@ -54,9 +54,10 @@ impl<'a> Scanned<'a> {
     /// The lowest places of the queue's priorities. Read before the snapshot is taken.
     fn starts(queue: i32, round: &Round) -> Vec<(i16, Key)> {
         let mut starts = Vec::with_capacity(LEVELS);
+        let has_forgotten = news::has_forgotten(queue);
         board::with_hint(queue, round.direction, |hint| {
             // A queue that nobody has looked through has no lowest places.
-            if hint.is_known(round.now) {
+            if hint.is_known(round.now) && !has_forgotten {
                 starts.extend(hint.levels().iter().map(|level| (level.priority, level.lowest(round.now))));
             }
         });

@@ -131,6 +131,17 @@ SELECT payload FROM pgq_reserve('both', max => 2);
 SELECT count(*) FROM pgq_delete(ARRAY(SELECT id FROM pgqueue.message WHERE payload IN ('1', '2')
     AND queue = (SELECT id FROM pgqueue.queue WHERE name = 'both')));
 SELECT payload FROM pgq_reserve('both', max => 2);
+-- whoever changes it sees at once what comes of that, others have passed it or not
+SELECT pgq_push('ahead', '1', group_key => 'a') IS NOT NULL AS pushed;
+SELECT payload FROM pgq_reserve('ahead');
+SELECT pgq_push('ahead', '2', group_key => 'a') IS NOT NULL AS pushed;
+SELECT payload FROM pgq_reserve('ahead');
+BEGIN;
+SELECT pgq_alter_queue('ahead', '{"groups": "parallel"}');
+SELECT payload FROM pgq_peek('ahead');
+SELECT payload FROM pgq_reserve('ahead');
+ROLLBACK;
+SELECT payload FROM pgq_reserve('ahead');
 -- counters and a look at everything agree
 SELECT s.queue FROM pgq_stats() s JOIN pgqueue.queue q ON q.name = s.queue
   JOIN (SELECT queue, sum(ready) AS ready, sum(leased) AS leased, sum(delayed) AS delayed, sum(blocked) AS blocked, sum(dead) AS dead
