@@ -87,6 +87,22 @@ fn who_waits_for_a_slot_is_woken_when_one_is_free() {
 }
 
 #[test]
+fn two_who_make_room_at_once_in_one_group_both_do() {
+    let server = Server::start();
+    let (mut one, mut other) = (server.connect(), server.connect());
+    one.execute(r#"SELECT pgq_create_queue('q', '{"max_length": 5, "on_full": "drop_oldest"}')"#, &[])
+        .unwrap();
+    let push = "SELECT pgq_push('q', '1', group_key => 'a')";
+    let ids: Vec<i64> = (0..5).map(|_| one.one(push)).collect();
+    one.batch_execute("BEGIN").unwrap();
+    one.execute(push, &[]).unwrap();
+    other.execute(push, &[]).unwrap();
+    one.batch_execute("COMMIT").unwrap();
+    let left = one.all::<i64>("SELECT id FROM pgqueue.message ORDER BY id LIMIT 3");
+    assert_eq!(left, ids[2..]);
+}
+
+#[test]
 fn a_push_to_a_queue_that_was_dropped_meanwhile_fails() {
     let server = Server::start();
     let (mut producer, mut owner) = (server.connect(), server.connect());

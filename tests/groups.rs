@@ -368,6 +368,20 @@ fn a_first_and_a_second_that_leave_at_once_let_the_third_come() {
 }
 
 #[test]
+fn what_was_passed_behind_one_that_is_being_removed_comes_when_that_is_gone() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off");
+    let (mut one, mut other) = (server.connect(), server.connect());
+    let mut ids = vec![one.one::<i64>("SELECT pgq_push('q', '1', group_key => 'a')")];
+    ids.extend(one.all::<i64>("SELECT pgq_push_batch('q', ARRAY['2', '3']::jsonb[], group_key => 'a')"));
+    other.batch_execute(&format!("BEGIN; SELECT pgq_cancel({})", ids[1])).unwrap();
+    one.execute("SELECT pgq_delete($1::bigint)", &[&ids[0]]).unwrap();
+    assert!(one.all::<i64>("SELECT id FROM pgq_reserve('q')").is_empty());
+    other.batch_execute("COMMIT").unwrap();
+    assert_eq!(one.all::<i64>("SELECT id FROM pgq_reserve('q')"), ids[2..]);
+}
+
+#[test]
 fn what_is_cleared_away_while_the_first_leaves_lets_the_next_come() {
     let server = without_help();
     let (mut one, mut other) = (server.connect(), server.connect());

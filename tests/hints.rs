@@ -30,6 +30,33 @@ fn a_message_of_one_s_own_is_found_though_others_have_gone_past_it() {
 }
 
 #[test]
+fn a_lease_that_ends_in_its_own_transaction_is_found_before_newer_messages() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session.batch_execute("SELECT pgq_push_batch('q', ARRAY['1', '2']::jsonb[])").unwrap();
+    let ids: Vec<i64> = session.all("SELECT id FROM pgqueue.message ORDER BY id");
+    assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('q', '1 h')"), ids[..1]);
+    session.batch_execute("BEGIN; SELECT pgq_reserve('q', '1 ms'); SELECT pg_sleep(0.01)").unwrap();
+    let new: i64 = session.one("SELECT pgq_push('q', '3')");
+    assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('q', max => 9)"), [ids[1], new]);
+    session.batch_execute("COMMIT").unwrap();
+}
+
+#[test]
+fn a_message_that_goes_to_another_queue_with_its_id_is_not_found_in_the_first_any_more() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off");
+    let mut session = server.connect();
+    let id: i64 = session.one("SELECT pgq_push('q', '1')");
+    assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('q')"), [id]);
+    session.batch_execute(&format!("SELECT pgq_release({id}::bigint), pgq_bury({id}::bigint, 'x')")).unwrap();
+    session.batch_execute("SELECT pgq_create_queue('other')").unwrap();
+    session.batch_execute("SELECT pgq_redrive('q', to_queue => 'other', reset => false)").unwrap();
+    assert!(session.all::<i64>("SELECT id FROM pgq_reserve('q')").is_empty());
+    assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('other')"), [id]);
+}
+
+#[test]
 fn a_session_that_sees_the_past_moves_no_hint() {
     let server = Server::start();
     let (mut past, mut present) = (server.connect(), server.connect());

@@ -117,6 +117,11 @@ impl MessageRow {
         (self.value(Column::InTurn) & 0xff == 0, self.priority(), self.id())
     }
 
+    /// Whether somebody comes by when its time to live is over.
+    fn is_met(&self) -> bool {
+        group::is_met(self.lane(), self.0[Column::ExpiresAt as usize])
+    }
+
     /// Lets the next of its group have its turn if the message now stands behind it, or may
     /// outlive its time where nobody comes by.
     fn leave_group_for(&self, after: &Self) -> Result<()> {
@@ -124,7 +129,7 @@ impl MessageRow {
         let stays = self.queue() == after.queue()
             && after.group_key().as_ref() == Some(&key)
             && self.group_place() >= after.group_place()
-            && group::is_met(after.lane(), after.0[Column::ExpiresAt as usize]);
+            && (after.is_met() || !self.is_met());
         if stays { Ok(()) } else { group::removed(self.queue(), key, self.group_place()) }
     }
 }

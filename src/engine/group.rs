@@ -114,6 +114,14 @@ impl Group {
         Turn::Now
     }
 
+    /// Whether a message is out that comes before all others: it was leased once, and will be
+    /// delivered again.
+    pub fn has_one_out(&self, table: &Table, is_gone: impl FnOnce(&Found) -> bool) -> bool {
+        let snapshot = Snapshot::latest();
+        let mut rows = self.rows(table, &snapshot);
+        rows.next().is_some_and(|first| first.bool(Column::InTurn) && !is_gone(&first))
+    }
+
     /// Does `work` unless somebody else decides about the turn in this group just now.
     pub fn deciding<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
         let tag = self.lock_tag();
@@ -170,9 +178,9 @@ impl Group {
         }
     }
 
-    /// Comes past those that may be gone without anybody looking here again. An error if somebody
-    /// was changing a message that has to be moved: it is locked now, if it was waited for until
-    /// it could be.
+    /// Comes past those that may be gone without anybody looking here again. An error if it has
+    /// to look again: somebody has changed a message, or was changing one that has to be moved,
+    /// which is locked now if it was waited for until it could be.
     fn try_free(
         &self,
         table: &Table,
@@ -183,12 +191,16 @@ impl Group {
         let mut rows = self.rows(table, &snapshot);
         while let Some(row) = rows.next() {
             pg_sys::check_for_interrupts!();
-            // Who is removing it may have looked before we removed ours.
-            let is_met = row_is_met(&row) && !row.is_busy();
+            // Who is removing it, or has just done so, may have looked before we removed ours.
+            let is_busy = row.is_busy();
+            if !is_busy && row.is_outdated() {
+                return Err(locked);
+            }
+            let is_met = row_is_met(&row) && !is_busy;
             let id = row.i64(Column::Id);
             if place_of(&row) >= place {
                 if row.lane() == Lane::Blocked {
-                    if locked != Some(id) && row.is_busy() {
+                    if is_busy && locked != Some(id) {
                         return Err(wait_for(table, &row).then_some(id));
                     }
                     if set_lane(table, &row, Lane::Ready) != Fate::Done {

@@ -152,12 +152,16 @@ pub fn has_forgotten(queue: i32) -> bool {
     has(queue, |news| news.forget)
 }
 
-/// The first message of a priority that this transaction has itself made ready.
-pub fn first_ready(queue: i32, priority: i16, direction: Direction) -> Key {
+/// The first message of a priority that this transaction has itself made ready, or leased until
+/// a time that has come.
+pub fn first_ready(queue: i32, priority: i16, direction: Direction, now: Timestamp) -> Key {
     QUEUES.with_borrow(|all| {
         let levels = all.iter().filter(|news| news.queue == queue).flat_map(|news| &news.levels);
-        let own = levels.filter(|level| level.priority == priority && !level.ready.is_empty());
-        own.map(|level| level.ready.first(direction)).min().unwrap_or(NOWHERE)
+        let own = levels.filter(|level| level.priority == priority).flat_map(|level| {
+            let ended = (level.first_end <= now).then_some(&level.leased);
+            [Some(&level.ready), ended].into_iter().flatten()
+        });
+        own.filter(|ids| !ids.is_empty()).map(|ids| ids.first(direction)).min().unwrap_or(NOWHERE)
     })
 }
 

@@ -4,7 +4,7 @@
 //! judges each (leased, expired, superseded, not its turn) and leases or removes it,
 //! without ever waiting for anybody.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use pgrx::pg_sys::{self, Datum};
 
@@ -62,8 +62,11 @@ pub struct Round<'a> {
     /// Messages behind one of their group that somebody is just changing or removing, and
     /// those for which no slot was left.
     unsure: Vec<(i16, i64)>,
-    /// Groups that a walk in their order has come by: what follows is not their first.
-    passed_groups: HashSet<Group>,
+    /// Groups that a walk in their order has come by: what follows is not their first. True
+    /// where it may be soon, as somebody is changing the first.
+    passed_groups: HashMap<Group, bool>,
+    /// Groups that a drop has come by, and whether a message of theirs is out.
+    groups_out: HashMap<Group, bool>,
     /// Groups whose first message was removed. One of each at a time.
     freed: Freed,
     /// What changed in the lanes.
@@ -94,7 +97,8 @@ impl<'a> Round<'a> {
             superseded: Vec::new(),
             clears_group: false,
             unsure: Vec::new(),
-            passed_groups: HashSet::new(),
+            passed_groups: HashMap::new(),
+            groups_out: HashMap::new(),
             freed: Freed::default(),
             counts: Counts::default(),
             slots: if matches!(take, Take::Lease(_)) { Slots::of(queue, table) } else { None },
@@ -238,14 +242,16 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Takes these messages if they can be had, and still have this priority: where one has got
-    /// another, it is told of there.
+    /// Takes these messages if they can be had, and are still in this queue (a redrive takes a
+    /// message to another with its id) and of this priority: where else they are, it is told of
+    /// them there.
     pub fn probe(&mut self, priority: i16, ids: impl IntoIterator<Item = i64>) {
         self.begin_walk();
         let snapshot = Snapshot::take();
         let mut messages = ById::open(self.table, &snapshot);
         for id in ids {
             if let Some(row) = messages.find(id)
+                && row.i32(Column::Queue) == self.queue.id
                 && row.i16(Column::Priority) == priority
             {
                 self.offer(&row);
@@ -288,16 +294,35 @@ impl<'a> Round<'a> {
     /// in the order of a group: behind the first of a group nothing is its first.
     fn is_its_turn(&mut self, row: &Found) -> bool {
         let Some(group) = self.group_of(row) else { return true };
+        if matches!(self.take, Take::Drop) {
+            return !self.has_one_out(group);
+        }
         let follows_order = self.direction == Direction::OldestFirst;
-        if self.freed.contains(&group) || (follows_order && self.passed_groups.contains(&group)) {
+        let passed = self.passed_groups.get_mut(&group).filter(|_| follows_order);
+        if let Some(may_be_next) = passed {
+            let turn = if std::mem::take(may_be_next) { Turn::Unsure } else { Turn::Later };
+            self.note_unsure(turn, row);
+            return false;
+        }
+        if self.freed.contains(&group) {
             return false;
         }
         let turn = group.turn(self.table, row.i64(Column::Id), |other| self.is_gone(other));
         self.note_unsure(turn, row);
         if follows_order {
-            self.passed_groups.insert(group);
+            self.passed_groups.insert(group, turn == Turn::Now && row.is_busy());
         }
         turn == Turn::Now
+    }
+
+    /// Whether a message of the group is out: what waits behind it is not dropped.
+    fn has_one_out(&mut self, group: Group) -> bool {
+        if let Some(&is_out) = self.groups_out.get(&group) {
+            return is_out;
+        }
+        let is_out = group.has_one_out(self.table, |first| self.is_gone(first));
+        self.groups_out.insert(group, is_out);
+        is_out
     }
 
     fn note_unsure(&mut self, turn: Turn, row: &Found) {
@@ -330,7 +355,7 @@ impl<'a> Round<'a> {
         news::touched(self.queue.id, row.i16(Column::Priority), row.i64(Column::Id));
         match self.group_of(row) {
             // Others may decide about another message of the group at the same moment.
-            Some(group) => {
+            Some(group) if !matches!(self.take, Take::Drop) => {
                 let decided = group.deciding(|| {
                     let id = row.i64(Column::Id);
                     match group.turn_for_sure(self.table, id, |other| self.is_gone(other)) {
@@ -343,7 +368,7 @@ impl<'a> Round<'a> {
                     Fate::Busy
                 })
             }
-            None => self.take_row(row, false),
+            _ => self.take_row(row, false),
         }
     }
 

@@ -318,6 +318,35 @@ impl Found {
     /// The transactions that have changed or locked the row, or tried to; some may have ended.
     /// Only a hint at what heap_update decides.
     pub fn lockers(&self) -> Vec<pg_sys::TransactionId> {
+        match self.xmax() {
+            None => Vec::new(),
+            Some((mask, multi)) if mask & pg_sys::HEAP_XMAX_IS_MULTI != 0 => {
+                members(multi).into_iter().map(|member| member.xid).collect()
+            }
+            Some((_, locker)) => vec![locker],
+        }
+    }
+
+    /// Whether another transaction has changed or removed the row, and committed, since the
+    /// snapshot was taken that shows it.
+    pub fn is_outdated(&self) -> bool {
+        let changer = match self.xmax() {
+            Some((mask, _)) if mask & pg_sys::HEAP_XMAX_LOCK_ONLY != 0 => None,
+            Some((mask, multi)) if mask & pg_sys::HEAP_XMAX_IS_MULTI != 0 => members(multi)
+                .into_iter()
+                .find(|member| member.status >= pg_sys::MultiXactStatus::MultiXactStatusNoKeyUpdate)
+                .map(|member| member.xid),
+            other => other.map(|(_, changer)| changer),
+        };
+        // SAFETY: both only read state of the server.
+        changer.is_some_and(|changer| unsafe {
+            !pg_sys::TransactionIdIsCurrentTransactionId(changer) && pg_sys::TransactionIdDidCommit(changer)
+        })
+    }
+
+    /// What the row's header says of who has changed or locked it last: flags, and one
+    /// transaction or several.
+    fn xmax(&self) -> Option<(u32, pg_sys::TransactionId)> {
         // SAFETY: the slot of a scan holds a heap tuple in a pinned page. What its two words say
         // together is only true under the page's lock.
         let (mask, xmax) = unsafe {
@@ -328,13 +357,8 @@ impl Found {
             pg_sys::LockBuffer(page, pg_sys::BUFFER_LOCK_UNLOCK as i32);
             words
         };
-        if mask & pg_sys::HEAP_XMAX_INVALID != 0 || xmax == pg_sys::InvalidTransactionId {
-            Vec::new()
-        } else if mask & pg_sys::HEAP_XMAX_IS_MULTI != 0 {
-            members(xmax)
-        } else {
-            vec![xmax]
-        }
+        let is_none = mask & pg_sys::HEAP_XMAX_INVALID != 0 || xmax == pg_sys::InvalidTransactionId;
+        (!is_none).then_some((mask, xmax))
     }
 
     /// Whether the current transaction has written this version of the row.
@@ -401,13 +425,13 @@ pub fn is_another_s(transaction: pg_sys::TransactionId) -> bool {
     }
 }
 
-/// The transactions that share a lock.
-fn members(multi: pg_sys::MultiXactId) -> Vec<pg_sys::TransactionId> {
+/// The transactions that share a lock, one of which may have changed the row.
+fn members(multi: pg_sys::MultiXactId) -> Vec<pg_sys::MultiXactMember> {
     let mut members = ptr::null_mut();
     // SAFETY: gives as many members as it returns, allocated, or -1 and none.
     unsafe {
         let count = pg_sys::GetMultiXactIdMembers(multi, &mut members, false, false);
         let count = usize::try_from(count).unwrap_or(0);
-        (0..count).map(|n| (*members.add(n)).xid).collect()
+        (0..count).map(|n| *members.add(n)).collect()
     }
 }

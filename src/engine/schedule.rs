@@ -300,7 +300,9 @@ fn run_one(kind: Kind, moment: Timestamp) -> bool {
         });
         let (next, seen_to, problem) = match outcome {
             Ok((next, seen_to)) => (next, seen_to, None),
-            Err(problem) => (next_try(row, &problem), None, Some(problem.to_string())),
+            Err(problem) => {
+                (next_try(row, &problem), row.get(18).map(|_| bytes(row, 18)), Some(problem.to_string()))
+            }
         };
         let [problem, seen_to] =
             [problem.map(String::into_bytes), seen_to].map(|text| text.map(|text| text_datum(&text)));

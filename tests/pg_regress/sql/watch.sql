@@ -56,6 +56,15 @@ UPDATE pgqueue.schedule SET next_run = now() WHERE name = 'moves';
 SELECT count(*) FROM pgq_vacuum();
 SELECT payload ->> 'object_id' AS id FROM pgq_pop('moves', max => 100);
 SELECT pgq_unwatch('moves');
+-- one that fails goes on where it was
+SELECT pgq_create_queue('narrow', '{"max_length": 2}');
+SELECT pgq_watch('moves', 'narrow', 'SELECT n, CASE WHEN n < 3 THEN clock_timestamp()::text ELSE ''x'' END FROM generate_series(1, 4) n', '20 s', max => 2) IS NOT NULL AS put;
+SELECT due('moves');
+SELECT due('moves');
+SELECT payload ->> 'object_id' AS id FROM pgq_pop('narrow', max => 100);
+SELECT due('moves');
+SELECT payload ->> 'object_id' AS id FROM pgq_pop('narrow', max => 100);
+SELECT pgq_unwatch('moves');
 -- put again it goes on with what it has seen; removed it forgets
 SELECT pgq_watch('pages', 'pages', 'SELECT n, n FROM generate_series(1, 26) n', '1 h') IS NOT NULL AS put;
 SELECT due('pages');
