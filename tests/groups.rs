@@ -147,9 +147,7 @@ fn groups_are_delivered_in_order_one_at_a_time_and_wholly() {
 
 #[test]
 fn the_same_without_worker_and_shared_memory() {
-    let server = Server::bare("pgqueue.auto_vacuum = off");
-    server.connect().batch_execute("CREATE EXTENSION pgqueue").unwrap();
-    work_through(&server);
+    work_through(&without_help());
 }
 
 #[test]
@@ -329,10 +327,16 @@ fn without_help() -> Server {
     server
 }
 
-/// A first that is out, a second, and a third that waits in the blocked lane.
-fn three_of_a_group(session: &mut Client) -> Vec<i64> {
+/// A first, a second, and a third that waits in the blocked lane.
+fn push_three_of_a_group(session: &mut Client) -> Vec<i64> {
     let mut ids = vec![session.one("SELECT pgq_push('q', '1', group_key => 'a')")];
     ids.extend(session.all::<i64>("SELECT pgq_push_batch('q', ARRAY['2', '3']::jsonb[], group_key => 'a')"));
+    ids
+}
+
+/// The same, the first of them out.
+fn three_of_a_group(session: &mut Client) -> Vec<i64> {
+    let ids = push_three_of_a_group(session);
     assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('q', max => 9)"), ids[..1]);
     assert_eq!(session.all::<i64>("SELECT id FROM pgqueue.message WHERE lane = 'b'"), ids[2..]);
     ids
@@ -372,8 +376,7 @@ fn what_was_passed_behind_one_that_is_being_removed_comes_when_that_is_gone() {
     let server = Server::start();
     server.set("pgqueue.auto_vacuum = off");
     let (mut one, mut other) = (server.connect(), server.connect());
-    let mut ids = vec![one.one::<i64>("SELECT pgq_push('q', '1', group_key => 'a')")];
-    ids.extend(one.all::<i64>("SELECT pgq_push_batch('q', ARRAY['2', '3']::jsonb[], group_key => 'a')"));
+    let ids = push_three_of_a_group(&mut one);
     other.batch_execute(&format!("BEGIN; SELECT pgq_cancel({})", ids[1])).unwrap();
     one.execute("SELECT pgq_delete($1::bigint)", &[&ids[0]]).unwrap();
     assert!(one.all::<i64>("SELECT id FROM pgq_reserve('q')").is_empty());

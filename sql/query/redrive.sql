@@ -1,6 +1,7 @@
 -- Makes dead letters live messages again. After a reset deliveries are counted from 1
 -- anew, so the message gets a new id: an old receipt must not fit it. Without a reset it
--- keeps id and count, and if none is left may be delivered once more.
+-- keeps id and count, and if none is left may be delivered once more; $6 is the limit that the
+-- queue sets.
 WITH oldest AS (
     SELECT id FROM pgqueue.dead
      WHERE queue = $1 AND ($4 IS NULL OR reason = $4)
@@ -16,8 +17,4 @@ SELECT CASE WHEN $5 THEN nextval('pgqueue.message_id') ELSE id END, enqueued_at,
        CASE WHEN $5 THEN 0 ELSE deliveries END, $2, priority, lease_ms,
        CASE WHEN $5 OR most = 0 OR deliveries < most THEN max_deliveries ELSE deliveries + 1 END,
        group_key, payload, body, headers, errors
-  FROM (SELECT back.*, coalesce(max_deliveries, (q.settings ->> 'max_deliveries')::integer,
-                                current_setting('pgqueue.max_deliveries')::integer) AS most
-          FROM back
-          LEFT JOIN pgqueue.queue q ON q.id = $2
-         ORDER BY died_at, back.id) letters
+  FROM (SELECT *, coalesce(max_deliveries, $6) AS most FROM back ORDER BY died_at, id) letters

@@ -28,7 +28,7 @@ static PEEK: Statement =
     Statement::new(include_str!("../../sql/query/peek_dead.sql"), &[pg_sys::INT4OID, pg_sys::INT8OID]);
 static REDRIVE: Statement = Statement::new(
     include_str!("../../sql/query/redrive.sql"),
-    &[pg_sys::INT4OID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::TEXTOID, pg_sys::BOOLOID],
+    &[pg_sys::INT4OID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::TEXTOID, pg_sys::BOOLOID, pg_sys::INT4OID],
 );
 
 /// How many bytes of an error are kept: a message carries its last ten wherever it goes.
@@ -227,6 +227,7 @@ pub fn redrive(from: &Queue, to: &Queue, max: Option<i64>, reason: Option<&str>,
             max.map(Datum::from),
             reason.map(|reason| text_datum(reason.as_bytes())),
             Some(reset.into()),
+            Some(to.max_deliveries().into()),
         ],
         |_| {},
     ) as i64;

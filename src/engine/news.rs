@@ -144,7 +144,7 @@ pub fn slot_is_free(queue: i32) {
 /// Whether this transaction has itself made messages of the queue ready, or given it other
 /// settings. Others do not know of that.
 pub fn is_ahead(queue: i32) -> bool {
-    has(queue, |news| news.forget || news.levels.iter().any(|level| !level.ready.is_empty()))
+    has_forgotten(queue) || has(queue, |news| news.levels.iter().any(|level| !level.ready.is_empty()))
 }
 
 /// Whether what others know of the queue's messages does not hold for this transaction.
@@ -154,7 +154,7 @@ pub fn has_forgotten(queue: i32) -> bool {
 
 /// The first message of a priority that this transaction has itself made ready, or leased until
 /// a time that has come.
-pub fn first_ready(queue: i32, priority: i16, direction: Direction, now: Timestamp) -> Key {
+pub fn first_of_our_own(queue: i32, priority: i16, direction: Direction, now: Timestamp) -> Key {
     QUEUES.with_borrow(|all| {
         let levels = all.iter().filter(|news| news.queue == queue).flat_map(|news| &news.levels);
         let own = levels.filter(|level| level.priority == priority).flat_map(|level| {

@@ -63,7 +63,7 @@ impl<'a> Scanned<'a> {
         });
         for (priority, from) in &mut starts {
             // Others do not know of our own messages.
-            *from = news::first_ready(queue, *priority, round.direction, round.now).min(*from);
+            *from = news::first_of_our_own(queue, *priority, round.direction, round.now).min(*from);
         }
         starts
     }

@@ -304,8 +304,8 @@ fn run_one(kind: Kind, moment: Timestamp) -> bool {
                 (next_try(row, &problem), row.get(18).map(|_| bytes(row, 18)), Some(problem.to_string()))
             }
         };
-        let [problem, seen_to] =
-            [problem.map(String::into_bytes), seen_to].map(|text| text.map(|text| text_datum(&text)));
+        let problem = problem.map(|problem| text_datum(problem.as_bytes()));
+        let seen_to = seen_to.map(|id| text_datum(&id));
         NOTE.run(&[Some(row.value(0)), Some(next.into()), problem, seen_to], |_| {});
     }) > 0
 }
