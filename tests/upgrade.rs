@@ -9,8 +9,10 @@ use support::{Ask, Ending, Server, until};
 
 /// Released versions, each with its install script and what its pg_dump printed of an
 /// extension with messages in every state (`tests/upgrade/messages.sql`).
-const RELEASED: [(&str, &str, &str); 1] =
-    [("0.1.0", include_str!("upgrade/pgqueue--0.1.0.sql"), include_str!("upgrade/data-0.1.0.sql"))];
+const RELEASED: [(&str, &str, &str); 2] = [
+    ("0.1.0", include_str!("upgrade/pgqueue--0.1.0.sql"), include_str!("upgrade/data-0.1.0.sql")),
+    ("0.2.0", include_str!("upgrade/pgqueue--0.2.0.sql"), include_str!("upgrade/data-0.2.0.sql")),
+];
 
 /// A version that this library cannot know, and the ways there and back.
 const FUTURE: &str = "99.0.0";
