@@ -1,11 +1,11 @@
 //! `CALL pgq_wait`.
 
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use postgres::Client;
 use postgres::fallible_iterator::FallibleIterator;
+use support::signal::{self, Signal};
 use support::{Ask, Server, until};
 
 /// Waits until a session sleeps in `pgq_wait`.
@@ -178,16 +178,13 @@ fn a_sleeper_that_is_cancelled_passes_its_signal_on() {
     session.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
     let mut first = server.connect();
     let pid: i32 = first.one("SELECT pg_backend_pid()");
-    let stop = |signal: &str| {
-        assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success())
-    };
     let sleeping = thread::spawn(move || first.batch_execute("CALL pgq_wait('q', '60 s')").unwrap_err());
     until_asleep(&mut session, pid);
     let slept = sleep_after(&server, "q", || {
-        stop("-STOP"); // with the push signalled to it, it can do nothing about it
+        assert!(signal::send(Signal::STOP, pid)); // with the push signalled to it, it can do nothing about it
         session.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
         session.execute("SELECT pg_cancel_backend($1)", &[&pid]).unwrap();
-        stop("-CONT");
+        assert!(signal::send(Signal::CONT, pid));
     });
     assert!(slept < SOONER, "{slept:?}");
     assert_eq!(sleeping.join().unwrap().code().unwrap().code(), "57014");

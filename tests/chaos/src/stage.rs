@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use pgqueue_history::{Crash, History, Token};
 use postgres::{Client, Config, NoTls};
+use support::signal::{self, Signal};
 use support::{Ask, Server, until};
 
 use crate::call;
@@ -171,6 +171,5 @@ fn empty_history() -> History {
 
 /// SIGKILL to a process, which may be gone already.
 pub fn kill(pid: i32) {
-    let killed = Command::new("kill").args(["-9", &pid.to_string()]).output();
-    killed.expect("Debian has kill");
+    signal::send(Signal::KILL, pid);
 }

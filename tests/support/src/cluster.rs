@@ -6,11 +6,12 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use postgres::config::TargetSessionAttrs;
 use postgres::{Client, Config, NoTls};
 
+use super::signal::{self, Signal};
 use super::{Ask, Server, as_user, bindir, processes_in, run, until};
 
 const HOST: &str = "127.0.0.1";
@@ -56,6 +57,8 @@ impl Cluster {
             Member { name, data, port: free_port(), keeper: None }
         };
         let (monitor, nodes) = (member("monitor"), ["node1", "node2"].map(member));
+        // Without it pg_autoctl keeps its state in a directory of /tmp that belongs to the first user of it.
+        run(as_user("mkdir").arg(place.join("run")));
         let mut cluster = Self { place, monitor, nodes };
         cluster.start_monitor();
         // The second is copied from the first.
@@ -140,10 +143,10 @@ impl Cluster {
 
     fn autoctl(&self) -> Command {
         let mut command = as_user("pg_autoctl");
-        for variable in ["PGDATA", "PGPORT", "PGUSER", "PGDATABASE"] {
+        for variable in ["PGDATA", "PGPORT", "PGDATABASE"] {
             command.env_remove(variable);
         }
-        command.env("HOME", &self.place).env("PGHOST", &self.place);
+        command.env("HOME", &self.place).env("PGHOST", &self.place).env("PGUSER", "postgres");
         for (variable, directory) in [("CONFIG", "config"), ("DATA", "share")] {
             command.env(format!("XDG_{variable}_HOME"), self.place.join(directory));
         }
@@ -208,20 +211,17 @@ impl Cluster {
 impl Member {
     fn kill(&mut self) {
         let Some(mut keeper) = self.keeper.take() else { return };
-        kill(&[format!("-{}", keeper.id())]);
+        signal::send_to_group(Signal::KILL, keeper.id() as i32);
         keeper.wait().unwrap();
         // Not all of them notice that their postmaster is gone.
         until("all processes of the server are gone", || {
             let left = processes_in(&self.data);
-            kill(&left);
+            for process in &left {
+                signal::send(Signal::KILL, *process);
+            }
             left.is_empty()
         });
     }
-}
-
-fn kill(processes: &[String]) {
-    // Those that are gone already are no matter.
-    _ = Command::new("kill").args(["-9", "--"]).args(processes).stderr(Stdio::null()).status();
 }
 
 impl Drop for Cluster {

@@ -6,6 +6,7 @@
 pub mod cluster;
 pub mod load;
 pub mod pages;
+pub mod signal;
 mod standby;
 
 use std::fs;
@@ -17,6 +18,8 @@ use std::time::{Duration, Instant};
 
 use postgres::types::{FromSql, ToSql};
 use postgres::{Client, Config, NoTls};
+
+use signal::Signal;
 
 /// How long something that must happen by itself may take, on the slowest server.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -112,7 +115,7 @@ impl Server {
             Stop::Immediate => run(&mut self.pg_ctl_stop("immediate")),
             Stop::Kill => {
                 let pid = self.postmaster_pid().expect("the server runs");
-                run(Command::new("kill").args(["-9", &pid.to_string()]));
+                assert!(signal::send(Signal::KILL, pid), "the server runs");
                 // Its children notice within a moment; the next start would refuse before.
                 until("all processes of the server are gone", || processes_in(&self.data()).is_empty());
                 // A killed postmaster can stay a zombie, which Postgres takes for alive.
@@ -130,7 +133,7 @@ impl Server {
         command
     }
 
-    pub fn postmaster_pid(&self) -> Option<u32> {
+    pub fn postmaster_pid(&self) -> Option<i32> {
         fs::read_to_string(self.data().join("postmaster.pid")).ok()?.lines().next()?.parse().ok()
     }
 
@@ -295,11 +298,11 @@ fn run(command: &mut Command) {
 }
 
 /// The processes of a server: Postgres and all its children stand in the data directory.
-fn processes_in(data: &Path) -> Vec<String> {
+fn processes_in(data: &Path) -> Vec<i32> {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     processes
         .filter(|process| fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd == data))
-        .map(|process| process.file_name().into_string().unwrap())
+        .filter_map(|process| process.file_name().to_str()?.parse().ok())
         .collect()
 }
 
