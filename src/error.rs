@@ -2,6 +2,7 @@
 //!
 //! Nothing has been changed when one of these is raised.
 
+use std::ffi::CStr;
 use std::panic::AssertUnwindSafe;
 
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
@@ -290,6 +291,47 @@ impl Error {
             ),
         )
         .hint(hint)
+    }
+
+    /// 55000: a table that is not as the extension made it.
+    pub fn bad_table(name: &CStr, problem: &str) -> Self {
+        let message = format!("table \"pgqueue.{}\" {problem}", name.to_string_lossy());
+        Self::new(PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+            .hint("Take back what was changed about it; columns may be added at its end.")
+    }
+
+    /// 55000: an index without which messages are not found is not there.
+    pub fn no_such_index(name: &CStr, made_by: &str) -> Self {
+        let message = format!("index \"pgqueue.{}\" does not exist", name.to_string_lossy());
+        Self::new(PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+            .hint(format!("Make it again: {made_by}."))
+    }
+
+    /// 55000: an index that holds only some of its rows.
+    pub fn invalid_index(name: &CStr) -> Self {
+        let name = name.to_string_lossy();
+        let message = format!("index \"pgqueue.{name}\" is not valid");
+        Self::new(PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+            .detail("Its entries may be incomplete, as after a CREATE INDEX CONCURRENTLY that failed.")
+            .hint(format!("REINDEX INDEX pgqueue.{name}."))
+    }
+
+    /// 55000: an index that is another than its name says.
+    pub fn other_index(name: &CStr, made_by: &str) -> Self {
+        let name = name.to_string_lossy();
+        let message = format!("index \"pgqueue.{name}\" is not the one that the extension made");
+        Self::new(PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+            .hint(format!("Give it another name, or drop it, and then: {made_by}."))
+    }
+
+    /// 55000: something of somebody else's on a table, which direct writes would pass by.
+    pub fn obstacle(table: &str, kind: &str, name: &str, way_on: &str) -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("table \"pgqueue.{table}\" has a {kind} that is not pgqueue's: \"{name}\""),
+        )
+        .detail("pgqueue writes this table without statements, and would pass it by.")
+        .hint(way_on)
     }
 
     /// 25006: this transaction or server cannot write.

@@ -76,6 +76,21 @@ pub fn unless<T>(codes: &[PgSqlErrorCode], work: impl FnOnce() -> error::Result<
     )
 }
 
+/// What goes wrong whatever is worked on, by the class of its code: a conflict or a deadlock, what
+/// the server lacks, what the object is not ready for, a request to end, mistakes of the server.
+const NOT_ITS_FAULT: [&str; 8] = ["40", "53", "55", "57", "58", "F0", "XX", "25"];
+
+/// The same; none if what is worked on is to blame, while any other error is passed on.
+pub fn unless_refused<T>(work: impl FnOnce() -> error::Result<T>) -> Option<T> {
+    in_subtransaction(work).map_or_else(
+        |caught| {
+            let code = sqlstate(report(&caught).sql_error_code());
+            if NOT_ITS_FAULT.contains(&&code[..2]) { caught.rethrow() } else { None }
+        },
+        Some,
+    )
+}
+
 fn in_subtransaction<T>(work: impl FnOnce() -> error::Result<T>) -> Result<T, Box<CaughtError>> {
     // SAFETY: the subtransaction is ended below, one way or the other, and what it
     // leaves changed in this process is set back.

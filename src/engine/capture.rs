@@ -1,28 +1,42 @@
 //! Change capture: a message for each row that a statement has created, updated or
 //! deleted.
 //!
-//! Rows become JSON in SQL, which runs as whoever changed them, as a trigger of the
-//! table would: types may bring casts to JSON of their own. Of a statement trigger the
-//! rows come a page at a time, however many there are.
+//! Rows become JSON as whoever changed them (`json`), as in a trigger of the table: types may
+//! bring casts to JSON of their own. Of a statement trigger the rows come a page at a time,
+//! however many there are.
+//!
+//! Invariant: a change that the table takes is pushed. What no jsonb can hold comes as its text, or
+//! is left out.
 
 use std::ffi::{CStr, CString, c_char};
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pgrx::pg_sys::{self, Datum, Oid, TriggerData};
 use pgrx::{PgMemoryContexts, check_for_interrupts};
 
+use super::attempt::unless_refused;
+use super::json::{self, Doc};
 use super::owner::{act_as, act_plainly};
 use super::push::{Content, Options, push};
 use super::queue::{self, Queue};
-use super::statement::text_array;
+use super::statement::{Statement, text_array};
 use crate::call::{Name, text_datum};
 use crate::error::{Error, Result};
 
-/// How many changes are pushed at a time.
+/// How many changes are pushed at a time, and how many bytes of JSON, unless one has more.
 const PAGE: i64 = 500;
+const PAGE_BYTES: usize = 8 << 20;
 
-const MESSAGE: &str = include_str!("../../sql/query/capture_message.sql");
+static MESSAGES: Statement = Statement::new(
+    include_str!("../../sql/query/capture_messages.sql"),
+    &[
+        pg_sys::TEXTOID,
+        pg_sys::TEXTARRAYOID,
+        pg_sys::JSONBARRAYOID,
+        pg_sys::JSONBARRAYOID,
+        pg_sys::BOOLARRAYOID,
+    ],
+);
 
 /// What a trigger is called for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,13 +59,11 @@ pub unsafe fn capture(trigger: *mut TriggerData) -> Result<()> {
         keys = trigger.primary_key();
     }
     let queue = trigger.queue(&queue)?;
-    let named = [Some(act_plainly(|| trigger.table())), Some(text_array(&keys))];
+    let changes = Changes { queue: &queue, table: act_plainly(|| trigger.table()), keys: text_array(&keys) };
     if trigger.is_for_a_row() {
-        let [old, new] = trigger.rows(event);
-        push_changes(&queue, row_plan, &[named[0], named[1], old, new])
+        changes.push(&[trigger.rows(event)])
     } else {
-        let text = trigger.statement_text(event, !keys.is_empty())?;
-        push_changes(&queue, || trigger.statement_plan(&text), &named)
+        changes.push_all(&trigger.statement_text(event, &keys)?, &trigger)
     }
 }
 
@@ -147,7 +159,7 @@ impl Trigger<'_> {
     }
 
     /// The row as it was and as it is.
-    fn rows(&self, event: Event) -> [Option<Datum>; 2] {
+    fn rows(&self, event: Event) -> Change {
         let (before, after) = (self.data.tg_trigtuple, self.data.tg_newtuple);
         match event {
             Event::Insert => [None, Some(self.record(before))],
@@ -161,31 +173,56 @@ impl Trigger<'_> {
         unsafe { pg_sys::heap_copy_tuple_as_datum(tuple, self.relation().rd_att) }
     }
 
-    /// The query over the transition tables.
-    fn statement_text(&self, event: Event, has_keys: bool) -> Result<CString> {
+    /// The query over the transition tables: rows as they were and as they are.
+    fn statement_text(&self, event: Event, keys: &[Vec<u8>]) -> Result<CString> {
         let (old, new) = (self.definition().tgoldtable, self.definition().tgnewtable);
-        let (old, new) = (rows_of(old), rows_of(new));
-        let changes = match event {
-            Event::Insert => format!("SELECT NULL::jsonb AS old, doc AS new FROM ({}) AS r", new?),
-            Event::Delete => format!("SELECT doc AS old, NULL::jsonb AS new FROM ({}) AS r", old?),
-            Event::Update if !has_keys => return Err(Error::capture_needs_key()),
+        let (old, new) = (quoted(old), quoted(new));
+        let text = match event {
+            Event::Insert => format!("SELECT NULL AS old, coalesce(t.*) AS new FROM {} AS t", new?),
+            Event::Delete => format!("SELECT coalesce(t.*) AS old, NULL AS new FROM {} AS t", old?),
+            Event::Update if keys.is_empty() => return Err(Error::capture_needs_key()),
             Event::Update => {
+                let key = self.key_of_row(keys);
+                let keyed = |table| {
+                    format!(include_str!("../../sql/query/capture_keyed.sql"), table = table, key = key)
+                };
                 format!(
                     include_str!("../../sql/query/capture_pairs.sql"),
-                    old = keyed(&old?),
-                    new = keyed(&new?)
+                    old = keyed(old?),
+                    new = keyed(new?)
                 )
             }
         };
-        Ok(with_message(&changes))
+        // Names are in the server's encoding, each byte as one character until here.
+        let bytes: Vec<u8> = text.chars().map(|letter| letter as u8).collect();
+        Ok(CString::new(bytes).expect("names have no NUL byte"))
     }
 
-    fn statement_plan(&self, text: &CStr) -> pg_sys::SPIPlanPtr {
+    /// The key columns of a row t. As JSON, in which equal numbers are equal; `json` takes what no
+    /// jsonb does.
+    fn key_of_row(&self, keys: &[Vec<u8>]) -> String {
+        let columns = keys.iter().map(|name| {
+            let name = CString::new(&name[..]).expect("a name has no NUL byte");
+            let table = self.relation().rd_id;
+            // SAFETY: cached look-ups of a column that was found before.
+            let kind = unsafe {
+                pg_sys::getBaseType(pg_sys::get_atttype(table, pg_sys::get_attnum(table, name.as_ptr())))
+            };
+            let as_text = if kind == pg_sys::JSONOID { "::text" } else { "" };
+            format!("t.{}{as_text}", quoted(name.as_ptr()).expect("a name"))
+        });
+        format!("jsonb_build_array({})", columns.collect::<Vec<_>>().join(", "))
+    }
+
+    /// Begins to read what a query gives over the transition tables.
+    fn read(&self, text: &CStr) -> pg_sys::Portal {
         // SAFETY: called between SPI_connect and SPI_finish, with the data of the call.
         unsafe {
             let registered = pg_sys::SPI_register_trigger_data(ptr::from_ref(self.data).cast_mut());
             assert!(registered >= 0, "SPI_register_trigger_data: {registered}");
-            prepare(text, &[pg_sys::TEXTOID, pg_sys::TEXTARRAYOID])
+            let plan = pg_sys::SPI_prepare(text.as_ptr(), 0, ptr::null_mut());
+            assert!(!plan.is_null(), "SPI_prepare: {text:?}");
+            pg_sys::SPI_cursor_open(ptr::null(), plan, ptr::null_mut(), ptr::null(), true)
         }
     }
 }
@@ -205,89 +242,121 @@ fn primary_key_columns(table: Oid) -> *mut pg_sys::Bitmapset {
     unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| get_primary_key_attnos(table, true, &mut constraint)) }
 }
 
-fn rows_of(table: *const c_char) -> Result<String> {
-    if table.is_null() {
+/// A name as SQL takes it, each byte as one character.
+fn quoted(name: *const c_char) -> Result<String> {
+    if name.is_null() {
         return Err(Error::bad_capture("needs transition tables to be called FOR EACH STATEMENT"));
     }
     // SAFETY: a C string, and what quotes it gives another.
-    let table = unsafe { CStr::from_ptr(pg_sys::quote_identifier(table)) };
-    // A name in the server's encoding, each byte as one character until `with_message`.
-    let table: String = table.to_bytes().iter().map(|&byte| char::from(byte)).collect();
-    Ok(format!(include_str!("../../sql/query/capture_table.sql"), table = table))
+    let name = unsafe { CStr::from_ptr(pg_sys::quote_identifier(name)) };
+    Ok(name.to_bytes().iter().map(|&byte| char::from(byte)).collect())
 }
 
-fn keyed(rows: &str) -> String {
-    format!(include_str!("../../sql/query/capture_keyed.sql"), rows = rows)
+/// A row as it was and as it is.
+type Change = [Option<Datum>; 2];
+
+/// The same as JSON.
+type Docs = [Option<Doc>; 2];
+
+/// Where changes of a table go.
+struct Changes<'a> {
+    queue: &'a Queue,
+    table: Datum,
+    keys: Datum,
 }
 
-fn with_message(changes: &str) -> CString {
-    let text = format!("WITH change AS ({changes})\n{MESSAGE}");
-    let bytes: Vec<u8> = text.chars().map(|letter| letter as u8).collect();
-    CString::new(bytes).expect("names have no NUL byte")
-}
-
-/// The plan for the change of one row, made once a session.
-fn row_plan() -> pg_sys::SPIPlanPtr {
-    static PLAN: AtomicPtr<pg_sys::_SPI_plan> = AtomicPtr::new(ptr::null_mut());
-    if PLAN.load(Ordering::Relaxed).is_null() {
-        let text = with_message(include_str!("../../sql/query/capture_row.sql"));
-        let types = [pg_sys::TEXTOID, pg_sys::TEXTARRAYOID, pg_sys::RECORDOID, pg_sys::RECORDOID];
-        // SAFETY: called between SPI_connect and SPI_finish; the plan is kept.
+impl Changes<'_> {
+    /// Pushes all changes of a statement, a page at a time.
+    fn push_all(&self, text: &CStr, trigger: &Trigger) -> Result<()> {
+        // SAFETY: connect and finish are paired, or closed by the abort if something between
+        // them raises.
         unsafe {
-            let plan = prepare(&text, &types);
-            pg_sys::SPI_keepplan(plan);
-            PLAN.store(plan, Ordering::Relaxed);
-        }
-    }
-    PLAN.load(Ordering::Relaxed)
-}
-
-unsafe fn prepare(text: &CStr, types: &[Oid]) -> pg_sys::SPIPlanPtr {
-    let mut types = types.to_vec();
-    // SAFETY: the caller is connected.
-    let plan = unsafe { pg_sys::SPI_prepare(text.as_ptr(), types.len() as i32, types.as_mut_ptr()) };
-    assert!(!plan.is_null(), "SPI_prepare: {text:?}");
-    plan
-}
-
-/// Runs a query that gives messages and pushes them, a page at a time.
-fn push_changes(
-    queue: &Queue,
-    plan: impl FnOnce() -> pg_sys::SPIPlanPtr,
-    args: &[Option<Datum>],
-) -> Result<()> {
-    let mut values: Vec<Datum> = args.iter().map(|arg| arg.unwrap_or(Datum::null())).collect();
-    let nulls: Vec<c_char> =
-        args.iter().map(|arg| if arg.is_some() { b' ' } else { b'n' } as c_char).collect();
-    // SAFETY: connect and finish are paired, or closed by the abort if something between
-    // them raises; as many values as the plan has parameters.
-    unsafe {
-        assert!(pg_sys::SPI_connect() >= 0, "SPI_connect");
-        let cursor = act_plainly(|| {
-            pg_sys::SPI_cursor_open(ptr::null(), plan(), values.as_mut_ptr(), nulls.as_ptr(), true)
-        });
-        loop {
-            check_for_interrupts!();
-            act_plainly(|| pg_sys::SPI_cursor_fetch(cursor, true, PAGE));
-            if pg_sys::SPI_processed == 0 {
-                break;
+            assert!(pg_sys::SPI_connect() >= 0, "SPI_connect");
+            let cursor = act_plainly(|| trigger.read(text));
+            loop {
+                check_for_interrupts!();
+                act_plainly(|| pg_sys::SPI_cursor_fetch(cursor, true, PAGE));
+                if pg_sys::SPI_processed == 0 {
+                    break;
+                }
+                let table = pg_sys::SPI_tuptable;
+                let page = fetched();
+                // Raised: all is closed by the abort.
+                PgMemoryContexts::new("pgqueue capture").switch_to(|_| self.push(&page))?;
+                pg_sys::SPI_freetuptable(table);
             }
-            PgMemoryContexts::new("pgqueue capture").switch_to(|_| push_page(queue))?; // raised: all is closed by the abort
-            pg_sys::SPI_freetuptable(pg_sys::SPI_tuptable);
+            pg_sys::SPI_cursor_close(cursor);
+            assert!(pg_sys::SPI_finish() >= 0, "SPI_finish");
         }
-        pg_sys::SPI_cursor_close(cursor);
-        assert!(pg_sys::SPI_finish() >= 0, "SPI_finish");
+        Ok(())
     }
-    Ok(())
+
+    fn push(&self, changes: &[Change]) -> Result<()> {
+        let docs = act_plainly(|| docs(changes));
+        let mut begin = 0;
+        while begin < changes.len() {
+            let mut bytes = 0;
+            let fits = |docs: &&Docs| {
+                bytes += docs.iter().flatten().map(Doc::len).sum::<usize>();
+                bytes <= PAGE_BYTES
+            };
+            let end = begin + docs[begin..].iter().take_while(fits).count().max(1);
+            self.push_page(&changes[begin..end], &docs[begin..end])?;
+            begin = end;
+        }
+        Ok(())
+    }
+
+    /// Pushes a page; of a change whose message would be too large, a message without its large values.
+    fn push_page(&self, changes: &[Change], docs: &[Docs]) -> Result<()> {
+        let messages = match unless_refused(|| Ok(self.messages(docs))) {
+            Some(messages) => messages,
+            None if changes.len() > 1 => {
+                let mut each = changes.iter().zip(docs);
+                return each.try_for_each(|(&change, &docs)| self.push_page(&[change], &[docs]));
+            }
+            None => {
+                let cut = act_plainly(|| changes[0].map(|row| row.map(json::without_large_values)));
+                self.messages(&[cut])
+            }
+        };
+        let messages: Vec<_> =
+            messages.into_iter().map(|message| (Content::Payload(message), None)).collect();
+        push(self.queue, &messages, &Options::default()).map(|_| ())
+    }
+
+    fn messages(&self, docs: &[Docs]) -> Vec<Datum> {
+        let side = |n: usize| docs.iter().map(move |docs| docs[n].as_ref().map(|doc| doc.json));
+        let is_cut = docs.iter().map(|docs| Some(docs.iter().flatten().any(|doc| doc.is_cut).into()));
+        let args = [
+            Some(self.table),
+            Some(self.keys),
+            Some(json::array(side(0), pg_sys::JSONBOID)),
+            Some(json::array(side(1), pg_sys::JSONBOID)),
+            Some(json::array(is_cut, pg_sys::BOOLOID)),
+        ];
+        json::results(&MESSAGES, &args)
+    }
 }
 
-/// Pushes the messages that were fetched last.
-unsafe fn push_page(queue: &Queue) -> Result<()> {
-    // SAFETY: the caller has fetched rows, whose only column is never null.
-    let messages: Vec<_> = unsafe {
+/// The rows of changes as JSON; all in one attempt, as it mostly goes well.
+fn docs(changes: &[Change]) -> Vec<Docs> {
+    let all =
+        |convert: fn(Datum) -> Doc| changes.iter().map(|change| change.map(|row| row.map(convert))).collect();
+    unless_refused(|| Ok(all(json::whole))).unwrap_or_else(|| all(json::by_columns_if_refused))
+}
+
+/// What was fetched last: two columns.
+unsafe fn fetched() -> Vec<Change> {
+    // SAFETY: the caller has fetched rows, and keeps them for as long as it looks at them.
+    unsafe {
         let (table, rows) = (pg_sys::SPI_tuptable, pg_sys::SPI_processed as usize);
-        let payload = |n| pg_sys::SPI_getbinval(*(*table).vals.add(n), (*table).tupdesc, 1, &mut false);
-        (0..rows).map(|n| (Content::Payload(payload(n)), None)).collect()
-    };
-    push(queue, &messages, &Options::default()).map(|_| ())
+        let value = |row: usize, column| {
+            let mut is_null = false;
+            let value =
+                pg_sys::SPI_getbinval(*(*table).vals.add(row), (*table).tupdesc, column, &mut is_null);
+            (!is_null).then_some(value)
+        };
+        (0..rows).map(|row| [value(row, 1), value(row, 2)]).collect()
+    }
 }

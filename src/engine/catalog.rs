@@ -4,14 +4,17 @@
 //! find, in this session after DROP and CREATE EXTENSION too. Postgres tells us of
 //! every change (relcache invalidation), and of every change to `pgqueue.queue`,
 //! whose trigger sends the same message; it bumps `generation`.
+//!
+//! What is remembered has been looked at: tables and indexes are what their names say (`shape`).
+//! Who writes directly asks besides whether others have put something on the table (`bystander`).
 
 use std::cell::Cell;
-use std::ffi::CStr;
 use std::sync::Once;
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
-use super::version;
+use super::{bystander, shape, version};
+use crate::error::Result;
 
 /// Object ids of the tables and indexes the engine opens itself.
 #[derive(Clone, Copy)]
@@ -28,6 +31,10 @@ pub struct Catalog {
     pub message_id: Oid,
     pub counter: Oid,
     pub archive: Oid,
+    /// Whether nobody has put anything on the tables that are written directly which this
+    /// would pass by, for a session of this role.
+    is_free: bool,
+    role: i32,
 }
 
 thread_local! {
@@ -61,7 +68,7 @@ pub fn end_transaction() {
 pub fn refresh() -> Catalog {
     hear();
     loop {
-        if let Some(known) = CATALOG.get() {
+        if let Some(known) = CATALOG.get().filter(|known| known.role == bystander::role_of_session()) {
             return known;
         }
         let before = generation();
@@ -124,27 +131,59 @@ pub fn is_there() -> bool {
     unsafe { pg_sys::get_namespace_oid(c"pgqueue".as_ptr(), true) != Oid::INVALID }
 }
 
+/// Raises what keeps a table that is open from being written directly.
+///
+/// Called when the table is locked: what is put on it takes a lock that waits for ours.
+pub fn check_free(relation: pg_sys::Relation) {
+    let catalog = refresh();
+    if catalog.is_free {
+        return;
+    }
+    let of = [
+        (catalog.message, &bystander::MESSAGE),
+        (catalog.archive, &bystander::ARCHIVE),
+        (catalog.counter, &bystander::COUNTER),
+    ];
+    // SAFETY: the relation is open; the tables are what their names say.
+    unsafe {
+        let written = of.into_iter().find(|&(table, _)| table == (*relation).rd_id);
+        if let Some(obstacle) = written.and_then(|(_, written)| written.obstacle(relation)) {
+            obstacle.raise();
+        }
+    }
+}
+
 fn look_up() -> Catalog {
     version::check();
-    // SAFETY: catalog look-ups by name; a missing object raises or gives 0, which
-    // the first use of it reports.
+    found().unwrap_or_else(|error| error.raise())
+}
+
+fn found() -> Result<Catalog> {
+    // SAFETY: catalog look-ups by name, of tables and indexes that are what it says.
     unsafe {
         let schema = pg_sys::get_namespace_oid(c"pgqueue".as_ptr(), false);
-        let find = |name: &CStr| pg_sys::get_relname_relid(name.as_ptr(), schema);
-        Catalog {
-            owner: owner_of(find(c"message")),
-            queue: find(c"queue"),
-            message: find(c"message"),
-            message_by_id: find(c"message_id_is_unique"),
-            message_ready: find(c"message_ready"),
-            message_due: find(c"message_due"),
-            message_expires: find(c"message_expires"),
-            message_group: find(c"message_group"),
-            message_key: find(c"message_key"),
-            message_id: find(c"message_id"),
-            counter: find(c"counter"),
-            archive: find(c"archive"),
-        }
+        let table = |table| shape::find_table(table, schema);
+        let (message, archive, counter) =
+            (table(&shape::MESSAGE)?, table(&shape::ARCHIVE)?, table(&shape::COUNTER)?);
+        let index = |index| shape::find_index(index, message, schema);
+        Ok(Catalog {
+            owner: owner_of(message),
+            queue: pg_sys::get_relname_relid(c"queue".as_ptr(), schema),
+            message,
+            message_by_id: index(&shape::BY_ID)?,
+            message_ready: index(&shape::READY)?,
+            message_due: index(&shape::DUE)?,
+            message_expires: index(&shape::EXPIRES)?,
+            message_group: index(&shape::GROUP)?,
+            message_key: index(&shape::KEY)?,
+            message_id: pg_sys::get_relname_relid(c"message_id".as_ptr(), schema),
+            counter,
+            archive,
+            is_free: bystander::MESSAGE.is_free(message)
+                && bystander::ARCHIVE.is_free(archive)
+                && bystander::COUNTER.is_free(counter),
+            role: bystander::role_of_session(),
+        })
     }
 }
 

@@ -14,14 +14,19 @@ type Setting<'a> = (&'static CStr, &'a CStr);
 const SEARCH_PATH: Setting = (c"search_path", c"pg_catalog, pg_temp");
 
 /// What makes the text of a value the same whoever asks for it, and exact.
-const PLAIN_TEXT: [Setting; 7] = [
+const PLAIN_TEXT: [Setting; 12] = [
     SEARCH_PATH,
     (c"bytea_output", c"hex"),
     (c"datestyle", c"ISO, MDY"),
     (c"extra_float_digits", c"1"),
     (c"intervalstyle", c"postgres"),
+    (c"lc_monetary", c"C"),
+    (c"lc_numeric", c"C"),
+    (c"lc_time", c"C"),
     (c"quote_all_identifiers", c"off"),
     (c"timezone", c"UTC"),
+    (c"xmlbinary", c"base64"),
+    (c"xmloption", c"content"),
 ];
 
 /// Runs `work` as `owner`, with our own search path.

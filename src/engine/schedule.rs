@@ -3,7 +3,8 @@
 //!
 //! Invariant: a schedule runs once for each of its times, whoever runs it. Its row is
 //! locked meanwhile, and what it pushes commits together with its next time, which is
-//! later than now: of times that were missed one is made up for. What another transaction was in
+//! later than now: of times that were missed one is made up for. None is planned for later than
+//! the next of its times, though the clock may have been ahead for a moment. What another transaction was in
 //! the way of, a lock that could not be had in time, is tried again after a few seconds.
 
 use std::cell::Cell;
@@ -66,8 +67,21 @@ static NOTE: Statement = Statement::new(
 static NEXT: Statement =
     Statement::new(include_str!("../../sql/query/next_run.sql"), &[pg_sys::TIMESTAMPTZOID]);
 
+static PLANNED: Statement =
+    Statement::new(include_str!("../../sql/query/planned_schedules.sql"), &[pg_sys::TIMESTAMPTZOID]);
+static REPLAN: Statement = Statement::new(
+    include_str!("../../sql/query/replan_schedule.sql"),
+    &[pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPTZOID],
+);
+
 /// How often a process looks for schedules that others have put.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the worker looks at what is planned, where no clock seems to have been set.
+const CHECK_EVERY: Duration = Duration::from_secs(60);
+
+/// By how much two clocks may differ that nobody sets.
+const CLOCK_ERROR: Millis = Millis::from_millis(500);
 
 /// How many schedules a transaction runs: with more than 64 subtransactions it would slow
 /// down every snapshot of the server.
@@ -175,7 +189,10 @@ pub fn put(wish: &Wish) -> Result<Timestamp> {
         let first = every.next(now, now).map_err(bad_schedule)?;
         let before = take_out(&wish.name, wish.work.kind())?
             .filter(|before| before.every == wish.every && before.time_zone == wish.time_zone);
-        let (next_run, last_run) = before.map_or((first, None), |before| (before.next_run, before.last_run));
+        let (next_run, last_run) = match before {
+            Some(before) => (every.planned(before.next_run, now).map_err(bad_schedule)?, before.last_run),
+            None => (first, None),
+        };
         // None is put if somebody else has put one since we looked.
         if insert(wish, next_run, last_run) > 0 {
             return Ok(next_run);
@@ -247,6 +264,8 @@ struct Outlook {
 
 thread_local! {
     static OUTLOOK: Cell<Option<Outlook>> = const { Cell::new(None) };
+    /// When this process has looked at what is planned, by a clock that is not set and by one that is.
+    static CHECKED: Cell<Option<(Instant, Timestamp)>> = const { Cell::new(None) };
 }
 
 /// Whether a schedule may be due; costs no statement.
@@ -267,6 +286,10 @@ pub fn run_due() -> bool {
     if is_worker() {
         setting::wait_for_own_disk();
     }
+    if !is_worker() || plans_are_in_doubt(begun) {
+        plan_anew(begun);
+        CHECKED.set(Some((looked, begun)));
+    }
     let mut ran = 0;
     while ran < BATCH && looked.elapsed() < PATIENCE && run_one(Kind::Schedule, begun) {
         ran += 1;
@@ -278,6 +301,34 @@ pub fn run_due() -> bool {
     NEXT.run(&[Some(begun.into())], |row| next = next.or(Some(row.i64(0))));
     OUTLOOK.set(Some(Outlook { looked, next }));
     ran == BATCH || looked.elapsed() >= PATIENCE
+}
+
+/// Whether the clock has been set back since the last look at what is planned, or that was long ago.
+fn plans_are_in_doubt(now: Timestamp) -> bool {
+    CHECKED.get().is_none_or(|(at, by_clock)| {
+        let expected = by_clock + i64::try_from(at.elapsed().as_micros()).unwrap_or(i64::MAX - by_clock);
+        at.elapsed() >= CHECK_EVERY || now < expected - CLOCK_ERROR.as_micros()
+    })
+}
+
+/// Plans anew what is planned for later than the next time from now: a clock was ahead then, and
+/// nothing would run until it is reached again.
+fn plan_anew(now: Timestamp) {
+    let mut wrong = Vec::new();
+    PLANNED.run(&[Some(now.into())], |row| {
+        let Ok(every) = Every::parse(&text(row, 1), &text(row, 2)) else { return };
+        let planned = row.i64(3);
+        let next = every.planned(planned, now).unwrap_or(planned);
+        if next < planned || row.bool(4) {
+            wrong.push((bytes(row, 0), planned, next));
+        }
+    });
+    for (name, planned, next) in wrong {
+        REPLAN.run(
+            &[Some(text_datum(&name)), Some(planned.into()), Some(next.into()), Some(now.into())],
+            |_| {},
+        );
+    }
 }
 
 /// Whether a dump is being loaded: what is pushed now would be given ids that are in use. Sequences

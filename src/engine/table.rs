@@ -3,7 +3,8 @@
 //!
 //! Direct access skips privileges, triggers and constraints: the tables are ours,
 //! the callers of this module have checked the caller's right on the queue, and
-//! they write only rows that the table's constraints allow.
+//! they write only rows that the table's constraints allow. Where others have put triggers
+//! or constraints of their own on a table, it is not opened for changes (`bystander`).
 //!
 //! Invariants:
 //! - every row added, and every row version that is not heap-only, gets its entries
@@ -19,6 +20,7 @@ use std::sync::OnceLock;
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
+use super::catalog;
 use super::message::{COLUMNS, Column};
 use super::scan::{Found, is_another_s};
 
@@ -68,8 +70,12 @@ impl Patience {
 
 impl Table {
     /// Opens a table for changes, with the lock that INSERT, UPDATE and DELETE take.
+    ///
+    /// Raises if others have put something on it that direct access would pass by.
     pub fn open(table: Oid) -> Self {
-        Self::open_with(table, pg_sys::RowExclusiveLock)
+        let table = Self::open_with(table, pg_sys::RowExclusiveLock);
+        catalog::check_free(table.relation);
+        table
     }
 
     /// Opens a table for scans only, as a standby allows them too.
@@ -81,6 +87,9 @@ impl Table {
         // SAFETY: raises if there is no such table; the lock is kept until the end of
         // the transaction.
         let relation = unsafe { pg_sys::table_open(table, lock as i32) };
+        // From now on no index is taken away (REINDEX CONCURRENTLY waits for our lock before it
+        // does): those that were known may be on their way out, so they are looked up again.
+        catalog::refresh();
         Self { relation, indexing: OnceCell::new() }
     }
 

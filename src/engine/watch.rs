@@ -12,7 +12,7 @@ use std::ptr;
 
 use pgrx::pg_sys::{self, CmdType, Datum, Query};
 
-use super::owner::act_restricted;
+use super::owner::{act_plainly, act_restricted};
 use super::push::{Content, Options, push};
 use super::queue::Queue;
 use super::statement::{Row, Statement, text_array};
@@ -116,7 +116,7 @@ fn run(watch: &Watch) -> Result<Found> {
             pg_sys::XactReadOnly = true;
             pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
             pg_sys::SPI_execute_plan(plan, ptr::null_mut(), ptr::null(), true, 0);
-            let found = read_result();
+            let found = act_plainly(|| read_result());
             pg_sys::PopActiveSnapshot();
             pg_sys::XactReadOnly = !could_write;
             found

@@ -15,7 +15,7 @@ use crate::engine::attempt::Problem;
 use crate::engine::dead::{self, Reason};
 use crate::engine::statement::{Row, Statement, i64_array};
 use crate::engine::table::Table;
-use crate::engine::{catalog, counter, group, now, pass, rights, schedule, unique};
+use crate::engine::{catalog, counter, group, now, pass, rights, schedule, triggers, unique};
 use crate::setting;
 use crate::worker::{listeners, retention};
 
@@ -97,7 +97,7 @@ impl Report {
 
 type Step = (&'static str, fn(&mut Report));
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     ("due", promote_due),
     ("leases", sweep_leases),
     ("ttl", clear_outlived),
@@ -108,6 +108,7 @@ const STEPS: [Step; 11] = [
     ("counters", fold_counters),
     ("prepared", settle_prepared),
     ("roles", follow_roles),
+    ("triggers", keep_triggers),
     ("schedules", run_schedules),
 ];
 
@@ -215,6 +216,11 @@ fn clear_dropped(_: &mut Report) {
 /// Our tables follow roles that were renamed or dropped.
 fn follow_roles(_: &mut Report) {
     rights::tidy();
+}
+
+/// Triggers of ours that a restore has left as plain ones fire always again.
+fn keep_triggers(_: &mut Report) {
+    triggers::keep();
 }
 
 /// Drops dead letters that were kept for as long as their queue says.

@@ -119,3 +119,28 @@ SELECT pgq_count('told');
 SELECT pgq_drop_queue(q) FROM unnest(ARRAY['mine', 'told', 'theirs']) q;
 DROP ROLE regress_consumer, regress_jobs, regress_ops;
 DROP FUNCTION events;
+-- circles of queues that tell each other are refused, over whatever others
+SELECT pgq_create_queue('one', '{"events_to": "two", "ttl": "1 ms", "on_expire": "dead"}');
+SELECT pgq_alter_queue('two', '{"events_to": "three", "ttl": "1 ms", "on_expire": "dead"}');
+\set VERBOSITY terse
+SELECT pgq_alter_queue('two', '{"events_to": "one"}');
+SELECT pgq_alter_queue('three', '{"events_to": "one"}');
+SELECT pgq_alter_queue('three', '{"events_to": "three"}');
+\set VERBOSITY default
+SELECT name, settings -> 'events_to' AS events_to FROM pgq_list_queues() WHERE name IN ('one', 'two', 'three') ORDER BY name;
+-- one that is there nevertheless (two changes at once, a name that goes to another queue) ends; a queue outside tells into it
+UPDATE pgqueue.queue SET settings = settings || '{"events_to": "one", "ttl": "1 ms", "on_expire": "dead"}' WHERE name = 'three';
+SELECT pgq_create_queue('outside', '{"events_to": "one"}');
+SELECT count(*) FROM (SELECT pgq_push('one', '1'), pgq_push('two', '2'), pgq_push('outside', '3')) p;
+SELECT pgq_bury(id) FROM pgq_reserve('outside');
+SELECT pg_sleep(0.01);
+SET client_min_messages = error;
+SELECT count(*) FROM pgq_vacuum();
+SELECT pg_sleep(0.01);
+SELECT count(*) FROM pgq_vacuum();
+SELECT pg_sleep(0.01);
+SELECT count(*) FROM pgq_vacuum();
+RESET client_min_messages;
+SELECT name, dead, total FROM pgq_list_queues() q, pgq_stats(q.name) s WHERE name IN ('one', 'two', 'three', 'outside') ORDER BY name;
+UPDATE pgqueue.queue SET settings = settings - 'events_to' WHERE name = 'three';
+SELECT sum(pgq_drop_queue(name)) AS dropped FROM pgq_list_queues() WHERE name IN ('one', 'two', 'three', 'outside');
