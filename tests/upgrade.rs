@@ -55,9 +55,10 @@ fn installed(server: &Server, database: &str, version: &str, data: &str) -> Clie
     session
 }
 
+/// What the rows hold, without columns that are null: a new version may add some.
 fn all_rows(session: &mut Client) -> Vec<String> {
     session.all(
-        "SELECT t::text FROM (SELECT 'message' AS of, to_jsonb(m) AS row FROM pgqueue.message m
+        "SELECT jsonb_strip_nulls(row)::text FROM (SELECT 'message' AS of, to_jsonb(m) AS row FROM pgqueue.message m
                     UNION ALL SELECT 'dead', to_jsonb(d) FROM pgqueue.dead d
                     UNION ALL SELECT 'archive', to_jsonb(a) FROM pgqueue.archive a
                     UNION ALL SELECT 'key', to_jsonb(k) FROM pgqueue.recent_key k

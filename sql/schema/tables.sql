@@ -76,6 +76,7 @@ CREATE TABLE pgqueue.message (
     body           bytea,
     headers        jsonb,
     errors         jsonb,
+    given_back     integer,
     CONSTRAINT message_id_is_unique PRIMARY KEY (id),
     CONSTRAINT message_lane_is_known CHECK (lane IN ('r', 'd', 'b')),
     CONSTRAINT message_delayed_has_due_time CHECK ((lane = 'd') = (due_at IS NOT NULL)),
@@ -104,8 +105,10 @@ COMMENT ON COLUMN pgqueue.message.lane IS 'r ready or leased, d waiting for due_
 COMMENT ON COLUMN pgqueue.message.in_turn IS 'it is its group''s turn until it is gone: it was leased once';
 COMMENT ON COLUMN pgqueue.message.key_place IS '0: nobody has had it as it is now, and no other may wait with its dedup_key; else its id, or null';
 COMMENT ON COLUMN pgqueue.message.lease_ms IS 'length of a lease in milliseconds; null: as the queue says';
-COMMENT ON COLUMN pgqueue.message.max_deliveries IS 'deliveries before the message is dead; 0: no limit; null: as the queue says';
+COMMENT ON COLUMN pgqueue.message.max_deliveries IS 'attempts before the message is dead; 0: no limit; null: as the queue says';
 COMMENT ON COLUMN pgqueue.message.errors IS 'the last failures, oldest first: [{"at", "delivery", "error"}]';
+COMMENT ON COLUMN pgqueue.message.given_back
+    IS 'how many deliveries consumers have given back; without those, deliveries are attempts';
 
 CREATE FUNCTION pgqueue.announce_message() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'announce_message';
@@ -162,6 +165,7 @@ CREATE TABLE pgqueue.dead (
     body           bytea,
     headers        jsonb,
     errors         jsonb,
+    given_back     integer,
     CONSTRAINT dead_id_is_unique PRIMARY KEY (id),
     CONSTRAINT dead_reason_is_known CHECK (reason IN ('failed', 'timeout', 'buried', 'expired'))
 );
@@ -192,6 +196,7 @@ CREATE TABLE pgqueue.archive (
     body        bytea,
     headers     jsonb,
     errors      jsonb,
+    given_back  integer,
     CONSTRAINT archive_id_is_unique PRIMARY KEY (id)
 ) USING heap;
 CREATE INDEX archive_oldest ON pgqueue.archive (queue, settled_at, id);
@@ -250,10 +255,11 @@ COMMENT ON COLUMN pgqueue.vacuum_run.swept_to IS 'id up to which leases were loo
 -- A message as its readers see it: `state` is what its columns mean at this moment.
 -- 'gone' is what no call will deliver any more and the next round clears away.
 CREATE VIEW pgqueue.message_state AS
-SELECT m.*,
+SELECT m.id, m.enqueued_at, m.lease_until, m.deliveries, m.queue, m.priority, m.lane, m.in_turn, m.due_at, m.expires_at,
+       m.lease_ms, m.max_deliveries, m.key_place, m.group_key, m.dedup_key, m.payload, m.body, m.headers, m.errors,
        CASE WHEN m.lease_until > clock_timestamp() THEN 'leased'
             WHEN m.expires_at <= clock_timestamp() THEN 'gone'
-            WHEN m.deliveries >= limits.deliveries AND limits.deliveries > 0 THEN 'gone'
+            WHEN attempts >= limits.deliveries AND limits.deliveries > 0 THEN 'gone'
             WHEN m.lease_until > '-infinity' AND q.settings ->> 'on_timeout' = 'dead' THEN 'gone'
             WHEN m.lane = 'b' THEN 'blocked'
             WHEN m.due_at > clock_timestamp() THEN 'delayed'
@@ -265,9 +271,11 @@ SELECT m.*,
                                 AND (first.expires_at > clock_timestamp() OR first.lease_until > clock_timestamp()
                                      OR first.expires_at IS NULL)) THEN 'blocked'
             ELSE 'ready'
-       END AS state
+       END AS state,
+       attempts
   FROM pgqueue.message m
   JOIN pgqueue.queue q ON q.id = m.queue,
+       LATERAL (SELECT m.deliveries - coalesce(m.given_back, 0) AS attempts) made,
        LATERAL (SELECT coalesce(m.max_deliveries,
                                 (q.settings ->> 'max_deliveries')::integer,
                                 current_setting('pgqueue.max_deliveries')::integer) AS deliveries) limits;

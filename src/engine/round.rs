@@ -485,7 +485,7 @@ impl<'a> Round<'a> {
             .get(Column::MaxDeliveries)
             .map_or_else(|| self.queue.max_deliveries(), |max| max.value() as i32);
         let timed_out = row.i64(Column::LeaseUntil) != NOT_LEASED;
-        let is_over = is_exhausted(row.i32(Column::Deliveries), max)
+        let is_over = is_exhausted(row.attempts(), max)
             || (timed_out && self.queue.settings.on_timeout == OnTimeout::Dead);
         is_over.then_some(if timed_out { Reason::Timeout } else { Reason::Failed })
     }

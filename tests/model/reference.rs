@@ -64,6 +64,8 @@ pub struct Message {
     /// Nobody has had it as it is now, and no other message may wait with its key.
     pub holds_key: bool,
     pub deliveries: i32,
+    /// How many of them were given back.
+    pub given_back: i32,
     /// End of the last lease, until somebody has taken note that it ended.
     pub lease_until: Option<Hours>,
     pub due_at: Option<Hours>,
@@ -73,6 +75,12 @@ pub struct Message {
     /// It is its group's turn until it is gone.
     pub in_turn: bool,
     pub errors: usize,
+}
+
+impl Message {
+    fn attempts(&self) -> i32 {
+        self.deliveries - self.given_back
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,8 +216,8 @@ pub struct Reference {
 }
 
 /// Waits before a retry: 1, 2, 4, at most 8 hours.
-fn backoff(deliveries: i32) -> Hours {
-    (1 << (deliveries - 1).clamp(0, 3)).min(8)
+fn backoff(attempts: i32) -> Hours {
+    (1 << (attempts - 1).clamp(0, 3)).min(8)
 }
 
 impl Reference {
@@ -250,7 +258,7 @@ impl Reference {
 
     fn is_exhausted(&self, message: &Message) -> bool {
         let max = message.max_deliveries.unwrap_or(self.settings(message).max_deliveries);
-        max > 0 && message.deliveries >= max
+        max > 0 && message.attempts() >= max
     }
 
     fn has_expired(&self, message: &Message) -> bool {
@@ -387,6 +395,7 @@ impl Reference {
             key: push.key.map(|(key, _)| key),
             holds_key: push.key.is_some(),
             deliveries: 0,
+            given_back: 0,
             lease_until: None,
             due_at: push.delay.map(|delay| self.now + delay),
             expires_at: ttl.map(|ttl| self.now + ttl),
@@ -424,10 +433,11 @@ impl Reference {
                 let in_turn = message.in_turn && message.group == new.group;
                 // It is delivered once at least.
                 let limit = new.max_deliveries.unwrap_or(most);
-                let is_spent = limit > 0 && message.deliveries >= limit;
-                let max_deliveries = if is_spent { Some(message.deliveries + 1) } else { new.max_deliveries };
+                let is_spent = limit > 0 && message.attempts() >= limit;
+                let max_deliveries = if is_spent { Some(message.attempts() + 1) } else { new.max_deliveries };
                 let new = Message { max_deliveries, ..new };
-                *message = Message { deliveries: message.deliveries, errors: message.errors, in_turn, ..new };
+                let Message { deliveries, given_back, errors, .. } = *message;
+                *message = Message { deliveries, given_back, errors, in_turn, ..new };
                 return Ok(Some((id, Outcome::Replaced)));
             }
         }
@@ -601,7 +611,10 @@ impl Reference {
             return Err("55000");
         }
         let due_at = (delay > 0).then_some(self.now + delay);
-        self.change(&ids, |message| (message.lease_until, message.due_at) = (None, due_at));
+        self.change(&ids, |message| {
+            (message.lease_until, message.due_at) = (None, due_at);
+            message.given_back += 1;
+        });
         Ok(ids)
     }
 
@@ -622,7 +635,7 @@ impl Reference {
                 failed.push((id, None));
                 continue;
             }
-            let wait = delay.unwrap_or_else(|| backoff(message.deliveries));
+            let wait = delay.unwrap_or_else(|| backoff(message.attempts()));
             let (queue, due_at) = (message.queue, (wait > 0).then_some(self.now + wait));
             self.change(&[id], |message| {
                 (message.lease_until, message.due_at) = (None, due_at);
@@ -707,8 +720,15 @@ impl Reference {
             self.counters(message.queue).deleted += 1;
             self.counters(to).pushed += 1;
             let holds_key = message.key.is_some();
-            let fresh =
-                Message { queue: to, deliveries: 0, lease_until: None, in_turn: false, holds_key, ..message };
+            let fresh = Message {
+                queue: to,
+                deliveries: 0,
+                given_back: 0,
+                lease_until: None,
+                in_turn: false,
+                holds_key,
+                ..message
+            };
             self.messages.insert(*new, fresh);
         }
         gone
@@ -750,13 +770,14 @@ impl Reference {
             self.counters(to).pushed += 1;
         }
         let limit = message.max_deliveries.unwrap_or(self.queues[to].settings.max_deliveries);
-        let keeps_limit = reset || limit == 0 || message.deliveries < limit;
-        let max_deliveries = if keeps_limit { message.max_deliveries } else { Some(message.deliveries + 1) };
+        let keeps_limit = reset || limit == 0 || message.attempts() < limit;
+        let max_deliveries = if keeps_limit { message.max_deliveries } else { Some(message.attempts() + 1) };
         let back = Message {
             queue: to,
             key: None,
             holds_key: false,
             deliveries: if reset { 0 } else { message.deliveries },
+            given_back: if reset { 0 } else { message.given_back },
             max_deliveries,
             lease_until: None,
             due_at: None,
