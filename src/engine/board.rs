@@ -21,6 +21,7 @@ use super::waking::{LONGEST_SLEEP, WORKER};
 use super::{is_standby, now};
 use crate::hint::level::Level;
 use crate::hint::queue::QueueHint;
+use crate::hint::slots::SlotHint;
 use crate::hint::{Direction, Timestamp};
 use crate::setting;
 
@@ -49,6 +50,8 @@ pub struct Place {
     /// When a reserve last came by a message with a unique key that a push was holding.
     waited_for_key_at: Timestamp,
     pub hint: QueueHint,
+    /// Of a queue that limits how many are out; at the place of its usual direction.
+    pub slots: SlotHint,
 }
 
 #[repr(C)]
@@ -217,6 +220,7 @@ impl Place {
             is_listened_to: false,
             waited_for_key_at: Timestamp::MIN,
             hint: QueueHint::new(),
+            slots: SlotHint::new(),
         }
     }
 
@@ -310,6 +314,18 @@ pub fn with_hint<R>(queue: i32, direction: Direction, work: impl FnOnce(&mut Que
     })
 }
 
+/// Does something with what is known of a queue's slots. None if there is no board, or no room
+/// on it.
+pub fn with_slots<R>(queue: i32, work: impl FnOnce(&mut SlotHint) -> R) -> Option<R> {
+    let board = BOARD.get().filter(|_| is_there())?;
+    let (database, last_used) = (database(), board.next_use());
+    board.with_places_of(queue, |places| {
+        let place = place_of(places, database, queue, Direction::OldestFirst)?;
+        place.last_used = last_used;
+        Some(work(&mut place.slots))
+    })
+}
+
 fn place_of(
     places: &mut [Place; WAYS],
     database: u32,
@@ -328,6 +344,7 @@ fn place_of(
     (place.has_news, place.is_listened_to, place.kept_for) = (false, false, 0);
     place.waited_for_key_at = Timestamp::MIN;
     place.hint.begin_anew();
+    place.slots.forget();
     Some(place)
 }
 

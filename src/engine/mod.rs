@@ -38,6 +38,7 @@ pub mod scratch;
 pub mod settle;
 mod short_lock;
 mod siblings;
+mod slot;
 pub mod statement;
 pub mod table;
 pub mod time_limit;

@@ -127,7 +127,7 @@ pub fn outlook(queue: &Queue, min: usize) -> Outlook {
         return Outlook { enough: false, next_change: None };
     }
     let table = Table::open_to_read(catalog::refresh().message);
-    if let Some(slots) = Slots::of(queue, &table)
+    if let Some(slots) = Slots::seen(queue, &table, min)
         && slots.count() < min
     {
         return Outlook { enough: false, next_change: slots.next_end };

@@ -102,7 +102,7 @@ impl<'a> Round<'a> {
             groups_out: HashMap::new(),
             freed: Freed::default(),
             counts: Counts::default(),
-            slots: if matches!(take, Take::Lease(_)) { Slots::of(queue, table) } else { None },
+            slots: if matches!(take, Take::Lease(_)) { Slots::of(queue, table, wish.max) } else { None },
             first_lease_passed: None,
             scratch: Scratch::default(),
         }
@@ -124,6 +124,9 @@ impl<'a> Round<'a> {
     /// Lets the next of groups have their turn, and counts what was done.
     pub fn close(&mut self) {
         std::mem::take(&mut self.freed).free_all(self.table);
+        if let Some(slots) = &mut self.slots {
+            slots.close();
+        }
         self.count();
     }
 
@@ -159,7 +162,7 @@ impl<'a> Round<'a> {
     /// Whether others took all free slots meanwhile, and there are others now.
     fn has_lost_slots(&mut self) -> bool {
         let Some(slots) = self.slots.as_mut().filter(|_| self.taken == 0) else { return false };
-        let has_others = slots.look_again(self.queue, self.table);
+        let has_others = slots.look_again(self.table, self.wish.max);
         if has_others {
             self.put_back_unsure();
         }
@@ -457,8 +460,9 @@ impl<'a> Round<'a> {
             return Fate::Busy;
         };
         let fate = lease(self.table, row, delivery, until, takes_turn);
-        if fate != Fate::Done {
-            slot.give_back(slots);
+        match fate {
+            Fate::Done => slots.keep(slot),
+            _ => slots.give_back(slot),
         }
         fate
     }
