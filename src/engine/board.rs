@@ -21,6 +21,7 @@ use super::waking::{LONGEST_SLEEP, WORKER};
 use super::{is_standby, now};
 use crate::hint::level::Level;
 use crate::hint::queue::QueueHint;
+use crate::hint::Timestamp;
 use crate::hint::slots::SlotHint;
 use crate::hint::{Direction, Timestamp};
 use crate::setting;
@@ -52,6 +53,8 @@ pub struct Place {
     pub hint: QueueHint,
     /// Of a queue that limits how many are out; at the place of its usual direction.
     pub slots: SlotHint,
+    /// Not before then is it looked for dead messages to make room.
+    next_look_for_dead: Timestamp,
 }
 
 #[repr(C)]
@@ -221,6 +224,7 @@ impl Place {
             waited_for_key_at: Timestamp::MIN,
             hint: QueueHint::new(),
             slots: SlotHint::new(),
+            next_look_for_dead: Timestamp::MIN,
         }
     }
 
@@ -345,6 +349,7 @@ fn place_of(
     place.waited_for_key_at = Timestamp::MIN;
     place.hint.begin_anew();
     place.slots.forget();
+    place.next_look_for_dead = Timestamp::MIN;
     Some(place)
 }
 
@@ -417,6 +422,15 @@ pub fn has_room_for(queue: i32) -> bool {
     with_hint(queue, Direction::OldestFirst, |_| ()).is_some()
 }
 
+/// Does something with the time of the next look for dead messages of a full queue.
+pub fn with_room<R>(queue: i32, work: impl FnOnce(&mut Timestamp) -> R) -> Option<R> {
+    let mut result = None;
+    if is_there() {
+        with_counted_place(queue, |place| result = Some(work(&mut place.next_look_for_dead)));
+    }
+    result
+}
+
 /// Keeps room to count what happens to a queue, until `add_counts`; false if there is none.
 pub fn keep_place(queue: i32) -> bool {
     if !is_there() {
@@ -483,11 +497,16 @@ pub struct Counted {
 }
 
 pub fn counted(queue: i32) -> Counted {
-    let mut counted = Counted::default();
+    known_counted(queue).unwrap_or_default()
+}
+
+/// The same; none if the queue has no place, so that counts are written down by each transaction.
+pub fn known_counted(queue: i32) -> Option<Counted> {
+    let mut counted = None;
     with_known(queue, |place| {
         if place.direction == Direction::OldestFirst {
             let (times, committing) = (place.times_counted, place.kept_for);
-            counted = Counted { counts: place.counts, times, committing };
+            counted = Some(Counted { counts: place.counts, times, committing });
         }
     });
     counted

@@ -8,7 +8,7 @@
 //! transaction. It need not be: a lease that never came to be is not valid, and what an open
 //! transaction is making or changing counts as in use. Two moments want more:
 //! - between the slot and the message nothing tells of a lease. The slot's lock does, for as
-//!   long (`Claim`);
+//!   long (`slot::lock`);
 //! - a lease that this transaction has itself ended is back if that is rolled back, and then
 //!   the slot has to be. Such a slot is taken last, and by a new version of its row.
 //!
@@ -24,9 +24,10 @@ use super::lane::ById;
 use super::message::{Column, is_leased};
 use super::queue::{self, Queue};
 use super::scan::{Dirty, Found, Key as Condition, Scan, Snapshot};
-use super::slot::{self, Claim, Content, Lease, NO_LEASE, Place, SlotTable};
+use super::short_lock::Claim;
+use super::slot::{self, Content, Lease, NO_LEASE, Place, SlotTable};
 use super::statement::{Sees, Statement, i32_array, i64_array};
-use super::table::{Patience, Table};
+use super::table::Table;
 use super::{board, catalog, news, now};
 use crate::call::Timestamp;
 use crate::error::Result;
@@ -72,7 +73,7 @@ pub fn ended(queue: i32, id: i64) {
 
 /// Gives a queue its slots, those that are leased already in them.
 pub fn lay_out(queue: i32, limit: Option<i32>) {
-    Claim::keep(queue, slot::ALL, Patience::Wait);
+    slot::lock(queue, slot::ALL).keep(false);
     lay_out_alone(queue, limit);
 }
 
@@ -290,7 +291,7 @@ impl Slots {
         }
         let mut layout = Layout::read(&self.table, self.queue);
         if !layout.is_good && self.may_write {
-            if !Claim::keep(self.queue, slot::ALL, Patience::Skip) {
+            if !slot::lock(self.queue, slot::ALL).keep(true) {
                 return None;
             }
             // Somebody else may have done it meanwhile, and by another limit.
@@ -384,7 +385,7 @@ impl Slots {
     /// Whether a lease that the message does not have will never come to be: whoever wrote it
     /// into the slot is not about to change the message.
     fn is_past_its_writer(&self, messages: &Table, slot: Slot) -> bool {
-        let is_over = Claim::try_new(self.queue, slot.place.number).is_some();
+        let is_over = slot::lock(self.queue, slot.place.number).try_claim().is_some();
         if !is_over || self.table.read(slot.place) != Content::Holds(slot.holds) {
             return false;
         }
@@ -435,7 +436,7 @@ impl Slots {
     }
 
     fn has_moved(&mut self, from: Place, lease: Lease) -> bool {
-        let claim = Claim::try_new(self.queue, from.number);
+        let claim = slot::lock(self.queue, from.number).try_claim();
         if claim.is_none() || lease == NO_LEASE || self.table.read(from) != Content::Holds(lease) {
             self.has_lost = true;
             return false;
@@ -458,7 +459,7 @@ impl Slots {
     /// Puts a lease into a free slot; none if others have taken them all.
     pub fn take(&mut self, lease: Lease) -> Option<Taken> {
         while let Some(slot) = self.free.pop() {
-            if let Some(claim) = Claim::try_new(self.queue, slot.place.number)
+            if let Some(claim) = slot::lock(self.queue, slot.place.number).try_claim()
                 && self.put(slot, slot.holds, lease)
             {
                 return Some(Taken { slot, lease, _claim: claim });

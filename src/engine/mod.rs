@@ -30,6 +30,7 @@ pub mod push;
 pub mod queue;
 pub mod reserve;
 pub mod rights;
+pub mod room;
 mod round;
 mod scan;
 mod scanned;

@@ -274,6 +274,14 @@ pub fn counted() -> Vec<(i32, Counts)> {
     COUNTED.with_borrow(|all| all.iter().map(|counted| (counted.queue, counted.counts)).collect())
 }
 
+/// What it has counted of one queue.
+pub fn counted_of(queue: i32) -> Counts {
+    COUNTED.with_borrow(|all| {
+        let its = all.iter().filter(|counted| counted.queue == queue);
+        its.fold(Counts::default(), |sum, counted| sum + counted.counts)
+    })
+}
+
 fn tell(queue: i32, change: impl FnOnce(&mut QueueNews)) {
     if !board::is_preloaded() {
         return;

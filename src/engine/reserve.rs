@@ -81,30 +81,50 @@ fn hand_out(queue: &Queue, wish: &Wish, take: Take, mut each: impl FnMut(Taken))
     round.taken
 }
 
-/// Removes up to `max` messages that could be reserved, the oldest of the least urgent, and
-/// returns how many.
-pub fn drop_oldest(queue: &Queue, max: usize) -> usize {
-    let table = Table::open(catalog::refresh().message);
-    let priorities: Vec<_> = all_priorities(&table, queue).collect();
-    let mut dropped = 0;
-    // What goes lets the next of its group come, which may go as well.
-    while dropped < max {
-        let mut tries = priorities.iter().rev().map(|&at| drop_of_priority(&table, queue, at, max - dropped));
-        let Some(more) = tries.find(|&more| more > 0) else { break };
-        dropped += more;
-    }
-    dropped
+/// What a drop did.
+#[derive(Clone, Copy, Default)]
+pub struct Dropped {
+    /// So many are gone, or were dead anyway.
+    pub dropped: usize,
+    /// So many others were just being removed by somebody else.
+    pub being_removed: usize,
 }
 
-fn drop_of_priority(table: &Table, queue: &Queue, priority: i16, max: usize) -> usize {
+/// Removes up to `max` messages that could be reserved, the oldest of the least urgent, and what it
+/// comes by that is dead.
+pub fn drop_oldest(queue: &Queue, max: usize) -> Dropped {
+    let table = Table::open(catalog::refresh().message);
+    let priorities: Vec<_> = all_priorities(&table, queue).collect();
+    let mut all = Dropped::default();
+    // What goes lets the next of its group come, which may go as well.
+    while all.dropped < max {
+        all.being_removed = 0;
+        let before = all.dropped;
+        for &at in priorities.iter().rev() {
+            let some = drop_of_priority(&table, queue, at, max - all.dropped);
+            all.dropped += some.dropped;
+            all.being_removed += some.being_removed;
+            if some.dropped > 0 {
+                break;
+            }
+        }
+        if all.dropped == before {
+            break;
+        }
+    }
+    all
+}
+
+fn drop_of_priority(table: &Table, queue: &Queue, priority: i16, max: usize) -> Dropped {
     let (wish, mut each) = (Wish::any(max), |_: Taken| {});
     let mut round = Round::new(table, queue, &wish, Take::Drop, &mut each);
     round.direction = Direction::OldestFirst;
     let mut scanned = Scanned::from_priority(table, queue, &round, priority);
     scanned.take_before(&mut round, Some((priority, NOWHERE)));
     drop(scanned);
+    let cleared = round.clear_dead();
     round.close();
-    round.taken
+    Dropped { dropped: round.taken + cleared, being_removed: round.being_removed }
 }
 
 /// The priorities of a queue's messages, the most urgent first.

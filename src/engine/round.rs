@@ -70,6 +70,8 @@ pub struct Round<'a> {
     groups_out: HashMap<Group, bool>,
     /// Groups whose first message was removed. One of each at a time.
     freed: Freed,
+    /// Messages that somebody else is just removing, which a drop has come by.
+    pub being_removed: usize,
     /// What changed in the lanes.
     counts: Counts,
     /// Where leases go of a queue that has a limit.
@@ -101,6 +103,7 @@ impl<'a> Round<'a> {
             passed_groups: HashMap::new(),
             groups_out: HashMap::new(),
             freed: Freed::default(),
+            being_removed: 0,
             counts: Counts::default(),
             slots: if matches!(take, Take::Lease(_)) { Slots::of(queue, table, wish.max) } else { None },
             first_lease_passed: None,
@@ -159,6 +162,13 @@ impl<'a> Round<'a> {
         std::mem::take(&mut self.clears_group)
     }
 
+    /// The same for a drop; returns how many messages that took along.
+    pub fn clear_dead(&mut self) -> usize {
+        let before = news::counted_of(self.queue.id).length();
+        self.clear_away();
+        usize::try_from(before - news::counted_of(self.queue.id).length()).unwrap_or(0)
+    }
+
     /// Whether others took all free slots meanwhile, and there are others now.
     fn has_lost_slots(&mut self) -> bool {
         let Some(slots) = self.slots.as_mut().filter(|_| self.taken == 0) else { return false };
@@ -202,7 +212,11 @@ impl<'a> Round<'a> {
     }
 
     pub fn missing(&self) -> usize {
-        let missing = self.wish.max - self.taken;
+        let mut missing = self.wish.max - self.taken;
+        if matches!(self.take, Take::Drop) {
+            // What is dead makes room as well.
+            missing = missing.saturating_sub(self.exhausted.len() + self.superseded.len());
+        }
         self.slots.as_ref().map_or(missing, |slots| slots.count().min(missing))
     }
 
@@ -272,6 +286,9 @@ impl<'a> Round<'a> {
             return;
         }
         let fate = if row.is_busy() { Fate::Busy } else { self.hand_over(row) };
+        if fate == Fate::Busy && matches!(self.take, Take::Drop) && row.is_being_removed() {
+            self.being_removed += 1;
+        }
         if fate == Fate::Busy {
             self.look_again_soon();
             if unique::is_unseen(row) {

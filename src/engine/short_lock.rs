@@ -1,8 +1,8 @@
 //! Locks for a moment: one session at a time decides about something and writes it down.
 //!
 //! Postgres's lock manager keeps them, so they need no shared memory of ours, and an error
-//! releases them with the (sub)transaction. A session that holds one takes no second one and
-//! waits for no transaction: so no deadlock can come of them, and each is held for microseconds.
+//! releases them with the (sub)transaction. A session that holds one waits for no second one, and
+//! for no transaction: so no deadlock can come of them, and each is held for microseconds.
 
 use pgrx::pg_sys::{self, LOCKTAG};
 
@@ -14,6 +14,7 @@ pub enum Kind {
     Group = 0x7068,
     Ids = 0x7069,
     Key = 0x706a,
+    Slot = 0x706b,
 }
 
 /// One of these locks; two things whose numbers collide share one.
@@ -43,6 +44,17 @@ impl ShortLock {
         self.acquire(true).then(|| self.release_after(work))
     }
 
+    /// Takes the lock until what is returned goes out of scope; none if another session holds it.
+    pub fn try_claim(self) -> Option<Claim> {
+        self.acquire(true).then(|| Claim(self))
+    }
+
+    /// Takes the lock until the transaction ends. False if another session holds it, and is not
+    /// waited for.
+    pub fn keep(&self, skips: bool) -> bool {
+        self.acquire(skips)
+    }
+
     fn acquire(&self, skips: bool) -> bool {
         // SAFETY: the tag is complete; the (sub)transaction's end releases what an error leaves.
         let result = unsafe { pg_sys::LockAcquire(&self.0, MODE, false, skips) };
@@ -51,9 +63,24 @@ impl ShortLock {
 
     fn release_after<R>(&self, work: impl FnOnce() -> R) -> R {
         let result = work();
-        // SAFETY: this call has acquired it.
-        unsafe { pg_sys::LockRelease(&self.0, MODE, false) };
+        self.release();
         result
+    }
+
+    fn release(&self) {
+        // SAFETY: the caller has acquired it.
+        unsafe { pg_sys::LockRelease(&self.0, MODE, false) };
+    }
+}
+
+/// A lock that is held for as long as this is there.
+pub struct Claim(ShortLock);
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.0.release();
+        }
     }
 }
 

@@ -12,11 +12,12 @@
 use std::mem::{offset_of, size_of};
 
 use pgrx::itemptr::item_pointer_get_both;
-use pgrx::pg_sys::{self, ItemPointerData, LOCKTAG};
+use pgrx::pg_sys::{self, ItemPointerData};
 
 use super::catalog;
 use super::scan::{Key as Condition, Scan, Snapshot};
-use super::table::{Patience, Table};
+use super::short_lock::{Kind, ShortLock};
+use super::table::Table;
 
 /// An id and a delivery.
 pub type Lease = (i64, i32);
@@ -227,56 +228,11 @@ fn overwrite(table: &Table, buffer: pg_sys::Buffer, row: Offset, (message, deliv
     }
 }
 
-/// A lock of one slot, from before a lease is written into it until the message has it: in
-/// between nothing else tells that the slot is in use.
-pub struct Claim(LOCKTAG);
-
 /// Not the number of a slot: whoever lays the slots of a queue out has its lock.
 pub const ALL: i32 = 0;
 
-impl Claim {
-    /// None if somebody else has it.
-    pub fn try_new(queue: i32, number: i32) -> Option<Self> {
-        let claim = Self(tag(queue, number));
-        claim.acquire(Patience::Skip).then_some(claim)
-    }
-
-    fn acquire(&self, patience: Patience) -> bool {
-        let (mode, skip) = (pg_sys::ExclusiveLock as i32, patience == Patience::Skip);
-        // SAFETY: the tag is complete; the end of the transaction lets go of what `drop` does not.
-        let result = unsafe { pg_sys::LockAcquire(&self.0, mode, false, skip) };
-        result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
-    }
-
-    /// Waits for it, or not, and keeps it until the transaction ends.
-    pub fn keep(queue: i32, number: i32, patience: Patience) -> bool {
-        let claim = Self(tag(queue, number));
-        let is_ours = claim.acquire(patience);
-        std::mem::forget(claim);
-        is_ours
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            // SAFETY: taken in `try_new`.
-            unsafe { pg_sys::LockRelease(&self.0, pg_sys::ExclusiveLock as i32, false) };
-        }
-    }
-}
-
-fn tag(queue: i32, number: i32) -> LOCKTAG {
-    /// Tells these locks from the advisory locks of users, which have 1 or 2 here, and from
-    /// those of groups.
-    const CLASS: u16 = 0x7069;
-    LOCKTAG {
-        // SAFETY: reads a variable of this backend.
-        locktag_field1: unsafe { pg_sys::MyDatabaseId }.to_u32(),
-        locktag_field2: queue as u32,
-        locktag_field3: number as u32,
-        locktag_field4: CLASS,
-        locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
-        locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
-    }
+/// The lock of a slot, from before a lease is written into it until the message has it: in
+/// between nothing else tells that the slot is in use.
+pub fn lock(queue: i32, number: i32) -> ShortLock {
+    ShortLock::new(Kind::Slot, queue, number as u32)
 }
