@@ -21,7 +21,6 @@ use super::waking::{LONGEST_SLEEP, WORKER};
 use super::{is_standby, now};
 use crate::hint::level::Level;
 use crate::hint::queue::QueueHint;
-use crate::hint::Timestamp;
 use crate::hint::slots::SlotHint;
 use crate::hint::{Direction, Timestamp};
 use crate::setting;

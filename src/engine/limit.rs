@@ -596,7 +596,7 @@ fn free(messages: &Table, lease: Lease) -> Standing {
 /// either goes with the other.
 fn is_ended_by_us(messages: &Table, (id, delivery): Lease) -> bool {
     let is_it = Condition::equals(1, pg_sys::F_INT8EQ, id.into());
-    let mut versions = Scan::begin_versions(messages, catalog::known().message_by_id, &[is_it]);
+    let mut versions = Scan::begin_any(messages, catalog::known().message_by_id, &[is_it], false);
     while let Some(version) = versions.next() {
         let changer = version.our_changer();
         if version.i32(Column::Deliveries) == delivery && changer.is_some() && version.our_writer() != changer {

@@ -142,11 +142,6 @@ impl Scan {
         Self::begin_with(table, index, &raw mut *dirty.0, keys, false, false)
     }
 
-    /// Begins a scan of all versions of the rows, whatever has become of them.
-    pub fn begin_versions(table: &Table, index: Oid, keys: &[Key]) -> Self {
-        Self::begin_with(table, index, &raw mut pg_sys::SnapshotAnyData, keys, false, false)
-    }
-
     /// Begins a scan of index entries: without a snapshot of all, with one of those
     /// that are not known to be dead. Which row is visible only `fetch` tells.
     pub fn begin_entries(
