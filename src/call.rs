@@ -105,6 +105,27 @@ impl Call {
             .transpose()
     }
 
+    /// A text that must not be null, and has a longest length in bytes, in the encoding of the server.
+    pub fn short(&self, n: usize, argument: &str, most: usize) -> Result<Vec<u8>> {
+        self.check_length(n, argument, most)?;
+        self.required(n, argument)
+    }
+
+    /// An error if a text or jsonb is longer than that.
+    pub fn check_length(&self, n: usize, argument: &str, most: usize) -> Result<()> {
+        // SAFETY: `sql/schema` declares the argument with a type of variable length.
+        let length = self.argument(n).map_or(0, |value| unsafe { length(value) });
+        if length > most {
+            return Err(Error::text_too_long(argument, length, most));
+        }
+        Ok(())
+    }
+
+    /// The same, for what is compared with words of ours.
+    pub fn short_text(&self, n: usize, argument: &str, most: usize) -> Result<String> {
+        Ok(String::from_utf8_lossy(&self.short(n, argument, most)?).into_owned())
+    }
+
     /// A text that must not be null; of a longer one the first `most` bytes, and its length.
     pub fn beginning(&self, n: usize, argument: &str, most: usize) -> Result<Datum> {
         let text: Datum = self.required(n, argument)?;
@@ -326,6 +347,12 @@ unsafe fn elements(datum: Datum, name: &str, element: Oid) -> Result<Vec<Option<
     }
 }
 
+/// How many bytes a varlena has when it is unpacked, which it is not for this.
+unsafe fn length(value: Datum) -> usize {
+    // SAFETY: the caller vouches for a varlena.
+    unsafe { pg_sys::toast_raw_datum_size(value) as usize - pg_sys::VARHDRSZ }
+}
+
 unsafe fn beginning(text: Datum, most: usize) -> Datum {
     // SAFETY: the caller vouches for a text datum; the server knows where its characters end.
     unsafe {
@@ -357,11 +384,25 @@ pub unsafe fn varlena_bytes(datum: Datum) -> Vec<u8> {
 /// A copy; an error where there is no memory for it, which otherwise would end the server.
 fn copied(bytes: &[u8]) -> Vec<u8> {
     let mut copy = Vec::new();
-    if copy.try_reserve_exact(bytes.len()).is_err() {
-        Error::no_memory(bytes.len()).raise();
-    }
+    room_for(&mut copy, bytes.len());
     copy.extend_from_slice(bytes);
     copy
+}
+
+/// Makes room for so many more; an error where there is no memory, which otherwise would end the
+/// server. For all whose number a caller chooses.
+pub fn room_for<T>(values: &mut Vec<T>, more: usize) {
+    if values.try_reserve(more).is_err() {
+        Error::no_memory(more * size_of::<T>()).raise();
+    }
+}
+
+/// The values, for whose number a caller chooses.
+pub fn collected<T>(values: impl ExactSizeIterator<Item = T>) -> Vec<T> {
+    let mut all = Vec::new();
+    room_for(&mut all, values.len());
+    all.extend(values);
+    all
 }
 
 /// A text datum with this content, in the current memory context.

@@ -3,6 +3,7 @@
 
 mod attacks;
 mod calls;
+mod tenants;
 
 use calls::{CALLS, Need};
 use postgres::{Client, SimpleQueryMessage};
