@@ -8,12 +8,9 @@ use support::{Ask, Server, Stop, until};
 
 /// A queue with these settings and so many messages.
 fn queue_with(session: &mut Client, settings: &str, messages: i32) {
-    session
-        .batch_execute(&format!(
-            "SELECT pgq_create_queue('q', '{settings}');
-             SELECT pgq_push_batch('q', coalesce(array_agg(to_jsonb(n)), '{{}}')) FROM generate_series(1, {messages}) n"
-        ))
-        .unwrap();
+    session.batch_execute(&format!("SELECT pgq_create_queue('q', '{settings}')")).unwrap();
+    let push = format!("SELECT pgq_push('q', to_jsonb(n)) FROM generate_series(1, {messages}) n");
+    session.batch_execute(&push).unwrap();
 }
 
 fn reserve(session: &mut Client, max: i32) -> Vec<i64> {
@@ -454,6 +451,29 @@ fn a_queue_of_length_one_takes_what_many_push_at_once() {
 }
 
 #[test]
+fn what_was_dropped_beside_a_held_snapshot_is_not_come_by_again() {
+    let server = Server::start();
+    let (mut session, mut holder) = (server.connect(), server.connect());
+    queue_with(&mut session, DROP_OLDEST, 3);
+    session.batch_execute("SET synchronous_commit = off").unwrap();
+    holder.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM pg_class").unwrap();
+    let mut pushes = |times: i32| {
+        seconds(|| {
+            session
+                .batch_execute(&format!(
+                    "DO $$ BEGIN FOR n IN 1..{times} LOOP PERFORM pgq_push('q', '1'); COMMIT; END LOOP; END $$"
+                ))
+                .unwrap();
+        })
+    };
+    pushes(100);
+    let first = median((0..9).map(|_| pushes(50)).collect());
+    pushes(12_000);
+    let last = median((0..9).map(|_| pushes(50)).collect());
+    assert!(last < 3.0 * first, "{first} s, then {last} s");
+}
+
+#[test]
 fn who_consumes_while_others_push_is_no_reason_to_refuse() {
     let server = Server::start();
     let mut session = server.connect();
@@ -528,8 +548,9 @@ fn the_length_is_known_where_counts_are_written_by_each_transaction() {
     session.batch_execute("BEGIN; SELECT pgq_push('q', '1'); PREPARE TRANSACTION 'push'").unwrap();
     session.batch_execute("COMMIT PREPARED 'push'").unwrap();
     until("it is known", || {
-        let is_full = session.sqlstate("BEGIN; SELECT pgq_push('q', '1')") == "53400";
+        let is_full = session.batch_execute("BEGIN; SELECT pgq_push('q', '1')").is_err();
         session.batch_execute("ROLLBACK").unwrap();
         is_full
     });
+    assert_eq!(session.sqlstate("SELECT pgq_push('q', '1')"), "53400");
 }

@@ -5,6 +5,11 @@
 //! rows that are handed out are written. So an empty poll writes nothing, and a long
 //! transaction hides nothing but what it holds.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ops::Add;
+use std::time::{Duration, Instant};
+
 use pgrx::pg_sys::Datum;
 
 use super::due::DuePage;
@@ -19,7 +24,7 @@ use super::scanned::Scanned;
 use super::table::Table;
 use super::{board, catalog, news};
 use crate::call::{Name, Timestamp};
-use crate::hint::{Direction, NOWHERE};
+use crate::hint::{Direction, NOWHERE, START};
 use crate::value::duration::Millis;
 
 /// Which messages, and how many.
@@ -90,6 +95,15 @@ pub struct Dropped {
     pub being_removed: usize,
 }
 
+impl Add for Dropped {
+    type Output = Self;
+
+    fn add(self, more: Self) -> Self {
+        // Those that others are removing were met again.
+        Self { dropped: self.dropped + more.dropped, being_removed: more.being_removed }
+    }
+}
+
 /// Removes up to `max` messages that could be reserved, the oldest of the least urgent, and what it
 /// comes by that is dead.
 pub fn drop_oldest(queue: &Queue, max: usize) -> Dropped {
@@ -119,12 +133,55 @@ fn drop_of_priority(table: &Table, queue: &Queue, priority: i16, max: usize) -> 
     let (wish, mut each) = (Wish::any(max), |_: Taken| {});
     let mut round = Round::new(table, queue, &wish, Take::Drop, &mut each);
     round.direction = Direction::OldestFirst;
+    let (at, begun) = ((queue.id, priority), Instant::now());
+    let from = lowest(at);
     let mut scanned = Scanned::from_priority(table, queue, &round, priority);
+    scanned.begin_at(priority, from.unwrap_or(START));
     scanned.take_before(&mut round, Some((priority, NOWHERE)));
+    note_lowest(at, from, scanned.first_seen(), begun);
     drop(scanned);
     let cleared = round.clear_dead();
     round.close();
-    Dropped { dropped: round.taken + cleared, being_removed: round.being_removed }
+    let dropped = Dropped { dropped: round.taken + cleared, being_removed: round.being_removed };
+    // Something may have appeared before it since.
+    if dropped.dropped < max && from.is_some() {
+        LOWEST.with_borrow_mut(|all| all.remove(&at));
+        return dropped + drop_of_priority(table, queue, priority, max - dropped.dropped);
+    }
+    dropped
+}
+
+/// Where a drop of this session saw the first message of a queue and priority: before it lies
+/// what was dropped, as long as an old snapshot keeps it.
+struct Lowest {
+    id: i64,
+    good_until: Instant,
+}
+
+thread_local! {
+    static LOWEST: RefCell<HashMap<(i32, i16), Lowest>> = RefCell::default();
+}
+
+fn lowest(at: (i32, i16)) -> Option<i64> {
+    LOWEST.with_borrow(|all| all.get(&at).filter(|it| it.good_until > Instant::now()).map(|it| it.id))
+}
+
+/// A look from the very beginning, which finds what has appeared there since, is repeated after a
+/// second, or after fifty times as long as it took.
+fn note_lowest(at: (i32, i16), from: Option<i64>, first: Option<i64>, begun: Instant) {
+    const REST: u32 = 50;
+    const MOST_REMEMBERED: usize = 1_000;
+    LOWEST.with_borrow_mut(|all| match (all.get_mut(&at), first) {
+        (Some(lowest), Some(id)) if from.is_some() => lowest.id = id,
+        (_, Some(id)) => {
+            if all.len() > MOST_REMEMBERED {
+                all.clear();
+            }
+            let rest = (begun.elapsed() * REST).max(Duration::from_secs(1));
+            all.insert(at, Lowest { id, good_until: Instant::now() + rest });
+        }
+        (_, None) => {}
+    });
 }
 
 /// The priorities of a queue's messages, the most urgent first.

@@ -36,7 +36,7 @@ pub fn make_room(queue: &Queue, more: usize) -> Result<()> {
     const PAUSE: Duration = Duration::from_millis(1);
     let mut tries = 0;
     while excess(queue, more, limit) > 0 {
-        let length = counter::length(queue.id);
+        let (length, counted) = (counter::length(queue.id), board::counted(queue.id));
         let is_full = || Err(Error::full(&queue.name.to_string(), length, more, limit));
         if more as i64 > limit {
             return is_full();
@@ -50,13 +50,16 @@ pub fn make_room(queue: &Queue, more: usize) -> Result<()> {
             return is_full();
         }
         // What others have removed is seen a moment before it is counted.
-        let is_counting = board::counted(queue.id).committing > 0 || counter::length(queue.id) < length;
-        if !is_counting || tries == TRIES {
+        let now = board::counted(queue.id);
+        let is_other = now.committing > 0 || now != counted || counter::length(queue.id) != length;
+        if !is_other || tries == TRIES {
             let is_of_another_time = has_one_snapshot() && could_be_dropped(queue, missing);
             return if is_of_another_time { Err(Error::could_not_serialize()) } else { is_full() };
         }
         tries += 1;
-        nap(PAUSE);
+        if now.committing > 0 {
+            nap(PAUSE);
+        }
     }
     Ok(())
 }
