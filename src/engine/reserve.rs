@@ -7,7 +7,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ops::Add;
 use std::time::{Duration, Instant};
 
 use pgrx::pg_sys::Datum;
@@ -24,7 +23,7 @@ use super::scanned::Scanned;
 use super::table::Table;
 use super::{board, catalog, news};
 use crate::call::{Name, Timestamp};
-use crate::hint::{Direction, NOWHERE, START};
+use crate::hint::{Direction, NOWHERE};
 use crate::value::duration::Millis;
 
 /// Which messages, and how many.
@@ -95,27 +94,36 @@ pub struct Dropped {
     pub being_removed: usize,
 }
 
-impl Add for Dropped {
-    type Output = Self;
-
-    fn add(self, more: Self) -> Self {
-        // Those that others are removing were met again.
-        Self { dropped: self.dropped + more.dropped, being_removed: more.being_removed }
-    }
-}
-
 /// Removes up to `max` messages that could be reserved, the oldest of the least urgent, and what it
 /// comes by that is dead.
 pub fn drop_oldest(queue: &Queue, max: usize) -> Dropped {
     let table = Table::open(catalog::refresh().message);
-    let priorities: Vec<_> = all_priorities(&table, queue).collect();
+    let likely = drop_from(&table, queue, max, From::WhereSomethingIs);
+    if likely.dropped >= max {
+        return likely;
+    }
+    let rest = drop_from(&table, queue, max - likely.dropped, From::TheBeginning);
+    Dropped { dropped: likely.dropped + rest.dropped, ..rest }
+}
+
+/// Where a drop begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum From {
+    /// Where something may be that nobody has in hand.
+    WhereSomethingIs,
+    /// So that it also sees what others are just removing.
+    TheBeginning,
+}
+
+fn drop_from(table: &Table, queue: &Queue, max: usize, from: From) -> Dropped {
+    let priorities: Vec<_> = all_priorities(table, queue).collect();
     let mut all = Dropped::default();
     // What goes lets the next of its group come, which may go as well.
     while all.dropped < max {
         all.being_removed = 0;
         let before = all.dropped;
         for &at in priorities.iter().rev() {
-            let some = drop_of_priority(&table, queue, at, max - all.dropped);
+            let some = drop_of_priority(table, queue, at, max - all.dropped, from);
             all.dropped += some.dropped;
             all.being_removed += some.being_removed;
             if some.dropped > 0 {
@@ -129,26 +137,25 @@ pub fn drop_oldest(queue: &Queue, max: usize) -> Dropped {
     all
 }
 
-fn drop_of_priority(table: &Table, queue: &Queue, priority: i16, max: usize) -> Dropped {
+fn drop_of_priority(table: &Table, queue: &Queue, priority: i16, max: usize, from: From) -> Dropped {
     let (wish, mut each) = (Wish::any(max), |_: Taken| {});
     let mut round = Round::new(table, queue, &wish, Take::Drop, &mut each);
     round.direction = Direction::OldestFirst;
     let (at, begun) = ((queue.id, priority), Instant::now());
-    let from = lowest(at);
-    let mut scanned = Scanned::from_priority(table, queue, &round, priority);
-    scanned.begin_at(priority, from.unwrap_or(START));
+    let known = lowest(at).filter(|_| from == From::WhereSomethingIs);
+    let mut scanned = match from {
+        From::WhereSomethingIs => Scanned::from_priority(table, queue, &round, priority),
+        From::TheBeginning => Scanned::from_beginning_of(table, queue, &round, priority),
+    };
+    if let Some(known) = known {
+        scanned.begin_at(priority, known);
+    }
     scanned.take_before(&mut round, Some((priority, NOWHERE)));
-    note_lowest(at, from, scanned.first_seen(), begun);
+    note_lowest(at, known, scanned.first_seen(), begun);
     drop(scanned);
     let cleared = round.clear_dead();
     round.close();
-    let dropped = Dropped { dropped: round.taken + cleared, being_removed: round.being_removed };
-    // Something may have appeared before it since.
-    if dropped.dropped < max && from.is_some() {
-        LOWEST.with_borrow_mut(|all| all.remove(&at));
-        return dropped + drop_of_priority(table, queue, priority, max - dropped.dropped);
-    }
-    dropped
+    Dropped { dropped: round.taken + cleared, being_removed: round.being_removed }
 }
 
 /// Where a drop of this session saw the first message of a queue and priority: before it lies
@@ -168,11 +175,11 @@ fn lowest(at: (i32, i16)) -> Option<i64> {
 
 /// A look from the very beginning, which finds what has appeared there since, is repeated after a
 /// second, or after fifty times as long as it took.
-fn note_lowest(at: (i32, i16), from: Option<i64>, first: Option<i64>, begun: Instant) {
+fn note_lowest(at: (i32, i16), known: Option<i64>, first: Option<i64>, begun: Instant) {
     const REST: u32 = 50;
     const MOST_REMEMBERED: usize = 1_000;
     LOWEST.with_borrow_mut(|all| match (all.get_mut(&at), first) {
-        (Some(lowest), Some(id)) if from.is_some() => lowest.id = id,
+        (Some(lowest), Some(id)) if known.is_some() => lowest.id = id,
         (_, Some(id)) => {
             if all.len() > MOST_REMEMBERED {
                 all.clear();

@@ -43,6 +43,11 @@ impl<'a> Scanned<'a> {
         Self::begin(table, queue.id, round.direction, priority.checked_sub(1), Self::starts(queue.id, round))
     }
 
+    /// Begins a priority at its very beginning.
+    pub fn from_beginning_of(table: &'a Table, queue: &Queue, round: &Round, priority: i16) -> Self {
+        Self::begin(table, queue.id, round.direction, priority.checked_sub(1), Vec::new())
+    }
+
     fn begin(
         table: &'a Table,
         queue: i32,
