@@ -93,6 +93,7 @@ CREATE FUNCTION @extschema@.pgq_push_bytes_batch(
 ) RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'pgq_push_bytes_batch';
 COMMENT ON FUNCTION @extschema@.pgq_push_bytes_batch(text, bytea[], jsonb[], integer, interval, timestamptz, interval, text, text, text, interval, integer, text[])
     IS 'puts all bodies into a queue, or none, and returns their ids in the order of the array';
+
 -- Limits: slots are written in place, and not dumped; the first reserve lays them out anew.
 COMMENT ON TABLE pgqueue.slot
     IS 'as many rows a queue as its max_leased says; each holds the receipt of a lease, written in place whatever becomes of the transaction. Number 0: where they were laid out; negative: beyond a limit that was lowered';

@@ -18,6 +18,7 @@ pub mod group;
 mod grouped;
 mod hinted;
 mod id;
+mod in_place;
 mod lane;
 pub mod limit;
 mod locked;
