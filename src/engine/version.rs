@@ -16,6 +16,9 @@ const OURS: &str = env!("CARGO_PKG_VERSION");
 
 /// Raises unless the SQL is ours.
 pub fn check() {
+    if is_upgrading() {
+        return;
+    }
     if let Some(installed) = installed().filter(|installed| !is_ours(installed)) {
         Error::wrong_version(&installed, OURS, numbers(&installed) < numbers(OURS)).raise();
     }
@@ -24,6 +27,16 @@ pub fn check() {
 /// Whether the extension is there and its SQL is ours.
 pub fn is_usable() -> bool {
     installed().is_some_and(|installed| is_ours(&installed))
+}
+
+/// Whether a script of the extension itself is at work, the triggers it fires included. An upgrade by way
+/// of several versions is between two of them until its last script has ended.
+fn is_upgrading() -> bool {
+    // SAFETY: reads two variables of the session, and looks a name up in a catalog.
+    unsafe {
+        pg_sys::creating_extension
+            && pg_sys::CurrentExtensionObject == pg_sys::get_extension_oid(c"pgqueue".as_ptr(), true)
+    }
 }
 
 /// Versions that differ in their last number only have the same SQL.
