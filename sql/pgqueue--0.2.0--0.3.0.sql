@@ -1,1 +1,95 @@
 -- 0.2.0 to 0.3.0.
+
+SET LOCAL search_path TO pg_catalog, pg_temp;
+
+-- Unique keys: the order in which the messages of a key were pushed and leased is what counts.
+DROP VIEW pgqueue.message_state;
+ALTER TABLE pgqueue.message ADD COLUMN key_floor bigint;
+DROP INDEX pgqueue.message_key;
+CREATE INDEX message_key ON pgqueue.message (queue, dedup_key, id) WHERE dedup_key IS NOT NULL;
+COMMENT ON COLUMN pgqueue.message.key_place IS 'not above 0: not delivered as it is now, below 0: pushed while an older message of its key was not delivered either (-2: with content that replaces that one''s); above 0: a number that rises with each lease of a message of its key';
+COMMENT ON COLUMN pgqueue.message.key_floor IS 'of the messages of its key those with smaller ids were gone when it was pushed';
+
+-- A message that was delivered and that another of its key stands for now: a newer one that was not
+-- delivered yet, or one that was leased later (engine/unique.rs).
+CREATE VIEW pgqueue.superseded AS
+SELECT m.id
+  FROM pgqueue.message m
+ WHERE m.dedup_key IS NOT NULL AND m.key_place > 0 AND m.lease_until <= clock_timestamp()
+   AND EXISTS (SELECT FROM pgqueue.message other
+                WHERE other.queue = m.queue AND other.dedup_key = m.dedup_key AND other.id <> m.id
+                  AND (other.expires_at IS NULL OR greatest(other.expires_at, other.lease_until) > clock_timestamp())
+                  AND CASE WHEN other.key_place <= 0 THEN other.id > m.id
+                           ELSE other.key_place > m.key_place AND other.key_place < 9223372036854775807 END);
+COMMENT ON VIEW pgqueue.superseded IS 'live messages that will not be delivered again, as another of their key stands for them';
+
+-- A message as its readers see it: `state` is what its columns mean at this moment.
+-- 'gone' is what no call will deliver any more and the next round clears away.
+CREATE VIEW pgqueue.message_state AS
+SELECT m.*,
+       CASE WHEN m.lease_until > clock_timestamp() THEN 'leased'
+            WHEN m.expires_at <= clock_timestamp() THEN 'gone'
+            WHEN m.deliveries >= limits.deliveries AND limits.deliveries > 0 THEN 'gone'
+            WHEN m.lease_until > '-infinity' AND q.settings ->> 'on_timeout' = 'dead' THEN 'gone'
+            WHEN m.key_place > 0 AND EXISTS (SELECT FROM pgqueue.superseded s WHERE s.id = m.id) THEN 'gone'
+            WHEN m.lane = 'b' THEN 'blocked'
+            WHEN m.due_at > clock_timestamp() THEN 'delayed'
+            WHEN m.key_place < 0
+                 AND EXISTS (SELECT FROM pgqueue.message first
+                              WHERE first.queue = m.queue AND first.dedup_key = m.dedup_key
+                                AND first.id < m.id AND first.key_place <= 0
+                                AND first.lease_until <= clock_timestamp()
+                                AND (first.expires_at > clock_timestamp() OR first.expires_at IS NULL)) THEN 'blocked'
+            WHEN m.group_key IS NOT NULL AND NOT m.in_turn
+                 AND q.settings ->> 'groups' IS DISTINCT FROM 'parallel'
+                 AND EXISTS (SELECT FROM pgqueue.message first
+                              WHERE first.queue = m.queue AND first.group_key = m.group_key
+                                AND (first.in_turn OR (first.priority, first.id) < (m.priority, m.id))
+                                AND (first.expires_at > clock_timestamp() OR first.lease_until > clock_timestamp()
+                                     OR first.expires_at IS NULL)) THEN 'blocked'
+            ELSE 'ready'
+       END AS state
+  FROM pgqueue.message m
+  JOIN pgqueue.queue q ON q.id = m.queue,
+       LATERAL (SELECT coalesce(m.max_deliveries,
+                                (q.settings ->> 'max_deliveries')::integer,
+                                current_setting('pgqueue.max_deliveries')::integer) AS deliveries) limits;
+COMMENT ON VIEW pgqueue.message_state IS 'live messages with their state at this moment';
+
+-- Batches carry a key for each message.
+DROP FUNCTION @extschema@.pgq_push_batch(text, jsonb[], jsonb[], integer, interval, timestamptz, interval, text, text, text, interval, integer);
+DROP FUNCTION @extschema@.pgq_push_bytes_batch(text, bytea[], jsonb[], integer, interval, timestamptz, interval, text, text, text, interval, integer);
+CREATE FUNCTION @extschema@.pgq_push_batch(
+    queue          text,
+    payloads       jsonb[],
+    headers        jsonb[]     DEFAULT NULL,
+    priority       integer     DEFAULT 0,
+    delay          interval    DEFAULT NULL,
+    deliver_at     timestamptz DEFAULT NULL,
+    ttl            interval    DEFAULT NULL,
+    group_key      text        DEFAULT NULL,
+    dedup_key      text        DEFAULT NULL,
+    on_duplicate   text        DEFAULT 'ignore',
+    lease          interval    DEFAULT NULL,
+    max_deliveries integer     DEFAULT NULL,
+    dedup_keys     text[]      DEFAULT NULL
+) RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'pgq_push_batch';
+COMMENT ON FUNCTION @extschema@.pgq_push_batch(text, jsonb[], jsonb[], integer, interval, timestamptz, interval, text, text, text, interval, integer, text[])
+    IS 'puts all payloads into a queue, or none, and returns their ids in the order of the array';
+CREATE FUNCTION @extschema@.pgq_push_bytes_batch(
+    queue          text,
+    bodies         bytea[],
+    headers        jsonb[]     DEFAULT NULL,
+    priority       integer     DEFAULT 0,
+    delay          interval    DEFAULT NULL,
+    deliver_at     timestamptz DEFAULT NULL,
+    ttl            interval    DEFAULT NULL,
+    group_key      text        DEFAULT NULL,
+    dedup_key      text        DEFAULT NULL,
+    on_duplicate   text        DEFAULT 'ignore',
+    lease          interval    DEFAULT NULL,
+    max_deliveries integer     DEFAULT NULL,
+    dedup_keys     text[]      DEFAULT NULL
+) RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'pgq_push_bytes_batch';
+COMMENT ON FUNCTION @extschema@.pgq_push_bytes_batch(text, bytea[], jsonb[], integer, interval, timestamptz, interval, text, text, text, interval, integer, text[])
+    IS 'puts all bodies into a queue, or none, and returns their ids in the order of the array';

@@ -288,6 +288,19 @@ impl Argument for ByteaArray {
     }
 }
 
+/// `text[]`, in the encoding of the server.
+pub struct TextArray(pub Vec<Option<Vec<u8>>>);
+
+impl Argument for TextArray {
+    unsafe fn read(datum: Datum, name: &str) -> Result<Self> {
+        // SAFETY: the caller vouches for a text[] datum, whose elements are texts.
+        let elements = unsafe { elements(datum, name, pg_sys::TEXTOID) }?;
+        // SAFETY: as above.
+        let bytes = |element: Datum| unsafe { varlena_bytes(element) };
+        Ok(Self(elements.into_iter().map(|element| element.map(bytes)).collect()))
+    }
+}
+
 unsafe fn whole_elements(datum: Datum, name: &str, element: Oid) -> Result<Vec<Datum>> {
     // SAFETY: as for `elements`, which is called with the caller's promise.
     let elements = unsafe { elements(datum, name, element) }?;

@@ -100,6 +100,15 @@ impl Error {
         .hint(hint)
     }
 
+    /// 22023: an array that does not go with the messages of a batch.
+    pub fn wrong_length(argument: &str, messages: usize, elements: usize) -> Self {
+        Self::invalid(
+            argument,
+            format!("must have as many elements as there are messages: {messages}, not {elements}"),
+            "Leave it out, or give one element (or null) for each message.",
+        )
+    }
+
     /// 22023: a word that is none of those an argument knows.
     pub fn unknown_word(argument: &str, word: &str, known: &[&str]) -> Self {
         Self::invalid(

@@ -1,7 +1,9 @@
--- None that a push has met meanwhile: that one stands for its key again.
+-- None that a push has counted on meanwhile, or that was leased again: its place is another then.
 WITH free AS (
-    SELECT id FROM pgqueue.message
-     WHERE id = ANY ($1) AND key_place = id AND lease_until <= clock_timestamp()
-       FOR UPDATE SKIP LOCKED
+    SELECT m.id
+      FROM unnest($1, $2) AS seen (id, place)
+      JOIN pgqueue.message m ON m.id = seen.id AND m.key_place = seen.place
+     WHERE m.lease_until <= clock_timestamp()
+       FOR UPDATE OF m SKIP LOCKED
 )
 DELETE FROM pgqueue.message m USING free WHERE m.id = free.id RETURNING m.queue

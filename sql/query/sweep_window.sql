@@ -1,22 +1,23 @@
 -- Looks at the next $3 messages by id, wherever the last round stopped, and gives the
 -- first $2 that need something: r its lease expired, t it did and no delivery is left,
--- f no delivery is left, o its queue was dropped, b it waits behind nobody. What outlived
+-- f no delivery is left, s another of its key stands for it, o its queue was dropped, b it waits behind nobody. What outlived
 -- its time to live is not among them: that is what becomes of it, whatever else is true.
 WITH place AS (
     SELECT swept_to FROM pgqueue.vacuum_run
 ), looked_at AS MATERIALIZED (
-    SELECT m.id, m.queue, m.lease_until, m.expires_at, m.deliveries, m.max_deliveries, m.lane, m.group_key, m.priority
+    SELECT m.id, m.queue, m.lease_until, m.expires_at, m.deliveries, m.max_deliveries, m.lane, m.group_key, m.priority, m.key_place
       FROM pgqueue.message m
      WHERE m.id > (SELECT swept_to FROM place)
      ORDER BY m.id
      LIMIT $3
 ), found AS (
-    SELECT m.id,
+    SELECT m.id, m.key_place,
            CASE WHEN q.id IS NULL THEN (SELECT 'o' FROM pgqueue.dropped_queue d WHERE d.queue = m.queue)
                 WHEN m.lease_until > '-infinity'
                      AND (limits.exhausted OR q.settings ->> 'on_timeout' = 'dead') THEN 't'
                 WHEN m.lease_until > '-infinity' THEN 'r'
                 WHEN limits.exhausted THEN 'f'
+                WHEN m.key_place > 0 AND EXISTS (SELECT FROM pgqueue.superseded s WHERE s.id = m.id) THEN 's'
                 WHEN m.lane = 'b' AND (q.settings ->> 'groups' = 'parallel' OR NOT EXISTS
                          (SELECT FROM pgqueue.message first
                            WHERE first.queue = m.queue AND first.group_key = m.group_key
@@ -29,7 +30,7 @@ WITH place AS (
            LATERAL (SELECT most > 0 AND m.deliveries >= most AS exhausted) limits
      WHERE m.lease_until <= $1 AND (m.expires_at > $1 OR m.expires_at IS NULL OR q.id IS NULL)
 ), page AS (
-    SELECT id, need FROM found WHERE need IS NOT NULL ORDER BY id LIMIT $2
+    SELECT id, need, key_place FROM found WHERE need IS NOT NULL ORDER BY id LIMIT $2
 ), moved AS (
     -- Full page: go on behind it. End of the table: begin again. If another round, by
     -- hand, has not committed yet, the place is left to it.
@@ -40,4 +41,4 @@ WITH place AS (
      WHERE only_row = (SELECT only_row FROM pgqueue.vacuum_run FOR UPDATE SKIP LOCKED)
        AND (swept_to > 0 OR EXISTS (SELECT FROM looked_at))
 )
-SELECT id, need FROM page ORDER BY id
+SELECT id, need, key_place FROM page ORDER BY id

@@ -1,10 +1,6 @@
--- Those of the messages that wait to be delivered, and whether a newer one with its key has
--- superseded each: one that has not outlived its time to live (engine/unique.rs).
-SELECT m.id,
-       coalesce(m.key_place = m.id, false)
-       AND EXISTS (SELECT FROM pgqueue.message newer
-                    WHERE newer.queue = m.queue AND newer.dedup_key = m.dedup_key AND newer.id > m.id
-                      AND (newer.expires_at IS NULL
-                           OR greatest(newer.expires_at, newer.lease_until) > clock_timestamp()))
+-- Those of the messages that wait to be delivered, whether another with its key has superseded
+-- each (engine/unique.rs), and its key.
+SELECT m.id, s.id IS NOT NULL, m.dedup_key
   FROM pgqueue.message_state m
- WHERE m.id = ANY ($1) AND m.state IN ('ready', 'delayed', 'blocked')
+  LEFT JOIN pgqueue.superseded s ON s.id = m.id
+ WHERE m.id = ANY ($1) AND (m.state IN ('ready', 'delayed', 'blocked') OR s.id IS NOT NULL)

@@ -46,9 +46,10 @@ CREATE FUNCTION pgq_push_batch(
     dedup_key      text        DEFAULT NULL,
     on_duplicate   text        DEFAULT 'ignore',
     lease          interval    DEFAULT NULL,
-    max_deliveries integer     DEFAULT NULL
+    max_deliveries integer     DEFAULT NULL,
+    dedup_keys     text[]      DEFAULT NULL
 ) RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'pgq_push_batch';
-COMMENT ON FUNCTION pgq_push_batch(text, jsonb[], jsonb[], integer, interval, timestamptz, interval, text, text, text, interval, integer)
+COMMENT ON FUNCTION pgq_push_batch(text, jsonb[], jsonb[], integer, interval, timestamptz, interval, text, text, text, interval, integer, text[])
     IS 'puts all payloads into a queue, or none, and returns their ids in the order of the array';
 
 CREATE FUNCTION pgq_push_bytes(
@@ -80,7 +81,8 @@ CREATE FUNCTION pgq_push_bytes_batch(
     dedup_key      text        DEFAULT NULL,
     on_duplicate   text        DEFAULT 'ignore',
     lease          interval    DEFAULT NULL,
-    max_deliveries integer     DEFAULT NULL
+    max_deliveries integer     DEFAULT NULL,
+    dedup_keys     text[]      DEFAULT NULL
 ) RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'pgq_push_bytes_batch';
-COMMENT ON FUNCTION pgq_push_bytes_batch(text, bytea[], jsonb[], integer, interval, timestamptz, interval, text, text, text, interval, integer)
+COMMENT ON FUNCTION pgq_push_bytes_batch(text, bytea[], jsonb[], integer, interval, timestamptz, interval, text, text, text, interval, integer, text[])
     IS 'puts all bodies into a queue, or none, and returns their ids in the order of the array';

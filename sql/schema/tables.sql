@@ -76,6 +76,7 @@ CREATE TABLE pgqueue.message (
     body           bytea,
     headers        jsonb,
     errors         jsonb,
+    key_floor      bigint,
     CONSTRAINT message_id_is_unique PRIMARY KEY (id),
     CONSTRAINT message_lane_is_known CHECK (lane IN ('r', 'd', 'b')),
     CONSTRAINT message_delayed_has_due_time CHECK ((lane = 'd') = (due_at IS NOT NULL)),
@@ -96,16 +97,17 @@ CREATE INDEX message_ready ON pgqueue.message (queue, priority, id) WHERE lane =
 CREATE INDEX message_due ON pgqueue.message (queue, due_at, id) WHERE lane = 'd';
 CREATE INDEX message_expires ON pgqueue.message (expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX message_group ON pgqueue.message (queue, group_key, in_turn DESC, priority, id) WHERE group_key IS NOT NULL;
-CREATE UNIQUE INDEX message_key ON pgqueue.message (queue, dedup_key, key_place) WHERE dedup_key IS NOT NULL;
+CREATE INDEX message_key ON pgqueue.message (queue, dedup_key, id) WHERE dedup_key IS NOT NULL;
 COMMENT ON TABLE pgqueue.message IS 'one row a live message';
 COMMENT ON COLUMN pgqueue.message.lease_until IS 'end of the lease; in the past: nobody holds the message';
 COMMENT ON COLUMN pgqueue.message.deliveries IS 'how often the message was leased; with the id, the receipt';
 COMMENT ON COLUMN pgqueue.message.lane IS 'r ready or leased, d waiting for due_at, b behind another of its group';
 COMMENT ON COLUMN pgqueue.message.in_turn IS 'it is its group''s turn until it is gone: it was leased once';
-COMMENT ON COLUMN pgqueue.message.key_place IS '0: nobody has had it as it is now, and no other may wait with its dedup_key; else its id, or null';
+COMMENT ON COLUMN pgqueue.message.key_place IS 'not above 0: not delivered as it is now, below 0: pushed while an older message of its key was not delivered either (-2: with content that replaces that one''s); above 0: a number that rises with each lease of a message of its key';
 COMMENT ON COLUMN pgqueue.message.lease_ms IS 'length of a lease in milliseconds; null: as the queue says';
 COMMENT ON COLUMN pgqueue.message.max_deliveries IS 'deliveries before the message is dead; 0: no limit; null: as the queue says';
 COMMENT ON COLUMN pgqueue.message.errors IS 'the last failures, oldest first: [{"at", "delivery", "error"}]';
+COMMENT ON COLUMN pgqueue.message.key_floor IS 'of the messages of its key those with smaller ids were gone when it was pushed';
 
 CREATE FUNCTION pgqueue.announce_message() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'announce_message';
@@ -247,6 +249,19 @@ INSERT INTO pgqueue.vacuum_run DEFAULT VALUES;
 COMMENT ON TABLE pgqueue.vacuum_run IS 'what the last maintenance round did';
 COMMENT ON COLUMN pgqueue.vacuum_run.swept_to IS 'id up to which leases were looked at; the next round goes on from here';
 
+-- A message that was delivered and that another of its key stands for now: a newer one that was not
+-- delivered yet, or one that was leased later (engine/unique.rs).
+CREATE VIEW pgqueue.superseded AS
+SELECT m.id
+  FROM pgqueue.message m
+ WHERE m.dedup_key IS NOT NULL AND m.key_place > 0 AND m.lease_until <= clock_timestamp()
+   AND EXISTS (SELECT FROM pgqueue.message other
+                WHERE other.queue = m.queue AND other.dedup_key = m.dedup_key AND other.id <> m.id
+                  AND (other.expires_at IS NULL OR greatest(other.expires_at, other.lease_until) > clock_timestamp())
+                  AND CASE WHEN other.key_place <= 0 THEN other.id > m.id
+                           ELSE other.key_place > m.key_place AND other.key_place < 9223372036854775807 END);
+COMMENT ON VIEW pgqueue.superseded IS 'live messages that will not be delivered again, as another of their key stands for them';
+
 -- A message as its readers see it: `state` is what its columns mean at this moment.
 -- 'gone' is what no call will deliver any more and the next round clears away.
 CREATE VIEW pgqueue.message_state AS
@@ -255,8 +270,15 @@ SELECT m.*,
             WHEN m.expires_at <= clock_timestamp() THEN 'gone'
             WHEN m.deliveries >= limits.deliveries AND limits.deliveries > 0 THEN 'gone'
             WHEN m.lease_until > '-infinity' AND q.settings ->> 'on_timeout' = 'dead' THEN 'gone'
+            WHEN m.key_place > 0 AND EXISTS (SELECT FROM pgqueue.superseded s WHERE s.id = m.id) THEN 'gone'
             WHEN m.lane = 'b' THEN 'blocked'
             WHEN m.due_at > clock_timestamp() THEN 'delayed'
+            WHEN m.key_place < 0
+                 AND EXISTS (SELECT FROM pgqueue.message first
+                              WHERE first.queue = m.queue AND first.dedup_key = m.dedup_key
+                                AND first.id < m.id AND first.key_place <= 0
+                                AND first.lease_until <= clock_timestamp()
+                                AND (first.expires_at > clock_timestamp() OR first.expires_at IS NULL)) THEN 'blocked'
             WHEN m.group_key IS NOT NULL AND NOT m.in_turn
                  AND q.settings ->> 'groups' IS DISTINCT FROM 'parallel'
                  AND EXISTS (SELECT FROM pgqueue.message first

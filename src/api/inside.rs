@@ -24,6 +24,8 @@ crate::export_to_sql!(
 static REMOVED_LANES: Statement = Statement::new(include_str!("../../sql/query/removed_lanes.sql"), &[]);
 static REMOVED_GROUPS: Statement = Statement::new(include_str!("../../sql/query/removed_groups.sql"), &[]);
 
+static REMOVED_KEYS: Statement = Statement::new(include_str!("../../sql/query/removed_keys.sql"), &[]);
+
 /// The number of `queue` among the columns of `pgqueue.dead`.
 const QUEUE_OF_LETTER: usize = 4;
 
@@ -137,12 +139,13 @@ impl MessageRow {
 /// Trigger on `pgqueue.message`: what a statement has removed is counted, and the next
 /// messages of its groups have their turn.
 fn announce_removal(call: &Call) -> Answer {
-    let (mut queues, mut groups) = (Vec::new(), Vec::new());
+    let (mut queues, mut groups, mut has_keys) = (Vec::new(), Vec::new(), false);
     // SAFETY: the trigger is declared with the transition table that the statements name.
     unsafe {
         REMOVED_LANES.run_in_trigger(call.trigger(), |row| {
             let counts = Counts { ready: row.i64(1), leased: row.i64(2), ..Counts::default() };
             queues.push(row.i32(0));
+            has_keys |= row.i64(5) > 0;
             if row.i64(3) > 0 {
                 news::undelayed(row.i32(0));
             }
@@ -152,6 +155,11 @@ fn announce_removal(call: &Call) -> Answer {
             let key = varlena_bytes(row.value(1));
             groups.push((row.i32(0), key, (!row.bool(2), row.i32(3) as i16, row.i64(4))));
         });
+        if has_keys {
+            REMOVED_KEYS.run_in_trigger(call.trigger(), |row| {
+                news::ready(row.i32(0), row.i32(1) as i16, row.i64(2));
+            });
+        }
     }
     queues.into_iter().try_for_each(limit::let_go)?;
     for (queue, key, place) in groups {

@@ -2,8 +2,8 @@
 
 use pgrx::pg_sys::{Datum, TimestampTz};
 
-use crate::call::{Answer, ByteaArray, Call, JsonbArray, text_datum};
-use crate::engine::push::{Content, Due, OnDuplicate, Options, Outcome, push};
+use crate::call::{Answer, ByteaArray, Call, JsonbArray, Name, TextArray, text_datum};
+use crate::engine::push::{Content, Due, Keys, OnDuplicate, Options, Outcome, push};
 use crate::engine::{check_writable, queue};
 use crate::error::{Error, Result};
 use crate::value::duration::Millis;
@@ -67,15 +67,7 @@ fn push_many(call: &Call, function: &str, contents: Vec<Content>) -> Answer {
         None => vec![None; contents.len()],
     };
     if headers.len() != contents.len() {
-        return Err(Error::invalid(
-            "headers",
-            format!(
-                "must have as many elements as there are messages: {}, not {}",
-                contents.len(),
-                headers.len()
-            ),
-            "Leave it out, or give one element (or null) for each message.",
-        ));
+        return Err(Error::wrong_length("headers", contents.len(), headers.len()));
     }
     let messages: Vec<_> = contents.into_iter().zip(headers).collect();
     let pushed = push_checked(call, function, &messages)?;
@@ -94,6 +86,7 @@ fn push_checked(
     let name = call.name(0, "queue")?;
     let options = options(call)?;
     check_writable(function)?;
+    check_keys(&options, messages.len())?;
     let queue = queue::for_push(&name)?;
     worker::ensure_running();
     push(&queue, messages, &options)
@@ -108,8 +101,37 @@ fn options(call: &Call) -> Result<Options> {
         lease: call.span(10, "lease")?,
         max_deliveries: max_deliveries(call, 11)?,
         group_key: call.optional_name(7, "group_key")?,
-        unique: call.optional_name(8, "dedup_key")?.map(|key| (key, on_duplicate)),
+        keys: keys(call)?,
+        on_duplicate,
     })
+}
+
+/// One key for all messages, or one for each of a batch.
+fn keys(call: &Call) -> Result<Option<Keys>> {
+    let one = call.optional_name(8, "dedup_key")?;
+    let each = call.optional::<TextArray>(12, "dedup_keys")?;
+    match (one, each) {
+        (Some(_), Some(_)) => Err(Error::invalid(
+            "dedup_keys",
+            "must not be given together with \"dedup_key\"",
+            "Give one of the two.",
+        )),
+        (Some(key), None) => Ok(Some(Keys::One(key))),
+        (None, Some(TextArray(keys))) => {
+            let check = |key: Option<Vec<u8>>| key.map(|key| Name::check(key, "dedup_keys")).transpose();
+            Ok(Some(Keys::Each(keys.into_iter().map(check).collect::<Result<_>>()?)))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+fn check_keys(options: &Options, messages: usize) -> Result<()> {
+    match &options.keys {
+        Some(Keys::Each(keys)) if keys.len() != messages => {
+            Err(Error::wrong_length("dedup_keys", messages, keys.len()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A priority as the table takes it.

@@ -19,9 +19,9 @@ use super::counter::Counts;
 use super::lane::Address;
 use super::waking::{LONGEST_SLEEP, WORKER};
 use super::{is_standby, now};
-use crate::hint::Direction;
 use crate::hint::level::Level;
 use crate::hint::queue::QueueHint;
+use crate::hint::{Direction, Timestamp};
 use crate::setting;
 
 /// Places in a bucket.
@@ -46,6 +46,8 @@ pub struct Place {
     pub has_news: bool,
     /// The worker wants to know of news at once: it sends them to listeners.
     pub is_listened_to: bool,
+    /// When a reserve last came by a message with a unique key that a push was holding.
+    waited_for_key_at: Timestamp,
     pub hint: QueueHint,
 }
 
@@ -213,6 +215,7 @@ impl Place {
             kept_for: 0,
             has_news: false,
             is_listened_to: false,
+            waited_for_key_at: Timestamp::MIN,
             hint: QueueHint::new(),
         }
     }
@@ -323,6 +326,7 @@ fn place_of(
         free.fold(first, |oldest, place| if place.last_used < oldest.last_used { place } else { oldest });
     (place.database, place.queue, place.direction) = (database, queue, direction);
     (place.has_news, place.is_listened_to, place.kept_for) = (false, false, 0);
+    place.waited_for_key_at = Timestamp::MIN;
     place.hint.begin_anew();
     Some(place)
 }
@@ -375,6 +379,20 @@ fn with_known_of_bucket(n: usize, work: impl FnMut(&mut Place)) {
     board.with_bucket(n, |places| {
         places.iter_mut().filter(|place| place.last_used > 0 && place.database == database).for_each(work);
     });
+}
+
+/// A consumer is kept from a message with a unique key by a push that holds it.
+pub fn waits_for_key(queue: i32) {
+    let at = now();
+    with_known(queue, |place| place.waited_for_key_at = at);
+}
+
+/// Whether that was lately: then the message is left to consumers.
+pub fn is_waited_for_key(queue: i32) -> bool {
+    const LATELY: Timestamp = 1_000_000;
+    let (mut is_waited_for, since) = (false, now() - LATELY);
+    with_known(queue, |place| is_waited_for |= place.waited_for_key_at > since);
+    is_waited_for
 }
 
 /// Whether there is room to count what happens to a queue.

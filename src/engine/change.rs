@@ -2,7 +2,7 @@
 //!
 //! What is leased, dead, or would not be delivered any more, is left alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use pgrx::pg_sys::{self, Datum};
 
@@ -11,8 +11,9 @@ use super::locked::{Locked, lock};
 use super::message::Receipt;
 use super::queue::{self, Queue};
 use super::statement::{Statement, i64_array};
-use super::{id, news, now, unique};
-use crate::call::Timestamp;
+use super::table::Table;
+use super::{catalog, id, news, now, unique};
+use crate::call::{Name, Timestamp, varlena_bytes};
 use crate::error::Result;
 use crate::value::right::Right;
 
@@ -49,9 +50,8 @@ pub struct Change {
 pub fn update(id: i64, change: &Change) -> Result<bool> {
     let Some(message) = waiting(&[id], Superseded::Spare)?.pop() else { return Ok(false) };
     // What others will consume is changed by those who may push it.
-    if let Some(queue) = queue::by_id(message.queue)? {
-        queue.check(Right::Push)?;
-    }
+    let Some(queue) = queue::by_id(message.locked.queue)? else { return Ok(false) };
+    queue.check(Right::Push)?;
     let args = [
         Some(id.into()),
         change.payload,
@@ -60,7 +60,12 @@ pub fn update(id: i64, change: &Change) -> Result<bool> {
         change.deliver_at.map(Datum::from),
         Some(now().into()),
     ];
-    Ok(unique::unless_taken(|| UPDATE.run(&args, |_| {})) == Some(1))
+    let write = || UPDATE.run(&args, |_| {}) == 1;
+    let has_new_content = change.payload.is_some() || change.headers.is_some();
+    Ok(match message.key.filter(|_| has_new_content) {
+        Some(key) => unique::may_change(&Table::open(catalog::refresh().message), &queue, id, &key, write),
+        None => write(),
+    })
 }
 
 /// Removes messages and returns the ids of those that were.
@@ -69,6 +74,7 @@ pub fn cancel(ids: &[i64]) -> Result<Vec<i64>> {
     let ids = ids_of(&messages);
     if !ids.is_empty() {
         tell_of_removal(&messages);
+        unique::drop_echoes(&ids);
         CANCEL.run(&[Some(i64_array(&ids))], |_| {});
         count_removed(&messages);
     }
@@ -79,32 +85,44 @@ pub fn cancel(ids: &[i64]) -> Result<Vec<i64>> {
 /// new. One whose key another waits with there stays, and so does one that is superseded.
 pub fn relocate(ids: &[i64], to: &Queue) -> Result<Vec<(i64, i64)>> {
     let mut messages = waiting(ids, Superseded::Spare)?;
-    messages.retain(|message| message.queue != to.id);
+    messages.retain(|message| message.locked.queue != to.id);
     let mut moved = BTreeMap::new();
     if !messages.is_empty() {
         tell_of_removal(&messages);
         id::prepare();
-        MOVE.run(&[Some(i64_array(&ids_of(&messages))), Some(to.id.into())], |row| {
-            moved.insert(row.i64(0), row.i64(1));
-        });
-        messages.retain(|message| moved.contains_key(&message.id));
+        let (keyed, others): (Vec<_>, Vec<_>) = messages.iter().partition(|message| message.key.is_some());
+        let table = Table::open(catalog::refresh().message);
+        for message in keyed {
+            let Some(key) = &message.key else { continue };
+            unique::drop_echoes(&[message.locked.id]);
+            let move_it = || move_messages(&[message.locked.id], to, &mut moved);
+            unique::unless_one_waits(&table, to, key, move_it);
+        }
+        move_messages(&others.iter().map(|message| message.locked.id).collect::<Vec<_>>(), to, &mut moved);
+        messages.retain(|message| moved.contains_key(&message.locked.id));
         count_removed(&messages);
         counter::add(to.id, Counts { pushed: moved.len() as i64, ..Counts::default() });
     }
     Ok(moved.into_iter().collect())
 }
 
-fn tell_of_removal(messages: &[Locked]) {
-    messages.iter().for_each(|message| news::removed(message.queue));
+fn move_messages(ids: &[i64], to: &Queue, moved: &mut BTreeMap<i64, i64>) {
+    MOVE.run(&[Some(i64_array(ids)), Some(to.id.into())], |row| {
+        moved.insert(row.i64(0), row.i64(1));
+    });
 }
 
-fn count_removed(messages: &[Locked]) {
-    let queues = messages.iter().map(|message| message.queue);
+fn tell_of_removal(messages: &[Waiting]) {
+    messages.iter().for_each(|message| news::removed(message.locked.queue));
+}
+
+fn count_removed(messages: &[Waiting]) {
+    let queues = messages.iter().map(|message| message.locked.queue);
     counter::add_each(queues, |deleted| Counts { deleted, ..Counts::default() });
 }
 
-fn ids_of(messages: &[Locked]) -> Vec<i64> {
-    messages.iter().map(|message| message.id).collect()
+fn ids_of(messages: &[Waiting]) -> Vec<i64> {
+    messages.iter().map(|message| message.locked.id).collect()
 }
 
 /// Whether something is done to messages that a newer one with their key has superseded.
@@ -114,18 +132,27 @@ enum Superseded {
     Spare,
 }
 
+/// A message that waits to be delivered, and which this transaction has locked.
+struct Waiting {
+    locked: Locked,
+    key: Option<Name>,
+}
+
 /// Locks messages, and picks those that wait to be delivered.
-fn waiting(ids: &[i64], superseded: Superseded) -> Result<Vec<Locked>> {
+fn waiting(ids: &[i64], superseded: Superseded) -> Result<Vec<Waiting>> {
     let receipts: Vec<Receipt> = ids.iter().map(|&id| (id, None)).collect();
-    let mut messages = lock(&receipts)?;
-    if !messages.is_empty() {
-        let mut waiting = BTreeSet::new();
-        WAITING.run(&[Some(i64_array(&ids_of(&messages)))], |row| {
+    let locked = lock(&receipts)?;
+    let mut keys = BTreeMap::new();
+    if !locked.is_empty() {
+        let ids: Vec<i64> = locked.iter().map(|message| message.id).collect();
+        WAITING.run(&[Some(i64_array(&ids))], |row| {
             if superseded == Superseded::Too || !row.bool(1) {
-                waiting.insert(row.i64(0));
+                // SAFETY: the column is a text.
+                let key = row.get(2).map(|key| Name::known(unsafe { varlena_bytes(key) }));
+                keys.insert(row.i64(0), key);
             }
         });
-        messages.retain(|message| waiting.contains(&message.id));
     }
-    Ok(messages)
+    let pick = |locked: Locked| keys.remove(&locked.id).map(|key| Waiting { locked, key });
+    Ok(locked.into_iter().filter_map(pick).collect())
 }

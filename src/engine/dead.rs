@@ -6,13 +6,15 @@ use pgrx::pg_sys::{self, Datum};
 use super::counter::{self, Counts};
 use super::events::{self, Event};
 use super::locked::lock;
-use super::message::{Receipt, is_exhausted};
+use super::message::{Column, NOT_LEASED, Receipt, is_exhausted};
 use super::queue::{self, Queue};
+use super::scan::Found;
 use super::statement::{Row, Statement, i64_array, timestamp_array};
 use super::{attempt, group, id, news};
 use crate::call::{Timestamp, text_datum};
 use crate::error::Result;
 use crate::value::duration::Millis;
+use crate::value::settings::OnTimeout;
 
 static RETRY: Statement = Statement::new(
     include_str!("../../sql/query/retry_messages.sql"),
@@ -58,6 +60,21 @@ impl Reason {
             Self::Buried => "buried",
             Self::Expired => "expired",
         }
+    }
+}
+
+impl Queue {
+    /// Why a message of the queue that nobody holds will never be delivered again.
+    pub fn end_of(&self, row: &Found, now: Timestamp) -> Option<Reason> {
+        if row.has_expired(now) {
+            return Some(Reason::Expired);
+        }
+        let max =
+            row.get(Column::MaxDeliveries).map_or_else(|| self.max_deliveries(), |max| max.value() as i32);
+        let timed_out = row.i64(Column::LeaseUntil) != NOT_LEASED;
+        let is_over = is_exhausted(row.i32(Column::Deliveries), max)
+            || (timed_out && self.settings.on_timeout == OnTimeout::Dead);
+        is_over.then_some(if timed_out { Reason::Timeout } else { Reason::Failed })
     }
 }
 

@@ -21,13 +21,14 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use pgrx::pg_sys::{self, Datum, LOCKTAG};
+use pgrx::pg_sys::{self, Datum};
 
 use super::counter::{self, Counts};
 use super::lane::ById;
 use super::message::{Column, Lane, is_leased};
 use super::queue::Queue;
 use super::scan::{Dirty, Found, Key as Condition, Scan, Snapshot};
+use super::short_lock::{Kind, ShortLock};
 use super::table::{Fate, Patience, Table};
 use super::{catalog, news, now, queue};
 use crate::call::{Timestamp, text_datum};
@@ -122,37 +123,11 @@ impl Group {
         rows.next().is_some_and(|first| first.bool(Column::InTurn) && !is_gone(&first))
     }
 
-    /// Does `work` unless somebody else decides about the turn in this group just now.
+    /// Does `work` unless another session decides about the turn in this group just now.
     pub fn deciding<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
-        let tag = self.lock_tag();
-        let mode = pg_sys::ExclusiveLock as i32;
-        // SAFETY: a lock of the transaction, taken without waiting; an error in between
-        // releases it with the transaction.
-        unsafe {
-            let locked = pg_sys::LockAcquire(&tag, mode, false, true);
-            if locked == pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL {
-                return None;
-            }
-            let result = work();
-            pg_sys::LockRelease(&tag, mode, false);
-            Some(result)
-        }
-    }
-
-    fn lock_tag(&self) -> LOCKTAG {
-        /// Tells these locks from the advisory locks of users, which have 1 or 2 here.
-        const CLASS: u16 = 0x7068;
         let mut hasher = DefaultHasher::new();
         self.key.hash(&mut hasher);
-        LOCKTAG {
-            // SAFETY: reads a variable of this backend.
-            locktag_field1: unsafe { pg_sys::MyDatabaseId }.to_u32(),
-            locktag_field2: self.queue as u32,
-            locktag_field3: hasher.finish() as u32,
-            locktag_field4: CLASS,
-            locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
-            locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
-        }
+        ShortLock::new(Kind::Group, self.queue, hasher.finish() as u32).try_hold(work)
     }
 
     /// Whether this transaction has itself written an earlier message of the group, which

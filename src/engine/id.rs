@@ -4,9 +4,10 @@
 //! Promoted, it would give the same ids to other messages, and old receipts would fit those.
 //! So each timeline has ids of its own (`value::timeline`), and goes on there at its first push.
 
-use pgrx::pg_sys::{self, LOCKTAG};
+use pgrx::pg_sys;
 
 use super::catalog;
+use super::short_lock::{Kind, ShortLock};
 use super::statement::Statement;
 use crate::error::Error;
 use crate::value::timeline::next_range;
@@ -17,7 +18,7 @@ static SKIP: Statement = Statement::new(include_str!("../../sql/query/skip_ids.s
 /// The id of the next message.
 pub fn next() -> i64 {
     let id = step();
-    if next_range(id, timeline()).is_none() { id } else { alone(in_next_range) }
+    if next_range(id, timeline()).is_none() { id } else { one_at_a_time().hold(in_next_range) }
 }
 
 /// Sees to it that the ids which a statement takes from the sequence are this timeline's.
@@ -25,8 +26,13 @@ pub fn prepare() {
     let mut last = 0;
     LAST.run(&[], |row| last = row.i64(0));
     if next_range(last, timeline()).is_some() {
-        alone(in_next_range);
+        one_at_a_time().hold(in_next_range);
     }
+}
+
+/// The lock of the session that moves the sequence on.
+fn one_at_a_time() -> ShortLock {
+    ShortLock::new(Kind::Ids, 0, 0)
 }
 
 fn in_next_range() -> i64 {
@@ -61,28 +67,5 @@ fn timeline() -> u32 {
     #[cfg(not(feature = "pg14"))]
     unsafe {
         pg_sys::GetWALInsertionTimeLine()
-    }
-}
-
-/// Does something while nobody else in this database does it.
-fn alone<R>(work: impl FnOnce() -> R) -> R {
-    /// Tells this lock from the advisory locks of users, which have 1 or 2 here.
-    const CLASS: u16 = 0x7069;
-    let tag = LOCKTAG {
-        // SAFETY: reads a variable of this backend.
-        locktag_field1: unsafe { pg_sys::MyDatabaseId }.to_u32(),
-        locktag_field2: 0,
-        locktag_field3: 0,
-        locktag_field4: CLASS,
-        locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
-        locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
-    };
-    let mode = pg_sys::ExclusiveLock as i32;
-    // SAFETY: a lock of the transaction; an error in between releases it with the transaction.
-    unsafe {
-        pg_sys::LockAcquire(&tag, mode, false, false);
-        let result = work();
-        pg_sys::LockRelease(&tag, mode, false);
-        result
     }
 }

@@ -27,10 +27,11 @@ pub enum Column {
     Body,
     Headers,
     Errors,
+    KeyFloor,
 }
 
 /// How many columns the install script gives the table.
-pub const COLUMNS: usize = Column::Errors as usize + 1;
+pub const COLUMNS: usize = Column::KeyFloor as usize + 1;
 
 /// `lease_until` of a message that nobody holds: Postgres's `-infinity`.
 pub const NOT_LEASED: Timestamp = Timestamp::MIN;

@@ -7,7 +7,8 @@ use super::group::Group;
 use super::message::{COLUMNS, Column, Lane, NOT_LEASED};
 use super::queue::Queue;
 use super::table::Table;
-use super::{catalog, id, news, now, reserve, unique};
+use super::unique::{self, Keyed};
+use super::{catalog, id, news, now, reserve};
 use crate::call::{Name, Timestamp};
 use crate::error::{Error, Result};
 use crate::value::duration::Millis;
@@ -55,12 +56,31 @@ pub struct Options {
     pub lease: Option<Millis>,
     pub max_deliveries: Option<i32>,
     pub group_key: Option<Name>,
-    pub unique: Option<(Name, OnDuplicate)>,
+    pub keys: Option<Keys>,
+    pub on_duplicate: OnDuplicate,
+}
+
+/// The unique keys of the messages of one push.
+pub enum Keys {
+    /// All have the same.
+    One(Name),
+    /// Each has its own, or none.
+    Each(Vec<Option<Name>>),
+}
+
+impl Keys {
+    fn of(&self, n: usize) -> Option<&Name> {
+        match self {
+            Self::One(key) => Some(key),
+            Self::Each(keys) => keys.get(n)?.as_ref(),
+        }
+    }
 }
 
 /// What a push does when a message with its key waits already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnDuplicate {
+    #[default]
     Ignore,
     Replace,
     Reject,
@@ -76,25 +96,31 @@ pub enum Outcome {
     Replaced,
 }
 
+/// The content of a message and its headers.
+pub type Message = (Content, Option<Datum>);
+
 /// Pushes messages in their order, and returns their ids and what became of them.
-pub fn push(
-    queue: &Queue,
-    messages: &[(Content, Option<Datum>)],
-    options: &Options,
-) -> Result<Vec<(i64, Outcome)>> {
-    let mut row = template(queue, options);
-    let Some((key, on_duplicate)) = &options.unique else {
+pub fn push(queue: &Queue, messages: &[Message], options: &Options) -> Result<Vec<(i64, Outcome)>> {
+    let Some(keys) = &options.keys else {
         make_room(queue, messages.len())?;
-        let ids = push_all(queue, &mut row, messages, options);
+        let ids = Writer::new(queue, options).add_all(messages);
         return Ok(ids.into_iter().map(|id| (id, Outcome::Pushed)).collect());
     };
-    row[Column::DedupKey as usize] = Some(key.datum());
-    row[Column::KeyPlace as usize] = Some(0i64.into());
-    let push_one = |&(content, headers): &(Content, Option<Datum>)| {
-        let row = with_content(&row, id::next(), content, headers);
-        unique::push(queue, key, *on_duplicate, &row)
-    };
-    messages.iter().map(push_one).collect()
+    let mut writer = Writer::new(queue, options);
+    let mut pushed = Vec::with_capacity(messages.len());
+    for (n, &message) in messages.iter().enumerate() {
+        pushed.push(match keys.of(n) {
+            Some(key) => {
+                let keyed = Keyed { queue, key, on_duplicate: options.on_duplicate, message };
+                unique::push(&keyed, &mut writer)?
+            }
+            None => {
+                make_room(queue, 1)?;
+                (writer.add(message), Outcome::Pushed)
+            }
+        });
+    }
+    Ok(pushed)
 }
 
 /// Sees to it that so many more messages do not exceed the queue's `max_length`, as far
@@ -111,81 +137,119 @@ pub fn make_room(queue: &Queue, more: usize) -> Result<()> {
     Ok(())
 }
 
-fn push_all(
-    queue: &Queue,
-    template: &mut Row,
-    messages: &[(Content, Option<Datum>)],
-    options: &Options,
-) -> Vec<i64> {
-    let table = Table::open(catalog::refresh().message);
-    table.skip_indexes(&unneeded_indexes(template));
-    let due_at = template[Column::DueAt as usize].map(|at| at.value() as Timestamp);
-    let group = options.group_key.as_ref().filter(|_| queue.settings.keeps_order() && due_at.is_none());
-    let group = group.map(|key| Group { queue: queue.id, key: key.bytes().to_vec() });
-    let (mut ids, mut counts) = (Vec::with_capacity(messages.len()), Counts::default());
-    let mut lane = if due_at.is_some() { Lane::Delayed } else { Lane::Ready };
-    if group.as_ref().is_some_and(|group| group.has_our_own(&table, options.priority)) {
-        lane = Lane::Blocked;
+/// Adds messages to a queue, with what they share.
+pub struct Writer<'a> {
+    pub table: Table,
+    queue: &'a Queue,
+    options: &'a Options,
+    template: Row,
+    /// The lane of the next message.
+    lane: Lane,
+    /// Each message stands behind the one before it.
+    has_order: bool,
+    counts: Counts,
+}
+
+impl<'a> Writer<'a> {
+    fn new(queue: &'a Queue, options: &'a Options) -> Self {
+        let template = template(queue, options);
+        let table = Table::open(catalog::refresh().message);
+        table.skip_indexes(&unneeded_indexes(&template, options.keys.is_some()));
+        let is_delayed = template[Column::DueAt as usize].is_some();
+        let group = options.group_key.as_ref().filter(|_| queue.settings.keeps_order() && !is_delayed);
+        let group = group.map(|key| Group { queue: queue.id, key: key.bytes().to_vec() });
+        let lane = match &group {
+            _ if is_delayed => Lane::Delayed,
+            Some(group) if group.has_our_own(&table, options.priority) => Lane::Blocked,
+            _ => Lane::Ready,
+        };
+        let counts = Counts::default();
+        Self { table, queue, options, template, lane, has_order: group.is_some(), counts }
     }
-    for page in messages.chunks(PAGE) {
-        pg_sys::check_for_interrupts!();
-        let rows: Vec<_> = page
-            .iter()
-            .map(|&(content, headers)| {
-                let id = id::next();
-                ids.push(id);
-                counts += Counts { pushed: 1, ..Counts::message(lane, NOT_LEASED) };
-                template[Column::Lane as usize] = Some(lane.datum());
-                if lane == Lane::Ready {
-                    news::ready(queue.id, options.priority, id);
-                }
-                if group.is_some() {
-                    lane = Lane::Blocked; // the others wait behind the first
-                }
-                with_content(template, id, content, headers)
-            })
-            .collect();
-        match &rows[..] {
-            [row] => table.insert(row),
-            rows => table.insert_all(rows),
+
+    /// A row for a message as it would be pushed, without an id.
+    pub fn row(&self, &(content, headers): &Message) -> Row {
+        let mut row = self.template;
+        row[Column::Headers as usize] = headers;
+        match content {
+            Content::Payload(payload) => row[Column::Payload as usize] = Some(payload),
+            Content::Body(body) => row[Column::Body as usize] = Some(body),
         }
+        row
     }
-    if let Some(at) = due_at {
-        news::delayed(queue.id, at);
+
+    /// The row of a message that is added next, and its id.
+    fn next_row(&mut self, message: &Message) -> (i64, Row) {
+        let (id, mut row) = (id::next(), self.row(message));
+        row[Column::Id as usize] = Some(id.into());
+        row[Column::Lane as usize] = Some(self.lane.datum());
+        self.counts += Counts { pushed: 1, ..Counts::message(self.lane, NOT_LEASED) };
+        if self.lane == Lane::Ready {
+            news::ready(self.queue.id, self.options.priority, id);
+        }
+        if self.has_order {
+            self.lane = Lane::Blocked; // the others wait behind the first
+        }
+        (id, row)
     }
-    counter::add(queue.id, counts);
-    ids
+
+    fn add(&mut self, message: Message) -> i64 {
+        let (id, row) = self.next_row(&message);
+        self.table.insert(&row);
+        self.count();
+        id
+    }
+
+    /// Adds a message with a key, at its place among those of the key.
+    pub fn add_keyed(&mut self, message: &Message, key: &Name, place: i64, floor: Option<i64>) -> i64 {
+        let (id, mut row) = self.next_row(message);
+        row[Column::DedupKey as usize] = Some(key.datum());
+        row[Column::KeyPlace as usize] = Some(place.into());
+        row[Column::KeyFloor as usize] = Some(floor.unwrap_or(id).into());
+        self.table.insert(&row);
+        self.count();
+        id
+    }
+
+    fn add_all(mut self, messages: &[Message]) -> Vec<i64> {
+        let mut ids = Vec::with_capacity(messages.len());
+        for page in messages.chunks(PAGE) {
+            pg_sys::check_for_interrupts!();
+            let (new_ids, rows): (Vec<_>, Vec<_>) = page.iter().map(|message| self.next_row(message)).unzip();
+            ids.extend(new_ids);
+            match &rows[..] {
+                [row] => self.table.insert(row),
+                rows => self.table.insert_all(rows),
+            }
+        }
+        self.count();
+        ids
+    }
+
+    /// Counts what was added, and tells of it if it is delayed.
+    fn count(&mut self) {
+        if let Some(at) = self.template[Column::DueAt as usize] {
+            news::delayed(self.queue.id, at.value() as Timestamp);
+        }
+        counter::add(self.queue.id, std::mem::take(&mut self.counts));
+    }
 }
 
 /// Indexes in which no message of these columns has an entry.
-fn unneeded_indexes(row: &Row) -> Vec<Oid> {
+fn unneeded_indexes(row: &Row, has_keys: bool) -> Vec<Oid> {
     let catalog = catalog::known();
+    let lacks = |column: Column| row[column as usize].is_none();
     let partial = [
-        (Column::DueAt, catalog.message_due),
-        (Column::ExpiresAt, catalog.message_expires),
-        (Column::GroupKey, catalog.message_group),
-        (Column::DedupKey, catalog.message_key),
+        (lacks(Column::DueAt), catalog.message_due),
+        (lacks(Column::ExpiresAt), catalog.message_expires),
+        (lacks(Column::GroupKey), catalog.message_group),
+        (!has_keys, catalog.message_key),
     ];
-    partial
-        .into_iter()
-        .filter(|(column, _)| row[*column as usize].is_none())
-        .map(|(_, index)| index)
-        .collect()
+    partial.into_iter().filter(|(is_unneeded, _)| *is_unneeded).map(|(_, index)| index).collect()
 }
 
 /// The columns of a message.
 pub type Row = [Option<Datum>; COLUMNS];
-
-fn with_content(template: &Row, id: i64, content: Content, headers: Option<Datum>) -> Row {
-    let mut row = *template;
-    row[Column::Id as usize] = Some(id.into());
-    row[Column::Headers as usize] = headers;
-    match content {
-        Content::Payload(payload) => row[Column::Payload as usize] = Some(payload),
-        Content::Body(body) => row[Column::Body as usize] = Some(body),
-    }
-    row
-}
 
 /// A row with everything but id and content.
 fn template(queue: &Queue, options: &Options) -> Row {

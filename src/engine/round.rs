@@ -16,7 +16,7 @@ use super::grouped;
 use super::hinted::Hinted;
 use super::lane::{Address, ById};
 use super::limit::Slots;
-use super::message::{Column, Lane, NOT_LEASED, is_exhausted, is_leased};
+use super::message::{Column, Lane, is_leased};
 use super::pass::RECHECK;
 use super::queue::Queue;
 use super::reserve::{Take, Taken, Wish};
@@ -24,12 +24,13 @@ use super::scan::{Found, Snapshot};
 use super::scanned::Scanned;
 use super::scratch::Scratch;
 use super::table::{Fate, Patience, Table};
-use super::{archive, board, has_one_snapshot, news, now, unique};
+use super::unique::{self, Echoes};
+use super::{archive, board, has_one_snapshot, news, now};
 use crate::call::Timestamp;
 use crate::hint::ids::Ids;
 use crate::hint::{Direction, Key};
 use crate::value::duration::Millis;
-use crate::value::settings::{OnTimeout, Order};
+use crate::value::settings::Order;
 
 /// How many messages that ran out of deliveries one call clears away.
 const EXHAUSTED_PAGE: usize = 100;
@@ -55,8 +56,8 @@ pub struct Round<'a> {
     /// Messages that somebody else was just taking.
     busy: HashSet<i64>,
     exhausted: Vec<(i64, Reason)>,
-    /// Messages that a newer one with their key has made obsolete.
-    superseded: Vec<i64>,
+    /// Messages that another with their key has made obsolete, each with its place.
+    superseded: Vec<(i64, i64)>,
     /// Some of those have a group.
     clears_group: bool,
     /// Messages behind one of their group that somebody is just changing or removing, and
@@ -183,7 +184,10 @@ impl<'a> Round<'a> {
             Take::Drop => (0, taken),
             Take::Look => (0, 0),
         };
-        counter::add(self.queue.id, Counts { delivered, deleted, ..self.counts });
+        counter::add(
+            self.queue.id,
+            Counts { delivered, deleted: self.counts.deleted + deleted, ..self.counts },
+        );
     }
 
     pub fn keeps_order(&self) -> bool {
@@ -267,6 +271,9 @@ impl<'a> Round<'a> {
         let fate = if row.is_busy() { Fate::Busy } else { self.hand_over(row) };
         if fate == Fate::Busy {
             self.look_again_soon();
+            if unique::is_unseen(row) {
+                board::waits_for_key(self.queue.id);
+            }
         }
         match fate {
             Fate::Done => self.taken += 1,
@@ -327,10 +334,15 @@ impl<'a> Round<'a> {
 
     fn note_unsure(&mut self, turn: Turn, row: &Found) {
         if turn == Turn::Unsure {
-            // Should an error come first, it must not be hidden behind what was claimed.
-            news::touched(self.queue.id, row.i16(Column::Priority), row.i64(Column::Id));
-            self.unsure.push((row.i16(Column::Priority), row.i64(Column::Id)));
+            self.put_off(row);
         }
+    }
+
+    /// Leaves a message for the next call, which looks at it again.
+    fn put_off(&mut self, row: &Found) {
+        // Should an error come first, it must not be hidden behind what was claimed.
+        news::touched(self.queue.id, row.i16(Column::Priority), row.i64(Column::Id));
+        self.unsure.push((row.i16(Column::Priority), row.i64(Column::Id)));
     }
 
     /// Whether a message that nobody holds will never be delivered again.
@@ -378,6 +390,43 @@ impl<'a> Round<'a> {
     }
 
     fn take_row(&mut self, row: &Found, takes_turn: bool) -> Fate {
+        let Some(echoes) = Echoes::behind(self.table, self.queue, row) else {
+            return self.take_this(row, takes_turn);
+        };
+        let is_dropped = matches!(self.take, Take::Drop);
+        if let Some(replacement) = echoes.replacement.filter(|_| !is_dropped) {
+            return self.take_replacement(row, replacement, &echoes);
+        }
+        let fate = self.take_this(row, takes_turn);
+        match fate {
+            Fate::Done if is_dropped => echoes.tell(self.queue.id),
+            Fate::Done => echoes.absorb(self.table, self.queue, i64::MAX),
+            _ => {}
+        }
+        fate
+    }
+
+    /// Removes a message whose content was replaced by another, and hands that one out in its
+    /// place, if it can be had now.
+    fn take_replacement(&mut self, row: &Found, replacement: i64, echoes: &Echoes) -> Fate {
+        let fate = self.table.delete(row, Patience::Skip);
+        if fate != Fate::Done {
+            return fate;
+        }
+        self.note_taken(row, None);
+        self.counts.deleted += 1;
+        echoes.absorb(self.table, self.queue, replacement);
+        let snapshot = Snapshot::take();
+        let mut messages = ById::open(self.table, &snapshot);
+        let Some(row) = messages.find(replacement) else { return Fate::Gone };
+        if !self.wants(&row) || self.group_of(&row).is_some() || row.is_busy() {
+            return Fate::Gone;
+        }
+        news::touched(self.queue.id, row.i16(Column::Priority), replacement);
+        self.take_row(&row, false)
+    }
+
+    fn take_this(&mut self, row: &Found, takes_turn: bool) -> Fate {
         let delivery = row.i32(Column::Deliveries) + 1;
         let leased_until = match self.take {
             // The round may have waited for an index since it began.
@@ -464,11 +513,7 @@ impl<'a> Round<'a> {
             }
             return false;
         }
-        if unique::is_superseded(self.table, row) {
-            if self.superseded.len() < EXHAUSTED_PAGE {
-                self.superseded.push(row.i64(Column::Id));
-            }
-            self.clears_group |= row.get(Column::GroupKey).is_some();
+        if !self.stands_for_its_key(row) {
             return false;
         }
         let Some(filter) = self.wish.filter else { return true };
@@ -476,18 +521,25 @@ impl<'a> Round<'a> {
         self.with_scratch(|_| headers.is_some_and(|headers| jsonb_contains(headers, filter)))
     }
 
+    /// Whether it is a message's turn among those with its key.
+    fn stands_for_its_key(&mut self, row: &Found) -> bool {
+        match unique::turn(self.table, self.queue, row) {
+            unique::Turn::Now => return true,
+            unique::Turn::Later => {}
+            unique::Turn::Unsure => self.put_off(row),
+            unique::Turn::Superseded => {
+                if self.superseded.len() < EXHAUSTED_PAGE {
+                    self.superseded.push((row.i64(Column::Id), row.i64(Column::KeyPlace)));
+                }
+                self.clears_group |= row.get(Column::GroupKey).is_some();
+            }
+        }
+        false
+    }
+
     /// Why a message that nobody holds will never be delivered again.
     fn end_of(&self, row: &Found) -> Option<Reason> {
-        if row.has_expired(self.now) {
-            return Some(Reason::Expired);
-        }
-        let max = row
-            .get(Column::MaxDeliveries)
-            .map_or_else(|| self.queue.max_deliveries(), |max| max.value() as i32);
-        let timed_out = row.i64(Column::LeaseUntil) != NOT_LEASED;
-        let is_over = is_exhausted(row.i32(Column::Deliveries), max)
-            || (timed_out && self.queue.settings.on_timeout == OnTimeout::Dead);
-        is_over.then_some(if timed_out { Reason::Timeout } else { Reason::Failed })
+        self.queue.end_of(row, self.now)
     }
 
     fn show(&mut self, taken: &Taken) {
@@ -515,9 +567,11 @@ fn lease(table: &Table, row: &Found, delivery: i32, until: Timestamp, takes_turn
     if takes_turn {
         changes.push((Column::InTurn, Some(true.into())));
     }
-    if unique::is_unseen(row) {
+    if row.get(Column::KeyPlace).is_some() {
         // From now on it has a receipt, and another message with its key may wait.
-        changes.push((Column::KeyPlace, row.get(Column::Id)));
+        let is_keyed = row.get(Column::DedupKey).is_some();
+        let place = if is_keyed { unique::place_of_lease() } else { row.i64(Column::Id) };
+        changes.push((Column::KeyPlace, Some(place.into())));
     }
     table.update(row, &changes, Patience::Skip)
 }

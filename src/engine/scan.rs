@@ -94,6 +94,15 @@ pub struct Found {
     pub(super) slot: *mut pg_sys::TupleTableSlot,
 }
 
+/// What other transactions, which have not ended, are doing with a version of a row.
+#[derive(Clone, Copy)]
+pub struct Doing {
+    /// The one that has made it.
+    pub making: Option<pg_sys::TransactionId>,
+    /// The one that is changing or removing it.
+    pub changing: Option<pg_sys::TransactionId>,
+}
+
 /// An entry of the index over (queue, priority, id), whatever has become of its row.
 #[derive(Clone, Copy)]
 pub struct Entry {
@@ -143,6 +152,12 @@ impl Scan {
     ) -> Self {
         let any = &raw mut pg_sys::SnapshotAnyData;
         Self::begin_with(table, index, snapshot.map_or(any, |snapshot| snapshot.0), keys, backward, true)
+    }
+
+    /// Begins a scan of all versions of rows that are there, dead ones too; `Found::doing` says
+    /// what each is.
+    pub fn begin_any(table: &Table, index: Oid, keys: &[Key], backward: bool) -> Self {
+        Self::begin_with(table, index, &raw mut pg_sys::SnapshotAnyData, keys, backward, false)
     }
 
     fn begin_with(
@@ -308,6 +323,54 @@ impl Found {
         self.get(column)
             // SAFETY: only called for varlena columns.
             .map(|datum| unsafe { pg_sys::detoast_external_attr(datum.cast_mut_ptr()).into() })
+    }
+
+    /// What others are doing with this version; none if it is dead: replaced, removed or never
+    /// committed.
+    pub fn doing(&self) -> Option<Doing> {
+        let mut dirty = Dirty::new();
+        let transaction = |xid| (xid != pg_sys::InvalidTransactionId).then_some(xid);
+        self.satisfies(&raw mut *dirty.0).then(|| {
+            let (making, changing) = dirty.seen();
+            Doing { making: transaction(making), changing: transaction(changing) }
+        })
+    }
+
+    /// Whether a snapshot shows this version.
+    pub fn is_seen_by(&self, snapshot: &Snapshot) -> bool {
+        self.satisfies(snapshot.0)
+    }
+
+    fn satisfies(&self, snapshot: pg_sys::Snapshot) -> bool {
+        // SAFETY: the slot of a scan holds a heap tuple in a pinned page, which is locked as the
+        // check asks; it sets hint bits and a dirty snapshot's answers, and raises nothing.
+        unsafe {
+            let slot = self.slot.cast::<pg_sys::BufferHeapTupleTableSlot>();
+            let page = (*slot).buffer;
+            pg_sys::LockBuffer(page, pg_sys::BUFFER_LOCK_SHARE as i32);
+            let is_visible = pg_sys::HeapTupleSatisfiesVisibility((*slot).base.tuple, snapshot, page);
+            pg_sys::LockBuffer(page, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+            is_visible
+        }
+    }
+
+    /// Whether the transaction that made this version has committed.
+    pub fn is_made_for_good(&self) -> bool {
+        // SAFETY: the slot holds a heap tuple in a pinned page; the rest reads state of the server.
+        unsafe {
+            let header = (*(*self.slot.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tuple).t_data;
+            let made = u32::from((*header).t_infomask) & pg_sys::HEAP_XMIN_FROZEN;
+            let maker = (*header).t_choice.t_heap.t_xmin;
+            match made {
+                pg_sys::HEAP_XMIN_INVALID => false,
+                0 => {
+                    !pg_sys::TransactionIdIsCurrentTransactionId(maker)
+                        && !pg_sys::TransactionIdIsInProgress(maker)
+                        && pg_sys::TransactionIdDidCommit(maker)
+                }
+                _ => true,
+            }
+        }
     }
 
     /// Whether another transaction, not ended yet, has changed or locked the row.

@@ -14,7 +14,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use super::access::has_rights_of;
 use super::attempt::{IN_THE_WAY, Problem, attempt};
 use super::owner::{self, act_as};
-use super::push::{Content, OnDuplicate, Options, push};
+use super::push::{Content, Keys, OnDuplicate, Options, push};
 use super::statement::{Row, Statement};
 use super::time_limit::is_worker;
 use super::watch::{self, Watch};
@@ -353,7 +353,8 @@ fn options(row: &Row) -> Options {
         lease: span(10),
         max_deliveries: row.get(11).map(|max| max.value() as i32),
         group_key: name(15),
-        unique: name(16).map(|key| (key, on_duplicate.unwrap_or(OnDuplicate::Ignore))),
+        keys: name(16).map(Keys::One),
+        on_duplicate: on_duplicate.unwrap_or_default(),
         ..Options::default()
     }
 }

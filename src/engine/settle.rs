@@ -15,7 +15,8 @@ use super::message::{Column, Lane, NOT_LEASED, Receipt, is_leased};
 use super::queue::{self, Queue};
 use super::scan::{Found, Snapshot};
 use super::table::{Fate, Patience, Table};
-use super::{archive, catalog, has_one_snapshot, news, now, unique};
+use super::unique::{self, Echoes};
+use super::{archive, catalog, has_one_snapshot, news, now};
 use crate::call::Timestamp;
 use crate::error::{Error, Result};
 use crate::value::duration::Millis;
@@ -188,10 +189,14 @@ fn apply(table: &Table, row: &Found, queue: &Queue, verdict: Verdict, now: Times
             if row.lane() == Lane::Delayed {
                 news::undelayed(queue.id);
             }
+            let echoes = Echoes::behind(table, queue, row);
             let delete = || table.delete(row, Patience::Wait);
             let fate = if queue.settings.durable_delete { delete() } else { news::harmless(delete) };
             if fate == Fate::Done {
                 archive::keep(queue, row, row.i32(Column::Deliveries));
+                if let Some(echoes) = echoes {
+                    echoes.absorb(table, queue, i64::MAX);
+                }
             }
             (fate, Counts::default())
         }

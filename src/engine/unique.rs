@@ -1,69 +1,37 @@
-//! Unique keys: at most one message with a key waits in its queue.
+//! Unique keys: of the messages of a queue with one key, one waits to be delivered.
 //!
-//! A unique index over (queue, dedup_key, key_place) has place 0 for a message that was
-//! never leased, so two pushes at once cannot both add one: the second waits for the
-//! first's transaction, as any unique index makes it. The first lease gives place 0 up,
-//! and the message's own id is its place from then on.
+//! A push decides and writes under a short lock of its key. Under the lock it sees what is
+//! committed and what other transactions are doing (`siblings`), draws the id of a new message,
+//! and waits for no transaction. So ids rise in the order in which a key's messages were written,
+//! and nothing is written that was judged before a wait.
 //!
-//! The newest message with a key stands for it: while that one is leased, a push adds
-//! another. When it waits again, a push that meets it gives it place 0 back first, so that
-//! nobody else can add one. An older one that would come back (its consumer failed or let it go) is
-//! superseded: it is dropped instead of being delivered after the newer state.
+//! A push that counts on a waiting message writes a new version of its row. That version is its
+//! trace: until it commits no reserve takes the message, and a consumer with an older snapshot is
+//! refused by the heap afterwards. Where a push cannot leave its trace at once, as another
+//! transaction holds the message, it adds an echo behind it, and waits for nobody. The delivery of
+//! the message absorbs the echoes that are committed by then; an echo that commits later is
+//! delivered by itself.
 //!
-//! Whoever had a message before it got place 0 has not seen what it stands for now: no
-//! receipt of it is good any more. For that, a message without a key gets place 0 too when its
-//! content is changed (`change`).
-//!
-//! A push that is ignored locks the message that waits until its transaction ends. So
-//! whoever works on that message sees what the transaction has written.
+//! docs/engine.md has the protocol: states, writers, invariants.
 
-use pgrx::PgSqlErrorCode;
-use pgrx::pg_sys::{self, Datum, Oid};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use pgrx::pg_sys::{self, Datum, Oid, TransactionId};
 
 use super::counter::{self, Counts};
-use super::dead::{self, Reason};
-use super::message::{COLUMNS, Column};
-use super::push::{OnDuplicate, Outcome, Row, make_room};
+use super::lane::ById;
+use super::message::{Column, Lane};
+use super::push::{Message, OnDuplicate, Outcome, Writer, make_room};
 use super::queue::Queue;
-use super::scan::{Found, Key as Condition, Scan, Snapshot};
+use super::scan::{Found, Snapshot};
+use super::short_lock::{Kind, ShortLock};
+use super::siblings::{ECHO, LEASED_BLINDLY, REPLACEMENT, Sibling, Siblings, UNSEEN, Version};
 use super::statement::{Sees, Statement, i64_array};
-use super::table::Table;
-use super::{attempt, catalog, group, has_one_snapshot, id, news, now};
-use crate::call::{Name, Timestamp, varlena_bytes};
+use super::table::{Fate, Patience, Table};
+use super::{board, has_one_snapshot, id, news, now};
+use crate::call::Name;
 use crate::error::{Error, Result};
 
-const TYPES: [Oid; COLUMNS] = [
-    pg_sys::INT8OID,
-    pg_sys::TIMESTAMPTZOID,
-    pg_sys::TIMESTAMPTZOID,
-    pg_sys::INT4OID,
-    pg_sys::INT4OID,
-    pg_sys::INT2OID,
-    pg_sys::CHAROID,
-    pg_sys::BOOLOID,
-    pg_sys::TIMESTAMPTZOID,
-    pg_sys::TIMESTAMPTZOID,
-    pg_sys::INT8OID,
-    pg_sys::INT4OID,
-    pg_sys::INT8OID,
-    pg_sys::TEXTOID,
-    pg_sys::TEXTOID,
-    pg_sys::JSONBOID,
-    pg_sys::BYTEAOID,
-    pg_sys::JSONBOID,
-    pg_sys::JSONBOID,
-];
-
-static NEWEST: Statement =
-    Statement::new(include_str!("../../sql/query/newest_of_key.sql"), &[pg_sys::INT4OID, pg_sys::TEXTOID]);
-static INSERT: Statement = Statement::new(include_str!("../../sql/query/insert_unique.sql"), &TYPES);
-static HOLD: Statement = Statement::new(include_str!("../../sql/query/hold_waiting.sql"), &[pg_sys::INT8OID]);
-static WAIT_FOR: Statement =
-    Statement::new(include_str!("../../sql/query/wait_for_message.sql"), &[pg_sys::INT8OID]);
-static TAKE_KEY_BACK: Statement =
-    Statement::new(include_str!("../../sql/query/take_key_back.sql"), &[pg_sys::INT8OID]);
-static RENUMBER: Statement =
-    Statement::new(include_str!("../../sql/query/renumber.sql"), &[pg_sys::INT8OID, pg_sys::INT8OID]);
 static REPLACE: Statement = Statement::new(
     include_str!("../../sql/query/replace_waiting.sql"),
     &[
@@ -79,214 +47,436 @@ static REPLACE: Statement = Statement::new(
         pg_sys::BYTEAOID,
         pg_sys::JSONBOID,
         pg_sys::INT4OID,
+        pg_sys::INT8OID,
     ],
 );
-static CLAIM: Statement = Statement::new(
-    include_str!("../../sql/query/claim_key.sql"),
-    &[pg_sys::INT4OID, pg_sys::TEXTOID, pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPTZOID],
+const CLAIM_TYPES: [Oid; 5] =
+    [pg_sys::INT4OID, pg_sys::TEXTOID, pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPTZOID];
+static CLAIM: Statement = Statement::new(include_str!("../../sql/query/claim_key.sql"), &CLAIM_TYPES);
+static NAME_CLAIMED: Statement = Statement::new(
+    include_str!("../../sql/query/name_claimed.sql"),
+    &[pg_sys::INT4OID, pg_sys::TEXTOID, pg_sys::INT8OID],
 );
 static SEEN: Statement =
     Statement::new(include_str!("../../sql/query/seen_key.sql"), &[pg_sys::INT4OID, pg_sys::TEXTOID]);
-static DROP_SUPERSEDED: Statement =
-    Statement::new(include_str!("../../sql/query/drop_superseded.sql"), &[pg_sys::INT8ARRAYOID]);
+static DROP_SUPERSEDED: Statement = Statement::new(
+    include_str!("../../sql/query/drop_superseded.sql"),
+    &[pg_sys::INT8ARRAYOID, pg_sys::INT8ARRAYOID],
+);
 
-/// Pushes a message with a key, unless another one waits.
-pub fn push(queue: &Queue, key: &Name, on_duplicate: OnDuplicate, row: &Row) -> Result<(i64, Outcome)> {
-    let mut has_claimed = false;
+static DROP_ECHOES: Statement =
+    Statement::new(include_str!("../../sql/query/drop_echoes.sql"), &[pg_sys::INT8ARRAYOID]);
+
+/// Does `work` while no other session decides about messages with the key.
+pub fn deciding<R>(queue: i32, key: &[u8], work: impl FnOnce() -> R) -> R {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    ShortLock::new(Kind::Key, queue, hasher.finish() as u32).hold(work)
+}
+
+/// Waits until a transaction has ended. Not under a short lock.
+pub fn wait_for(transaction: TransactionId) {
+    // SAFETY: waits as a statement does that meets another's row; deadlocks are found.
+    unsafe {
+        pg_sys::XactLockTableWait(
+            transaction,
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            pg_sys::XLTW_Oper::XLTW_None,
+        )
+    }
+}
+
+/// A message that is being pushed with a key.
+pub struct Keyed<'a> {
+    pub queue: &'a Queue,
+    pub key: &'a Name,
+    pub on_duplicate: OnDuplicate,
+    pub message: Message,
+}
+
+/// How far an attempt to push came.
+enum Step {
+    Done(i64, Outcome),
+    /// A message will be added: its key must not have been seen lately, and there has to be room
+    /// for it, unless it is an echo.
+    Adds {
+        needs_room: bool,
+    },
+    /// Whether one waits is decided when another transaction ends.
+    Depends(TransactionId),
+}
+
+/// Pushes a message with a key, unless it counts on one that waits.
+pub fn push(keyed: &Keyed, writer: &mut Writer) -> Result<(i64, Outcome)> {
+    let mut may_add = false;
     loop {
         pg_sys::check_for_interrupts!();
-        match newest(queue, key) {
-            Some((id, Standing::Waits)) => {
-                if let Some(outcome) = meet(queue, key, on_duplicate, row, id)? {
-                    return Ok((id, outcome));
-                }
-                // It was leased or removed meanwhile; an old snapshot does not get further.
-                if has_one_snapshot() {
-                    return Err(Error::could_not_serialize());
-                }
-                continue;
+        let decide = || keyed.decide(writer, may_add);
+        match deciding(keyed.queue.id, keyed.key.bytes(), decide)? {
+            Step::Done(id, outcome) => {
+                keyed.note_in_window(id, may_add);
+                return Ok((id, outcome));
             }
-            // Nobody will deliver it, and it may still hold the key.
-            Some((id, Standing::Gone(reason))) => clear_away(id, reason),
-            Some((_, Standing::Leased)) | None => {}
+            Step::Depends(transaction) => wait_for(transaction),
+            Step::Adds { needs_room } => {
+                if let Some(seen) = keyed.seen_lately() {
+                    return keyed.repeated(seen);
+                }
+                if needs_room {
+                    make_room(keyed.queue, 1)?;
+                }
+                may_add = true;
+            }
         }
-        if !has_claimed && let Some(id) = seen_lately(queue, key, row) {
-            return match on_duplicate {
-                OnDuplicate::Reject => Err(Error::duplicate(&key.to_string(), id)),
-                _ => Ok((id, Outcome::Ignored)),
+    }
+}
+
+impl Keyed<'_> {
+    /// Decides and writes, under the lock of the key.
+    fn decide(&self, writer: &mut Writer, may_add: bool) -> Result<Step> {
+        let siblings = Siblings::look(&writer.table, self.queue, self.key.datum());
+        let met = match self.on_duplicate {
+            OnDuplicate::Reject => self.refuse(&siblings)?,
+            OnDuplicate::Ignore => self.count_on(&writer.table, &siblings),
+            OnDuplicate::Replace => self.replace(writer, &siblings)?,
+        };
+        if let Some(step) = met {
+            return Ok(step);
+        }
+        // An echo needs no room: a message of its key has it.
+        let is_echo = siblings.alive().any(Sibling::may_wait_unseen);
+        let settings = &self.queue.settings;
+        let needs_room = settings.max_length.is_some() && !is_echo;
+        if !may_add && (needs_room || settings.dedup_window.is_some()) {
+            return Ok(Step::Adds { needs_room });
+        }
+        Ok(self.add(writer, &siblings, is_echo))
+    }
+
+    fn add(&self, writer: &mut Writer, siblings: &Siblings, is_echo: bool) -> Step {
+        let place = match (is_echo, self.on_duplicate) {
+            (false, _) => UNSEEN,
+            (true, OnDuplicate::Replace) => REPLACEMENT,
+            (true, _) => ECHO,
+        };
+        let added = writer.add_keyed(&self.message, self.key, place, siblings.floor);
+        match (siblings.head(), self.on_duplicate) {
+            (Some(_), OnDuplicate::Replace) => Step::Done(added, Outcome::Replaced),
+            (Some(head), _) => Step::Done(head.id, Outcome::Ignored),
+            (None, _) => Step::Done(added, Outcome::Pushed),
+        }
+    }
+
+    /// An error if a message waits.
+    fn refuse(&self, siblings: &Siblings) -> Result<Option<Step>> {
+        match siblings.waiting() {
+            Ok(None) => Ok(None),
+            Ok(Some(id)) => self.repeated(id).map(|_| None),
+            Err(transaction) => Ok(Some(Step::Depends(transaction))),
+        }
+    }
+
+    /// What becomes of a push whose key is in use.
+    fn repeated(&self, id: i64) -> Result<(i64, Outcome)> {
+        match self.on_duplicate {
+            OnDuplicate::Reject => Err(Error::duplicate(&self.key.to_string(), id)),
+            _ => Ok((id, Outcome::Ignored)),
+        }
+    }
+
+    /// Leaves the trace of this push on a message that waits; none if there is none to be had at
+    /// this moment.
+    fn count_on(&self, table: &Table, siblings: &Siblings) -> Option<Step> {
+        let ours = |sibling: &&Sibling| {
+            sibling.free().is_some_and(|version| version.is_ours && version.is_unseen() && version.waits())
+        };
+        if let Some(sibling) = siblings.alive().find(ours) {
+            return Some(self.ignored(siblings, sibling.id));
+        }
+        let (sibling, place) = self.to_count_on(siblings)?;
+        touch(table, sibling.id, place).then(|| self.ignored(siblings, sibling.id))
+    }
+
+    /// The newest message if it waits; else an echo, which is not the next to be delivered.
+    fn to_count_on<'a>(&self, siblings: &'a Siblings) -> Option<(&'a Sibling, i64)> {
+        let newest = siblings.alive().next()?;
+        if let Some(version) = newest.free().filter(|version| version.waits()) {
+            let is_next = !siblings.has_unseen_before(newest.id);
+            return match version.is_unseen() {
+                true if is_next && board::is_waited_for_key(self.queue.id) => None,
+                true => Some((newest, version.place)),
+                false => Some((newest, if is_next { UNSEEN } else { ECHO })),
             };
         }
-        if !has_claimed {
-            make_room(queue, 1)?;
-        }
-        has_claimed = true;
-        if INSERT.run(row, |_| {}) > 0 {
-            counter::add(queue.id, Counts { pushed: 1, ..Counts::default() });
-            return Ok((as_newest(queue, key, id_of(row)), Outcome::Pushed));
-        }
+        siblings.alive().find_map(|sibling| {
+            let version = sibling.free().filter(|version| version.place < UNSEEN && version.waits())?;
+            siblings.has_unseen_before(sibling.id).then_some((sibling, version.place))
+        })
     }
-}
 
-/// Removes a message that nobody will deliver, when those who hold it have let go of it.
-fn clear_away(id: i64, reason: Reason) {
-    WAIT_FOR.run(&[Some(id.into())], |_| {});
-    dead::bury_exhausted(&[(id, reason)]);
-}
+    fn ignored(&self, siblings: &Siblings, id: i64) -> Step {
+        Step::Done(siblings.head().map_or(id, |head| head.id), Outcome::Ignored)
+    }
 
-/// How the newest message with a key stands.
-enum Standing {
-    Waits,
-    Leased,
-    /// It will never be delivered again.
-    Gone(Reason),
-}
+    /// Gives the newest message, if it waits, this content in place; none if it cannot be had at
+    /// this moment. Then echoes behind the next to be delivered are obsolete.
+    fn replace(&self, writer: &Writer, siblings: &Siblings) -> Result<Option<Step>> {
+        let Some(newest) = siblings.alive().next() else { return Ok(None) };
+        let waiting = newest.free().filter(|version| version.waits());
+        if let Some(version) = waiting {
+            let is_next = !siblings.has_unseen_before(newest.id);
+            let must_spare = version.is_unseen() && is_next && board::is_waited_for_key(self.queue.id);
+            let place = if is_next { UNSEEN } else { REPLACEMENT };
+            if !must_spare && self.replace_in_place(writer, newest.id, place)? {
+                return Ok(Some(Step::Done(newest.id, Outcome::Replaced)));
+            }
+        }
+        let obsolete = siblings.alive().filter(|sibling| {
+            let is_echo = sibling.free().is_some_and(|version| version.place < UNSEEN && version.waits());
+            is_echo && siblings.has_unseen_before(sibling.id)
+        });
+        for echo in obsolete {
+            remove(&writer.table, self.queue, echo.id);
+        }
+        Ok(None)
+    }
 
-fn id_of(row: &Row) -> i64 {
-    row[Column::Id as usize].map_or(0, |id| id.value() as i64)
-}
-
-/// The message with place 0 of a key, else the newest, as far as it is committed.
-fn newest(queue: &Queue, key: &Name) -> Option<(i64, Standing)> {
-    let mut newest = None;
-    let args = [Some(queue.id.into()), Some(key.datum())];
-    let sees = if has_one_snapshot() { Sees::Latest } else { Sees::Transaction };
-    NEWEST.run_seeing(sees, &args, |row| {
-        // SAFETY: the state is a text.
-        let standing = match &unsafe { varlena_bytes(row.value(1)) }[..] {
-            b"leased" => Standing::Leased,
-            b"gone" => Standing::Gone(why_gone(row.bool(2), row.bool(3))),
-            _ => Standing::Waits,
+    /// False if another transaction is changing the message.
+    fn replace_in_place(&self, writer: &Writer, id: i64, place: i64) -> Result<bool> {
+        let is_locked = {
+            let snapshot = Snapshot::latest();
+            let mut messages = ById::open(&writer.table, &snapshot);
+            messages.find(id).is_some_and(|row| writer.table.lock(&row, Patience::Skip) == Fate::Done)
         };
-        newest = Some((row.i64(0), standing));
-    });
-    newest
-}
-
-fn why_gone(has_expired: bool, timed_out: bool) -> Reason {
-    match (has_expired, timed_out) {
-        (true, _) => Reason::Expired,
-        (false, true) => Reason::Timeout,
-        (false, false) => Reason::Failed,
-    }
-}
-
-/// What becomes of a push when a message waits; none if that one has just gone.
-fn meet(queue: &Queue, key: &Name, on_duplicate: OnDuplicate, row: &Row, id: i64) -> Result<Option<Outcome>> {
-    match on_duplicate {
-        OnDuplicate::Reject => Err(Error::duplicate(&key.to_string(), id)),
-        OnDuplicate::Ignore => Ok((take_key_back(id) && hold(id)).then_some(Outcome::Ignored)),
-        OnDuplicate::Replace => Ok(replace(queue, row, id).then_some(Outcome::Replaced)),
-    }
-}
-
-/// Gives a message that was leased, and waits again, place 0 back; false if another has it.
-fn take_key_back(id: i64) -> bool {
-    unless_taken(|| TAKE_KEY_BACK.run(&[Some(id.into())], |_| {})).is_some()
-}
-
-/// Does what gives a message place 0 of its key; none if another has it, or is taking it and
-/// commits: then that one is the newest.
-pub fn unless_taken<T>(work: impl FnOnce() -> T) -> Option<T> {
-    attempt::unless(&[PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION], || Ok(work()))
-}
-
-/// The id of a message that was just pushed. It may have waited for place 0 while others, with
-/// later ids, had it and gave it up: then it gets a new one, since the newest stands for its key.
-fn as_newest(queue: &Queue, key: &Name, id: i64) -> i64 {
-    let table = Table::open_to_read(catalog::refresh().message);
-    if !has_newer(&table, queue.id, key.datum(), id, |_| true) {
-        return id;
-    }
-    let newest = id::next();
-    RENUMBER.run(&[Some(id.into()), Some(newest.into())], |_| {});
-    newest
-}
-
-/// Keeps a waiting message from being leased before this transaction ends.
-fn hold(id: i64) -> bool {
-    HOLD.run(&[Some(id.into())], |row| {
-        let (queue, priority) = (row.i32(0), row.i32(1) as i16);
-        news::touched(queue, priority, id);
-        match row.get(2) {
-            Some(due_at) => news::delayed(queue, due_at.value() as Timestamp),
-            None => news::ready(queue, priority, id),
+        if !is_locked {
+            return Ok(false);
         }
-    }) > 0
-}
-
-fn replace(queue: &Queue, row: &Row, id: i64) -> bool {
-    let value = |column: Column| row[column as usize];
-    let args = [
-        Some(id.into()),
-        value(Column::Priority),
-        value(Column::Lane),
-        value(Column::DueAt),
-        value(Column::ExpiresAt),
-        value(Column::LeaseMs),
-        value(Column::MaxDeliveries),
-        value(Column::GroupKey),
-        value(Column::Payload),
-        value(Column::Body),
-        value(Column::Headers),
-        Some(queue.max_deliveries().into()),
-    ];
-    unless_taken(|| REPLACE.run(&args, |_| {})) == Some(1)
-}
-
-/// The message with which a key was pushed within the queue's `dedup_window`. If there
-/// is none, the key is seen now.
-fn seen_lately(queue: &Queue, key: &Name, row: &Row) -> Option<i64> {
-    let window = queue.settings.dedup_window?;
-    let since = now() - window.as_micros();
-    let claim = [
-        Some(queue.id.into()),
-        Some(key.datum()),
-        Some(id_of(row).into()),
-        Some(now().into()),
-        Some(Datum::from(since)),
-    ];
-    if CLAIM.run(&claim, |_| {}) > 0 {
-        return None;
+        let row = writer.row(&self.message);
+        let value = |column: Column| row[column as usize];
+        let args = [
+            Some(id.into()),
+            value(Column::Priority),
+            value(Column::Lane),
+            value(Column::DueAt),
+            value(Column::ExpiresAt),
+            value(Column::LeaseMs),
+            value(Column::MaxDeliveries),
+            value(Column::GroupKey),
+            value(Column::Payload),
+            value(Column::Body),
+            value(Column::Headers),
+            Some(self.queue.max_deliveries().into()),
+            Some(place.into()),
+        ];
+        match REPLACE.run(&args, |_| {}) {
+            0 if has_one_snapshot() => Err(Error::could_not_serialize()),
+            replaced => Ok(replaced == 1),
+        }
     }
-    let mut seen = None;
-    SEEN.run_seeing(Sees::Latest, &claim[..2], |row| seen = Some(row.i64(0)));
-    seen
+
+    /// The message with which the key was pushed within the queue's `dedup_window`. If there is
+    /// none, the key is seen now. Waits for a transaction that pushes the key at this moment.
+    fn seen_lately(&self) -> Option<i64> {
+        let window = self.queue.settings.dedup_window?;
+        let since = now() - window.as_micros();
+        let claim = [
+            Some(self.queue.id.into()),
+            Some(self.key.datum()),
+            Some(0i64.into()),
+            Some(now().into()),
+            Some(Datum::from(since)),
+        ];
+        if CLAIM.run(&claim, |_| {}) > 0 {
+            return None;
+        }
+        let mut seen = None;
+        SEEN.run_seeing(Sees::Latest, &claim[..2], |row| seen = Some(row.i64(0)));
+        seen
+    }
+
+    /// Notes which message the key was pushed with, if this push has claimed the key.
+    fn note_in_window(&self, id: i64, has_claimed: bool) {
+        if has_claimed && self.queue.settings.dedup_window.is_some() {
+            NAME_CLAIMED.run(&[Some(self.queue.id.into()), Some(self.key.datum()), Some(id.into())], |_| {});
+        }
+    }
 }
 
-/// Whether a message has place 0: nobody was given it since it was pushed with its key, or since
-/// another push met it, or its content was changed.
-pub fn is_unseen(row: &Found) -> bool {
-    row.get(Column::KeyPlace).is_some_and(|place| place.value() == 0)
-}
-
-/// Whether a newer message has the key of this one, which was leased before. One that outlived
-/// its time to live is none any more.
-pub fn is_superseded(table: &Table, row: &Found) -> bool {
-    let id = row.i64(Column::Id);
-    if row.get(Column::KeyPlace).is_none_or(|place| place.value() as i64 != id) {
+/// Writes a new version of a message that waits; false if another transaction is changing it.
+fn touch(table: &Table, id: i64, place: i64) -> bool {
+    let snapshot = Snapshot::latest();
+    let mut messages = ById::open(table, &snapshot);
+    let Some(row) = messages.find(id) else { return false };
+    let (queue, priority) = (row.i32(Column::Queue), row.i16(Column::Priority));
+    news::touched(queue, priority, id);
+    if table.update(&row, &[(Column::KeyPlace, Some(place.into()))], Patience::Skip) != Fate::Done {
         return false;
     }
-    let key = row.whole(Column::DedupKey);
-    let is_there = |other: &Found| !group::has_outlived(other, now());
-    key.is_some_and(|key| has_newer(table, row.i32(Column::Queue), key, id, is_there))
+    match row.lane() {
+        Lane::Delayed => news::delayed(queue, row.i64(Column::DueAt)),
+        Lane::Ready => news::ready(queue, priority, id),
+        Lane::Blocked => {}
+    }
+    true
 }
 
-fn has_newer(table: &Table, queue: i32, key: Datum, id: i64, counts: impl Fn(&Found) -> bool) -> bool {
-    let conditions =
-        [Condition::equals(1, pg_sys::F_INT4EQ, queue.into()), Condition::equals(2, pg_sys::F_TEXTEQ, key)];
-    let snapshot = Snapshot::latest();
-    let mut others = Scan::begin(table, catalog::known().message_key, &snapshot, &conditions, false);
-    while let Some(other) = others.next() {
-        if other.i64(Column::Id) > id && counts(&other) {
-            return true;
+/// Removes a message, unless another transaction is changing it; true if it is removed.
+fn remove(table: &Table, queue: &Queue, id: i64) -> bool {
+    let snapshot = Snapshot::take();
+    let mut messages = ById::open(table, &snapshot);
+    let Some(row) = messages.find(id) else { return false };
+    news::touched(queue.id, row.i16(Column::Priority), id);
+    if row.lane() == Lane::Delayed {
+        news::undelayed(queue.id);
+    }
+    let is_removed = table.delete(&row, Patience::Skip) == Fate::Done;
+    if is_removed {
+        counter::add(queue.id, Counts { deleted: 1, ..Counts::default() });
+        counter::add(queue.id, -row.counts());
+    }
+    is_removed
+}
+
+/// Whether a message has a receipt that is no good any more: nobody was given it since it was
+/// pushed with its key, or since another push counted on it, or its content was changed.
+pub fn is_unseen(row: &Found) -> bool {
+    row.get(Column::KeyPlace).is_some_and(|place| place.value() as i64 <= UNSEEN)
+}
+
+/// Where a message stands among those with its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It may be delivered.
+    Now,
+    /// An older one, which nobody has had, is delivered first.
+    Later,
+    /// The same, but another transaction is changing that one.
+    Unsure,
+    /// It was delivered, and another stands for its key now.
+    Superseded,
+}
+
+pub fn turn(table: &Table, queue: &Queue, row: &Found) -> Turn {
+    let Some(place) = row.get(Column::KeyPlace).map(|place| place.value() as i64) else { return Turn::Now };
+    let id = row.i64(Column::Id);
+    // Of two that nobody has had only an echo stands behind another.
+    let Some(key) = row.whole(Column::DedupKey).filter(|_| place != UNSEEN) else { return Turn::Now };
+    let siblings = Siblings::look(table, queue, key);
+    if place > UNSEEN {
+        return if siblings.supersede(id, place) { Turn::Superseded } else { Turn::Now };
+    }
+    let mut before = siblings.alive().filter(|sibling| {
+        let waits = |version: &Version| version.is_unseen() && version.waits();
+        sibling.id < id && sibling.settled.as_ref().is_some_and(waits)
+    });
+    match before.next() {
+        None => Turn::Now,
+        Some(sibling) if sibling.changer.is_some() => Turn::Unsure,
+        Some(_) => Turn::Later,
+    }
+}
+
+/// The echoes behind a message that nobody has had.
+pub struct Echoes {
+    /// The newest that brings content of its own.
+    pub replacement: Option<i64>,
+    /// Each with its priority, the newest first.
+    all: Vec<(i16, i64)>,
+}
+
+impl Echoes {
+    /// None if the message has no key, or was delivered since a push counted on it.
+    pub fn behind(table: &Table, queue: &Queue, row: &Found) -> Option<Self> {
+        let key = row.whole(Column::DedupKey).filter(|_| is_unseen(row))?;
+        let siblings = Siblings::look(table, queue, key);
+        let id = row.i64(Column::Id);
+        let replaces =
+            |sibling: &&Sibling| sibling.free().is_some_and(|version| version.place == REPLACEMENT);
+        let replacement = siblings.behind(id).find(replaces).map(|sibling| sibling.id);
+        let version = |sibling: &Sibling| sibling.settled.or(sibling.pending);
+        let all = siblings.behind(id).filter_map(|echo| Some((version(echo)?.priority, echo.id))).collect();
+        Some(Self { replacement, all })
+    }
+
+    /// Removes those that the delivery of the message covers: committed ones that the consumer's
+    /// snapshot shows. Of the others consumers hear when this transaction commits. Those from
+    /// `spared` on are left alone.
+    pub fn absorb(&self, table: &Table, queue: &Queue, spared: i64) {
+        for &(priority, id) in &self.all {
+            if id >= spared || !remove(table, queue, id) {
+                news::ready(queue.id, priority, id);
+            }
         }
     }
-    false
+
+    /// Lets consumers hear of them when this transaction, which removes the message, commits.
+    pub fn tell(&self, queue: i32) {
+        self.all.iter().for_each(|&(priority, id)| news::ready(queue, priority, id));
+    }
 }
 
-/// Removes messages that are superseded, those that nobody has just leased.
-pub fn drop_superseded(ids: &[i64]) {
+/// The place of a message that is leased now: later leases have higher ones. With an old snapshot
+/// the consumer may not see what others had committed before.
+pub fn place_of_lease() -> i64 {
+    if has_one_snapshot() { LEASED_BLINDLY } else { id::next() }
+}
+
+/// Removes messages that are superseded, those that no push has counted on and that nobody has
+/// leased since they were seen at their place.
+pub fn drop_superseded(messages: &[(i64, i64)]) {
+    let (ids, places): (Vec<i64>, Vec<i64>) = messages.iter().copied().unzip();
     let mut queues = Vec::new();
-    DROP_SUPERSEDED.run(&[Some(i64_array(ids))], |row| queues.push(row.i32(0)));
+    DROP_SUPERSEDED.run(&[Some(i64_array(&ids)), Some(i64_array(&places))], |row| queues.push(row.i32(0)));
     counter::add_each(queues, |deleted| Counts { deleted, ..Counts::default() });
+}
+
+/// Removes what stands behind messages that leave their queue undelivered.
+pub fn drop_echoes(ids: &[i64]) {
+    let mut queues = Vec::new();
+    DROP_ECHOES.run(&[Some(i64_array(ids))], |row| queues.push(row.i32(0)));
+    counter::add_each(queues, |deleted| Counts { deleted, ..Counts::default() });
+}
+
+/// Whether the content of a message may be changed: no newer one with its key is there. Waits for
+/// a transaction that is pushing one. Called under no lock but that of the message's row.
+pub fn may_change(table: &Table, queue: &Queue, id: i64, key: &Name, change: impl FnOnce() -> bool) -> bool {
+    let mut change = Some(change);
+    loop {
+        pg_sys::check_for_interrupts!();
+        let decide = || {
+            let siblings = Siblings::look(table, queue, key.datum());
+            let mut newer = siblings.alive().filter(|sibling| sibling.id > id);
+            let is_plain = |sibling: &Sibling| {
+                let is_plain = |version: &Version| version.place >= UNSEEN;
+                sibling.settled.iter().chain(&sibling.pending).any(is_plain)
+            };
+            match newer.find(|sibling| is_plain(sibling)) {
+                None => Ok(change.take().is_some_and(|change| change())),
+                Some(Sibling { settled: None, changer: Some(changer), .. }) => Err(*changer),
+                Some(_) => Ok(false),
+            }
+        };
+        match deciding(queue.id, key.bytes(), decide) {
+            Ok(done) => return done,
+            Err(transaction) => wait_for(transaction),
+        }
+    }
+}
+
+/// Does `work` under the lock of a key, once it is sure that no message waits with it; none if one
+/// does. Waits for a transaction on which that depends.
+pub fn unless_one_waits<T>(table: &Table, queue: &Queue, key: &Name, work: impl FnOnce() -> T) -> Option<T> {
+    let mut work = Some(work);
+    loop {
+        pg_sys::check_for_interrupts!();
+        let decide = || {
+            let waiting = Siblings::look(table, queue, key.datum()).waiting()?;
+            Ok(waiting.is_none().then(|| work.take().map(|work| work())).flatten())
+        };
+        match deciding(queue.id, key.bytes(), decide) {
+            Ok(done) => return done,
+            Err(transaction) => wait_for(transaction),
+        }
+    }
 }

@@ -15,7 +15,7 @@ use crate::engine::attempt::Problem;
 use crate::engine::dead::{self, Reason};
 use crate::engine::statement::{Row, Statement, i64_array};
 use crate::engine::table::Table;
-use crate::engine::{catalog, counter, group, now, pass, rights, schedule};
+use crate::engine::{catalog, counter, group, now, pass, rights, schedule, unique};
 use crate::setting;
 use crate::worker::{listeners, retention};
 
@@ -156,7 +156,7 @@ fn sweep_leases(report: &mut Report) {
         return; // deaths may be told of by messages
     }
     let (mut expired, mut exhausted) = (Vec::new(), Vec::new());
-    let (mut unblocked, mut orphans) = (Vec::new(), Vec::new());
+    let (mut unblocked, mut orphans, mut superseded) = (Vec::new(), Vec::new(), Vec::new());
     let window = page() * WINDOW_PAGES;
     WINDOW.run(&[Some(now().into()), Some(page().into()), Some(window.into())], |row| {
         let id = row.i64(0);
@@ -165,6 +165,7 @@ fn sweep_leases(report: &mut Report) {
             b't' => exhausted.push((id, Reason::Timeout)),
             b'f' => exhausted.push((id, Reason::Failed)),
             b'b' => unblocked.push(id),
+            b's' => superseded.push((id, row.i64(2))),
             _ => orphans.push(id),
         }
     });
@@ -175,6 +176,9 @@ fn sweep_leases(report: &mut Report) {
     }
     if !unblocked.is_empty() {
         UNBLOCK.run(&[Some(i64_array(&unblocked))], |_| {});
+    }
+    if !superseded.is_empty() {
+        dead::in_passing(|| unique::drop_superseded(&superseded));
     }
     let mut deleted = 0;
     if !orphans.is_empty() {

@@ -1,1 +1,0 @@
-SELECT FROM pgqueue.message WHERE id = $1 FOR UPDATE

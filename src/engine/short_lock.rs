@@ -1,0 +1,60 @@
+//! Locks for a moment: one session at a time decides about something and writes it down.
+//!
+//! Postgres's lock manager keeps them, so they need no shared memory of ours, and an error
+//! releases them with the (sub)transaction. A session that holds one takes no second one and
+//! waits for no transaction: so no deadlock can come of them, and each is held for microseconds.
+
+use pgrx::pg_sys::{self, LOCKTAG};
+
+/// What the locks of one kind are about. The numbers tell these locks from each other and from
+/// the advisory locks of users, which have 1 or 2 in their place.
+#[derive(Clone, Copy)]
+#[repr(u16)]
+pub enum Kind {
+    Group = 0x7068,
+    Ids = 0x7069,
+    Key = 0x706a,
+}
+
+/// One of these locks; two things whose numbers collide share one.
+pub struct ShortLock(LOCKTAG);
+
+impl ShortLock {
+    pub fn new(kind: Kind, queue: i32, number: u32) -> Self {
+        Self(LOCKTAG {
+            // SAFETY: reads a variable of this backend.
+            locktag_field1: unsafe { pg_sys::MyDatabaseId }.to_u32(),
+            locktag_field2: queue as u32,
+            locktag_field3: number,
+            locktag_field4: kind as u16,
+            locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
+            locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
+        })
+    }
+
+    /// Does `work` while no other session does the like.
+    pub fn hold<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.acquire(false);
+        self.release_after(work)
+    }
+
+    /// The same; none if another session holds the lock at this moment.
+    pub fn try_hold<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
+        self.acquire(true).then(|| self.release_after(work))
+    }
+
+    fn acquire(&self, skips: bool) -> bool {
+        // SAFETY: the tag is complete; the (sub)transaction's end releases what an error leaves.
+        let result = unsafe { pg_sys::LockAcquire(&self.0, MODE, false, skips) };
+        result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+    }
+
+    fn release_after<R>(&self, work: impl FnOnce() -> R) -> R {
+        let result = work();
+        // SAFETY: this call has acquired it.
+        unsafe { pg_sys::LockRelease(&self.0, MODE, false) };
+        result
+    }
+}
+
+const MODE: i32 = pg_sys::ExclusiveLock as i32;
