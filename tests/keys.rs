@@ -198,48 +198,37 @@ fn a_rejected_push_names_the_message_that_waits() {
 }
 
 #[test]
-fn the_last_change_counts_although_another_push_of_the_key_is_under_way() {
-    for (on_duplicate, last) in [("ignore", "1"), ("replace", "3")] {
+fn a_push_waits_for_no_other_push_of_its_key_and_its_change_counts() {
+    for on_duplicate in ["ignore", "replace"] {
         let server = Server::start();
         let (mut one, mut other, mut consumer) = (server.connect(), server.connect(), server.connect());
+        other.batch_execute("SET statement_timeout = '20 s'").unwrap();
         let first: i64 = one.one("SELECT pgq_push('q', '1', dedup_key => 'k')");
         assert_eq!(consumer.all::<i64>("SELECT id FROM pgq_reserve('q')"), [first]);
         one.batch_execute("BEGIN; SELECT pgq_push('q', '2', dedup_key => 'k')").unwrap();
         consumer.execute("SELECT pgq_release($1::bigint)", &[&first]).unwrap();
-        // The first waits again, and the second has the key but is not committed: who pushes
-        // now has to wait for that.
-        thread::scope(|scope| {
-            let waiting = scope.spawn(|| {
-                let push = format!(
-                    "SELECT id FROM pgq_push_result('q', '3', dedup_key => 'k', on_duplicate => '{on_duplicate}')"
-                );
-                other.one::<i64>(&push)
-            });
-            until_blocked(&mut consumer, 1);
-            one.batch_execute("ROLLBACK").unwrap();
-            assert_eq!(waiting.join().unwrap(), first);
-        });
+        // The first waits again; the second has the key and is not committed.
+        let push = format!("SELECT pgq_push('q', '3', dedup_key => 'k', on_duplicate => '{on_duplicate}')");
+        assert!(other.one::<i64>(&push) > first);
+        one.batch_execute("ROLLBACK").unwrap();
         let delivered: Vec<String> = consumer.all("SELECT payload::text FROM pgq_reserve('q', max => 9)");
-        assert_eq!(delivered, [last]);
+        assert_eq!(delivered, ["3"]);
     }
 }
 
 #[test]
-fn a_message_that_expired_while_it_was_held_is_waited_for_and_the_push_is_not_lost() {
+fn a_message_that_expired_while_a_push_held_it_is_not_counted_on() {
     let server = Server::start();
     server.set("pgqueue.auto_vacuum = off");
     let (mut holder, mut other, mut observer) = (server.connect(), server.connect(), server.connect());
-    holder.execute("SELECT pgq_create_queue('q', '{\"dedup_window\": \"1 ms\"}')", &[]).unwrap();
-    holder.execute("SELECT pgq_push('q', '1', dedup_key => 'k', ttl => '3 s')", &[]).unwrap();
+    holder.execute("SELECT pgq_push('q', '1', dedup_key => 'k', ttl => '1 s')", &[]).unwrap();
     holder.batch_execute("BEGIN; SELECT pgq_push('q', '2', dedup_key => 'k')").unwrap();
     until("it has expired", || observer.one("SELECT state = 'gone' FROM pgqueue.message_state"));
-    thread::scope(|scope| {
-        let waiting = scope
-            .spawn(|| other.one::<String>("SELECT outcome FROM pgq_push_result('q', '3', dedup_key => 'k')"));
-        until_blocked(&mut observer, 1);
-        holder.batch_execute("COMMIT").unwrap();
-        assert_eq!(waiting.join().unwrap(), "pushed");
-    });
+    assert_eq!(
+        other.one::<String>("SELECT outcome FROM pgq_push_result('q', '3', dedup_key => 'k')"),
+        "pushed"
+    );
+    holder.batch_execute("COMMIT").unwrap();
     assert_eq!(observer.all::<String>("SELECT payload::text FROM pgq_reserve('q', max => 9)"), ["3"]);
 }
 
@@ -295,45 +284,6 @@ fn what_a_newer_message_of_its_key_has_superseded_is_not_changed_any_more() {
 }
 
 #[test]
-fn the_last_of_those_that_waited_for_a_key_stands_for_it() {
-    let server = Server::start();
-    let mut first = server.connect();
-    first.batch_execute("CREATE SEQUENCE turn").unwrap();
-    let push = "SELECT id FROM pgq_push_result('q', '1', dedup_key => 'k') WHERE outcome = 'pushed'";
-    // Who waits longer may be the first that goes on; not always.
-    let mut overtaken = 0;
-    for _ in 0..200 {
-        first.batch_execute("BEGIN; SELECT pgq_push('q', '0', dedup_key => 'k')").unwrap();
-        let pushed = thread::scope(|scope| {
-            let mut waiting = Vec::new();
-            for n in 1..=2 {
-                let mut session = server.connect();
-                waiting.push(scope.spawn(move || {
-                    session.batch_execute("SET statement_timeout = '10 s'; BEGIN").unwrap();
-                    let id: i64 = session.one(push);
-                    // It is out before the other one gets on.
-                    assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('q', '1 h')"), [id]);
-                    let order: i64 = session.one("SELECT nextval('turn')");
-                    session.batch_execute("COMMIT").unwrap();
-                    (order, id)
-                }));
-                until_blocked(&mut server.connect(), n);
-            }
-            first.batch_execute("ROLLBACK").unwrap();
-            waiting.into_iter().map(|waiting| waiting.join().unwrap()).collect::<Vec<_>>()
-        });
-        let [(turn_one, one), (turn_two, two)] = pushed[..] else { unreachable!("two have pushed") };
-        assert_eq!(turn_one < turn_two, one < two, "the later has the later id: {pushed:?}");
-        overtaken += usize::from(turn_two < turn_one);
-        first.execute("SELECT pgq_delete(ARRAY[$1, $2]::bigint[])", &[&one, &two]).unwrap();
-        if overtaken == 3 {
-            return;
-        }
-    }
-    panic!("who came first always went on first");
-}
-
-#[test]
 fn what_waits_with_a_key_in_another_queue_is_not_driven_out_by_what_is_moved_there() {
     let server = Server::start();
     let mut session = server.connect();
@@ -379,4 +329,356 @@ fn what_replaces_a_message_is_delivered_once_at_least() {
             .execute("UPDATE pgqueue.message SET max_deliveries = 0, lease_until = '-infinity'", &[])
             .unwrap();
     }
+}
+
+/// An object, the version of it that a consumer has worked on, and a queue.
+const OBJECT: &str = "CREATE TABLE object (version int); INSERT INTO object VALUES (1);
+    CREATE TABLE worked_on (version int)";
+
+/// What a transaction does that changes the object and says so.
+fn change_and_push(on_duplicate: &str) -> String {
+    format!(
+        "BEGIN; UPDATE object SET version = version + 1;
+         SELECT pgq_push('q', to_jsonb((SELECT version FROM object)), dedup_key => 'k', on_duplicate => '{on_duplicate}')"
+    )
+}
+
+/// Consumes what is there, each message for the second time if it can be had twice; returns the
+/// version that was worked on last.
+fn work_off(server: &Server) -> i32 {
+    let mut consumer = server.connect();
+    for attempt in 0..20 {
+        let leases = consumer.query("SELECT id, delivery FROM pgq_reserve('q', max => 9)", &[]).unwrap();
+        if leases.is_empty() && attempt > 1 {
+            break;
+        }
+        for lease in leases {
+            let (id, delivery): (i64, i32) = (lease.get(0), lease.get(1));
+            if attempt == 0 {
+                let fail = "SELECT pgq_fail($1::bigint, 'no', $2::int, delay => '0')";
+                consumer.execute(fail, &[&id, &delivery]).unwrap_or_default();
+                continue;
+            }
+            consumer.batch_execute("INSERT INTO worked_on SELECT version FROM object").unwrap();
+            consumer.execute("SELECT pgq_delete($1::bigint, $2::int)", &[&id, &delivery]).unwrap();
+        }
+    }
+    assert_eq!(consumer.one::<i64>("SELECT count(*) FROM pgqueue.message"), 0);
+    consumer.one("SELECT coalesce((SELECT version FROM worked_on ORDER BY version DESC LIMIT 1), 0)")
+}
+
+// The older message gets back what it stood for although a newer one is out (faults of 0.2.0).
+#[test]
+fn a_change_is_not_lost_when_a_newer_message_of_its_key_is_leased_before_its_push_gets_on() {
+    for change in [
+        &*change_and_push("ignore"),
+        &*change_and_push("replace"),
+        "BEGIN; UPDATE object SET version = version + 1; SELECT pgq_update(1, '\"changed\"')",
+    ] {
+        let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.auto_vacuum = off");
+        let (mut old, mut newer, mut changer) = (server.connect(), server.connect(), server.connect());
+        old.batch_execute(
+            "CREATE EXTENSION pgqueue; SELECT pgq_create_queue('q', '{\"max_deliveries\": 0}')",
+        )
+        .unwrap();
+        old.batch_execute(OBJECT).unwrap();
+        old.batch_execute("SELECT pgq_push('q', '1', dedup_key => 'k')").unwrap();
+        assert_eq!(old.all::<i64>("SELECT id FROM pgq_reserve('q', lease => '1 h')"), [1]);
+        newer.batch_execute("BEGIN; SELECT pgq_push('q', '2', dedup_key => 'k')").unwrap();
+        old.batch_execute("SELECT pgq_fail(1, 'no', 1, delay => '0')").unwrap();
+        changer.batch_execute("SET statement_timeout = '60 s'").unwrap();
+        thread::scope(|scope| {
+            // It may have to wait for the transaction that pushes the newer message.
+            let changing = scope.spawn(|| changer.batch_execute(&format!("{change}; COMMIT")).unwrap());
+            until("it has changed the object, or waits", || {
+                let version: i32 = old.one("SELECT version FROM object");
+                version == 2 || support::blocked(&mut old) > 0
+            });
+            newer.batch_execute("SELECT id FROM pgq_reserve('q', lease => '1 h', max => 2); COMMIT").unwrap();
+            changing.join().unwrap();
+        });
+        // Both are let go of; the older first.
+        newer
+            .batch_execute(
+                "SELECT pgq_release(id) FROM pgqueue.message WHERE lease_until > now() ORDER BY id",
+            )
+            .unwrap();
+        let is_there: bool = newer.one("SELECT count(*) > 0 FROM pgqueue.message");
+        let must_be_seen = change.contains("pgq_push")
+            || newer.one::<bool>(
+                "SELECT exists(SELECT FROM pgqueue.message WHERE payload::text LIKE '%changed%')",
+            );
+        assert!(is_there, "{change}");
+        if must_be_seen {
+            assert_eq!(work_off(&server), 2, "{change}");
+        }
+    }
+}
+
+#[test]
+fn a_consumer_with_an_old_snapshot_does_not_consume_a_change_that_it_cannot_see() {
+    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+        for on_duplicate in ["ignore", "replace"] {
+            let server = Server::start();
+            server.connect().batch_execute(OBJECT).unwrap();
+            let (mut consumer, mut producer) = (server.connect(), server.connect());
+            producer.batch_execute("SELECT pgq_push('q', '1', dedup_key => 'k')").unwrap();
+            consumer
+                .batch_execute(&format!("BEGIN ISOLATION LEVEL {level}; SELECT version FROM object"))
+                .unwrap();
+            producer.batch_execute(&format!("{}; COMMIT", change_and_push(on_duplicate))).unwrap();
+            let consume = "INSERT INTO worked_on SELECT object.version FROM pgq_pop('q'), object; COMMIT";
+            if let Err(error) = consumer.batch_execute(consume) {
+                assert_eq!(error.code(), Some(&SqlState::T_R_SERIALIZATION_FAILURE), "{error}");
+                consumer.batch_execute("ROLLBACK").unwrap();
+            }
+            assert_eq!(work_off(&server), 2, "{level}, {on_duplicate}");
+        }
+    }
+}
+
+#[test]
+fn a_push_does_not_count_on_a_message_whose_last_lease_ends_meanwhile() {
+    for settings in ["{\"max_deliveries\": 2}", "{\"max_deliveries\": 9, \"on_timeout\": \"dead\"}"] {
+        let server = Server::start();
+        server.connect().batch_execute(OBJECT).unwrap();
+        let (mut consumer, mut producer) = (server.connect(), server.connect());
+        producer.batch_execute("SET statement_timeout = '60 s'").unwrap();
+        consumer.execute(&format!("SELECT pgq_create_queue('q', '{settings}')"), &[]).unwrap();
+        consumer
+            .batch_execute(
+                "SELECT pgq_push('q', '1', dedup_key => 'k'); SELECT pgq_release(id) FROM pgq_reserve('q')",
+            )
+            .unwrap();
+        consumer.batch_execute("BEGIN; SELECT id FROM pgq_reserve('q', lease => '300 ms')").unwrap();
+        thread::scope(|scope| {
+            let changing = scope.spawn(|| producer.batch_execute(&change_and_push("ignore")).unwrap());
+            thread::sleep(std::time::Duration::from_millis(600));
+            consumer.batch_execute("COMMIT").unwrap();
+            changing.join().unwrap();
+        });
+        producer.batch_execute("COMMIT").unwrap();
+        assert_eq!(work_off(&server), 2, "{settings}");
+    }
+}
+
+#[test]
+fn a_push_of_a_key_waits_for_no_consumer() {
+    let server = Server::start();
+    let (mut consumer, mut producer) = (server.connect(), server.connect());
+    producer.batch_execute("SET statement_timeout = '20 s'").unwrap();
+    producer
+        .batch_execute(
+            "SELECT pgq_push('q', '1', dedup_key => 'k'); SELECT pgq_release(id) FROM pgq_reserve('q')",
+        )
+        .unwrap();
+    consumer.batch_execute("BEGIN; SELECT id FROM pgq_reserve('q')").unwrap();
+    for on_duplicate in ["ignore", "replace"] {
+        let push = format!("SELECT pgq_push('q', '2', dedup_key => 'k', on_duplicate => '{on_duplicate}')");
+        producer.batch_execute(&push).unwrap();
+    }
+}
+
+/// Producers push a key without pause until a consumer has had twenty messages of it.
+fn a_hot_key_is_delivered(producers: usize, push: &str) {
+    let server = Server::start();
+    let (is_over, mut consumer) = (AtomicBool::new(false), server.connect());
+    let before = next_multixact(&server);
+    thread::scope(|scope| {
+        let ending = Ending(&is_over);
+        for _ in 0..producers {
+            let (mut session, is_over) = (server.connect(), &is_over);
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    session.batch_execute(push).unwrap();
+                }
+            });
+        }
+        for n in 0..20 {
+            until(&format!("a message is delivered, after {n}"), || {
+                consumer.batch_execute("CALL pgq_wait('q', '100 ms')").unwrap();
+                !consumer.all::<i64>("SELECT id FROM pgq_pop('q')").is_empty()
+            });
+        }
+        drop(ending);
+    });
+    assert_eq!(next_multixact(&server), before, "a push makes no multixact");
+    // What is left is one message, or as many as were pushed at once.
+    let left: i64 = consumer.one("SELECT count(*) FROM pgqueue.message");
+    assert!(left <= producers as i64 + 1, "{left}");
+}
+
+fn next_multixact(server: &Server) -> String {
+    server.connect().batch_execute("CHECKPOINT").unwrap();
+    server.connect().one("SELECT next_multixact_id::text FROM pg_control_checkpoint()")
+}
+
+#[test]
+fn many_producers_without_pause_keep_no_message_from_a_consumer() {
+    a_hot_key_is_delivered(16, "SELECT pgq_push('q', '1', dedup_key => 'k')");
+}
+
+#[test]
+fn many_that_replace_without_pause_keep_no_message_from_a_consumer() {
+    a_hot_key_is_delivered(16, "SELECT pgq_push('q', '1', dedup_key => 'k', on_duplicate => 'replace')");
+}
+
+#[test]
+fn one_producer_that_always_holds_the_key_keeps_no_message_from_a_consumer() {
+    let push = "DO $$ BEGIN FOR n IN 1..50 LOOP
+                    PERFORM pgq_push('q', '1', dedup_key => 'k'); PERFORM pg_sleep(0.01); COMMIT;
+                END LOOP; END $$";
+    a_hot_key_is_delivered(1, push);
+}
+
+#[test]
+fn an_answer_to_a_push_says_whether_another_message_waits() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off");
+    let mut session = server.connect();
+    // An older one waits, and a newer one has outlived its time.
+    let old: i64 = session.one("SELECT pgq_push('q', '1', dedup_key => 'k')");
+    session.execute("SELECT * FROM pgq_reserve('q')", &[]).unwrap();
+    session.execute("SELECT pgq_push('q', '2', dedup_key => 'k', ttl => '1 ms')", &[]).unwrap();
+    session.execute("SELECT pgq_release($1::bigint, delivery => 1)", &[&old]).unwrap();
+    until("the newer has outlived its time", || {
+        session.one("SELECT count(*) = 1 FROM pgqueue.message WHERE expires_at < clock_timestamp()")
+    });
+    let reject = "SELECT pgq_push('q', '3', dedup_key => 'k', on_duplicate => 'reject')";
+    assert_eq!(session.sqlstate(reject), "23505");
+    let replace =
+        "SELECT outcome FROM pgq_push_result('q', '4', dedup_key => 'k', on_duplicate => 'replace')";
+    assert_eq!(session.one::<String>(replace), "replaced");
+    assert_eq!(session.all::<String>("SELECT payload::text FROM pgq_reserve('q', max => 9)"), ["4"]);
+}
+
+#[test]
+fn a_window_names_the_message_that_a_key_was_pushed_with() {
+    let server = Server::start();
+    let (mut mover, mut producer) = (server.connect(), server.connect());
+    producer.batch_execute("SELECT pgq_create_queue('q', '{\"dedup_window\": \"1 h\"}')").unwrap();
+    let there: i64 = mover.one("SELECT pgq_push('source', '1', dedup_key => 'k')");
+    mover.batch_execute(&format!("BEGIN; SELECT pgq_move(ARRAY[{there}], 'q')")).unwrap();
+    producer.batch_execute("SET statement_timeout = '20 s'").unwrap();
+    let pushed: i64 = producer.one("SELECT pgq_push('q', '2', dedup_key => 'k')");
+    mover.batch_execute("COMMIT").unwrap();
+    producer.batch_execute("SELECT id FROM pgq_pop('q', 9)").unwrap();
+    let again: i64 = producer.one("SELECT pgq_push('q', '3', dedup_key => 'k')");
+    assert_eq!(again, pushed, "the key was seen with this message");
+}
+
+#[test]
+fn a_move_that_had_to_wait_drives_out_nothing() {
+    let server = Server::start();
+    let (mut pusher, mut mover, mut consumer) = (server.connect(), server.connect(), server.connect());
+    let there: i64 = consumer.one("SELECT pgq_push('target', '\"there\"', dedup_key => 'k')");
+    consumer.batch_execute("SELECT id FROM pgq_reserve('target')").unwrap();
+    let stays: i64 = consumer.one("SELECT pgq_push('source', '\"stays\"', dedup_key => 'k')");
+    pusher.batch_execute("BEGIN; SELECT pgq_push('target', '\"not committed\"', dedup_key => 'k')").unwrap();
+    thread::scope(|scope| {
+        let moving = scope
+            .spawn(|| mover.all::<i64>(&format!("SELECT new_id FROM pgq_move(ARRAY[{stays}], 'target')")));
+        until_blocked(&mut consumer, 1);
+        consumer.execute("SELECT pgq_release($1::bigint)", &[&there]).unwrap();
+        pusher.batch_execute("ROLLBACK").unwrap();
+        assert_eq!(moving.join().unwrap(), [0; 0], "another waits there");
+    });
+    assert_eq!(consumer.all::<i64>("SELECT id FROM pgq_reserve('target', max => 9)"), [there]);
+    assert_eq!(consumer.all::<i64>("SELECT id FROM pgq_reserve('source', max => 9)"), [stays]);
+}
+
+#[test]
+fn a_key_costs_the_same_whatever_was_consumed_with_it_beside_an_old_snapshot() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off");
+    let (mut session, mut old) = (server.connect(), server.connect());
+    session.batch_execute("SELECT pgq_create_queue('q')").unwrap();
+    old.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class").unwrap();
+    let mut cycles = |n: i32| {
+        for _ in 0..n {
+            session.batch_execute("SELECT pgq_push('q', '1', dedup_key => 'k'); SELECT pgq_delete(id, delivery) FROM pgq_reserve('q')").unwrap();
+        }
+    };
+    let mut observer = server.connect();
+    let mut blocks = || -> i64 {
+        observer.batch_execute("SELECT pg_stat_clear_snapshot()").unwrap();
+        observer.one("SELECT heap_blks_hit + heap_blks_read + idx_blks_hit + idx_blks_read FROM pg_statio_all_tables WHERE relid = 'pgqueue.message'::regclass")
+    };
+    let mut cost = |cycles: &mut dyn FnMut(i32)| {
+        let before = blocks();
+        cycles(100);
+        thread::sleep(std::time::Duration::from_millis(1_500)); // counts come in once a second
+        cycles(1);
+        thread::sleep(std::time::Duration::from_millis(1_500));
+        blocks() - before
+    };
+    cycles(20);
+    let first = cost(&mut cycles);
+    cycles(1_500);
+    let last = cost(&mut cycles);
+    assert!(last * 10 <= first * 15, "{first} blocks at first, {last} at last");
+}
+
+#[test]
+fn indexes_are_rebuilt_beside_pushes_of_a_key_and_nothing_fails() {
+    let server = Server::start();
+    let (is_over, mut session) = (AtomicBool::new(false), server.connect());
+    session.batch_execute("CREATE ROLE reader; SELECT pgq_create_queue('w', '{\"dedup_window\": \"1 ms\"}'); SELECT pgq_push('p', '1')").unwrap();
+    let loads = [
+        "SELECT pgq_push('p', '1', dedup_key => 'k')",
+        "SELECT pgq_push('p', '1', dedup_key => 'k'); SELECT pgq_pop('p', max => 5)",
+        "SELECT pgq_push('w', '1', dedup_key => 'k'); SELECT pgq_pop('w', max => 5)",
+        "SELECT pgq_create_queue('same')",
+        "SELECT pgq_drop_queue('same')",
+        "SELECT pgq_grant('p', 'push', 'reader'); SELECT pgq_revoke('p', 'push', 'reader')",
+    ];
+    thread::scope(|scope| {
+        let ending = Ending(&is_over);
+        for load in loads.iter().chain(&loads) {
+            let (mut session, is_over) = (server.connect(), &is_over);
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    session.batch_execute(load).unwrap_or_else(|error| panic!("{load}: {error:?}"));
+                }
+            });
+        }
+        for _ in 0..8 {
+            for index in [
+                "message_key",
+                "recent_key_is_unique",
+                "queue_name_is_unique",
+                "privilege_is_unique",
+                "message_ready",
+            ] {
+                let rebuild = format!("REINDEX INDEX CONCURRENTLY pgqueue.{index}");
+                session.batch_execute(&rebuild).unwrap_or_else(|error| panic!("{index}: {error:?}"));
+            }
+        }
+        drop(ending);
+    });
+}
+
+#[test]
+fn each_message_of_a_batch_has_a_key_of_its_own() {
+    let server = Server::start();
+    let mut session = server.connect();
+    let push = |keys: &str| {
+        format!("SELECT pgq_push_batch('q', ARRAY['1', '2', '3', '4']::jsonb[], dedup_keys => {keys})")
+    };
+    let first: Vec<i64> = session.all(&push("ARRAY['a', 'b', NULL, 'a']"));
+    assert_eq!(first[3], first[0], "the fourth counts on the first");
+    let second: Vec<i64> = session.all(&push("ARRAY['a', 'c', NULL, 'b']"));
+    assert_eq!((second[0], second[3]), (first[0], first[1]));
+    assert_eq!(session.one::<i64>("SELECT pgq_count('q')"), 5);
+    assert_eq!(session.sqlstate(&push("ARRAY['a']")), "22023");
+    assert_eq!(
+        session.sqlstate(
+            "SELECT pgq_push_batch('q', ARRAY['1']::jsonb[], dedup_key => 'a', dedup_keys => ARRAY['a'])"
+        ),
+        "22023"
+    );
+    assert_eq!(session.one::<i64>("SELECT pgq_count('q')"), 5);
+    // As many keys as a transaction can have.
+    let all: i64 = session.one("SELECT count(DISTINCT id) FROM pgq_push_batch('many', array_fill('1'::jsonb, ARRAY[20000]), dedup_keys => ARRAY(SELECT n::text FROM generate_series(1, 20000) n)) id");
+    assert_eq!(all, 20_000);
 }

@@ -1,5 +1,13 @@
--- Notes that a key is pushed, unless it was within the window.
-INSERT INTO pgqueue.recent_key AS seen (queue, dedup_key, id, seen_at)
-VALUES ($1, $2, $3, $4)
-ON CONFLICT (queue, dedup_key) DO UPDATE SET id = excluded.id, seen_at = excluded.seen_at
- WHERE seen.seen_at <= $5
+-- Notes that a key is pushed, unless it was within the window. A conflict on any index counts: see
+-- create_queue.sql.
+WITH renewed AS (
+    UPDATE pgqueue.recent_key SET id = $3, seen_at = $4
+     WHERE queue = $1 AND dedup_key = $2 AND seen_at <= $5
+    RETURNING 1
+), added AS (
+    INSERT INTO pgqueue.recent_key (queue, dedup_key, id, seen_at)
+    SELECT $1, $2, $3, $4 WHERE NOT EXISTS (SELECT FROM renewed)
+    ON CONFLICT DO NOTHING
+    RETURNING 1
+)
+SELECT FROM renewed UNION ALL SELECT FROM added

@@ -1,4 +1,5 @@
 INSERT INTO pgqueue.queue (name, owner, settings)
 VALUES ($1, $2::name, $3)
-ON CONFLICT (name) DO NOTHING
+-- All unique indexes count: REINDEX CONCURRENTLY has a second one for a while.
+ON CONFLICT DO NOTHING
 RETURNING id

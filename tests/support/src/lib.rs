@@ -328,8 +328,14 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// Waits until so many sessions wait for locks.
 pub fn until_blocked(observer: &mut Client, sessions: i64) {
-    let blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND backend_type = 'client backend'";
-    until("sessions wait for locks", || observer.one::<i64>(blocked) == sessions);
+    until("sessions wait for locks", || blocked(observer) == sessions);
+}
+
+/// How many sessions wait for a lock.
+pub fn blocked(observer: &mut Client) -> i64 {
+    observer.one(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND backend_type = 'client backend'",
+    )
 }
 
 /// Tells threads that look at a flag to end, at the latest when the test fails: it would
