@@ -596,8 +596,10 @@ fn a_key_costs_the_same_whatever_was_consumed_with_it_beside_an_old_snapshot() {
     old.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class").unwrap();
     let mut cycles = |n: i32| {
         for _ in 0..n {
-            session.batch_execute("SELECT pgq_push('q', '1', dedup_key => 'k'); SELECT pgq_delete(id, delivery) FROM pgq_reserve('q')").unwrap();
+            session.batch_execute("SELECT pgq_push('q', '1', dedup_key => 'k')").unwrap();
+            session.batch_execute("SELECT pgq_delete(id, delivery) FROM pgq_reserve('q')").unwrap();
         }
+        session.batch_execute("SELECT pg_stat_force_next_flush()").unwrap();
     };
     let mut observer = server.connect();
     let mut blocks = || -> i64 {
@@ -607,16 +609,14 @@ fn a_key_costs_the_same_whatever_was_consumed_with_it_beside_an_old_snapshot() {
     let mut cost = |cycles: &mut dyn FnMut(i32)| {
         let before = blocks();
         cycles(100);
-        thread::sleep(std::time::Duration::from_millis(1_500)); // counts come in once a second
-        cycles(1);
-        thread::sleep(std::time::Duration::from_millis(1_500));
         blocks() - before
     };
-    cycles(20);
+    // The indexes have a second level by then.
+    cycles(600);
     let first = cost(&mut cycles);
     cycles(1_500);
     let last = cost(&mut cycles);
-    assert!(last * 10 <= first * 15, "{first} blocks at first, {last} at last");
+    assert!(last * 10 <= first * 11, "{first} blocks at first, {last} at last");
 }
 
 #[test]
@@ -630,7 +630,7 @@ fn indexes_are_rebuilt_beside_pushes_of_a_key_and_nothing_fails() {
         "SELECT pgq_push('w', '1', dedup_key => 'k'); SELECT pgq_pop('w', max => 5)",
         "SELECT pgq_create_queue('same')",
         "SELECT pgq_drop_queue('same')",
-        "SELECT pgq_grant('p', 'push', 'reader'); SELECT pgq_revoke('p', 'push', 'reader')",
+        "SELECT pgq_grant('p', 'reader', 'push'); SELECT pgq_revoke('p', 'reader', 'push')",
     ];
     thread::scope(|scope| {
         let ending = Ending(&is_over);
@@ -638,7 +638,11 @@ fn indexes_are_rebuilt_beside_pushes_of_a_key_and_nothing_fails() {
             let (mut session, is_over) = (server.connect(), &is_over);
             scope.spawn(move || {
                 while !is_over.load(Ordering::Relaxed) {
-                    session.batch_execute(load).unwrap_or_else(|error| panic!("{load}: {error:?}"));
+                    if let Err(error) = session.batch_execute(load) {
+                        // Two drop the same queue: the one that comes second finds none.
+                        let is_gone = error.code().is_some_and(|code| code.code() == "42704");
+                        assert!(is_gone && load.contains("drop_queue"), "{load}: {error:?}");
+                    }
                 }
             });
         }

@@ -94,6 +94,16 @@ pub struct Found {
     pub(super) slot: *mut pg_sys::TupleTableSlot,
 }
 
+/// What this transaction has done with a version of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own {
+    Nothing,
+    /// It has locked the row, as the only one.
+    Lock,
+    /// It has replaced or removed the row.
+    Change,
+}
+
 /// What other transactions, which have not ended, are doing with a version of a row.
 #[derive(Clone, Copy)]
 pub struct Doing {
@@ -378,9 +388,35 @@ impl Found {
         self.lockers().into_iter().any(is_another_s)
     }
 
+    /// What this transaction has done with the row since it wrote it, others aside.
+    pub fn own(&self) -> Own {
+        // SAFETY: reads state of the transaction; what it has rolled back is not its own any more.
+        let is_ours = |transaction| unsafe { pg_sys::TransactionIdIsCurrentTransactionId(transaction) };
+        let Some((mask, xmax)) = self.xmax() else { return Own::Nothing };
+        if mask & pg_sys::HEAP_XMAX_IS_MULTI == 0 {
+            return match is_ours(xmax) {
+                false => Own::Nothing,
+                true if mask & pg_sys::HEAP_XMAX_LOCK_ONLY != 0 => Own::Lock,
+                true => Own::Change,
+            };
+        }
+        let members = members(xmax);
+        let changes = |member: &pg_sys::MultiXactMember| {
+            member.status >= pg_sys::MultiXactStatus::MultiXactStatusNoKeyUpdate
+        };
+        let (ours, others): (Vec<_>, Vec<_>) = members.iter().partition(|member| is_ours(member.xid));
+        if ours.iter().any(|member| changes(member)) {
+            Own::Change
+        } else if ours.is_empty() || others.iter().any(|member| is_another_s(member.xid)) {
+            Own::Nothing
+        } else {
+            Own::Lock
+        }
+    }
+
     /// The transactions that have changed or locked the row, or tried to; some may have ended.
     /// Only a hint at what heap_update decides.
-    pub fn lockers(&self) -> Vec<pg_sys::TransactionId> {
+    fn lockers(&self) -> Vec<pg_sys::TransactionId> {
         match self.xmax() {
             None => Vec::new(),
             Some((mask, multi)) if mask & pg_sys::HEAP_XMAX_IS_MULTI != 0 => {

@@ -20,7 +20,7 @@ use std::sync::OnceLock;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::message::{COLUMNS, Column};
-use super::scan::{Found, is_another_s};
+use super::scan::{Found, Own};
 
 /// A table that is open.
 pub struct Table {
@@ -52,18 +52,6 @@ pub enum Fate {
 pub enum Patience {
     Wait,
     Skip,
-}
-
-impl Patience {
-    /// A row that this transaction has locked itself looks busy to a call that does
-    /// not wait. A call that waits finds nobody to wait for.
-    fn unless_locked_by_us(self, row: &Found) -> Self {
-        let lockers = row.lockers();
-        // SAFETY: reads state of the transaction.
-        let is_ours = |&locker: &_| unsafe { pg_sys::TransactionIdIsCurrentTransactionId(locker) };
-        let ours = lockers.iter().any(is_ours) && !lockers.into_iter().any(is_another_s);
-        if ours { Self::Wait } else { self }
-    }
 }
 
 impl Table {
@@ -152,6 +140,10 @@ impl Table {
 
     /// Writes a new version of the row a scan stands on.
     pub fn update(&self, found: &Found, changes: &[(Column, Option<Datum>)], patience: Patience) -> Fate {
+        let patience = match self.own_patience(found, patience) {
+            Ok(patience) => patience,
+            Err(fate) => return fate,
+        };
         // heap_update that does not wait works, but a server built to check its
         // assertions holds that nobody calls it so.
         if patience == Patience::Skip && server_asserts() {
@@ -182,7 +174,6 @@ impl Table {
                 nulls.as_mut_ptr(),
                 replace.as_mut_ptr(),
             );
-            let patience = patience.unless_locked_by_us(found);
             let (result, summarizing) = self.heap_update(&mut (*old).t_self.clone(), new, patience);
             if result == pg_sys::TM_Result::TM_Ok {
                 match is_heap_only(new) {
@@ -232,8 +223,22 @@ impl Table {
         (result, false)
     }
 
+    /// How to treat a row with regard to this transaction's own doings. A row that it has locked
+    /// looks busy to a call that does not wait; a call that waits finds nobody to wait for. A
+    /// version that it has replaced, and that only an older snapshot shows, is not the heap's to judge.
+    fn own_patience(&self, found: &Found, patience: Patience) -> Result<Patience, Fate> {
+        match found.own() {
+            Own::Nothing => Ok(patience),
+            Own::Lock => Ok(Patience::Wait),
+            Own::Change => Err(Fate::Changed),
+        }
+    }
+
     /// Locks the row a scan stands on against changes by others.
     pub fn lock(&self, found: &Found, patience: Patience) -> Fate {
+        if found.own() == Own::Change {
+            return Fate::Changed;
+        }
         let policy = match patience {
             Patience::Wait => pg_sys::LockWaitPolicy::LockWaitBlock,
             Patience::Skip => pg_sys::LockWaitPolicy::LockWaitSkip,
@@ -261,6 +266,10 @@ impl Table {
 
     /// Removes the row a scan stands on.
     pub fn delete(&self, found: &Found, patience: Patience) -> Fate {
+        let patience = match self.own_patience(found, patience) {
+            Ok(patience) => patience,
+            Err(fate) => return fate,
+        };
         let mut failure = pg_sys::TM_FailureData::default();
         let mut must_free = false;
         // SAFETY: the slot holds a heap tuple of this table, pinned.
@@ -271,7 +280,7 @@ impl Table {
                 &mut (*tuple).t_self.clone(),
                 pg_sys::GetCurrentCommandId(true),
                 ptr::null_mut(),
-                patience.unless_locked_by_us(found) == Patience::Wait,
+                patience == Patience::Wait,
                 &mut failure,
                 false,
             );
