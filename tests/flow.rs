@@ -122,8 +122,8 @@ fn a_push_to_a_queue_that_was_dropped_meanwhile_fails() {
     owner.execute("SELECT pgq_push('q', '1', dedup_key => 'k')", &[]).unwrap();
     owner.batch_execute("BEGIN; SELECT pgq_drop_queue('q')").unwrap();
     thread::scope(|scope| {
-        let pushing =
-            scope.spawn(|| server.connect().sqlstate("SELECT pgq_push('q', '2', dedup_key => 'k')"));
+        let push = "SELECT pgq_push('q', '2', dedup_key => 'k', on_duplicate => 'reject')";
+        let pushing = scope.spawn(|| server.connect().sqlstate(push));
         until_blocked(&mut server.connect(), 1);
         owner.batch_execute("COMMIT").unwrap();
         assert_eq!(pushing.join().unwrap(), "40001");

@@ -1,7 +1,8 @@
 -- Looks at the next $3 messages by id, wherever the last round stopped, and gives the
 -- first $2 that need something: r its lease expired, t it did and no delivery is left,
--- f no delivery is left, s another of its key stands for it, o its queue was dropped, b it waits behind nobody. What outlived
--- its time to live is not among them: that is what becomes of it, whatever else is true.
+-- f no delivery is left, s another of its key stands for it, o its queue was dropped, b it
+-- waits behind nobody. What outlived its time to live is not among them: that is what becomes
+-- of it, whatever else is true.
 WITH place AS (
     SELECT swept_to FROM pgqueue.vacuum_run
 ), looked_at AS MATERIALIZED (
@@ -15,9 +16,10 @@ WITH place AS (
            CASE WHEN q.id IS NULL THEN (SELECT 'o' FROM pgqueue.dropped_queue d WHERE d.queue = m.queue)
                 WHEN m.lease_until > '-infinity'
                      AND (limits.exhausted OR q.settings ->> 'on_timeout' = 'dead') THEN 't'
+                WHEN m.key_place > 0 AND NOT limits.exhausted
+                     AND EXISTS (SELECT FROM pgqueue.superseded s WHERE s.id = m.id) THEN 's'
                 WHEN m.lease_until > '-infinity' THEN 'r'
                 WHEN limits.exhausted THEN 'f'
-                WHEN m.key_place > 0 AND EXISTS (SELECT FROM pgqueue.superseded s WHERE s.id = m.id) THEN 's'
                 WHEN m.lane = 'b' AND (q.settings ->> 'groups' = 'parallel' OR NOT EXISTS
                          (SELECT FROM pgqueue.message first
                            WHERE first.queue = m.queue AND first.group_key = m.group_key

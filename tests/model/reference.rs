@@ -61,8 +61,10 @@ pub struct Message {
     pub priority: i32,
     pub group: Option<u8>,
     pub key: Option<u8>,
-    /// Nobody has had it as it is now, and no other message may wait with its key.
+    /// No consumer has had it as it is now.
     pub holds_key: bool,
+    /// Later leases have higher ones.
+    pub ticket: u64,
     pub deliveries: i32,
     /// End of the last lease, until somebody has taken note that it ended.
     pub lease_until: Option<Hours>,
@@ -205,6 +207,8 @@ pub struct Reference {
     /// choice.
     pub shown: BTreeMap<Id, State>,
     moment: u64,
+    /// How many leases there were.
+    leases: u64,
 }
 
 /// Waits before a retry: 1, 2, 4, at most 8 hours.
@@ -231,6 +235,7 @@ impl Reference {
             outdated: BTreeSet::new(),
             shown: BTreeMap::new(),
             moment: 0,
+            leases: 0,
         }
     }
 
@@ -277,27 +282,27 @@ impl Reference {
         !self.ends(message).is_empty()
     }
 
-    /// Whether it was leased once, and a newer message has its key.
+    /// The others of its queue with its key.
+    fn siblings(&self, id: Id) -> impl Iterator<Item = (Id, &Message)> {
+        let (queue, key) = (self.messages[&id].queue, self.messages[&id].key);
+        let has_it = move |m: &Message| key.is_some() && m.queue == queue && m.key == key;
+        self.messages.iter().map(|(id, m)| (*id, m)).filter(move |(other, m)| *other != id && has_it(m))
+    }
+
+    /// Whether another stands for its key since it was leased: a newer one that no consumer has
+    /// had as it is, or one that was leased later.
     fn is_superseded(&self, id: Id) -> bool {
         let message = &self.messages[&id];
-        !message.holds_key && message.key.is_some() && self.newer_of_key(id).next().is_some()
+        let stands = |(other, m): (Id, &Message)| {
+            let has_outlived = self.has_expired(m) && !self.is_leased(m);
+            !has_outlived && if m.holds_key { other > id } else { m.ticket > message.ticket }
+        };
+        !message.holds_key && self.siblings(id).any(stands)
     }
 
-    /// Whether it was leased once, and another has its key, perhaps one that has expired.
-    fn has_lost_its_key(&self, id: Id) -> bool {
-        let message = &self.messages[&id];
-        let has_it =
-            |other: &Message| other.holds_key && other.queue == message.queue && other.key == message.key;
-        message.key.is_some() && !message.holds_key && self.messages.values().any(has_it)
-    }
-
-    fn newer_of_key(&self, id: Id) -> impl Iterator<Item = Id> {
-        let (queue, key) = (self.messages[&id].queue, self.messages[&id].key);
-        self.messages
-            .range(id + 1..)
-            .filter(move |(_, other)| other.queue == queue && other.key == key)
-            .filter(|(_, other)| self.is_leased(other) || !self.has_expired(other))
-            .map(|(id, _)| *id)
+    /// Whether a newer message has its key.
+    fn has_newer(&self, id: Id) -> bool {
+        self.siblings(id).any(|(other, m)| other > id && (self.is_leased(m) || !self.is_gone(m)))
     }
 
     fn is_ordered(&self, message: &Message) -> bool {
@@ -319,7 +324,7 @@ impl Reference {
         let blocks = |(_, first): &(Id, &Message)| !self.has_expired(first) || self.is_leased(first);
         if self.is_leased(message) {
             State::Leased
-        } else if self.is_gone(message) {
+        } else if self.is_gone(message) || self.is_superseded(id) {
             State::Gone
         } else if message.due_at.is_some_and(|at| at > self.now) {
             State::Delayed
@@ -337,7 +342,8 @@ impl Reference {
     }
 
     fn waits(&self, id: Id) -> bool {
-        matches!(self.state(id), State::Ready | State::Delayed | State::Blocked)
+        let message = &self.messages[&id];
+        !self.is_leased(message) && !self.is_gone(message)
     }
 
     // ---- pushing
@@ -386,6 +392,7 @@ impl Reference {
             group: push.group,
             key: push.key.map(|(key, _)| key),
             holds_key: push.key.is_some(),
+            ticket: 0,
             deliveries: 0,
             lease_until: None,
             due_at: push.delay.map(|delay| self.now + delay),
@@ -404,13 +411,9 @@ impl Reference {
         key: u8,
         on_duplicate: OnDuplicate,
     ) -> Result<Option<(Id, Outcome)>, Refused> {
-        let newest = self.messages.iter().rev().find(|(_, m)| m.queue == push.queue && m.key == Some(key));
+        let has_it = |m: &Message| m.queue == push.queue && m.key == Some(key) && !self.is_gone(m);
+        let newest = self.messages.iter().rev().find(|(_, m)| has_it(m));
         let Some(id) = newest.map(|(id, _)| *id) else { return Ok(None) };
-        if let Some(reason) = self.ends(&self.messages[&id]).first().copied() {
-            // It may hold the key, and gives it up.
-            self.die(id, reason);
-            return Ok(None);
-        }
         if !self.waits(id) {
             return Ok(None);
         }
@@ -539,11 +542,14 @@ impl Reference {
         let queue = self.messages[&id].queue;
         let of_queue = self.queues[queue].settings.lease.unwrap_or(1);
         let until = self.now + length.or(self.messages[&id].lease).unwrap_or(of_queue);
+        self.leases += 1;
+        let ticket = self.leases;
         let message = self.messages.get_mut(&id).unwrap();
         message.lease_until = Some(until);
         message.deliveries += 1;
         message.due_at = None;
         message.holds_key = false;
+        message.ticket = ticket;
         message.in_turn |= is_ordered;
         self.counters(queue).delivered += 1;
     }
@@ -667,7 +673,7 @@ impl Reference {
     pub fn update(&mut self, id: Id, change: &Change) -> bool {
         let mut ids = self.waiting(&[id]);
         let is_new = change.payload.is_some() || change.kind.is_some();
-        ids.retain(|id| !(self.is_superseded(*id) || is_new && self.has_lost_its_key(*id)));
+        ids.retain(|id| !(self.is_superseded(*id) || is_new && self.has_newer(*id)));
         let now = self.now;
         self.change(&ids, |message| {
             message.holds_key |= message.deliveries > 0 && is_new;
@@ -695,9 +701,11 @@ impl Reference {
         let mut gone = Vec::new();
         for id in self.waiting(ids) {
             let message = self.messages[&id].clone();
-            let is_taken =
-                |other: &Message| other.queue == to && other.key == message.key && !self.is_leased(other);
-            let is_taken = message.key.is_some() && self.messages.values().any(is_taken);
+            let has_it =
+                |other: &Message| message.key.is_some() && other.queue == to && other.key == message.key;
+            let alive = self.messages.iter().rev().filter(|(_, m)| has_it(m));
+            let mut alive = alive.filter(|(_, m)| self.is_leased(m) || !self.is_gone(m)).enumerate();
+            let is_taken = alive.any(|(n, (id, m))| self.waits(*id) && (n == 0 || m.holds_key));
             if message.queue == to || is_taken || self.is_superseded(id) {
                 continue;
             }
@@ -900,7 +908,11 @@ impl Reference {
 
     /// Whether something is there that a round would have cleared away.
     pub fn has_gone(&self) -> Option<Id> {
-        self.messages.iter().find(|(_, message)| self.is_gone(message)).map(|(id, _)| *id)
+        let is_gone = |id: &Id| {
+            let message = &self.messages[id];
+            self.is_gone(message) || !self.is_leased(message) && self.is_superseded(*id)
+        };
+        self.messages.keys().copied().find(is_gone)
     }
 }
 
