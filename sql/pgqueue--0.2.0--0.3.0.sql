@@ -93,3 +93,24 @@ CREATE FUNCTION @extschema@.pgq_push_bytes_batch(
 ) RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'pgq_push_bytes_batch';
 COMMENT ON FUNCTION @extschema@.pgq_push_bytes_batch(text, bytea[], jsonb[], integer, interval, timestamptz, interval, text, text, text, interval, integer, text[])
     IS 'puts all bodies into a queue, or none, and returns their ids in the order of the array';
+
+-- Last: statements of our own run as the owner of the tables, whichever role upgrades.
+DO $$
+DECLARE
+    owner CONSTANT oid := (SELECT relowner FROM pg_catalog.pg_class WHERE oid = 'pgqueue.message'::regclass);
+    object text;
+BEGIN
+    FOR object IN
+        SELECT format('%s %s', CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, c.oid::regclass)
+          FROM pg_catalog.pg_class c
+         WHERE c.relnamespace = 'pgqueue'::regnamespace AND c.relkind IN ('r', 'v') AND c.relowner <> owner
+         UNION ALL
+        SELECT format('FUNCTION %s', p.oid::regprocedure)
+          FROM pg_catalog.pg_depend d
+          JOIN pg_catalog.pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
+          JOIN pg_catalog.pg_proc p ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
+         WHERE e.extname = 'pgqueue' AND p.proowner <> owner
+    LOOP
+        EXECUTE format('ALTER %s OWNER TO %s', object, owner::regrole);
+    END LOOP;
+END $$;

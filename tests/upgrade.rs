@@ -14,6 +14,9 @@ const RELEASED: [(&str, &str, &str); 2] = [
     ("0.2.0", include_str!("upgrade/pgqueue--0.2.0.sql"), include_str!("upgrade/data-0.2.0.sql")),
 ];
 
+/// The same of unique keys and limits in every state (`tests/upgrade/keys.sql`).
+const KEYS: [(&str, &str); 1] = [("0.2.0", include_str!("upgrade/keys-0.2.0.sql"))];
+
 /// A version that this library cannot know, and the ways there and back.
 const FUTURE: &str = "99.0.0";
 
@@ -56,9 +59,10 @@ fn installed(server: &Server, database: &str, version: &str, data: &str) -> Clie
     session
 }
 
+/// All there is, but for the columns that a later version has added, which are null.
 fn all_rows(session: &mut Client) -> Vec<String> {
     session.all(
-        "SELECT t::text FROM (SELECT 'message' AS of, to_jsonb(m) AS row FROM pgqueue.message m
+        "SELECT jsonb_strip_nulls(row)::text || t.of FROM (SELECT 'message' AS of, to_jsonb(m) AS row FROM pgqueue.message m
                     UNION ALL SELECT 'dead', to_jsonb(d) FROM pgqueue.dead d
                     UNION ALL SELECT 'archive', to_jsonb(a) FROM pgqueue.archive a
                     UNION ALL SELECT 'key', to_jsonb(k) FROM pgqueue.recent_key k
@@ -132,6 +136,57 @@ fn messages_in_every_state_survive_an_upgrade() {
         assert_eq!(all_rows(&mut session), before, "{version}");
         check_messages(&mut session);
     }
+}
+
+#[test]
+fn keys_and_limits_in_every_state_survive_an_upgrade() {
+    let server = server();
+    for (n, (version, data)) in KEYS.iter().enumerate() {
+        let mut session = installed(&server, &format!("keys{n}"), version, data);
+        session.batch_execute("ALTER EXTENSION pgqueue UPDATE").unwrap();
+        check_keys_and_limits(&mut session);
+    }
+}
+
+#[test]
+fn a_dump_of_older_keys_and_limits_loads_into_this_version() {
+    let server = server();
+    for (n, (_, data)) in KEYS.iter().enumerate() {
+        let database = format!("restored{n}");
+        server.connect().batch_execute(&format!("CREATE DATABASE {database}")).unwrap();
+        server.restore_into(&database, data);
+        check_keys_and_limits(&mut server.connect_to(&database));
+    }
+}
+
+/// That what `keys.sql` has made behaves as it should.
+fn check_keys_and_limits(session: &mut Client) {
+    session.batch_execute("SELECT pgq_vacuum()").unwrap();
+    let states: Vec<String> =
+        session.all("SELECT id || ' ' || state FROM pgqueue.message_state WHERE state <> 'gone' ORDER BY id");
+    let expected = [
+        "1 leased",
+        "2 ready",
+        "3 ready",
+        "4 ready",
+        "6 ready",
+        "7 ready",
+        "9 leased",
+        "10 leased",
+        "11 ready",
+        "12 ready",
+    ];
+    assert_eq!(states, expected);
+    let counted_on: Vec<i64> =
+        session.all("SELECT pgq_push('k', '1', dedup_key => k) FROM unnest('{a,b,c,d,e}'::text[]) k");
+    assert_eq!(counted_on, [2, 3, 4, 6, 7]);
+    assert!(!session.one::<bool>("SELECT pgq_delete(7, 1)"), "a push has counted on it since it was leased");
+    assert!(session.one::<bool>("SELECT pgq_delete(1, 1)"), "its receipt is still good");
+    let taken: Vec<i64> = session.all("SELECT id FROM pgq_reserve('k', max => 10) ORDER BY id");
+    assert_eq!(taken, [2, 3, 4, 6, 7]);
+    assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('l', max => 10)"), [11], "two slots are taken");
+    assert!(session.one::<bool>("SELECT pgq_delete(9, 1)"));
+    assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('l', max => 10)"), [12]);
 }
 
 #[test]
