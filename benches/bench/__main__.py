@@ -1,6 +1,6 @@
 """Runs the scenarios and writes report and plots.
 
-usage: python -m bench [throughput flatness features wake frameworks sharding horizon]
+usage: python -m bench [throughput flatness features keys wake frameworks sharding horizon]
 
 Throughput has parts, measured one by one as throughput.cycles, throughput.batches, ….
 """
@@ -10,13 +10,14 @@ import pathlib
 import sys
 import tempfile
 
-from . import features, flatness, frameworks, horizon, report, sharding, throughput, wake
+from . import features, flatness, frameworks, horizon, keys, report, sharding, throughput, wake
 from .measure import QUICK
 
 SCENARIOS = {
     "throughput": throughput,
     "flatness": flatness,
     "features": features,
+    "keys": keys,
     "wake": wake,
     "frameworks": frameworks,
     "sharding": sharding,

@@ -72,6 +72,7 @@ def write(results, place):
         "throughput": throughput,
         "flatness": flatness,
         "features": features,
+        "keys": keys,
         "horizon": horizon,
         "wake": wake,
         "frameworks": frameworks,
@@ -134,6 +135,18 @@ def summary(results):
         row("reserve(100) out of 100,000 groups", (5, "≤ 5 ms"), groups["grouped"]["p50"], f"{groups['grouped']['p50']:.2f} ms", at_least=False)
         slowest = max(looks["pgq_count"], looks["pgq_stats"])
         row("pgq_count and pgq_stats with ten million messages", (10, "≤ 10 ms"), slowest, f"{slowest:.2f} ms", at_least=False)
+    if "keys" in results:
+        run = results["keys"]
+        for name, own, bar in (
+            ("push of a new key, 8 clients, against a push without", run["clients"]["ratio"], 1.6),
+            ("the same, CPU in one session's loop", run["push"]["a new key"]["ratio"], 2.5),
+            ("ignored push, CPU in a loop", run["push"]["a key that waits, ignored"]["ratio"], 2.5),
+        ):
+            row(name, (bar, f"≤ {bar}"), own["median"], ratio(own), at_least=False)
+        hot, held = run["hot"], run["held"]
+        row(f"one key, {hot['producers']} producers without pause: longest wait for its delivery", (1_000, "≤ 1 s"), hot["longest"], f"{hot['longest']:.0f} ms", at_least=False)
+        row("multixacts they made", (0, "none"), hot["multixacts"], hot["multixacts"], at_least=False)
+        row(f"cycle of one key beside a held snapshot, blocks after {held['many']:,}", (1.5, "≤ 1.5"), held["ratio"], f"{held['ratio']:.2f}", at_least=False)
     if "horizon" in results:
         points = results["horizon"]
         ratios = [point["pgqueue"] / point["free"] for point in points]
@@ -250,6 +263,23 @@ def features(run, place):
             table(["", "p50", "p99"], [[name, f"{groups[key]['p50']:.2f} ms", f"{groups[key]['p99']:.2f} ms"] for name, key in (("in groups", "grouped"), ("without", "plain"))]),
             f"## Counting and looking\n\nMedian times in a queue of {looks['many']:,} messages.",
             table(["", "ms"], [[name, f"{own:.2f}"] for name, own in looks["times"].items()]),
+        ]
+    )
+
+
+def keys(run, place):
+    rows = lambda part: [[name, f"{own['cpu']:.1f} µs", ratio(own["ratio"])] for name, own in run[part].items()]
+    hot, held = run["hot"], run["held"]
+    return "\n\n".join(
+        [
+            "## Unique keys\n\nCPU of one backend in a loop that commits each time, without waiting for the disk.",
+            table(["push", "CPU", "against no key"], rows("push")),
+            table(["push, reserve, delete", "CPU", "against no key"], rows("cycle")),
+            f"{hot['producers']} producers push one key without pause, {hot['pushes']:,.0f} times a second; one consumer reserves and deletes. "
+            f"A message was delivered {hot['deliveries']:.0f} times a second, the longest time between two was {hot['longest']:.0f} ms "
+            f"(median {hot['median']:.1f}, p99 {hot['p99']:.1f}), and {hot['multixacts']} multixacts were made.",
+            f"One key pushed, reserved and deleted {held['many']:,} times beside a held snapshot: {held['first']:.1f} blocks a cycle at first, "
+            f"{held['last']:.1f} at the end.",
         ]
     )
 

@@ -1,0 +1,1 @@
+SELECT pgq_push('hot', '1', dedup_key => 'k');
