@@ -7,7 +7,7 @@ DROP VIEW pgqueue.message_state;
 ALTER TABLE pgqueue.message ADD COLUMN key_floor bigint;
 DROP INDEX pgqueue.message_key;
 CREATE INDEX message_key ON pgqueue.message (queue, dedup_key, id) WHERE dedup_key IS NOT NULL;
-COMMENT ON COLUMN pgqueue.message.key_place IS 'not above 0: not delivered as it is now, below 0: pushed while an older message of its key was not delivered either (-2: with content that replaces that one''s); above 0: a number that rises with each lease of a message of its key';
+COMMENT ON COLUMN pgqueue.message.key_place IS 'not above 0: not delivered as it is now, below 0: pushed while an older message of its key was not delivered either (-2: with content that replaces that one''s, -3: its producer knows it by its own id); above 0: a number that rises with each lease of a message of its key';
 COMMENT ON COLUMN pgqueue.message.key_floor IS 'of the messages of its key those with smaller ids were gone when it was pushed';
 
 -- A message that was delivered and that another of its key stands for now: a newer one that was not
@@ -44,6 +44,7 @@ SELECT m.*,
                  AND q.settings ->> 'groups' IS DISTINCT FROM 'parallel'
                  AND EXISTS (SELECT FROM pgqueue.message first
                               WHERE first.queue = m.queue AND first.group_key = m.group_key
+                                AND (first.key_place >= 0 OR first.key_place IS NULL)
                                 AND (first.in_turn OR (first.priority, first.id) < (m.priority, m.id))
                                 AND (first.expires_at > clock_timestamp() OR first.lease_until > clock_timestamp()
                                      OR first.expires_at IS NULL)) THEN 'blocked'

@@ -686,3 +686,87 @@ fn each_message_of_a_batch_has_a_key_of_its_own() {
     let all: i64 = session.one("SELECT count(DISTINCT id) FROM pgq_push_batch('many', array_fill('1'::jsonb, ARRAY[20000]), dedup_keys => ARRAY(SELECT n::text FROM generate_series(1, 20000) n)) id");
     assert_eq!(all, 20_000);
 }
+
+#[test]
+fn a_group_goes_on_when_a_message_stands_behind_another_of_its_key_and_before_it_in_the_group() {
+    for on_duplicate in ["ignore", "replace"] {
+        let server = Server::start();
+        let (mut first, mut second) = (server.connect(), server.connect());
+        second.batch_execute("SELECT pgq_create_queue('q')").unwrap();
+        first.batch_execute("BEGIN; SELECT pgq_push('q', '1', dedup_key => 'k', group_key => 'g')").unwrap();
+        second
+            .batch_execute(&format!(
+                "SELECT pgq_push('q', '2', dedup_key => 'k', group_key => 'g', priority => -1, on_duplicate => '{on_duplicate}')"
+            ))
+            .unwrap();
+        first.batch_execute("COMMIT").unwrap();
+        let payloads: Vec<String> = second.all("SELECT payload::text FROM pgq_pop('q', max => 9)");
+        let expected = if on_duplicate == "ignore" { "1" } else { "2" };
+        assert_eq!(payloads, [expected]);
+        assert_eq!(second.one::<i64>("SELECT pgq_count('q')"), 0);
+    }
+}
+
+#[test]
+fn a_transaction_that_gives_back_what_it_has_pushed_itself_loses_no_change() {
+    for give_back in ["pgq_release", "pgq_fail"] {
+        let server = Server::start();
+        let (mut producer, mut consumer) = (server.connect(), server.connect());
+        consumer.batch_execute("SELECT pgq_create_queue('q')").unwrap();
+        producer.batch_execute("BEGIN; SELECT pgq_push('q', '1', dedup_key => 'k')").unwrap();
+        assert_eq!(producer.all::<i64>("SELECT id FROM pgq_reserve('q')"), [1]);
+        consumer.batch_execute("SELECT pgq_push('q', '2', dedup_key => 'k')").unwrap();
+        let seen: Vec<String> = consumer.all("SELECT payload::text FROM pgq_reserve('q')");
+        assert_eq!(seen, ["2"]);
+        let give_back = match give_back {
+            "pgq_release" => "SELECT pgq_release(1)",
+            _ => "SELECT pgq_fail(1, 'no', delay => '0')",
+        };
+        producer.batch_execute(&format!("{give_back}; COMMIT")).unwrap();
+        let seen: Vec<String> = producer.all("SELECT payload::text FROM pgq_reserve('q')");
+        assert_eq!(seen, ["1"], "{give_back}: it was committed after the other was leased");
+    }
+}
+
+#[test]
+fn a_reserve_that_finds_nothing_but_a_replacement_in_another_group_hands_it_out() {
+    let server = Server::start();
+    let (mut first, mut second) = (server.connect(), server.connect());
+    second.batch_execute("SELECT pgq_create_queue('q')").unwrap();
+    first.batch_execute("BEGIN; SELECT pgq_push('q', '1', dedup_key => 'k')").unwrap();
+    second
+        .batch_execute(
+            "SELECT pgq_push('q', '2', dedup_key => 'k', group_key => 'g', on_duplicate => 'replace')",
+        )
+        .unwrap();
+    first.batch_execute("COMMIT").unwrap();
+    assert_eq!(second.all::<String>("SELECT payload::text FROM pgq_reserve('q')"), ["2"]);
+}
+
+#[test]
+fn a_push_with_an_old_snapshot_hides_no_change_from_its_own_transaction() {
+    let server = Server::start();
+    let (mut old, mut other) = (server.connect(), server.connect());
+    other.batch_execute("SELECT pgq_create_queue('q')").unwrap();
+    old.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT pgq_pop('q')").unwrap();
+    other.batch_execute("SELECT pgq_push('q', '1', dedup_key => 'k')").unwrap();
+    let named: i64 = old.one("SELECT pgq_push('q', '2', dedup_key => 'k')");
+    assert_eq!(named, 1);
+    assert_eq!(old.all::<i64>("SELECT id FROM pgq_reserve('q')"), [0; 0], "its snapshot does not show it");
+    old.batch_execute("COMMIT").unwrap();
+    assert_eq!(other.all::<String>("SELECT payload::text FROM pgq_pop('q', max => 9)"), ["1"]);
+}
+
+#[test]
+fn a_cancel_takes_no_message_with_it_that_was_pushed_under_its_own_id() {
+    for on_duplicate in ["ignore", "replace"] {
+        let server = Server::start();
+        let (mut first, mut second) = (server.connect(), server.connect());
+        second.batch_execute("SELECT pgq_create_queue('q')").unwrap();
+        first.batch_execute("BEGIN; SELECT pgq_push('q', '1', dedup_key => 'k')").unwrap();
+        let push = format!("SELECT pgq_push('q', '2', dedup_key => 'k', on_duplicate => '{on_duplicate}')");
+        let own: i64 = second.one(&push);
+        first.batch_execute("SELECT pgq_cancel(1); COMMIT").unwrap();
+        assert_eq!(second.all::<i64>("SELECT id FROM pgq_pop('q', max => 9)"), [own]);
+    }
+}

@@ -2,7 +2,8 @@
 -- not any more: it may have become the first of its group, which the next reserve sees. Of
 -- new content no receipt is good (engine/unique.rs).
 UPDATE pgqueue.message
-   SET key_place = CASE WHEN num_nonnulls($2, $3) > 0 AND deliveries > 0 THEN 0 ELSE key_place END,
+   SET key_place = CASE WHEN num_nonnulls($2, $3) > 0 AND deliveries > 0 AND coalesce(key_place, 0) >= 0 THEN 0
+                        ELSE key_place END,
        payload  = coalesce($2, payload),
        body     = CASE WHEN $2 IS NULL THEN body END,
        headers  = coalesce($3, headers),

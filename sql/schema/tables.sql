@@ -103,7 +103,7 @@ COMMENT ON COLUMN pgqueue.message.lease_until IS 'end of the lease; in the past:
 COMMENT ON COLUMN pgqueue.message.deliveries IS 'how often the message was leased; with the id, the receipt';
 COMMENT ON COLUMN pgqueue.message.lane IS 'r ready or leased, d waiting for due_at, b behind another of its group';
 COMMENT ON COLUMN pgqueue.message.in_turn IS 'it is its group''s turn until it is gone: it was leased once';
-COMMENT ON COLUMN pgqueue.message.key_place IS 'not above 0: not delivered as it is now, below 0: pushed while an older message of its key was not delivered either (-2: with content that replaces that one''s); above 0: a number that rises with each lease of a message of its key';
+COMMENT ON COLUMN pgqueue.message.key_place IS 'not above 0: not delivered as it is now, below 0: pushed while an older message of its key was not delivered either (-2: with content that replaces that one''s, -3: its producer knows it by its own id); above 0: a number that rises with each lease of a message of its key';
 COMMENT ON COLUMN pgqueue.message.lease_ms IS 'length of a lease in milliseconds; null: as the queue says';
 COMMENT ON COLUMN pgqueue.message.max_deliveries IS 'deliveries before the message is dead; 0: no limit; null: as the queue says';
 COMMENT ON COLUMN pgqueue.message.errors IS 'the last failures, oldest first: [{"at", "delivery", "error"}]';
@@ -283,6 +283,7 @@ SELECT m.*,
                  AND q.settings ->> 'groups' IS DISTINCT FROM 'parallel'
                  AND EXISTS (SELECT FROM pgqueue.message first
                               WHERE first.queue = m.queue AND first.group_key = m.group_key
+                                AND (first.key_place >= 0 OR first.key_place IS NULL)
                                 AND (first.in_turn OR (first.priority, first.id) < (m.priority, m.id))
                                 AND (first.expires_at > clock_timestamp() OR first.lease_until > clock_timestamp()
                                      OR first.expires_at IS NULL)) THEN 'blocked'

@@ -30,7 +30,7 @@ use super::queue::Queue;
 use super::scan::{Dirty, Found, Key as Condition, Scan, Snapshot};
 use super::short_lock::{Kind, ShortLock};
 use super::table::{Fate, Patience, Table};
-use super::{catalog, news, now, queue};
+use super::{catalog, news, now, queue, unique};
 use crate::call::{Timestamp, text_datum};
 use crate::error::{Error, Result};
 
@@ -141,7 +141,7 @@ impl Group {
         let snapshot = Snapshot::take();
         let conditions = [queue, key, waits, earlier];
         let mut rows = Scan::begin(table, catalog::known().message_group, &snapshot, &conditions, true);
-        rows.next().is_some_and(|row| row.is_our_own() && row.lane() != Lane::Delayed)
+        rows.next().is_some_and(|row| row.is_our_own() && row_is_met(&row) && row.lane() != Lane::Delayed)
     }
 
     /// Gives the next message its turn, after one at `place` was removed.
@@ -214,8 +214,9 @@ pub fn is_met(lane: Lane, expires_at: Option<Datum>) -> bool {
     lane != Lane::Delayed || expires_at.is_none()
 }
 
+/// An echo may be passed over in its group, while another of its key is to be delivered first.
 fn row_is_met(row: &Found) -> bool {
-    is_met(row.lane(), row.get(Column::ExpiresAt))
+    is_met(row.lane(), row.get(Column::ExpiresAt)) && !unique::is_echo(row)
 }
 
 /// Groups that messages were removed from, and where the first of them stood.

@@ -60,6 +60,8 @@ pub struct Round<'a> {
     superseded: Vec<(i64, i64)>,
     /// Some of those have a group.
     clears_group: bool,
+    /// A message was removed for the content of another, which was not taken with it.
+    uncovered: bool,
     /// Messages behind one of their group that somebody is just changing or removing, and
     /// those for which no slot was left.
     unsure: Vec<(i16, i64)>,
@@ -97,6 +99,7 @@ impl<'a> Round<'a> {
             exhausted: Vec::new(),
             superseded: Vec::new(),
             clears_group: false,
+            uncovered: false,
             unsure: Vec::new(),
             passed_groups: HashMap::new(),
             groups_out: HashMap::new(),
@@ -112,7 +115,7 @@ impl<'a> Round<'a> {
     pub fn run(&mut self) {
         self.take_what_there_is();
         for _ in 0..EXHAUSTED_PAGE {
-            if !(self.clear_away() || self.has_lost_slots()) || self.is_full() {
+            if !(self.clear_away() || self.has_uncovered() || self.has_lost_slots()) || self.is_full() {
                 break;
             }
             self.take_what_there_is();
@@ -154,6 +157,15 @@ impl<'a> Round<'a> {
         }
         dead::bury_without_waiting(&std::mem::take(&mut self.exhausted));
         std::mem::take(&mut self.clears_group)
+    }
+
+    /// Whether a message was removed whose replacement may be ready now, and nothing was taken.
+    fn has_uncovered(&mut self) -> bool {
+        let has_uncovered = std::mem::take(&mut self.uncovered) && self.taken == 0;
+        if has_uncovered {
+            std::mem::take(&mut self.freed).free_all(self.table);
+        }
+        has_uncovered
     }
 
     /// Whether others took all free slots meanwhile, and there are others now.
@@ -345,9 +357,11 @@ impl<'a> Round<'a> {
         self.unsure.push((row.i16(Column::Priority), row.i64(Column::Id)));
     }
 
-    /// Whether a message that nobody holds will never be delivered again.
+    /// Whether a message that no consumer holds will never be delivered again, or stands behind
+    /// another of its key, which may wait behind it in their group.
     pub fn is_gone(&self, row: &Found) -> bool {
-        !is_leased(row.i64(Column::LeaseUntil), self.now) && self.end_of(row).is_some()
+        !is_leased(row.i64(Column::LeaseUntil), self.now)
+            && (self.end_of(row).is_some() || unique::stands_behind(self.table, self.queue, row))
     }
 
     /// Whoever changes the row may let go of it without telling: as if a lease ended soon.
@@ -420,6 +434,7 @@ impl<'a> Round<'a> {
         let mut messages = ById::open(self.table, &snapshot);
         let Some(row) = messages.find(replacement) else { return Fate::Gone };
         if !self.wants(&row) || self.group_of(&row).is_some() || row.is_busy() {
+            self.uncovered = true;
             return Fate::Gone;
         }
         news::touched(self.queue.id, row.i16(Column::Priority), replacement);
@@ -570,7 +585,7 @@ fn lease(table: &Table, row: &Found, delivery: i32, until: Timestamp, takes_turn
     if row.get(Column::KeyPlace).is_some() {
         // From now on it has a receipt, and another message with its key may wait.
         let is_keyed = row.get(Column::DedupKey).is_some();
-        let place = if is_keyed { unique::place_of_lease() } else { row.i64(Column::Id) };
+        let place = if is_keyed { unique::place_of_lease(row) } else { row.i64(Column::Id) };
         changes.push((Column::KeyPlace, Some(place.into())));
     }
     table.update(row, &changes, Patience::Skip)

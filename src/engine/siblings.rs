@@ -22,6 +22,9 @@ pub const UNSEEN: i64 = 0;
 pub const ECHO: i64 = -1;
 /// An echo whose content replaces that of the older one.
 pub const REPLACEMENT: i64 = -2;
+/// An echo that has an id of its own for its producer: the older one was not committed, or the
+/// message was delivered before. Nothing but its own delivery, or one of its key, ends it.
+pub const NAMED_ECHO: i64 = -3;
 /// The message was leased by a transaction with an old snapshot, which may not see what others
 /// had committed by then.
 pub const LEASED_BLINDLY: i64 = i64::MAX;

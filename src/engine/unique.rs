@@ -25,7 +25,7 @@ use super::push::{Message, OnDuplicate, Outcome, Writer, make_room};
 use super::queue::Queue;
 use super::scan::{Found, Snapshot};
 use super::short_lock::{Kind, ShortLock};
-use super::siblings::{ECHO, LEASED_BLINDLY, REPLACEMENT, Sibling, Siblings, UNSEEN, Version};
+use super::siblings::{ECHO, LEASED_BLINDLY, NAMED_ECHO, REPLACEMENT, Sibling, Siblings, UNSEEN, Version};
 use super::statement::{Sees, Statement, i64_array};
 use super::table::{Fate, Patience, Table};
 use super::{board, has_one_snapshot, id, news, now};
@@ -158,7 +158,8 @@ impl Keyed<'_> {
         let place = match (is_echo, self.on_duplicate) {
             (false, _) => UNSEEN,
             (true, OnDuplicate::Replace) => REPLACEMENT,
-            (true, _) => ECHO,
+            (true, _) if siblings.head().is_some() => ECHO,
+            (true, _) => NAMED_ECHO,
         };
         let added = writer.add_keyed(&self.message, self.key, place, siblings.floor);
         match (siblings.head(), self.on_duplicate) {
@@ -206,7 +207,7 @@ impl Keyed<'_> {
             return match version.is_unseen() {
                 true if is_next && board::is_waited_for_key(self.queue.id) => None,
                 true => Some((newest, version.place)),
-                false => Some((newest, if is_next { UNSEEN } else { ECHO })),
+                false => Some((newest, if is_next { UNSEEN } else { NAMED_ECHO })),
             };
         }
         siblings.alive().find_map(|sibling| {
@@ -308,6 +309,10 @@ fn touch(table: &Table, id: i64, place: i64) -> bool {
     let snapshot = Snapshot::latest();
     let mut messages = ById::open(table, &snapshot);
     let Some(row) = messages.find(id) else { return false };
+    // This transaction would take its own version for one that it has seen.
+    if has_one_snapshot() && !row.is_seen_by(&Snapshot::take()) {
+        return false;
+    }
     let (queue, priority) = (row.i32(Column::Queue), row.i16(Column::Priority));
     news::touched(queue, priority, id);
     if table.update(&row, &[(Column::KeyPlace, Some(place.into()))], Patience::Skip) != Fate::Done {
@@ -417,9 +422,20 @@ impl Echoes {
 }
 
 /// The place of a message that is leased now: later leases have higher ones. With an old snapshot
-/// the consumer may not see what others had committed before.
-pub fn place_of_lease() -> i64 {
-    if has_one_snapshot() { LEASED_BLINDLY } else { id::next() }
+/// the consumer may not see what others had committed before. What a transaction has pushed itself
+/// is committed after its lease.
+pub fn place_of_lease(row: &Found) -> i64 {
+    if has_one_snapshot() || row.is_our_own() { LEASED_BLINDLY } else { id::next() }
+}
+
+/// Whether a message stands behind another of its key, which is delivered in its place.
+pub fn stands_behind(table: &Table, queue: &Queue, row: &Found) -> bool {
+    is_echo(row) && turn(table, queue, row) == Turn::Later
+}
+
+/// Whether a message was pushed while an older one of its key was waiting.
+pub fn is_echo(row: &Found) -> bool {
+    row.i64(Column::KeyPlace) < UNSEEN
 }
 
 /// Removes messages that are superseded, those that no push has counted on and that nobody has
