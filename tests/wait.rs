@@ -1,5 +1,6 @@
 //! `CALL pgq_wait`.
 
+use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -188,6 +189,122 @@ fn a_sleeper_that_is_cancelled_passes_its_signal_on() {
     });
     assert!(slept < SOONER, "{slept:?}");
     assert_eq!(sleeping.join().unwrap().code().unwrap().code(), "57014");
+}
+
+/// A sleeper that has been woken by a message it takes must not be looked after by anybody; one
+/// that takes nothing is, within a few of these.
+const HANDED_ON: Duration = Duration::from_secs(2);
+
+/// Runs psql, which sleeps on a queue, until it is killed.
+fn psql_asleep(server: &Server, observer: &mut Client, queue: &str) -> Child {
+    let asleep = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CALL pgq_wait%' AND wait_event_type = 'Extension'";
+    let before: i64 = observer.one(asleep);
+    let psql = Command::new("psql")
+        .args(["-X", "-c", &format!("CALL pgq_wait('{queue}', '1 h')")])
+        .envs(server.environment())
+        .spawn()
+        .unwrap();
+    until("psql sleeps", || observer.one::<i64>(asleep) == before + 1);
+    psql
+}
+
+#[test]
+fn a_sleeper_whose_client_was_killed_hands_its_wake_up_on() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+    let mut ghost = psql_asleep(&server, &mut session, "q");
+    let slept = sleep_after(&server, "q", || {
+        ghost.kill().unwrap();
+        ghost.wait().unwrap();
+        session.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
+    });
+    assert!(slept < HANDED_ON, "{slept:?}");
+}
+
+#[test]
+fn the_server_notices_that_the_client_of_a_sleeper_was_killed() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+    let mut ghost = psql_asleep(&server, &mut session, "q");
+    ghost.kill().unwrap();
+    ghost.wait().unwrap();
+    until("its session has ended", || {
+        session.one::<i64>("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CALL pgq_wait%'") == 0
+    });
+}
+
+#[test]
+fn a_wake_up_that_leads_to_no_reserve_is_handed_on() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+    let sleeper = |stays: bool| {
+        let mut client = server.connect();
+        let pid: i32 = client.one("SELECT pg_backend_pid()");
+        let sleeping = thread::spawn(move || {
+            client.batch_execute("CALL pgq_wait('q', '60 s')").unwrap();
+            stays.then_some(client)
+        });
+        (pid, sleeping)
+    };
+    for (stays, what) in [(true, "its client has given it up and stays"), (false, "its client leaves")] {
+        let (pid, sleeping) = sleeper(stays);
+        until_asleep(&mut session, pid);
+        let slept = sleep_after(&server, "q", || {
+            session.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
+        });
+        assert!(slept < HANDED_ON, "{what}: {slept:?}");
+        let client = sleeping.join().unwrap();
+        assert_eq!(session.one::<i64>("SELECT count(*) FROM pgq_pop('q')"), 1);
+        drop(client);
+    }
+}
+
+#[test]
+fn as_many_sleepers_wake_as_there_are_messages_although_some_are_ghosts() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+    let mut ghosts: Vec<Child> = (0..3).map(|_| psql_asleep(&server, &mut session, "q")).collect();
+    let abandoned: Vec<_> = (0..2)
+        .map(|_| {
+            let mut client = server.connect();
+            let pid: i32 = client.one("SELECT pg_backend_pid()");
+            let sleeping = thread::spawn(move || {
+                client.batch_execute("CALL pgq_wait('q', '60 s')").unwrap();
+                client
+            });
+            until_asleep(&mut session, pid);
+            sleeping
+        })
+        .collect();
+    let workers: Vec<_> = (0..5)
+        .map(|_| {
+            let mut worker = server.connect();
+            let pid: i32 = worker.one("SELECT pg_backend_pid()");
+            let working = thread::spawn(move || {
+                while worker.all::<i64>("SELECT id FROM pgq_pop('q')").is_empty() {
+                    worker.batch_execute("CALL pgq_wait('q', '60 s')").unwrap();
+                }
+                Instant::now()
+            });
+            until_asleep(&mut session, pid);
+            working
+        })
+        .collect();
+    ghosts.iter_mut().for_each(|ghost| {
+        ghost.kill().unwrap();
+        ghost.wait().unwrap();
+    });
+    let begun = Instant::now();
+    session.execute("SELECT pgq_push_batch('q', array_fill('1'::jsonb, ARRAY[5]))", &[]).unwrap();
+    for worker in workers {
+        let took = worker.join().unwrap() - begun;
+        assert!(took < HANDED_ON, "{took:?}");
+    }
+    abandoned.into_iter().for_each(|sleeping| drop(sleeping.join().unwrap()));
 }
 
 #[test]

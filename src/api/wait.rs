@@ -11,7 +11,7 @@ use pgrx::pg_sys;
 use crate::call::{Answer, Call, Name};
 use crate::engine::reserve::{self, Outlook};
 use crate::engine::scratch::Scratch;
-use crate::engine::waking::{NO_QUEUE, Sleeper};
+use crate::engine::waking::{NO_QUEUE, Sleeper, check_client};
 use crate::engine::{has_one_snapshot, queue};
 use crate::error::{Error, Result};
 use crate::value::duration::Millis;
@@ -37,7 +37,10 @@ fn pgq_wait(call: &Call) -> Answer {
             break;
         }
         match &mut sleeper {
-            Some(sleeper) if sleeper.is_for(seen.queue) => sleeper.sleep(left, seen.outlook.next_change),
+            Some(sleeper) if sleeper.is_for(seen.queue) => {
+                sleeper.sleep(left, seen.outlook.next_change);
+                check_client();
+            }
             // Where signals reach it, it has to look once more before it may sleep.
             _ => {
                 drop(sleeper.take());

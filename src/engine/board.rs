@@ -17,7 +17,7 @@ use pgrx::pg_sys;
 
 use super::counter::Counts;
 use super::lane::Address;
-use super::waking::{LONGEST_SLEEP, WORKER};
+use super::waking::{GRACE, LONGEST_SLEEP, WORKER};
 use super::{is_standby, now};
 use crate::hint::level::Level;
 use crate::hint::queue::QueueHint;
@@ -81,10 +81,16 @@ pub struct Variable {
     last: AtomicU64,
     /// When somebody did for whom a signal may not be meant.
     mixed_at: AtomicI64,
+    /// The queue of which one sleeper is asked to look after another's wake-up.
+    deputy_for: AtomicU64,
+    /// When it was asked last.
+    deputy_since: AtomicI64,
 }
 
 /// No queue has this key.
 const NOBODY: u64 = 0;
+
+const LONG_AGO: i64 = i64::MIN / 2;
 
 impl Variable {
     /// Notes that somebody goes to sleep: for a queue, for one message or for more.
@@ -93,6 +99,36 @@ impl Variable {
         if (before != NOBODY && before != key(queue)) || wants_more {
             self.mixed_at.store(now(), Ordering::Relaxed);
         }
+    }
+
+    /// Asks for a deputy, a sleeper that looks when the grace is over. False if one is asked
+    /// already, which then looks before this grace is over.
+    pub fn asks_for_deputy(&self, queue: i32) -> bool {
+        let (now, since) = (now(), self.deputy_since.load(Ordering::Relaxed));
+        if (since..since.saturating_add(GRACE.as_micros() as i64)).contains(&now) {
+            return false;
+        }
+        self.deputy_since.store(now, Ordering::Relaxed);
+        self.deputy_for.store(key(queue), Ordering::Relaxed);
+        true
+    }
+
+    /// Whether a sleeper of the queue that has just been woken is the deputy that was asked for.
+    pub fn becomes_deputy(&self, queue: i32) -> bool {
+        let key = key(queue);
+        self.deputy_for.compare_exchange(key, NOBODY, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// A sleeper comes that looks at once: nobody has gone to be the deputy.
+    pub fn forget_deputy(&self, queue: i32) {
+        if self.becomes_deputy(queue) {
+            self.dismiss_deputy();
+        }
+    }
+
+    /// The deputy does something else: the next wake-up needs another.
+    pub fn dismiss_deputy(&self) {
+        self.deputy_since.store(LONG_AGO, Ordering::Relaxed);
     }
 
     /// Whether a signal could wake one it is not meant for. Sleepers go to sleep anew
@@ -196,7 +232,9 @@ unsafe extern "C-unwind" fn startup() {
             board.variables.add(n).write(Variable {
                 condition: UnsafeCell::new(condition),
                 last: AtomicU64::new(NOBODY),
-                mixed_at: AtomicI64::new(i64::MIN / 2),
+                mixed_at: AtomicI64::new(LONG_AGO),
+                deputy_for: AtomicU64::new(NOBODY),
+                deputy_since: AtomicI64::new(LONG_AGO),
             });
         }
         BOARD.set(Some(board));

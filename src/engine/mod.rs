@@ -56,6 +56,27 @@ pub fn now() -> crate::call::Timestamp {
     unsafe { pg_sys::GetCurrentTimestamp() }
 }
 
+/// What `pg_stat_activity` says that a sleeping process waits for: its name, from 17 on, is
+/// `PgqueueWait` for a client's session, `PgqueueWorker` for a process of our own.
+pub fn wait_event() -> u32 {
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    {
+        use std::sync::OnceLock;
+        static EVENT: OnceLock<u32> = OnceLock::new();
+        // SAFETY: reads variables of this process; names are C strings. Postgres gives all
+        // processes that ask for a name the same event.
+        *EVENT.get_or_init(|| unsafe {
+            let entry = pg_sys::MyBgworkerEntry;
+            let is_ours = !entry.is_null()
+                && std::ffi::CStr::from_ptr((&raw const (*entry).bgw_library_name).cast()) == c"pgqueue";
+            let name = if is_ours { c"PgqueueWorker" } else { c"PgqueueWait" };
+            pg_sys::WaitEventExtensionNew(name.as_ptr())
+        })
+    }
+    #[cfg(not(any(feature = "pg17", feature = "pg18")))]
+    pg_sys::PG_WAIT_EXTENSION
+}
+
 /// Sleeps until the time is over or a signal arrives, and honours what it says.
 pub fn nap(time: std::time::Duration) {
     // SAFETY: the latch is this process's own.
@@ -64,7 +85,7 @@ pub fn nap(time: std::time::Duration) {
             pg_sys::MyLatch,
             (pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH) as i32,
             time.as_millis() as std::ffi::c_long,
-            pg_sys::PG_WAIT_EXTENSION,
+            wait_event(),
         );
         pg_sys::ResetLatch(pg_sys::MyLatch);
     }

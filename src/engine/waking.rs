@@ -9,19 +9,27 @@
 //! - a sleeper is on its condition variable before it looks: what commits after the
 //!   look signals it, what committed before is seen;
 //! - signals are sent when the commit (or the abort of a reserve) is visible (`news`);
+//! - a wake-up is handed on. A sleeper whose client is gone ends, and its signal wakes another. Of
+//!   any other that returns nobody knows whether a reserve follows: its client may have given up,
+//!   or leave. So one of those that sleep on becomes its deputy, and looks when the grace is over;
 //! - a wake-up means "look", never "there is one": every answer comes from the table.
 
 use std::cell::Cell;
+use std::ffi::c_long;
 use std::time::Duration;
 
 use pgrx::pg_sys;
 
+use super::board::Variable;
 use super::{board, is_standby, now};
 use crate::call::Timestamp;
 
 /// How long a sleeper sleeps at most before it looks. Finds what comes without a
 /// signal: COMMIT PREPARED, rows written behind our back.
 pub const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+
+/// How long a session that was woken has to take what it was woken for, before another looks.
+pub const GRACE: Duration = Duration::from_millis(20);
 
 /// The pause between two looks where nobody can be woken.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -50,6 +58,16 @@ thread_local! {
 /// transaction is aborted.
 pub fn pass_on() {
     if let Some(queue) = SLEEPS_ON.take() {
+        if let Some(variable) = board::variable(queue) {
+            variable.dismiss_deputy(); // it may have been this one
+        }
+        wake(queue, 1);
+    }
+}
+
+/// Wakes a sleeper that looks when the grace is over, unless one is about to look anyway.
+fn wake_deputy(queue: i32) {
+    if board::variable(queue).is_some_and(|variable| variable.asks_for_deputy(queue)) {
         wake(queue, 1);
     }
 }
@@ -58,6 +76,8 @@ pub fn pass_on() {
 pub struct Sleeper {
     queue: i32,
     wants_more: bool,
+    /// A signal has ended the last sleep.
+    is_woken: bool,
     /// The last sleep was to end at a time of its own, which nobody else may know of.
     knows_a_time: bool,
 }
@@ -71,7 +91,7 @@ pub const WORKER: i32 = -1;
 impl Sleeper {
     /// A sleeper until there are `min` messages.
     pub fn new(queue: i32, min: usize) -> Self {
-        let sleeper = Self { queue, wants_more: min > 1, knows_a_time: false };
+        let sleeper = Self { queue, wants_more: min > 1, is_woken: false, knows_a_time: false };
         sleeper.prepare();
         sleeper
     }
@@ -80,6 +100,7 @@ impl Sleeper {
     fn prepare(&self) {
         if let Some(variable) = board::variable(self.queue) {
             variable.note_sleeper(self.queue, self.wants_more);
+            variable.forget_deputy(self.queue);
             SLEEPS_ON.set(Some(self.queue));
             // SAFETY: undone in `drop`, or by the abort if an error comes first.
             unsafe { pg_sys::ConditionVariablePrepareToSleep(variable.condition.get()) }
@@ -95,18 +116,48 @@ impl Sleeper {
         let to_event = until.map(|at| Duration::from_micros((at - now()).max(0) as u64));
         self.knows_a_time = to_event.is_some_and(|to_event| to_event < LONGEST_SLEEP);
         let time = most.min(LONGEST_SLEEP).min(to_event.unwrap_or(LONGEST_SLEEP));
-        // A millisecond more: at the time itself nothing is over yet.
-        let millis = time.as_millis() as std::ffi::c_long + 1;
         match board::variable(self.queue).filter(|_| !is_standby()) {
             Some(variable) => {
                 variable.note_sleeper(self.queue, self.wants_more);
-                let condition = variable.condition.get();
-                // SAFETY: prepared in `new`; honours interrupts.
-                unsafe { pg_sys::ConditionVariableTimedSleep(condition, millis, pg_sys::PG_WAIT_EXTENSION) };
+                self.is_woken = is_signalled(variable, time);
+                if self.is_woken && variable.becomes_deputy(self.queue) && is_signalled(variable, GRACE) {
+                    variable.dismiss_deputy();
+                }
             }
             None => super::nap(time.min(PAUSE)),
         }
     }
+}
+
+/// Sleeps on a variable, on which this backend has been put, and honours interrupts. Whether a
+/// signal has ended that before its time was over.
+fn is_signalled(variable: &Variable, time: Duration) -> bool {
+    // A millisecond more: at the time itself nothing is over yet.
+    let millis = time.as_millis() as c_long + 1;
+    // SAFETY: the latch is this process's own. Whatever else waited for it since the last sleep may
+    // have reset it after a signal had come: set, it has the variable looked at before the sleep.
+    unsafe {
+        pg_sys::SetLatch(pg_sys::MyLatch);
+        !pg_sys::ConditionVariableTimedSleep(variable.condition.get(), millis, super::wait_event())
+    }
+}
+
+/// Ends the session as Postgres does if its client is gone: nobody is left to take a message.
+pub fn check_client() {
+    // libpq/libpq.h, which pgrx leaves out
+    unsafe extern "C-unwind" {
+        fn pq_check_connection() -> bool;
+    }
+    // SAFETY: reads and sets variables of this process, which has a connection if it has a port;
+    // the boundary turns an error into a panic.
+    unsafe {
+        let has_client = !pg_sys::MyProcPort.is_null();
+        if has_client && !pg_sys::ffi::pg_guard_ffi_boundary(|| pq_check_connection()) {
+            (&raw mut pg_sys::ClientConnectionLost).write_volatile(1);
+            (&raw mut pg_sys::InterruptPending).write_volatile(1);
+        }
+    }
+    pg_sys::check_for_interrupts!();
 }
 
 /// Sleeps until the time is over or, where it is known, the queue has news. News from
@@ -115,9 +166,9 @@ pub fn doze(queue: i32, time: Duration) {
     match board::variable(queue) {
         // SAFETY: the variable is in shared memory; honours interrupts.
         Some(variable) => unsafe {
-            let millis = time.as_millis() as std::ffi::c_long;
+            let millis = time.as_millis() as c_long;
             variable.note_sleeper(queue, false);
-            pg_sys::ConditionVariableTimedSleep(variable.condition.get(), millis, pg_sys::PG_WAIT_EXTENSION);
+            pg_sys::ConditionVariableTimedSleep(variable.condition.get(), millis, super::wait_event());
         },
         None => super::nap(time),
     }
@@ -144,9 +195,10 @@ impl Drop for Sleeper {
             return; // the abort passes signals on
         }
         SLEEPS_ON.set(None);
-        if cancel_sleep() || self.knows_a_time {
-            // Somebody else has to keep the time now, or to hear the signal.
-            wake(self.queue, 1);
+        if cancel_sleep() {
+            wake(self.queue, 1); // somebody else has to hear the signal
+        } else if self.is_woken || self.knows_a_time {
+            wake_deputy(self.queue); // or to keep the time now
         }
     }
 }
