@@ -4,7 +4,7 @@ SET LOCAL search_path TO pg_catalog, pg_temp;
 
 -- Unique keys: the order in which the messages of a key were pushed and leased is what counts.
 DROP VIEW pgqueue.message_state;
-ALTER TABLE pgqueue.message ADD COLUMN key_floor bigint;
+ALTER TABLE pgqueue.message ADD COLUMN key_floor bigint, ADD COLUMN given_back integer;
 DROP INDEX pgqueue.message_key;
 CREATE INDEX message_key ON pgqueue.message (queue, dedup_key, id) WHERE dedup_key IS NOT NULL;
 COMMENT ON COLUMN pgqueue.message.key_place IS 'not above 0: not delivered as it is now, below 0: pushed while an older message of its key was not delivered either (-2: with content that replaces that one''s, -3: its producer knows it by its own id); above 0: a number that rises with each lease of a message of its key';
@@ -29,7 +29,7 @@ CREATE VIEW pgqueue.message_state AS
 SELECT m.*,
        CASE WHEN m.lease_until > clock_timestamp() THEN 'leased'
             WHEN m.expires_at <= clock_timestamp() THEN 'gone'
-            WHEN m.deliveries >= limits.deliveries AND limits.deliveries > 0 THEN 'gone'
+            WHEN attempts >= limits.deliveries AND limits.deliveries > 0 THEN 'gone'
             WHEN m.lease_until > '-infinity' AND q.settings ->> 'on_timeout' = 'dead' THEN 'gone'
             WHEN m.key_place > 0 AND EXISTS (SELECT FROM pgqueue.superseded s WHERE s.id = m.id) THEN 'gone'
             WHEN m.lane = 'b' THEN 'blocked'
@@ -49,9 +49,11 @@ SELECT m.*,
                                 AND (first.expires_at > clock_timestamp() OR first.lease_until > clock_timestamp()
                                      OR first.expires_at IS NULL)) THEN 'blocked'
             ELSE 'ready'
-       END AS state
+       END AS state,
+       attempts
   FROM pgqueue.message m
   JOIN pgqueue.queue q ON q.id = m.queue,
+       LATERAL (SELECT m.deliveries - coalesce(m.given_back, 0) AS attempts) made,
        LATERAL (SELECT coalesce(m.max_deliveries,
                                 (q.settings ->> 'max_deliveries')::integer,
                                 current_setting('pgqueue.max_deliveries')::integer) AS deliveries) limits;
@@ -94,6 +96,14 @@ CREATE FUNCTION @extschema@.pgq_push_bytes_batch(
 ) RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'pgq_push_bytes_batch';
 COMMENT ON FUNCTION @extschema@.pgq_push_bytes_batch(text, bytea[], jsonb[], integer, interval, timestamptz, interval, text, text, text, interval, integer, text[])
     IS 'puts all bodies into a queue, or none, and returns their ids in the order of the array';
+
+-- Deliveries that consumers give back (pgqueue.message has its column already). Attempts are the others.
+COMMENT ON COLUMN pgqueue.message.given_back
+    IS 'how many deliveries consumers have given back; without those, deliveries are attempts';
+COMMENT ON COLUMN pgqueue.message.max_deliveries IS 'attempts before the message is dead; 0: no limit; null: as the queue says';
+ALTER TABLE pgqueue.dead ADD COLUMN given_back integer;
+ALTER TABLE pgqueue.archive ADD COLUMN given_back integer;
+ALTER TYPE @extschema@.pgq_message_details ADD ATTRIBUTE attempts integer;
 
 -- Last: statements of our own run as the owner of the tables, whichever role upgrades.
 DO $$

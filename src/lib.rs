@@ -5,6 +5,8 @@
 //! - **lease**: a consumer's claim on a message, which ends by itself.
 //! - **delivery**: one handing-out of a message, counted from 1; `(id, delivery)` is
 //!   the **receipt** that settle calls check.
+//! - **attempt**: a delivery that counts for `max_deliveries`: one that was not given back
+//!   (released).
 //! - **settle**: delete, extend, release, fail or bury.
 //! - **group**: the messages of a queue with one group key, delivered in order; whose
 //!   **turn** it is, is its first (docs/engine.md).

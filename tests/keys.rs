@@ -112,7 +112,7 @@ fn a_message_that_has_no_delivery_left_does_not_keep_its_key() {
     // It waits again, with its key, when its queue comes to allow fewer deliveries.
     for statement in [
         "SELECT pgq_push('q', '1', dedup_key => 'k')",
-        "SELECT pgq_release(id) FROM pgq_reserve('q')",
+        "SELECT pgq_fail(id, 'x', delay => '0') FROM pgq_reserve('q')",
         "SELECT pgq_push('q', '1', dedup_key => 'k')",
         "SELECT pgq_alter_queue('q', '{\"max_deliveries\": 1}')",
         "SELECT pgq_push('q', '2', dedup_key => 'k')",
@@ -317,7 +317,7 @@ fn what_replaces_a_message_is_delivered_once_at_least() {
     let mut session = server.connect();
     session.execute("SELECT pgq_push('q', '1', dedup_key => 'k', max_deliveries => 9)", &[]).unwrap();
     for _ in 0..6 {
-        session.execute("SELECT pgq_release(id) FROM pgq_reserve('q')", &[]).unwrap();
+        session.execute("SELECT pgq_fail(id, 'x', delay => '0') FROM pgq_reserve('q')", &[]).unwrap();
     }
     // Limits of its own, and of the queue.
     for limit in ["1", "NULL"] {

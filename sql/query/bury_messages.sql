@@ -14,11 +14,12 @@ WITH free AS (
     DELETE FROM pgqueue.message m USING free WHERE m.id = free.id RETURNING m.*
 ), kept AS (
     INSERT INTO pgqueue.dead (id, enqueued_at, deliveries, queue, priority, reason, lease_ms, max_deliveries,
-                              group_key, payload, body, headers, errors)
+                              group_key, payload, body, headers, errors, given_back)
     SELECT g.id, g.enqueued_at, g.deliveries, g.queue, g.priority, $2, g.lease_ms, g.max_deliveries,
            g.group_key, g.payload, g.body, g.headers,
            CASE WHEN jsonb_array_length(g.errors) >= 10 THEN g.errors - 0 ELSE coalesce(g.errors, '[]') END
-           || jsonb_build_object('at', clock_timestamp(), 'delivery', g.deliveries, 'error', $3)
+           || jsonb_build_object('at', clock_timestamp(), 'delivery', g.deliveries, 'error', $3),
+           g.given_back
       FROM gone g
       JOIN pgqueue.queue q ON q.id = g.queue
      WHERE coalesce((q.settings ->> 'dead_letter')::boolean, true)

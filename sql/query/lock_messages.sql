@@ -1,7 +1,7 @@
 -- Locks messages whose receipt is good, in the order of their ids. Without deliveries an
 -- id alone means the message, whoever has it. With a place up to 0 nobody has had it as it is now
 -- (engine/unique.rs).
-SELECT m.id, m.queue, m.deliveries, m.max_deliveries, m.lease_until
+SELECT m.id, m.queue, m.deliveries, m.max_deliveries, m.lease_until, coalesce(m.given_back, 0)
   FROM pgqueue.message m
  WHERE m.id = ANY ($1)
    AND ($2 IS NULL

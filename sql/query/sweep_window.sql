@@ -6,7 +6,7 @@
 WITH place AS (
     SELECT swept_to FROM pgqueue.vacuum_run
 ), looked_at AS MATERIALIZED (
-    SELECT m.id, m.queue, m.lease_until, m.expires_at, m.deliveries, m.max_deliveries, m.lane, m.group_key, m.priority, m.key_place
+    SELECT m.id, m.queue, m.lease_until, m.expires_at, m.deliveries - coalesce(m.given_back, 0) AS attempts, m.max_deliveries, m.lane, m.group_key, m.priority, m.key_place
       FROM pgqueue.message m
      WHERE m.id > (SELECT swept_to FROM place)
      ORDER BY m.id
@@ -29,7 +29,7 @@ WITH place AS (
       LEFT JOIN pgqueue.queue q ON q.id = m.queue,
            LATERAL (SELECT coalesce(m.max_deliveries, (q.settings ->> 'max_deliveries')::integer,
                                     current_setting('pgqueue.max_deliveries')::integer) AS most) most,
-           LATERAL (SELECT most > 0 AND m.deliveries >= most AS exhausted) limits
+           LATERAL (SELECT most > 0 AND m.attempts >= most AS exhausted) limits
      WHERE m.lease_until <= $1 AND (m.expires_at > $1 OR m.expires_at IS NULL OR q.id IS NULL)
 ), page AS (
     SELECT id, need, key_place FROM found WHERE need IS NOT NULL ORDER BY id LIMIT $2

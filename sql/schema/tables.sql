@@ -77,6 +77,7 @@ CREATE TABLE pgqueue.message (
     headers        jsonb,
     errors         jsonb,
     key_floor      bigint,
+    given_back     integer,
     CONSTRAINT message_id_is_unique PRIMARY KEY (id),
     CONSTRAINT message_lane_is_known CHECK (lane IN ('r', 'd', 'b')),
     CONSTRAINT message_delayed_has_due_time CHECK ((lane = 'd') = (due_at IS NOT NULL)),
@@ -105,9 +106,11 @@ COMMENT ON COLUMN pgqueue.message.lane IS 'r ready or leased, d waiting for due_
 COMMENT ON COLUMN pgqueue.message.in_turn IS 'it is its group''s turn until it is gone: it was leased once';
 COMMENT ON COLUMN pgqueue.message.key_place IS 'not above 0: not delivered as it is now, below 0: pushed while an older message of its key was not delivered either (-2: with content that replaces that one''s, -3: its producer knows it by its own id); above 0: a number that rises with each lease of a message of its key';
 COMMENT ON COLUMN pgqueue.message.lease_ms IS 'length of a lease in milliseconds; null: as the queue says';
-COMMENT ON COLUMN pgqueue.message.max_deliveries IS 'deliveries before the message is dead; 0: no limit; null: as the queue says';
+COMMENT ON COLUMN pgqueue.message.max_deliveries IS 'attempts before the message is dead; 0: no limit; null: as the queue says';
 COMMENT ON COLUMN pgqueue.message.errors IS 'the last failures, oldest first: [{"at", "delivery", "error"}]';
 COMMENT ON COLUMN pgqueue.message.key_floor IS 'of the messages of its key those with smaller ids were gone when it was pushed';
+COMMENT ON COLUMN pgqueue.message.given_back
+    IS 'how many deliveries consumers have given back; without those, deliveries are attempts';
 
 CREATE FUNCTION pgqueue.announce_message() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'announce_message';
@@ -164,6 +167,7 @@ CREATE TABLE pgqueue.dead (
     body           bytea,
     headers        jsonb,
     errors         jsonb,
+    given_back     integer,
     CONSTRAINT dead_id_is_unique PRIMARY KEY (id),
     CONSTRAINT dead_reason_is_known CHECK (reason IN ('failed', 'timeout', 'buried', 'expired'))
 );
@@ -194,6 +198,7 @@ CREATE TABLE pgqueue.archive (
     body        bytea,
     headers     jsonb,
     errors      jsonb,
+    given_back  integer,
     CONSTRAINT archive_id_is_unique PRIMARY KEY (id)
 ) USING heap;
 CREATE INDEX archive_oldest ON pgqueue.archive (queue, settled_at, id);
@@ -268,7 +273,7 @@ CREATE VIEW pgqueue.message_state AS
 SELECT m.*,
        CASE WHEN m.lease_until > clock_timestamp() THEN 'leased'
             WHEN m.expires_at <= clock_timestamp() THEN 'gone'
-            WHEN m.deliveries >= limits.deliveries AND limits.deliveries > 0 THEN 'gone'
+            WHEN attempts >= limits.deliveries AND limits.deliveries > 0 THEN 'gone'
             WHEN m.lease_until > '-infinity' AND q.settings ->> 'on_timeout' = 'dead' THEN 'gone'
             WHEN m.key_place > 0 AND EXISTS (SELECT FROM pgqueue.superseded s WHERE s.id = m.id) THEN 'gone'
             WHEN m.lane = 'b' THEN 'blocked'
@@ -288,9 +293,11 @@ SELECT m.*,
                                 AND (first.expires_at > clock_timestamp() OR first.lease_until > clock_timestamp()
                                      OR first.expires_at IS NULL)) THEN 'blocked'
             ELSE 'ready'
-       END AS state
+       END AS state,
+       attempts
   FROM pgqueue.message m
   JOIN pgqueue.queue q ON q.id = m.queue,
+       LATERAL (SELECT m.deliveries - coalesce(m.given_back, 0) AS attempts) made,
        LATERAL (SELECT coalesce(m.max_deliveries,
                                 (q.settings ->> 'max_deliveries')::integer,
                                 current_setting('pgqueue.max_deliveries')::integer) AS deliveries) limits;

@@ -33,7 +33,8 @@ CREATE TYPE pgq_message_details AS (
     settled_at     timestamptz,
     died_at        timestamptz,
     reason         text,
-    errors         jsonb
+    errors         jsonb,
+    attempts       integer
 );
 COMMENT ON TYPE pgq_message_details IS 'all that is known of a message: alive, dead or archived';
 

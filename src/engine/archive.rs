@@ -24,7 +24,7 @@ pub fn keep(queue: &Queue, row: &Found, deliveries: i32) {
     if queue.settings.archive.is_none() {
         return;
     }
-    let archived: [Option<Datum>; 11] = [
+    let archived: [Option<Datum>; 12] = [
         row.get(Column::Id),
         row.get(Column::EnqueuedAt),
         Some(now().into()),
@@ -36,6 +36,7 @@ pub fn keep(queue: &Queue, row: &Found, deliveries: i32) {
         row.get(Column::Body),
         row.get(Column::Headers),
         row.get(Column::Errors),
+        row.get(Column::GivenBack),
     ];
     // A call may settle very many: what the insertion of one leaves behind goes at once.
     let mut scratch = PgMemoryContexts::new("pgqueue archive");

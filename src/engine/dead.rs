@@ -72,7 +72,7 @@ impl Queue {
         let max =
             row.get(Column::MaxDeliveries).map_or_else(|| self.max_deliveries(), |max| max.value() as i32);
         let timed_out = row.i64(Column::LeaseUntil) != NOT_LEASED;
-        let is_over = is_exhausted(row.i32(Column::Deliveries), max)
+        let is_over = is_exhausted(row.attempts(), max)
             || (timed_out && self.settings.on_timeout == OnTimeout::Dead);
         is_over.then_some(if timed_out { Reason::Timeout } else { Reason::Failed })
     }
@@ -107,8 +107,8 @@ pub fn fail(receipts: &[Receipt], error: Datum, delay: Option<Millis>) -> Result
     for message in lock(receipts)?.iter().filter(|message| message.is_leased()) {
         let Some(queue) = queue::by_id(message.queue)? else { continue };
         let max = message.max_deliveries.unwrap_or_else(|| queue.max_deliveries());
-        let retry_at = (!is_exhausted(message.deliveries, max)).then(|| {
-            let wait = delay.unwrap_or_else(|| backoff(&queue, message.deliveries));
+        let retry_at = (!is_exhausted(message.attempts(), max)).then(|| {
+            let wait = delay.unwrap_or_else(|| backoff(&queue, message.attempts()));
             super::now() + wait.as_micros()
         });
         if retry_at.is_some() {
@@ -141,8 +141,8 @@ fn retry(retries: &[Event], error: Datum) {
     events::tell(retries, None, error);
 }
 
-fn backoff(queue: &Queue, deliveries: i32) -> Millis {
-    queue.settings.backoff.wait(deliveries, fastrand::f64())
+fn backoff(queue: &Queue, attempts: i32) -> Millis {
+    queue.settings.backoff.wait(attempts, fastrand::f64())
 }
 
 /// Sends messages to the dead letters at once, leased or not.

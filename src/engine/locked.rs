@@ -23,6 +23,7 @@ pub struct Locked {
     pub id: i64,
     pub queue: i32,
     pub deliveries: i32,
+    given_back: i32,
     pub max_deliveries: Option<i32>,
     lease_until: Timestamp,
 }
@@ -33,6 +34,11 @@ impl Locked {
         is_leased(self.lease_until, super::now())
     }
 
+    /// How often it was delivered, but for the deliveries that consumers have given back.
+    pub fn attempts(&self) -> i32 {
+        self.deliveries - self.given_back
+    }
+
     fn from_row(row: &Row) -> Self {
         Self {
             id: row.i64(0),
@@ -40,6 +46,7 @@ impl Locked {
             deliveries: row.i32(2),
             max_deliveries: row.get(3).map(|max| max.value() as i32),
             lease_until: row.i64(4),
+            given_back: row.i32(5),
         }
     }
 }

@@ -28,9 +28,10 @@ pub enum Column {
     Headers,
     Errors,
     KeyFloor,
+    GivenBack,
 }
 
-/// How many columns the install script gives the table.
+/// How many columns a push writes. Those behind are null then.
 pub const COLUMNS: usize = Column::KeyFloor as usize + 1;
 
 /// `lease_until` of a message that nobody holds: Postgres's `-infinity`.
@@ -71,9 +72,10 @@ pub fn is_leased(lease_until: Timestamp, now: Timestamp) -> bool {
     lease_until > now
 }
 
-/// Whether a message delivered `deliveries` times may not be delivered again.
-pub fn is_exhausted(deliveries: i32, max_deliveries: i32) -> bool {
-    max_deliveries > 0 && deliveries >= max_deliveries
+/// Whether a message may not be delivered again after so many attempts: its deliveries, but for
+/// those that consumers have given back.
+pub fn is_exhausted(attempts: i32, max_deliveries: i32) -> bool {
+    max_deliveries > 0 && attempts >= max_deliveries
 }
 
 #[cfg(test)]

@@ -491,6 +491,16 @@ impl Found {
         self.get(Column::ExpiresAt).is_some_and(|at| at.value() as i64 <= now)
     }
 
+    /// How many deliveries its consumers have given back.
+    pub fn given_back(&self) -> i32 {
+        self.get(Column::GivenBack).map_or(0, |count| count.value() as i32)
+    }
+
+    /// How often it was delivered, but for those.
+    pub fn attempts(&self) -> i32 {
+        self.i32(Column::Deliveries) - self.given_back()
+    }
+
     pub fn lane(&self) -> Lane {
         Lane::from_column(self.get(Column::Lane).map_or(0, |datum| datum.value() as u8))
     }

@@ -29,7 +29,7 @@ pub enum Verdict {
     Delete,
     /// Its lease, if still valid, ends then.
     Extend(Millis),
-    /// Its lease, if still valid, ends now; it waits this long.
+    /// Its lease, if still valid, ends now, and its delivery is given back; it waits this long.
     Release(Millis),
 }
 
@@ -182,6 +182,7 @@ fn apply(table: &Table, row: &Found, queue: &Queue, verdict: Verdict, now: Times
     let (id, priority) = (row.i64(Column::Id), row.i16(Column::Priority));
     let change = |changes: &[(Column, Option<Datum>)]| table.update(row, changes, Patience::Wait);
     let not_leased = (Column::LeaseUntil, Some(NOT_LEASED.into()));
+    let given_back = (Column::GivenBack, Some((row.given_back() + 1).into()));
     let before = row.counts();
     let (fate, after) = match verdict {
         Verdict::Delete => {
@@ -207,13 +208,13 @@ fn apply(table: &Table, row: &Found, queue: &Queue, verdict: Verdict, now: Times
         }
         Verdict::Release(delay) if delay.as_millis() == 0 => {
             news::ready(queue.id, priority, id);
-            (change(&[not_leased]), Counts::message(Lane::Ready, NOT_LEASED))
+            (change(&[not_leased, given_back]), Counts::message(Lane::Ready, NOT_LEASED))
         }
         Verdict::Release(delay) => {
             let due_at = now + delay.as_micros();
             news::delayed(queue.id, due_at);
             let lane = (Column::Lane, Some(Lane::Delayed.datum()));
-            let fate = change(&[not_leased, lane, (Column::DueAt, Some(due_at.into()))]);
+            let fate = change(&[not_leased, given_back, lane, (Column::DueAt, Some(due_at.into()))]);
             (fate, Counts::message(Lane::Delayed, NOT_LEASED))
         }
     };

@@ -1,6 +1,7 @@
 -- All that is in the queues, times in whole hours from now.
 SELECT 'message' AS what, m.id, q.name AS queue, m.state, m.payload::text AS payload, m.headers ->> 'kind' AS kind,
        m.priority, m.group_key AS "group", m.dedup_key AS key, coalesce(m.key_place = 0, false)::text AS holds_key, m.deliveries,
+       m.deliveries - m.attempts AS given_back,
        CASE WHEN m.lease_until > '-infinity' THEN round(extract(epoch FROM m.lease_until - clock_timestamp()) / 3600) END AS lease_until,
        round(extract(epoch FROM m.due_at - clock_timestamp()) / 3600) AS due_at,
        round(extract(epoch FROM m.expires_at - clock_timestamp()) / 3600) AS expires_at,
@@ -8,7 +9,7 @@ SELECT 'message' AS what, m.id, q.name AS queue, m.state, m.payload::text AS pay
        coalesce(jsonb_array_length(m.errors), 0) AS errors
   FROM pgqueue.message_state m JOIN pgqueue.queue q ON q.id = m.queue;
 SELECT 'letter' AS what, d.id, q.name AS queue, d.reason, d.payload::text AS payload, d.headers ->> 'kind' AS kind,
-       d.priority, d.group_key AS "group", d.deliveries, d.lease_ms / 3600000 AS lease, d.max_deliveries,
+       d.priority, d.group_key AS "group", d.deliveries, coalesce(d.given_back, 0) AS given_back, d.lease_ms / 3600000 AS lease, d.max_deliveries,
        jsonb_array_length(d.errors) AS errors
   FROM pgqueue.dead d JOIN pgqueue.queue q ON q.id = d.queue;
 SELECT 'archived' AS what, a.id, q.name AS queue FROM pgqueue.archive a JOIN pgqueue.queue q ON q.id = a.queue;

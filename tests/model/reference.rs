@@ -66,6 +66,8 @@ pub struct Message {
     /// Later leases have higher ones.
     pub ticket: u64,
     pub deliveries: i32,
+    /// How many of them were given back.
+    pub given_back: i32,
     /// End of the last lease, until somebody has taken note that it ended.
     pub lease_until: Option<Hours>,
     pub due_at: Option<Hours>,
@@ -75,6 +77,12 @@ pub struct Message {
     /// It is its group's turn until it is gone.
     pub in_turn: bool,
     pub errors: usize,
+}
+
+impl Message {
+    fn attempts(&self) -> i32 {
+        self.deliveries - self.given_back
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,8 +220,8 @@ pub struct Reference {
 }
 
 /// Waits before a retry: 1, 2, 4, at most 8 hours.
-fn backoff(deliveries: i32) -> Hours {
-    (1 << (deliveries - 1).clamp(0, 3)).min(8)
+fn backoff(attempts: i32) -> Hours {
+    (1 << (attempts - 1).clamp(0, 3)).min(8)
 }
 
 impl Reference {
@@ -255,7 +263,7 @@ impl Reference {
 
     fn is_exhausted(&self, message: &Message) -> bool {
         let max = message.max_deliveries.unwrap_or(self.settings(message).max_deliveries);
-        max > 0 && message.deliveries >= max
+        max > 0 && message.attempts() >= max
     }
 
     fn has_expired(&self, message: &Message) -> bool {
@@ -394,6 +402,7 @@ impl Reference {
             holds_key: push.key.is_some(),
             ticket: 0,
             deliveries: 0,
+            given_back: 0,
             lease_until: None,
             due_at: push.delay.map(|delay| self.now + delay),
             expires_at: ttl.map(|ttl| self.now + ttl),
@@ -427,10 +436,11 @@ impl Reference {
                 let in_turn = message.in_turn && message.group == new.group;
                 // It is delivered once at least.
                 let limit = new.max_deliveries.unwrap_or(most);
-                let is_spent = limit > 0 && message.deliveries >= limit;
-                let max_deliveries = if is_spent { Some(message.deliveries + 1) } else { new.max_deliveries };
+                let is_spent = limit > 0 && message.attempts() >= limit;
+                let max_deliveries = if is_spent { Some(message.attempts() + 1) } else { new.max_deliveries };
                 let new = Message { max_deliveries, ..new };
-                *message = Message { deliveries: message.deliveries, errors: message.errors, in_turn, ..new };
+                let Message { deliveries, given_back, errors, .. } = *message;
+                *message = Message { deliveries, given_back, errors, in_turn, ..new };
                 return Ok(Some((id, Outcome::Replaced)));
             }
         }
@@ -607,7 +617,10 @@ impl Reference {
             return Err("55000");
         }
         let due_at = (delay > 0).then_some(self.now + delay);
-        self.change(&ids, |message| (message.lease_until, message.due_at) = (None, due_at));
+        self.change(&ids, |message| {
+            (message.lease_until, message.due_at) = (None, due_at);
+            message.given_back += 1;
+        });
         Ok(ids)
     }
 
@@ -628,7 +641,7 @@ impl Reference {
                 failed.push((id, None));
                 continue;
             }
-            let wait = delay.unwrap_or_else(|| backoff(message.deliveries));
+            let wait = delay.unwrap_or_else(|| backoff(message.attempts()));
             let (queue, due_at) = (message.queue, (wait > 0).then_some(self.now + wait));
             self.change(&[id], |message| {
                 (message.lease_until, message.due_at) = (None, due_at);
@@ -715,8 +728,15 @@ impl Reference {
             self.counters(message.queue).deleted += 1;
             self.counters(to).pushed += 1;
             let holds_key = message.key.is_some();
-            let fresh =
-                Message { queue: to, deliveries: 0, lease_until: None, in_turn: false, holds_key, ..message };
+            let fresh = Message {
+                queue: to,
+                deliveries: 0,
+                given_back: 0,
+                lease_until: None,
+                in_turn: false,
+                holds_key,
+                ..message
+            };
             self.messages.insert(*new, fresh);
         }
         gone
@@ -758,13 +778,14 @@ impl Reference {
             self.counters(to).pushed += 1;
         }
         let limit = message.max_deliveries.unwrap_or(self.queues[to].settings.max_deliveries);
-        let keeps_limit = reset || limit == 0 || message.deliveries < limit;
-        let max_deliveries = if keeps_limit { message.max_deliveries } else { Some(message.deliveries + 1) };
+        let keeps_limit = reset || limit == 0 || message.attempts() < limit;
+        let max_deliveries = if keeps_limit { message.max_deliveries } else { Some(message.attempts() + 1) };
         let back = Message {
             queue: to,
             key: None,
             holds_key: false,
             deliveries: if reset { 0 } else { message.deliveries },
+            given_back: if reset { 0 } else { message.given_back },
             max_deliveries,
             lease_until: None,
             due_at: None,

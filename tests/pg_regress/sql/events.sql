@@ -46,7 +46,7 @@ SELECT * FROM events('ops');
 -- on_timeout dead; out of deliveries because the limit was lowered
 SELECT pgq_alter_queue('jobs', '{"on_timeout": "dead"}');
 SELECT count(*) FROM pgq_push_batch('jobs', ARRAY['7', '8']::jsonb[]);
-SELECT pgq_release(id) FROM pgq_reserve('jobs', max => 2) WHERE payload = '8';
+SELECT f.outcome FROM pgq_reserve('jobs', max => 2) m, pgq_fail(m.id, 'eight', delay => '0') f WHERE m.payload = '8';
 UPDATE pgqueue.message SET lease_until = now() - '1 s'::interval WHERE lease_until > now();
 SELECT pgq_alter_queue('jobs', '{"max_deliveries": 1}');
 SELECT moved_to_dead FROM pgq_vacuum();
