@@ -21,6 +21,22 @@ fn is_server_utf8() -> bool {
     unsafe { pg_sys::GetDatabaseEncoding() == pg_sys::pg_enc::PG_UTF8 as i32 }
 }
 
+/// Keeps the library's own frames out of the DETAIL of errors, where pgrx puts them if the
+/// server's environment asks Rust for backtraces. Rust asks it once.
+pub fn show_no_frames() {
+    const VARIABLE: &str = "RUST_LIB_BACKTRACE";
+    let before = std::env::var_os(VARIABLE);
+    // SAFETY: a process of Postgres has one thread.
+    unsafe {
+        std::env::set_var(VARIABLE, "0");
+        let _answer_is_kept = std::backtrace::Backtrace::capture();
+        match before {
+            Some(value) => std::env::set_var(VARIABLE, value),
+            None => std::env::remove_var(VARIABLE),
+        }
+    }
+}
+
 /// Runs `work`, through which errors of Postgres may pass, so that they stay printable.
 pub fn with_printable_errors<R>(work: impl FnOnce() -> R) -> R {
     if is_server_utf8() {
@@ -84,11 +100,15 @@ impl Error {
 
     /// 22004: a null where a value must be.
     pub fn null(argument: &str) -> Self {
+        let hint = match argument {
+            "payload" | "payloads" => "For an empty payload push the JSON value null: 'null'::jsonb.".into(),
+            _ => format!("Give \"{argument}\" a value."),
+        };
         Self::new(
             PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
             format!("argument \"{argument}\" must not be null"),
         )
-        .hint("For an empty payload push the JSON value null: 'null'::jsonb.")
+        .hint(hint)
     }
 
     /// 22023: a value an argument cannot have.
@@ -266,10 +286,10 @@ impl Error {
         .hint("The arguments after the queue are names of columns as they are stored, without quotes.")
     }
 
-    /// 55000: the rows of an UPDATE cannot be told apart.
+    /// 39P01: the rows of an UPDATE cannot be told apart.
     pub fn capture_needs_key() -> Self {
         Self::new(
-            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
             "pgq_capture needs key columns to capture an UPDATE FOR EACH STATEMENT",
         )
         .detail("The table has no primary key, and the trigger names no columns.")
@@ -315,12 +335,12 @@ impl Error {
         .hint("pgq_alter_queue(queue, '{\"dead_letter\": true}') makes it keep them from now on.")
     }
 
-    /// 55000: a strict release could not put all messages back.
+    /// P0002, as SELECT INTO STRICT raises it: a strict release could not put all messages back.
     pub fn release_incomplete(missing: &[i64]) -> Self {
         let ids: Vec<String> = missing.iter().take(10).map(i64::to_string).collect();
         let more = if missing.len() > ids.len() { ", ..." } else { "" };
         Self::new(
-            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            PgSqlErrorCode::ERRCODE_NO_DATA_FOUND,
             format!("{} of the messages could not be released", missing.len()),
         )
         .detail(format!("Not leased any more, or to somebody else: {}{more}.", ids.join(", ")))

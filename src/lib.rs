@@ -67,6 +67,7 @@ pgrx::pg_module_magic!(name, version);
 /// Postgres calls this when it loads the library.
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    error::show_no_frames();
     setting::define();
     engine::news::listen();
     // SAFETY: reads a variable of the server.

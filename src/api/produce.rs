@@ -96,7 +96,7 @@ fn options(call: &Call) -> Result<Options> {
     let on_duplicate = on_duplicate(call, 9)?;
     Ok(Options {
         priority: priority(call.required(3, "priority")?)?,
-        due: due(call.span(4, "delay")?, call.optional(5, "deliver_at")?)?,
+        due: due(call.optional(4, "delay")?, call.optional(5, "deliver_at")?)?,
         ttl: call.span(6, "ttl")?,
         lease: call.span(10, "lease")?,
         max_deliveries: max_deliveries(call, 11)?,
@@ -147,7 +147,7 @@ pub fn priority(priority: i32) -> Result<i16> {
 
 fn due(delay: Option<Millis>, deliver_at: Option<TimestampTz>) -> Result<Due> {
     match (delay, deliver_at) {
-        (None, None) => Ok(Due::Now),
+        (None, None) | (Some(Millis::ZERO), None) => Ok(Due::Now),
         (Some(delay), None) => Ok(Due::After(delay)),
         (None, Some(moment)) => finite(moment).map(Due::At),
         (Some(_), Some(_)) => Err(Error::invalid(

@@ -614,7 +614,7 @@ impl Reference {
     pub fn release(&mut self, receipts: &[Receipt], delay: Hours, strict: bool) -> Result<Vec<Id>, Refused> {
         let ids = self.good(receipts, true);
         if strict && receipts.iter().any(|(id, _)| !ids.contains(id)) {
-            return Err("55000");
+            return Err("P0002");
         }
         let due_at = (delay > 0).then_some(self.now + delay);
         self.change(&ids, |message| {
