@@ -78,7 +78,7 @@ fn who_waits_for_a_slot_is_woken_when_one_is_free() {
                 begun.elapsed()
             });
             until("it sleeps", || {
-                observer.one("SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'CALL pgq_wait%' AND state = 'active' AND wait_event = 'Extension'")
+                observer.one("SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'CALL pgq_wait%' AND state = 'active' AND wait_event_type = 'Extension'")
             });
             session.execute(&format!("SELECT {settle}($1::bigint{more})"), &[&id]).unwrap();
             assert!(waiting.join().unwrap().as_secs() < 20, "{settle} wakes");

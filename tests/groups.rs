@@ -212,7 +212,7 @@ fn a_consumer_that_sleeps_is_woken_for_the_next_of_a_group() {
             sleeper.all::<i64>("SELECT id FROM pgq_reserve('q')")
         });
         until("it sleeps", || {
-            observer.one("SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'CALL pgq_wait%' AND wait_event = 'Extension'")
+            observer.one("SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'CALL pgq_wait%' AND wait_event_type = 'Extension'")
         });
         one.execute("SELECT pgq_delete($1::bigint)", &[&ids[0]]).unwrap();
         assert_eq!(waiting.join().unwrap(), ids[1..]);

@@ -358,7 +358,7 @@ fn sleepers_of_queues_that_share_a_place_do_not_take_each_other_s_signals() {
         }
         until("all sleep", || {
             session.one::<i64>(
-                "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CALL%' AND wait_event = 'Extension'",
+                "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CALL%' AND wait_event_type = 'Extension'",
             ) == 30
         });
         session.batch_execute("SELECT pgq_push('q' || n, '1') FROM generate_series(1, 30) n").unwrap();

@@ -447,7 +447,7 @@ fn a_push_does_not_count_on_a_message_whose_last_lease_ends_meanwhile() {
         consumer.execute(&format!("SELECT pgq_create_queue('q', '{settings}')"), &[]).unwrap();
         consumer
             .batch_execute(
-                "SELECT pgq_push('q', '1', dedup_key => 'k'); SELECT pgq_release(id) FROM pgq_reserve('q')",
+                "SELECT pgq_push('q', '1', dedup_key => 'k'); SELECT pgq_fail(id, 'x', delay => '0') FROM pgq_reserve('q')",
             )
             .unwrap();
         consumer.batch_execute("BEGIN; SELECT id FROM pgq_reserve('q', lease => '300 ms')").unwrap();

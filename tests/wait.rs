@@ -465,3 +465,26 @@ fn listeners_hear_of_what_others_let_go_of_and_decide() {
     session.batch_execute("COMMIT PREPARED 'push'").unwrap();
     hear(&mut listener, "a prepared push that is decided");
 }
+
+#[test]
+fn sleepers_and_workers_can_be_told_from_other_sessions() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+    // From 17 on wait events of extensions have names.
+    let has_names: bool = session.one("SELECT current_setting('server_version_num')::int >= 170000");
+    let name = |named: &str| if has_names { named.to_owned() } else { "Extension".to_owned() };
+    let mut sleeper = server.connect();
+    let pid: i32 = sleeper.one("SELECT pg_backend_pid()");
+    let sleeping = thread::spawn(move || sleeper.batch_execute("CALL pgq_wait('q', '60 s')").unwrap());
+    until_asleep(&mut session, pid);
+    let shown = |of: String, named: &str| {
+        let named = name(named);
+        format!("SELECT count(*) = 1 FROM pg_stat_activity WHERE {of} AND wait_event = '{named}'")
+    };
+    assert!(session.one::<bool>(&shown(format!("pid = {pid}"), "PgqueueWait")));
+    let worker = shown("backend_type = 'pgqueue worker'".into(), "PgqueueWorker");
+    until("the worker sleeps under its name", || session.one(&worker));
+    session.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
+    sleeping.join().unwrap();
+}
