@@ -32,12 +32,18 @@ macro_rules! export_to_sql {
         mod exported {
             $(
                 #[unsafe(no_mangle)]
-                #[pgrx::pg_guard]
                 pub unsafe extern "C-unwind" fn $function(
                     fcinfo: pgrx::pg_sys::FunctionCallInfo,
                 ) -> pgrx::pg_sys::Datum {
-                    // SAFETY: Postgres hands every function a valid call.
-                    unsafe { $crate::call::answer(fcinfo, super::$function) }
+                    #[pgrx::pg_guard]
+                    unsafe extern "C-unwind" fn guarded(
+                        fcinfo: pgrx::pg_sys::FunctionCallInfo,
+                    ) -> pgrx::pg_sys::Datum {
+                        // SAFETY: Postgres hands every function a valid call.
+                        unsafe { $crate::call::answer(fcinfo, super::$function) }
+                    }
+                    // SAFETY: the same call. Nothing else is in this frame.
+                    unsafe { $crate::error_details::keeping(guarded, fcinfo) }
                 }
 
                 pastey::paste! {

@@ -51,6 +51,7 @@ mod api;
 mod call;
 mod engine;
 mod error;
+mod error_details;
 mod hint;
 mod schema;
 mod setting;

@@ -72,8 +72,8 @@ impl Queue {
         let max =
             row.get(Column::MaxDeliveries).map_or_else(|| self.max_deliveries(), |max| max.value() as i32);
         let timed_out = row.i64(Column::LeaseUntil) != NOT_LEASED;
-        let is_over = is_exhausted(row.attempts(), max)
-            || (timed_out && self.settings.on_timeout == OnTimeout::Dead);
+        let is_over =
+            is_exhausted(row.attempts(), max) || (timed_out && self.settings.on_timeout == OnTimeout::Dead);
         is_over.then_some(if timed_out { Reason::Timeout } else { Reason::Failed })
     }
 }

@@ -1,0 +1,192 @@
+//! What Postgres tells of an error besides its message: its context, the query inside of a function,
+//! the names of table, column and constraint, a SQLSTATE that a user has made up.
+//!
+//! pgrx makes a panic of an error of Postgres, and an error again where the call ends. Message,
+//! detail, hint and the SQLSTATEs that Postgres knows survive that; the rest does not. So each call from SQL has an entry in
+//! Postgres's stack of error contexts, below all that Postgres adds for what the call runs. An error
+//! passes it twice. The first time the entry keeps what has been told, the second time, when nothing
+//! has been added yet, it tells that again.
+
+use std::cell::RefCell;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+
+use pgrx::pg_sys::{self, Datum, ErrorContextCallback, ErrorData, FunctionCallInfo};
+use pgrx::{PgLogLevel, PgSqlErrorCode};
+
+use crate::error::printable;
+
+/// A function that Postgres calls.
+pub type Exported = unsafe extern "C-unwind" fn(FunctionCallInfo) -> Datum;
+
+// utils/elog.h, without pgrx's guards: these run while Postgres reports an error.
+unsafe extern "C-unwind" {
+    fn geterrcode() -> c_int;
+    fn CopyErrorData() -> *mut ErrorData;
+    fn FreeErrorData(error: *mut ErrorData);
+    fn errcode(sqlstate: c_int) -> c_int;
+    fn set_errcontext_domain(domain: *const c_char) -> c_int;
+    fn errcontext_msg(format: *const c_char, ...) -> c_int;
+    fn errdetail_log(format: *const c_char, ...) -> c_int;
+    fn internalerrquery(query: *const c_char) -> c_int;
+    fn internalerrposition(position: c_int) -> c_int;
+    fn err_generic_string(field: c_int, value: *const c_char) -> c_int;
+}
+
+const NAMES: usize = 5;
+
+#[derive(Clone)]
+struct Details {
+    code: c_int,
+    message: String,
+    context: Option<CString>,
+    detail_log: Option<CString>,
+    query: Option<CString>,
+    position: c_int,
+    /// Each with the field of the protocol that it is sent in.
+    names: [(c_int, Option<CString>); NAMES],
+}
+
+thread_local! {
+    /// The details of the last error that passed a call, with the place of its entry on the stack.
+    static KEPT: RefCell<Vec<(usize, Details)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Calls a function whose own boundary makes errors of panics.
+///
+/// # Safety
+/// `fcinfo` must be the call Postgres made. An error leaves this frame without running destructors:
+/// it has none.
+pub unsafe fn keeping(function: Exported, fcinfo: FunctionCallInfo) -> Datum {
+    // SAFETY: the entry is on the stack of contexts as long as this frame is there. An error that
+    // leaves the frame has Postgres set the stack back to where it is caught.
+    unsafe {
+        let mut entry = ErrorContextCallback {
+            previous: pg_sys::error_context_stack,
+            callback: Some(on_error),
+            arg: std::ptr::null_mut(),
+        };
+        entry.arg = (&raw mut entry).cast();
+        forget_ended(entry.arg as usize);
+        pg_sys::error_context_stack = &raw mut entry;
+        let answer = function(fcinfo);
+        pg_sys::error_context_stack = entry.previous;
+        answer
+    }
+}
+
+/// Calls deeper in the stack than one that begins, or where it is, have ended.
+fn forget_ended(entry: usize) {
+    KEPT.with_borrow_mut(|kept| kept.retain(|(other, _)| *other > entry));
+}
+
+unsafe extern "C-unwind" fn on_error(entry: *mut c_void) {
+    // SAFETY: Postgres calls this while it reports an error. The copy is ours until it is freed.
+    unsafe {
+        if geterrcode() == PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY as c_int {
+            return;
+        }
+        let context = pg_sys::CurrentMemoryContext;
+        pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
+        let error = CopyErrorData();
+        pg_sys::CurrentMemoryContext = context;
+        let again = pass(entry as usize, &*error);
+        FreeErrorData(error);
+        if let Some(details) = again {
+            tell(Box::into_raw(details));
+        }
+    }
+}
+
+/// Keeps what is told of an error, or returns what was, if it passes for the second time.
+fn pass(entry: usize, error: &ErrorData) -> Option<Box<Details>> {
+    if error.elevel != PgLogLevel::ERROR as c_int {
+        return None;
+    }
+    KEPT.with_borrow_mut(|all| {
+        let place = all.iter().position(|(other, _)| *other == entry);
+        let kept = place.map(|n| &all[n].1).filter(|kept| kept.are_missing_in(error));
+        if let Some(kept) = kept {
+            return Some(Box::new(kept.clone()));
+        }
+        place.map(|n| all.swap_remove(n));
+        let details = Details::of(error);
+        if details.has_any() {
+            all.push((entry, details));
+        }
+        None
+    })
+}
+
+/// Adds details to the error that is being reported.
+///
+/// # Safety
+/// `details` come from a box. Postgres is reporting an error.
+unsafe fn tell(details: *mut Details) {
+    // SAFETY: Postgres copies the texts. If memory runs out, the box is not freed.
+    unsafe {
+        let text = |text: &Option<CString>| text.as_ref().map(|text| text.as_ptr());
+        errcode((*details).code);
+        if let Some(context) = text(&(*details).context) {
+            set_errcontext_domain(std::ptr::null());
+            errcontext_msg(c"%s".as_ptr(), context);
+        }
+        if let Some(detail) = text(&(*details).detail_log) {
+            errdetail_log(c"%s".as_ptr(), detail);
+        }
+        if let Some(query) = text(&(*details).query) {
+            internalerrquery(query);
+            internalerrposition((*details).position);
+        }
+        for (field, name) in &(*details).names {
+            if let Some(name) = text(name) {
+                err_generic_string(*field, name);
+            }
+        }
+        drop(Box::from_raw(details));
+    }
+}
+
+impl Details {
+    fn of(error: &ErrorData) -> Self {
+        let names = [
+            (pg_sys::PG_DIAG_SCHEMA_NAME, error.schema_name),
+            (pg_sys::PG_DIAG_TABLE_NAME, error.table_name),
+            (pg_sys::PG_DIAG_COLUMN_NAME, error.column_name),
+            (pg_sys::PG_DIAG_DATATYPE_NAME, error.datatype_name),
+            (pg_sys::PG_DIAG_CONSTRAINT_NAME, error.constraint_name),
+        ];
+        Self {
+            code: error.sqlerrcode,
+            message: message(error),
+            context: owned(error.context),
+            detail_log: owned(error.detail_log),
+            query: owned(error.internalquery),
+            position: error.internalpos,
+            names: names.map(|(field, name)| (field as c_int, owned(name))),
+        }
+    }
+
+    fn has_any(&self) -> bool {
+        let is_known = PgSqlErrorCode::from(self.code) as c_int == self.code;
+        let texts = [&self.context, &self.detail_log, &self.query];
+        texts.into_iter().chain(self.names.iter().map(|(_, name)| name)).any(Option::is_some) || !is_known
+    }
+
+    /// Whether it is the same error, of which nothing has been told yet.
+    fn are_missing_in(&self, error: &ErrorData) -> bool {
+        let code = PgSqlErrorCode::from(self.code) as c_int; // as it comes back from Rust
+        error.context.is_null()
+            && [self.code, code].contains(&error.sqlerrcode)
+            && self.message == message(error)
+    }
+}
+
+fn owned(text: *const c_char) -> Option<CString> {
+    // SAFETY: a text of Postgres, or null.
+    (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_owned())
+}
+
+/// As it is when it comes back from Rust.
+fn message(error: &ErrorData) -> String {
+    owned(error.message).map_or_else(String::new, |message| printable(message.to_string_lossy().into_owned()))
+}
