@@ -270,7 +270,7 @@ fn run_that_has_to_wait(server: &Server, meanwhile: impl FnOnce(&mut Client)) ->
     other.batch_execute("BEGIN; SELECT pgq_push('q', '\"other\"', dedup_key => 'k')").unwrap();
     session
         .batch_execute(
-            "SELECT pgq_schedule('daily', 'q', '1 day', '\"daily\"', dedup_key => 'k');
+            "SELECT pgq_schedule('daily', 'q', '1 day', '\"daily\"', dedup_key => 'k', on_duplicate => 'reject');
              UPDATE pgqueue.schedule SET next_run = now()",
         )
         .unwrap();
