@@ -74,6 +74,41 @@ pub unsafe fn keeping(function: Exported, fcinfo: FunctionCallInfo) -> Datum {
     }
 }
 
+/// Takes an entry off the stack of contexts, and all above it.
+struct Unlink(*mut ErrorContextCallback);
+
+impl Drop for Unlink {
+    fn drop(&mut self) {
+        // SAFETY: it belongs to a frame that is still there.
+        unsafe { pg_sys::error_context_stack = self.0 }
+    }
+}
+
+/// Does work that catches the errors in it. Gives also the SQLSTATE of the last one, if pgrx
+/// makes another of it.
+pub fn with_own_code<T>(work: impl FnOnce() -> T) -> (T, Option<c_int>) {
+    // SAFETY: the entry is on the stack of contexts as long as this frame is there.
+    unsafe {
+        let previous = pg_sys::error_context_stack;
+        let mut entry =
+            ErrorContextCallback { previous, callback: Some(on_error), arg: std::ptr::null_mut() };
+        entry.arg = (&raw mut entry).cast();
+        let place = entry.arg as usize;
+        forget_ended(place);
+        let unlink = Unlink(previous);
+        pg_sys::error_context_stack = &raw mut entry;
+        let done = work();
+        drop(unlink);
+        let code = KEPT.with_borrow(|kept| Some(kept.iter().find(|(other, _)| *other == place)?.1.code));
+        (done, code.filter(|code| !is_known(*code)))
+    }
+}
+
+/// Whether pgrx has a name for a SQLSTATE.
+fn is_known(code: c_int) -> bool {
+    PgSqlErrorCode::from(code) as c_int == code
+}
+
 /// Calls deeper in the stack than one that begins, or where it is, have ended.
 fn forget_ended(entry: usize) {
     KEPT.with_borrow_mut(|kept| kept.retain(|(other, _)| *other > entry));
@@ -167,9 +202,9 @@ impl Details {
     }
 
     fn has_any(&self) -> bool {
-        let is_known = PgSqlErrorCode::from(self.code) as c_int == self.code;
         let texts = [&self.context, &self.detail_log, &self.query];
-        texts.into_iter().chain(self.names.iter().map(|(_, name)| name)).any(Option::is_some) || !is_known
+        texts.into_iter().chain(self.names.iter().map(|(_, name)| name)).any(Option::is_some)
+            || !is_known(self.code)
     }
 
     /// Whether it is the same error, of which nothing has been told yet.

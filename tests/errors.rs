@@ -1,7 +1,7 @@
 //! What an error says, and what it keeps to itself.
 
 use postgres::error::{DbError, ErrorPosition};
-use support::{Ask, Server, Stop};
+use support::{Ask, Server, Stop, until};
 
 fn error_of(session: &mut postgres::Client, statement: &str) -> DbError {
     session
@@ -119,6 +119,29 @@ fn an_error_that_passes_through_a_call_keeps_all_that_postgres_tells_of_it() {
     let query = ErrorPosition::Internal { position: 15, query: "SELECT 1 FROM public.lost".into() };
     assert_eq!(lost.position(), Some(&query));
     assert_eq!(calls_told(&lost), ["as_json", "caller"]);
+}
+
+#[test]
+fn a_watch_that_fails_says_so_with_the_sqlstate_of_the_error() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            "CREATE FUNCTION own(code text) RETURNS text LANGUAGE plpgsql AS $$
+             BEGIN
+                 BEGIN
+                     RAISE 'caught' USING ERRCODE = 'SHOP2';
+                 EXCEPTION WHEN sqlstate 'SHOP2' THEN
+                 END;
+                 RAISE 'bang' USING ERRCODE = code;
+             END $$;
+             SELECT pgq_watch('own', 'q', 'SELECT public.own(''SHOP1''), ''{}''::jsonb', '1 s');
+             SELECT pgq_watch('known', 'q', 'SELECT public.own(''22012''), ''{}''::jsonb', '1 s')",
+        )
+        .unwrap();
+    until("both have run", || session.one("SELECT count(last_run) = 2 FROM pgq_list_watches()"));
+    let told: Vec<String> = session.all("SELECT last_error FROM pgq_list_watches() ORDER BY name");
+    assert_eq!(told, ["22012: bang", "SHOP1: bang"]);
 }
 
 #[test]

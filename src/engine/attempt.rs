@@ -1,6 +1,6 @@
 //! Attempts: work whose failure is noted and undone, while the transaction goes on.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_int};
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::ptr;
@@ -10,6 +10,7 @@ use pgrx::{PgSqlErrorCode, PgTryBuilder, pg_sys};
 
 use super::time_limit::{is_asked_to_end, is_worker};
 use crate::error;
+use crate::error_details::with_own_code;
 
 /// An error that was caught.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl From<&CaughtError> for Problem {
     fn from(caught: &CaughtError) -> Self {
         let report = report(caught);
         Self {
-            sqlstate: sqlstate(report.sql_error_code()),
+            sqlstate: sqlstate(report.sql_error_code() as c_int),
             message: error::printable(report.message().to_owned()),
         }
     }
@@ -52,9 +53,14 @@ fn report(caught: &CaughtError) -> &ErrorReportWithLevel {
     }
 }
 
-fn sqlstate(code: PgSqlErrorCode) -> String {
+/// What pgrx makes of a SQLSTATE that Postgres does not know.
+fn is_unknown(caught: &CaughtError) -> bool {
+    report(caught).sql_error_code() == PgSqlErrorCode::ERRCODE_INTERNAL_ERROR
+}
+
+fn sqlstate(code: c_int) -> String {
     // SAFETY: gives five characters in a buffer of the server's.
-    unsafe { CStr::from_ptr(pg_sys::unpack_sql_state(code as i32)) }.to_string_lossy().into_owned()
+    unsafe { CStr::from_ptr(pg_sys::unpack_sql_state(code)) }.to_string_lossy().into_owned()
 }
 
 /// Runs `work` in a subtransaction: an error undoes what it did and is returned.
@@ -62,9 +68,13 @@ fn sqlstate(code: PgSqlErrorCode) -> String {
 /// A person's request to cancel, or one to end the worker, is no error of the work; it is passed
 /// on.
 pub fn attempt<T>(work: impl FnOnce() -> error::Result<T>) -> Result<T, Problem> {
-    in_subtransaction(work).map_err(|caught| match *caught {
-        caught if is_cancelled_from_outside(&caught) => caught.rethrow(),
-        caught => Problem::from(&caught),
+    let (result, own_code) = with_own_code(|| in_subtransaction(work));
+    result.map_err(|caught| match (*caught, own_code) {
+        (caught, _) if is_cancelled_from_outside(&caught) => caught.rethrow(),
+        (caught @ CaughtError::PostgresError(_), Some(code)) if is_unknown(&caught) => {
+            Problem { sqlstate: sqlstate(code), ..Problem::from(&caught) }
+        }
+        (caught, _) => Problem::from(&caught),
     })
 }
 
