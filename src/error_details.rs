@@ -7,7 +7,7 @@
 //! passes it twice. The first time the entry keeps what has been told, the second time, when nothing
 //! has been added yet, it tells that again.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
 use pgrx::pg_sys::{self, Datum, ErrorContextCallback, ErrorData, FunctionCallInfo};
@@ -18,11 +18,18 @@ use crate::error::printable;
 /// A function that Postgres calls.
 pub type Exported = unsafe extern "C-unwind" fn(FunctionCallInfo) -> Datum;
 
-// utils/elog.h, without pgrx's guards: these run while Postgres reports an error.
+// utils/elog.h and utils/memutils.h, without pgrx's guards: these run while Postgres reports an error.
 unsafe extern "C-unwind" {
     fn geterrcode() -> c_int;
     fn CopyErrorData() -> *mut ErrorData;
-    fn FreeErrorData(error: *mut ErrorData);
+    fn AllocSetContextCreateInternal(
+        parent: pg_sys::MemoryContext,
+        name: *const c_char,
+        min_size: usize,
+        first_block: usize,
+        largest_block: usize,
+    ) -> pg_sys::MemoryContext;
+    fn MemoryContextReset(context: pg_sys::MemoryContext);
     fn errcode(sqlstate: c_int) -> c_int;
     fn set_errcontext_domain(domain: *const c_char) -> c_int;
     fn errcontext_msg(format: *const c_char, ...) -> c_int;
@@ -49,6 +56,7 @@ struct Details {
 thread_local! {
     /// The details of the last error that passed a call, with the place of its entry on the stack.
     static KEPT: RefCell<Vec<(usize, Details)>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: Cell<Option<pg_sys::MemoryContext>> = const { Cell::new(None) };
 }
 
 /// Calls a function whose own boundary makes errors of panics.
@@ -115,21 +123,42 @@ fn forget_ended(entry: usize) {
 }
 
 unsafe extern "C-unwind" fn on_error(entry: *mut c_void) {
-    // SAFETY: Postgres calls this while it reports an error. The copy is ours until it is freed.
+    // SAFETY: Postgres calls this while it reports an error. The copy is ours until its memory is reset.
     unsafe {
         if geterrcode() == PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY as c_int {
             return;
         }
-        let context = pg_sys::CurrentMemoryContext;
-        pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
+        let (context, scratch) = (pg_sys::CurrentMemoryContext, scratch());
+        pg_sys::CurrentMemoryContext = scratch;
         let error = CopyErrorData();
         pg_sys::CurrentMemoryContext = context;
         let again = pass(entry as usize, &*error);
-        FreeErrorData(error);
+        MemoryContextReset(scratch);
         if let Some(details) = again {
             tell(Box::into_raw(details));
         }
     }
+}
+
+/// Where the copy of an error is made. Postgres does not free all of it by itself.
+///
+/// # Safety
+/// Postgres is reporting an error.
+unsafe fn scratch() -> pg_sys::MemoryContext {
+    SCRATCH.get().unwrap_or_else(|| {
+        // SAFETY: it is made once and stays as long as the process.
+        let made = unsafe {
+            AllocSetContextCreateInternal(
+                pg_sys::TopMemoryContext,
+                c"pgqueue error details".as_ptr(),
+                pg_sys::ALLOCSET_SMALL_MINSIZE as usize,
+                pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
+                pg_sys::ALLOCSET_SMALL_MAXSIZE as usize,
+            )
+        };
+        SCRATCH.set(Some(made));
+        made
+    })
 }
 
 /// Keeps what is told of an error, or returns what was, if it passes for the second time.
