@@ -405,7 +405,7 @@ impl Found {
             member.status >= pg_sys::MultiXactStatus::MultiXactStatusNoKeyUpdate
         };
         let (ours, others): (Vec<_>, Vec<_>) = members.iter().partition(|member| is_ours(member.xid));
-        if ours.iter().any(|member| changes(member)) {
+        if ours.iter().any(changes) {
             Own::Change
         } else if ours.is_empty() || others.iter().any(|member| is_another_s(member.xid)) {
             Own::Nothing
