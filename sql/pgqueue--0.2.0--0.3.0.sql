@@ -105,6 +105,55 @@ ALTER TABLE pgqueue.dead ADD COLUMN given_back integer;
 ALTER TABLE pgqueue.archive ADD COLUMN given_back integer;
 ALTER TYPE @extschema@.pgq_message_details ADD ATTRIBUTE attempts integer;
 
+-- Tenants: schedules that rest.
+ALTER TABLE pgqueue.schedule ADD COLUMN retry_at timestamptz;
+ALTER TABLE pgqueue.schedule ADD COLUMN pauses integer NOT NULL DEFAULT 0;
+ALTER TABLE pgqueue.schedule ADD COLUMN started_at timestamptz;
+COMMENT ON COLUMN pgqueue.schedule.retry_at IS 'it does not run before: something was in its way, or it took long';
+COMMENT ON COLUMN pgqueue.schedule.pauses IS 'how often in a row something was in its way';
+COMMENT ON COLUMN pgqueue.schedule.started_at IS 'when the run of a watch began that is not over';
+
+-- Tenants: queues, rights and schedules are deleted by nobody but who has their owner's rights.
+DROP TRIGGER pin_role ON pgqueue.queue;
+CREATE TRIGGER pin_role
+    BEFORE INSERT OR UPDATE OR DELETE ON pgqueue.queue
+    FOR EACH ROW EXECUTE FUNCTION pgqueue.pin_role('owner', 'owner_id');
+ALTER TABLE pgqueue.queue ENABLE ALWAYS TRIGGER pin_role;
+CREATE TRIGGER refuse_truncate
+    BEFORE TRUNCATE ON pgqueue.queue
+    FOR EACH STATEMENT EXECUTE FUNCTION pgqueue.pin_role('owner', 'owner_id');
+ALTER TABLE pgqueue.queue ENABLE ALWAYS TRIGGER refuse_truncate;
+DROP TRIGGER pin_role ON pgqueue.schedule;
+CREATE TRIGGER pin_role
+    BEFORE INSERT OR UPDATE OR DELETE ON pgqueue.schedule
+    FOR EACH ROW EXECUTE FUNCTION pgqueue.pin_role('owner', 'owner_id');
+ALTER TABLE pgqueue.schedule ENABLE ALWAYS TRIGGER pin_role;
+CREATE TRIGGER refuse_truncate
+    BEFORE TRUNCATE ON pgqueue.schedule
+    FOR EACH STATEMENT EXECUTE FUNCTION pgqueue.pin_role('owner', 'owner_id');
+ALTER TABLE pgqueue.schedule ENABLE ALWAYS TRIGGER refuse_truncate;
+DROP TRIGGER pin_role ON pgqueue.privilege;
+CREATE TRIGGER pin_role
+    BEFORE INSERT OR UPDATE OR DELETE ON pgqueue.privilege
+    FOR EACH ROW EXECUTE FUNCTION pgqueue.pin_role('role', 'role_id');
+ALTER TABLE pgqueue.privilege ENABLE ALWAYS TRIGGER pin_role;
+CREATE TRIGGER refuse_truncate
+    BEFORE TRUNCATE ON pgqueue.privilege
+    FOR EACH STATEMENT EXECUTE FUNCTION pgqueue.pin_role('role', 'role_id');
+ALTER TABLE pgqueue.privilege ENABLE ALWAYS TRIGGER refuse_truncate;
+
+-- Tenants: default privileges that were set before open nothing.
+CREATE FUNCTION pgqueue.close_to(role oid, class oid, object oid)
+    RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'close_to';
+REVOKE ALL ON FUNCTION pgqueue.close_to(oid, oid, oid) FROM PUBLIC;
+COMMENT ON FUNCTION pgqueue.close_to(oid, oid, oid) IS 'takes from a role all that was granted to it on an object';
+SELECT pgqueue.close_to(a.grantee, c.tableoid, c.oid)
+  FROM pg_class c, aclexplode(c.relacl) a
+ WHERE c.oid IN ('pgqueue.superseded'::regclass, 'pgqueue.message_state'::regclass) AND a.grantee <> c.relowner;
+SELECT pgqueue.close_to(a.grantee, f.tableoid, f.oid)
+  FROM pg_proc f, aclexplode(f.proacl) a
+ WHERE f.oid = 'pgqueue.close_to(oid, oid, oid)'::regprocedure AND a.grantee <> f.proowner;
+
 -- Last: statements of our own run as the owner of the tables, whichever role upgrades.
 DO $$
 DECLARE

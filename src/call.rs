@@ -111,6 +111,27 @@ impl Call {
             .transpose()
     }
 
+    /// A text that must not be null, and has a longest length in bytes, in the encoding of the server.
+    pub fn short(&self, n: usize, argument: &str, most: usize) -> Result<Vec<u8>> {
+        self.check_length(n, argument, most)?;
+        self.required(n, argument)
+    }
+
+    /// An error if a text or jsonb is longer than that.
+    pub fn check_length(&self, n: usize, argument: &str, most: usize) -> Result<()> {
+        // SAFETY: `sql/schema` declares the argument with a type of variable length.
+        let length = self.argument(n).map_or(0, |value| unsafe { length(value) });
+        if length > most {
+            return Err(Error::text_too_long(argument, length, most));
+        }
+        Ok(())
+    }
+
+    /// The same, for what is compared with words of ours.
+    pub fn short_text(&self, n: usize, argument: &str, most: usize) -> Result<String> {
+        Ok(String::from_utf8_lossy(&self.short(n, argument, most)?).into_owned())
+    }
+
     /// A text that must not be null; of a longer one the first `most` bytes, and its length.
     pub fn beginning(&self, n: usize, argument: &str, most: usize) -> Result<Datum> {
         let text: Datum = self.required(n, argument)?;
@@ -260,8 +281,8 @@ fn bad_span(argument: &str, bad: BadSpan) -> Error {
 impl Argument for Vec<i64> {
     unsafe fn read(datum: Datum, name: &str) -> Result<Self> {
         // SAFETY: the caller vouches for a bigint[] datum.
-        unsafe { whole_elements(datum, name, pg_sys::INT8OID) }
-            .map(|elements| elements.into_iter().map(|d| d.value() as i64).collect())
+        let elements = unsafe { elements(datum, name, pg_sys::INT8OID) }?;
+        whole(elements, name, |element| element.value() as i64)
     }
 }
 
@@ -269,8 +290,8 @@ impl Argument for Vec<i64> {
 impl Argument for Vec<i32> {
     unsafe fn read(datum: Datum, name: &str) -> Result<Self> {
         // SAFETY: the caller vouches for an integer[] datum.
-        unsafe { whole_elements(datum, name, pg_sys::INT4OID) }
-            .map(|elements| elements.into_iter().map(|d| d.value() as i32).collect())
+        let elements = unsafe { elements(datum, name, pg_sys::INT4OID) }?;
+        whole(elements, name, |element| element.value() as i32)
     }
 }
 
@@ -303,17 +324,28 @@ impl Argument for TextArray {
         let elements = unsafe { elements(datum, name, pg_sys::TEXTOID) }?;
         // SAFETY: as above.
         let bytes = |element: Datum| unsafe { varlena_bytes(element) };
-        Ok(Self(elements.into_iter().map(|element| element.map(bytes)).collect()))
+        Ok(Self(collected(elements.into_iter().map(|element| element.map(bytes)))))
     }
 }
 
-unsafe fn whole_elements(datum: Datum, name: &str, element: Oid) -> Result<Vec<Datum>> {
-    // SAFETY: as for `elements`, which is called with the caller's promise.
-    let elements = unsafe { elements(datum, name, element) }?;
-    elements.into_iter().map(|value| value.ok_or_else(|| Error::null(name))).collect()
+/// What is read of each element; an error if one is null.
+pub fn whole<T>(elements: Vec<Option<Datum>>, name: &str, read: impl Fn(Datum) -> T) -> Result<Vec<T>> {
+    let mut all = Vec::new();
+    room_for(&mut all, elements.len());
+    for element in elements {
+        all.push(read(element.ok_or_else(|| Error::null(name))?));
+    }
+    Ok(all)
 }
 
-/// The elements of an array that has one dimension and is not empty.
+/// How many elements an array may have.
+const MOST_ELEMENTS: usize = 1_000_000;
+
+/// What a call needs at most for an element while it works, in bytes.
+const BYTES_OF_ELEMENT: usize = 512;
+
+/// The elements of an array that has one dimension and is not empty. There is memory for what is
+/// done with so many.
 unsafe fn elements(datum: Datum, name: &str, element: Oid) -> Result<Vec<Option<Datum>>> {
     // SAFETY: the caller vouches for an array of `element`; deconstruct_array
     // checks that again and allocates its results in the current context.
@@ -322,6 +354,11 @@ unsafe fn elements(datum: Datum, name: &str, element: Oid) -> Result<Vec<Option<
         if (*array).ndim > 1 {
             return Err(Error::invalid(name, "must have one dimension", "Pass a flat array."));
         }
+        let count = pg_sys::ArrayGetNItems((*array).ndim, array.add(1).cast::<i32>()) as usize;
+        if count > MOST_ELEMENTS {
+            return Err(Error::array_too_long(name, count, MOST_ELEMENTS));
+        }
+        room_for(&mut Vec::<u8>::new(), count * BYTES_OF_ELEMENT);
         let (mut len, mut by_value, mut align) = (0, false, 0);
         pg_sys::get_typlenbyvalalign(element, &mut len, &mut by_value, &mut align);
         let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
@@ -341,8 +378,18 @@ unsafe fn elements(datum: Datum, name: &str, element: Oid) -> Result<Vec<Option<
         let count = count as usize;
         let values = std::slice::from_raw_parts(values, count);
         let nulls = std::slice::from_raw_parts(nulls, count);
-        Ok(values.iter().zip(nulls).map(|(&value, &null)| (!null).then_some(value)).collect())
+        let elements = values.iter().zip(nulls).map(|(&value, &null)| (!null).then_some(value));
+        let elements = collected(elements);
+        pg_sys::pfree(values.as_ptr().cast_mut().cast());
+        pg_sys::pfree(nulls.as_ptr().cast_mut().cast());
+        Ok(elements)
     }
+}
+
+/// How many bytes a varlena has when it is unpacked, which it is not for this.
+unsafe fn length(value: Datum) -> usize {
+    // SAFETY: the caller vouches for a varlena.
+    unsafe { pg_sys::toast_raw_datum_size(value) as usize - pg_sys::VARHDRSZ }
 }
 
 unsafe fn beginning(text: Datum, most: usize) -> Datum {
@@ -376,11 +423,25 @@ pub unsafe fn varlena_bytes(datum: Datum) -> Vec<u8> {
 /// A copy; an error where there is no memory for it, which otherwise would end the server.
 fn copied(bytes: &[u8]) -> Vec<u8> {
     let mut copy = Vec::new();
-    if copy.try_reserve_exact(bytes.len()).is_err() {
-        Error::no_memory(bytes.len()).raise();
-    }
+    room_for(&mut copy, bytes.len());
     copy.extend_from_slice(bytes);
     copy
+}
+
+/// Makes room for so many more; an error where there is no memory, which otherwise would end the
+/// server. For all whose number a caller chooses.
+pub fn room_for<T>(values: &mut Vec<T>, more: usize) {
+    if values.try_reserve(more).is_err() {
+        Error::no_memory(more * size_of::<T>()).raise();
+    }
+}
+
+/// The values, for whose number a caller chooses.
+pub fn collected<T>(values: impl ExactSizeIterator<Item = T>) -> Vec<T> {
+    let mut all = Vec::new();
+    room_for(&mut all, values.len());
+    all.extend(values);
+    all
 }
 
 /// A text datum with this content, in the current memory context.
@@ -522,7 +583,10 @@ pub unsafe fn jsonb_text(datum: Datum) -> String {
             .expect("jsonb_out gives a value");
         let text = CStr::from_ptr(text.cast_mut_ptr());
         let text = pg_sys::pg_server_to_any(text.as_ptr(), text.count_bytes() as i32, UTF8);
-        CStr::from_ptr(text).to_string_lossy().into_owned()
+        match String::from_utf8(copied(CStr::from_ptr(text).to_bytes())) {
+            Ok(text) => text,
+            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        }
     }
 }
 

@@ -159,6 +159,25 @@ impl Error {
         .hint("Use a shorter name, or a digest of it.")
     }
 
+    /// 54000: a text that is no name.
+    pub fn text_too_long(argument: &str, bytes: usize, limit: usize) -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            format!("argument \"{argument}\" is too long"),
+        )
+        .detail(format!("It has {bytes} bytes, at most {limit} are allowed."))
+    }
+
+    /// 54000: an array of more elements than a call takes.
+    pub fn array_too_long(argument: &str, elements: usize, limit: usize) -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            format!("argument \"{argument}\" has too many elements"),
+        )
+        .detail(format!("It has {elements} elements, at most {limit} are allowed."))
+        .hint("Call the function for a part of them at a time.")
+    }
+
     /// 42704: the queue is not there and this call does not make it.
     pub fn no_such_queue(name: &str) -> Self {
         Self::new(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT, format!("queue \"{name}\" does not exist"))
@@ -206,6 +225,15 @@ impl Error {
     /// 53200
     pub fn no_memory(bytes: usize) -> Self {
         Self::new(PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY, format!("no memory for a value of {bytes} bytes"))
+    }
+
+    /// 54000: the query of a watch gives more than is compared.
+    pub fn watch_gives_too_much(rows: usize, bytes: usize) -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            format!("the query of the watch gives more than {rows} objects, or more than {} MB", bytes >> 20),
+        )
+        .hint("Watch parts of it, or give shorter ids and hashes, such as md5(t::text).")
     }
 
     /// 42501: a statement of somebody else's on a table that says who is who.

@@ -16,3 +16,4 @@ extension_sql_file!("../sql/schema/watch.sql", name = "watch", requires = ["sche
 extension_sql_file!("../sql/schema/capture.sql", name = "capture", requires = ["tables"]);
 extension_sql_file!("../sql/schema/rights.sql", name = "rights", requires = ["watch"]);
 extension_sql_file!("../sql/schema/manage.sql", name = "manage", requires = ["observe", "capture", "rights"]);
+extension_sql_file!("../sql/schema/closed.sql", name = "closed", requires = ["manage"], finalize);

@@ -13,6 +13,7 @@ static MAX_DELIVERIES: GucSetting<i32> = GucSetting::<i32>::new(5);
 static DEFAULT_LEASE: GucSetting<i32> = GucSetting::<i32>::new(30_000);
 static AUTO_CREATE: GucSetting<bool> = GucSetting::<bool>::new(true);
 static WATCH_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(30_000);
+static WATCH_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
 static DEFAULT_GRANTS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static MAX_QUEUES_HINT: GucSetting<i32> = GucSetting::<i32>::new(1_000);
 
@@ -43,9 +44,14 @@ pub fn auto_create() -> bool {
     AUTO_CREATE.get()
 }
 
-/// How long the query of a watch may run in the worker.
+/// How long a run of a watch may take.
 pub fn watch_timeout() -> Millis {
     Millis::from_millis(WATCH_TIMEOUT.get().into())
+}
+
+/// How many processes run the watches of a database at most.
+pub fn watch_workers() -> usize {
+    WATCH_WORKERS.get() as usize
 }
 
 /// Has this transaction's commit wait until it is on this server's disk, and for no standby.
@@ -160,13 +166,23 @@ pub fn define() {
     );
     GucRegistry::define_int_guc(
         c"pgqueue.watch_timeout",
-        c"How long the query of a watch may run in the background worker.",
-        c"One that takes longer is cancelled and tried again at its next time; the worker does nothing else meanwhile.",
+        c"How long a run of a watch may take.",
+        c"One that takes longer is cancelled and tried again at its next time, after a rest.",
         &WATCH_TIMEOUT,
         1,
         i32::MAX,
         GucContext::Sighup,
         GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_int_guc(
+        c"pgqueue.watch_workers",
+        c"How many processes run the watches of a database at most.",
+        c"Each takes one of max_worker_processes while it runs the watches of a role. 0: none runs by itself.",
+        &WATCH_WORKERS,
+        0,
+        1_000,
+        GucContext::Sighup,
+        GucFlags::default(),
     );
     #[cfg(not(feature = "pg14"))]
     // SAFETY: a C string; what is misspelled is warned of, and refused from now on.

@@ -266,7 +266,8 @@ fn cancelling_a_round_by_hand_is_not_an_error_of_its_watch() {
 /// rolled back after `meanwhile`, and the schedule runs; returns a session.
 fn run_that_has_to_wait(server: &Server, meanwhile: impl FnOnce(&mut Client)) -> Client {
     let (mut session, mut other) = (server.connect(), server.connect());
-    session.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+    // Pushes of a key that is remembered wait for each other.
+    session.execute("SELECT pgq_create_queue('q', '{\"dedup_window\": \"1 h\"}')", &[]).unwrap();
     other.batch_execute("BEGIN; SELECT pgq_push('q', '\"other\"', dedup_key => 'k')").unwrap();
     session
         .batch_execute(

@@ -68,7 +68,7 @@ fn all_rows(session: &mut Client) -> Vec<String> {
                     UNION ALL SELECT 'key', to_jsonb(k) FROM pgqueue.recent_key k
                     UNION ALL SELECT 'slot', to_jsonb(s) FROM pgqueue.slot s
                     UNION ALL SELECT 'queue', to_jsonb(q) - 'owner_id' FROM pgqueue.queue q
-                    UNION ALL SELECT 'schedule', to_jsonb(s) - '{owner_id,seen_to}'::text[] FROM pgqueue.schedule s) t ORDER BY 1",
+                    UNION ALL SELECT 'schedule', to_jsonb(s) - '{owner_id,seen_to,retry_at,pauses,started_at}'::text[] FROM pgqueue.schedule s) t ORDER BY 1",
     )
 }
 

@@ -26,19 +26,31 @@ COMMENT ON FUNCTION pgqueue.pin_role()
     IS 'notes the number of a role that is written by name; arguments: the columns of name and number';
 
 CREATE TRIGGER pin_role
-    BEFORE INSERT OR UPDATE ON pgqueue.queue
+    BEFORE INSERT OR UPDATE OR DELETE ON pgqueue.queue
     FOR EACH ROW EXECUTE FUNCTION pgqueue.pin_role('owner', 'owner_id');
 ALTER TABLE pgqueue.queue ENABLE ALWAYS TRIGGER pin_role;
+CREATE TRIGGER refuse_truncate
+    BEFORE TRUNCATE ON pgqueue.queue
+    FOR EACH STATEMENT EXECUTE FUNCTION pgqueue.pin_role('owner', 'owner_id');
+ALTER TABLE pgqueue.queue ENABLE ALWAYS TRIGGER refuse_truncate;
 
 CREATE TRIGGER pin_role
-    BEFORE INSERT OR UPDATE ON pgqueue.schedule
+    BEFORE INSERT OR UPDATE OR DELETE ON pgqueue.schedule
     FOR EACH ROW EXECUTE FUNCTION pgqueue.pin_role('owner', 'owner_id');
 ALTER TABLE pgqueue.schedule ENABLE ALWAYS TRIGGER pin_role;
+CREATE TRIGGER refuse_truncate
+    BEFORE TRUNCATE ON pgqueue.schedule
+    FOR EACH STATEMENT EXECUTE FUNCTION pgqueue.pin_role('owner', 'owner_id');
+ALTER TABLE pgqueue.schedule ENABLE ALWAYS TRIGGER refuse_truncate;
 
 CREATE TRIGGER pin_role
-    BEFORE INSERT OR UPDATE ON pgqueue.privilege
+    BEFORE INSERT OR UPDATE OR DELETE ON pgqueue.privilege
     FOR EACH ROW EXECUTE FUNCTION pgqueue.pin_role('role', 'role_id');
 ALTER TABLE pgqueue.privilege ENABLE ALWAYS TRIGGER pin_role;
+CREATE TRIGGER refuse_truncate
+    BEFORE TRUNCATE ON pgqueue.privilege
+    FOR EACH STATEMENT EXECUTE FUNCTION pgqueue.pin_role('role', 'role_id');
+ALTER TABLE pgqueue.privilege ENABLE ALWAYS TRIGGER refuse_truncate;
 
 CREATE TRIGGER forget_queues
     AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgqueue.privilege

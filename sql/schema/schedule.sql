@@ -27,6 +27,9 @@ CREATE TABLE pgqueue.schedule (
     last_error     text,
     owner_id       oid,
     seen_to        text COLLATE "C",
+    retry_at       timestamptz,
+    pauses         integer     NOT NULL DEFAULT 0,
+    started_at     timestamptz,
     CONSTRAINT schedule_name_is_unique PRIMARY KEY (name),
     CONSTRAINT schedule_has_payload_or_query CHECK (num_nonnulls(payload, query) = 1)
 ) USING heap WITH (fillfactor = 50);
@@ -38,6 +41,9 @@ COMMENT ON COLUMN pgqueue.schedule.every IS 'a cron line, or a span of time';
 COMMENT ON COLUMN pgqueue.schedule.query IS 'what a watch looks at';
 COMMENT ON COLUMN pgqueue.schedule.search_path IS 'where the query finds its tables: as it was when the watch was put';
 COMMENT ON COLUMN pgqueue.schedule.seen_to IS 'object behind which a watch goes on with a run that it has not finished';
+COMMENT ON COLUMN pgqueue.schedule.retry_at IS 'it does not run before: something was in its way, or it took long';
+COMMENT ON COLUMN pgqueue.schedule.pauses IS 'how often in a row something was in its way';
+COMMENT ON COLUMN pgqueue.schedule.started_at IS 'when the run of a watch began that is not over';
 COMMENT ON COLUMN pgqueue.schedule.last_error IS 'SQLSTATE and message, if the last run failed';
 
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.schedule', '');

@@ -19,6 +19,7 @@ crate::export_to_sql!(
     announce_removal,
     count_letter,
     pending_counts,
+    close_to,
 );
 
 static REMOVED_LANES: Statement = Statement::new(include_str!("../../sql/query/removed_lanes.sql"), &[]);
@@ -35,6 +36,16 @@ fn begin_anew(_: &Call) -> Answer {
     board::forget_hints();
     news::begins_anew();
     worker::ensure_running();
+    Ok(None)
+}
+
+/// Called by the install script: what default privileges have granted a role on an object is
+/// taken back.
+fn close_to(call: &Call) -> Answer {
+    let [role, class, object] =
+        [call.required(0, "role")?, call.required(1, "class")?, call.required(2, "object")?];
+    // SAFETY: plain values; Postgres checks that the caller may revoke that.
+    unsafe { pgrx::pg_sys::RemoveRoleFromObjectACL(role, class, object) }
     Ok(None)
 }
 

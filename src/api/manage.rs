@@ -44,8 +44,12 @@ static PAUSE: Statement =
 /// States that `pgq_purge` knows.
 const STATES: [&str; 6] = ["ready", "delayed", "leased", "blocked", "dead", "archived"];
 
+/// Longest settings, in bytes of jsonb.
+const LONGEST_SETTINGS: usize = 64 << 10;
+
 fn settings(call: &Call) -> Result<Value> {
     let settings: Datum = call.required(1, "settings")?;
+    call.check_length(1, "settings", LONGEST_SETTINGS)?;
     // SAFETY: declared as jsonb.
     let text = unsafe { jsonb_text(settings) };
     serde_json::from_str(&text).map_err(|error| Error::setting(".", &error.to_string()))

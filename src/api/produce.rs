@@ -2,7 +2,9 @@
 
 use pgrx::pg_sys::{Datum, TimestampTz};
 
-use crate::call::{Answer, ByteaArray, Call, JsonbArray, Name, TextArray, text_datum};
+use crate::call::{
+    Answer, ByteaArray, Call, JsonbArray, Name, TextArray, collected, room_for, text_datum, whole,
+};
 use crate::engine::push::{Content, Due, Keys, OnDuplicate, Options, Outcome, push};
 use crate::engine::{check_writable, queue};
 use crate::error::{Error, Result};
@@ -41,18 +43,14 @@ fn pgq_push_bytes(call: &Call) -> Answer {
 
 fn pgq_push_batch(call: &Call) -> Answer {
     let JsonbArray(payloads) = call.required(1, "payloads")?;
-    let contents = whole(payloads, "payloads")?.into_iter().map(Content::Payload).collect();
+    let contents = whole(payloads, "payloads", Content::Payload)?;
     push_many(call, "pgq_push_batch", contents)
 }
 
 fn pgq_push_bytes_batch(call: &Call) -> Answer {
     let ByteaArray(bodies) = call.required(1, "bodies")?;
-    let contents = whole(bodies, "bodies")?.into_iter().map(Content::Body).collect();
+    let contents = whole(bodies, "bodies", Content::Body)?;
     push_many(call, "pgq_push_bytes_batch", contents)
-}
-
-fn whole(elements: Vec<Option<Datum>>, argument: &str) -> Result<Vec<Datum>> {
-    elements.into_iter().map(|element| element.ok_or_else(|| Error::null(argument))).collect()
 }
 
 fn push_one(call: &Call, function: &str, content: Content) -> Answer {
@@ -64,12 +62,12 @@ fn push_one(call: &Call, function: &str, content: Content) -> Answer {
 fn push_many(call: &Call, function: &str, contents: Vec<Content>) -> Answer {
     let headers = match call.optional::<JsonbArray>(2, "headers")? {
         Some(JsonbArray(headers)) => headers,
-        None => vec![None; contents.len()],
+        None => collected(contents.iter().map(|_| None)),
     };
     if headers.len() != contents.len() {
         return Err(Error::wrong_length("headers", contents.len(), headers.len()));
     }
-    let messages: Vec<_> = contents.into_iter().zip(headers).collect();
+    let messages: Vec<_> = collected(contents.into_iter().zip(headers));
     let pushed = push_checked(call, function, &messages)?;
     let mut rows = call.rows()?;
     for (id, _) in pushed {
@@ -119,7 +117,12 @@ fn keys(call: &Call) -> Result<Option<Keys>> {
         (Some(key), None) => Ok(Some(Keys::One(key))),
         (None, Some(TextArray(keys))) => {
             let check = |key: Option<Vec<u8>>| key.map(|key| Name::check(key, "dedup_keys")).transpose();
-            Ok(Some(Keys::Each(keys.into_iter().map(check).collect::<Result<_>>()?)))
+            let mut checked = Vec::new();
+            room_for(&mut checked, keys.len());
+            for key in keys {
+                checked.push(check(key)?);
+            }
+            Ok(Some(Keys::Each(checked)))
         }
         (None, None) => Ok(None),
     }

@@ -9,6 +9,9 @@ use crate::worker;
 
 crate::export_to_sql!(pgq_schedule, pgq_unschedule, pgq_list_schedules);
 
+/// Longest text that says when something runs, in bytes.
+pub const LONGEST_TIME: usize = 1 << 10;
+
 fn pgq_schedule(call: &Call) -> Answer {
     let wish = wish(call)?;
     check_writable("pgq_schedule")?;
@@ -21,8 +24,8 @@ fn wish(call: &Call) -> Result<Wish> {
     Ok(Wish {
         name: call.name(0, "name")?,
         queue: call.name(1, "queue")?,
-        every: call.required(2, "every")?,
-        time_zone: call.required(6, "time_zone")?,
+        every: call.short_text(2, "every", LONGEST_TIME)?,
+        time_zone: call.short_text(6, "time_zone", LONGEST_TIME)?,
         work: Work::Push(message(call)?),
     })
 }

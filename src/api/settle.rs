@@ -3,7 +3,7 @@
 
 use pgrx::pg_sys::Datum;
 
-use crate::call::{Answer, Call, text_datum};
+use crate::call::{Answer, Call, collected, room_for, text_datum};
 use crate::engine::message::Receipt;
 use crate::engine::settle::{Settled, Verdict, settle};
 use crate::engine::{check_writable, dead};
@@ -27,7 +27,7 @@ crate::export_to_sql!(
 pub fn receipts(call: &Call, ids: usize, argument: &str, deliveries: usize) -> Result<Vec<Receipt>> {
     let ids: Vec<i64> = call.required(ids, argument)?;
     let Some(deliveries) = call.optional::<Vec<i32>>(deliveries, "deliveries")? else {
-        return Ok(ids.into_iter().map(|id| (id, None)).collect());
+        return Ok(collected(ids.into_iter().map(|id| (id, None))));
     };
     if deliveries.len() != ids.len() {
         return Err(Error::invalid(
@@ -36,7 +36,7 @@ pub fn receipts(call: &Call, ids: usize, argument: &str, deliveries: usize) -> R
             "Give the delivery of each message as pgq_reserve returned it.",
         ));
     }
-    Ok(ids.into_iter().zip(deliveries.into_iter().map(Some)).collect())
+    Ok(collected(ids.into_iter().zip(deliveries.into_iter().map(Some))))
 }
 
 fn receipt(call: &Call, delivery: usize) -> Result<Vec<Receipt>> {
@@ -102,7 +102,9 @@ fn release(call: &Call, receipts: Vec<Receipt>) -> Result<Vec<Settled>> {
     if strict {
         // They rise by id.
         let is_missing = |id: &i64| released.binary_search_by_key(id, |message| message.id).is_err();
-        let missing: Vec<i64> = receipts.iter().map(|(id, _)| *id).filter(is_missing).collect();
+        let mut missing = Vec::new();
+        room_for(&mut missing, receipts.len());
+        missing.extend(receipts.iter().map(|(id, _)| *id).filter(is_missing));
         if !missing.is_empty() {
             return Err(Error::release_incomplete(&missing));
         }

@@ -1,23 +1,28 @@
 //! `pgq_watch`, `pgq_unwatch`, `pgq_list_watches`.
 
+use super::schedule::LONGEST_TIME;
 use crate::call::{Answer, Call};
 use crate::engine::schedule::{self, Kind, Wish, Work};
-use crate::engine::watch::{self, Watch};
+use crate::engine::watch::{self, MOST_CHANGES, Watch};
 use crate::engine::{check_writable, queue};
+use crate::error::{Error, Result};
 use crate::worker;
 
 crate::export_to_sql!(pgq_watch, pgq_unwatch, pgq_list_watches);
+
+/// Longest query, in bytes.
+const LONGEST_QUERY: usize = 64 << 10;
 
 fn pgq_watch(call: &Call) -> Answer {
     let wish = Wish {
         name: call.name(0, "name")?,
         queue: call.name(1, "queue")?,
-        every: call.required(3, "every")?,
-        time_zone: call.required(5, "time_zone")?,
+        every: call.short_text(3, "every", LONGEST_TIME)?,
+        time_zone: call.short_text(5, "time_zone", LONGEST_TIME)?,
         work: Work::Watch(Watch {
-            query: call.required(2, "query")?,
+            query: call.short(2, "query", LONGEST_QUERY)?,
             search_path: watch::search_path(),
-            max: call.max(4, "max")? as i32,
+            max: max(call)?,
         }),
     };
     check_writable("pgq_watch")?;
@@ -26,11 +31,23 @@ fn pgq_watch(call: &Call) -> Answer {
     Ok(Some(schedule::put(&wish)?.into()))
 }
 
+/// How many changes a run pushes at most.
+fn max(call: &Call) -> Result<i32> {
+    let max = call.max(4, "max")?;
+    if max > MOST_CHANGES as usize {
+        let problem = format!("must be at most {MOST_CHANGES}");
+        return Err(Error::invalid("max", problem, "What is more is pushed right afterwards."));
+    }
+    Ok(max as i32)
+}
+
 fn pgq_unwatch(call: &Call) -> Answer {
     let name = call.name(0, "name")?;
     check_writable("pgq_unwatch")?;
     let removed = schedule::remove(&name, Kind::Watch)?;
-    watch::forget(&name);
+    if removed {
+        watch::forget(&name);
+    }
     Ok(Some(removed.into()))
 }
 

@@ -21,7 +21,7 @@ pub struct Problem {
 
 /// What is raised where another transaction is in the way: a lock that could not be had in
 /// time, a deadlock, a conflict of snapshots.
-pub const IN_THE_WAY: [&str; 3] = ["55P03", "40P01", "40001"];
+const IN_THE_WAY: [&str; 3] = ["55P03", "40P01", "40001"];
 
 impl Problem {
     pub fn was_in_the_way(&self) -> bool {

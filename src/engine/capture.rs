@@ -45,7 +45,7 @@ pub unsafe fn capture(trigger: *mut TriggerData) -> Result<()> {
         keys = trigger.primary_key();
     }
     let queue = trigger.queue(&queue)?;
-    let named = [Some(act_plainly(|| trigger.table())), Some(text_array(&keys))];
+    let named = [Some(act_plainly(|| trigger.table())), Some(text_array(keys.iter().map(Vec::as_slice)))];
     if trigger.is_for_a_row() {
         let [old, new] = trigger.rows(event);
         push_changes(&queue, row_plan, &[named[0], named[1], old, new])

@@ -13,7 +13,7 @@ use super::queue::{self, Queue};
 use super::statement::{Statement, i64_array};
 use super::table::Table;
 use super::{catalog, id, news, now, unique};
-use crate::call::{Name, Timestamp, varlena_bytes};
+use crate::call::{Name, Timestamp, collected, room_for, varlena_bytes};
 use crate::error::Result;
 use crate::value::right::Right;
 
@@ -98,12 +98,12 @@ pub fn relocate(ids: &[i64], to: &Queue) -> Result<Vec<(i64, i64)>> {
             let move_it = || move_messages(&[message.locked.id], to, &mut moved);
             unique::unless_one_waits(&table, to, key, move_it);
         }
-        move_messages(&others.iter().map(|message| message.locked.id).collect::<Vec<_>>(), to, &mut moved);
+        move_messages(&collected(others.iter().map(|message| message.locked.id)), to, &mut moved);
         messages.retain(|message| moved.contains_key(&message.locked.id));
         count_removed(&messages);
         counter::add(to.id, Counts { pushed: moved.len() as i64, ..Counts::default() });
     }
-    Ok(moved.into_iter().collect())
+    Ok(collected(moved.into_iter()))
 }
 
 fn move_messages(ids: &[i64], to: &Queue, moved: &mut BTreeMap<i64, i64>) {
@@ -122,7 +122,7 @@ fn count_removed(messages: &[Waiting]) {
 }
 
 fn ids_of(messages: &[Waiting]) -> Vec<i64> {
-    messages.iter().map(|message| message.locked.id).collect()
+    collected(messages.iter().map(|message| message.locked.id))
 }
 
 /// Whether something is done to messages that a newer one with their key has superseded.
@@ -140,11 +140,11 @@ struct Waiting {
 
 /// Locks messages, and picks those that wait to be delivered.
 fn waiting(ids: &[i64], superseded: Superseded) -> Result<Vec<Waiting>> {
-    let receipts: Vec<Receipt> = ids.iter().map(|&id| (id, None)).collect();
+    let receipts: Vec<Receipt> = collected(ids.iter().map(|&id| (id, None)));
     let locked = lock(&receipts)?;
     let mut keys = BTreeMap::new();
     if !locked.is_empty() {
-        let ids: Vec<i64> = locked.iter().map(|message| message.id).collect();
+        let ids: Vec<i64> = collected(locked.iter().map(|message| message.id));
         WAITING.run(&[Some(i64_array(&ids))], |row| {
             if superseded == Superseded::Too || !row.bool(1) {
                 // SAFETY: the column is a text.
@@ -154,5 +154,8 @@ fn waiting(ids: &[i64], superseded: Superseded) -> Result<Vec<Waiting>> {
         });
     }
     let pick = |locked: Locked| keys.remove(&locked.id).map(|key| Waiting { locked, key });
-    Ok(locked.into_iter().filter_map(pick).collect())
+    let mut waiting = Vec::new();
+    room_for(&mut waiting, locked.len());
+    waiting.extend(locked.into_iter().filter_map(pick));
+    Ok(waiting)
 }

@@ -11,7 +11,7 @@ use super::queue::{self, Queue};
 use super::scan::Found;
 use super::statement::{Row, Statement, i64_array, timestamp_array};
 use super::{attempt, group, id, news};
-use crate::call::{Timestamp, text_datum};
+use crate::call::{Timestamp, collected, room_for, text_datum};
 use crate::error::Result;
 use crate::value::duration::Millis;
 use crate::value::settings::OnTimeout;
@@ -102,7 +102,7 @@ pub struct Failure {
 /// Fails leased messages: those with deliveries left wait for their backoff, or for
 /// `delay`, the others die.
 pub fn fail(receipts: &[Receipt], error: Datum, delay: Option<Millis>) -> Result<Vec<Failure>> {
-    let mut failures = Vec::with_capacity(receipts.len());
+    let mut failures = Vec::new();
     let mut retries = Vec::new();
     for message in lock(receipts)?.iter().filter(|message| message.is_leased()) {
         let Some(queue) = queue::by_id(message.queue)? else { continue };
@@ -112,6 +112,7 @@ pub fn fail(receipts: &[Receipt], error: Datum, delay: Option<Millis>) -> Result
             super::now() + wait.as_micros()
         });
         if retry_at.is_some() {
+            room_for(&mut retries, 1);
             retries.push(Event {
                 queue: message.queue,
                 id: message.id,
@@ -119,6 +120,7 @@ pub fn fail(receipts: &[Receipt], error: Datum, delay: Option<Millis>) -> Result
                 retry_at,
             });
         }
+        room_for(&mut failures, 1);
         failures.push(Failure { id: message.id, retry_at });
     }
     retry(&retries, error);
@@ -147,7 +149,7 @@ fn backoff(queue: &Queue, attempts: i32) -> Millis {
 
 /// Sends messages to the dead letters at once, leased or not.
 pub fn bury(receipts: &[Receipt], error: Datum) -> Result<Vec<i64>> {
-    let ids: Vec<i64> = lock(receipts)?.iter().map(|message| message.id).collect();
+    let ids: Vec<i64> = collected(lock(receipts)?.iter().map(|message| message.id));
     bury_ids(&ids, Reason::Buried, error, Leased::Too);
     Ok(ids)
 }

@@ -13,8 +13,9 @@ use super::counter::{self, Counts};
 use super::queue::{self, Queue};
 use super::statement::{Statement, i32_array, i64_array, timestamp_array};
 use super::{id, now};
-use crate::call::{Timestamp, text_datum};
+use crate::call::{Timestamp, collected, text_datum};
 use crate::error::{Error, Result};
+use crate::setting;
 use crate::value::right::Right;
 
 static PUSH: Statement = Statement::new(
@@ -64,8 +65,8 @@ pub fn tell(events: &[Event], reason: Option<&str>, error: Datum) {
 }
 
 fn push(queue: &Queue, target: &Queue, events: &[&Event], reason: Option<&str>, error: Datum) {
-    let ids: Vec<i64> = events.iter().map(|event| event.id).collect();
-    let deliveries: Vec<i32> = events.iter().map(|event| event.delivery).collect();
+    let ids: Vec<i64> = collected(events.iter().map(|event| event.id));
+    let deliveries: Vec<i32> = collected(events.iter().map(|event| event.delivery));
     // Retries all have a time, deaths none.
     let retries: Option<Vec<Timestamp>> = events.iter().map(|event| event.retry_at).collect();
     id::prepare();
@@ -85,9 +86,15 @@ fn push(queue: &Queue, target: &Queue, events: &[&Event], reason: Option<&str>, 
     counter::add(target.id, Counts { pushed: pushed as i64, ..Counts::default() });
 }
 
-/// Makes sure that the queue this one tells is there, and that the caller and this
-/// queue's owner both have a right on it.
+/// Makes sure that the queue this one tells is there, made if a push might make it, and that the
+/// caller and this queue's owner both have a right on it.
 pub fn check_target(queue: &Queue) -> Result<()> {
+    if let Some(name) = queue.events_to()?
+        && !setting::auto_create()
+        && queue::named(&name)?.is_none()
+    {
+        return Err(Error::no_such_queue(&name.to_string()));
+    }
     match target(queue)? {
         Some(target) if !(target.allows(Right::Push) && target.is_open_to(queue.owner())) => {
             Err(Error::not_allowed(&target.name.to_string(), Right::Push))

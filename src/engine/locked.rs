@@ -9,7 +9,7 @@ use super::message::{Receipt, is_leased};
 use super::queue;
 use super::settle::permitted;
 use super::statement::{Row, Statement, i32_array, i64_array};
-use crate::call::Timestamp;
+use crate::call::{Timestamp, collected, room_for};
 use crate::error::Result;
 use crate::value::right::Right;
 
@@ -55,13 +55,18 @@ impl Locked {
 /// waiting for others to let go of them. They rise by id.
 pub fn lock(receipts: &[Receipt]) -> Result<Vec<Locked>> {
     let receipts = permitted(receipts)?;
-    let ids: Vec<i64> = receipts.iter().map(|(id, _)| *id).collect();
+    let ids: Vec<i64> = collected(receipts.iter().map(|(id, _)| *id));
     // A call gives the deliveries of all its messages or of none.
-    let deliveries: Option<Vec<i32>> = receipts.iter().map(|(_, delivery)| *delivery).collect();
-    let mut locked = Vec::with_capacity(ids.len());
+    let has_deliveries = receipts.iter().all(|(_, delivery)| delivery.is_some());
+    let deliveries =
+        has_deliveries.then(|| collected(receipts.iter().map(|(_, delivery)| delivery.unwrap_or_default())));
+    let mut locked = Vec::new();
     if !ids.is_empty() {
         let args = [Some(i64_array(&ids)), deliveries.as_deref().map(i32_array)];
-        LOCK.run(&args, |row| locked.push(Locked::from_row(row)));
+        LOCK.run(&args, |row| {
+            room_for(&mut locked, 1);
+            locked.push(Locked::from_row(row));
+        });
     }
     // What has gone to another queue in between may not be the caller's any more.
     let is_allowed = |queue| matches!(queue::by_id(queue), Ok(Some(queue)) if queue.allows(Right::Consume));

@@ -31,6 +31,7 @@ pub mod queue;
 pub mod reserve;
 pub mod rights;
 mod round;
+pub mod run;
 mod scan;
 mod scanned;
 pub mod schedule;

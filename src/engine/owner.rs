@@ -29,6 +29,12 @@ pub fn act_as<R>(owner: Oid, work: impl FnOnce() -> R) -> R {
     act(owner, pg_sys::SECURITY_LOCAL_USERID_CHANGE, &[SEARCH_PATH], work)
 }
 
+/// The same; it waits for no lock for long.
+pub fn act_impatiently<R>(owner: Oid, work: impl FnOnce() -> R) -> R {
+    const LOCK_TIMEOUT: Setting = (c"lock_timeout", c"50");
+    act(owner, pg_sys::SECURITY_LOCAL_USERID_CHANGE, &[SEARCH_PATH, LOCK_TIMEOUT], work)
+}
+
 /// Runs `work` as the current user, with our own search path, and values written the same
 /// whatever he has set.
 pub fn act_plainly<R>(work: impl FnOnce() -> R) -> R {

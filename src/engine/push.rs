@@ -9,7 +9,7 @@ use super::queue::Queue;
 use super::table::Table;
 use super::unique::{self, Keyed};
 use super::{catalog, id, news, now, reserve};
-use crate::call::{Name, Timestamp};
+use crate::call::{Name, Timestamp, collected, room_for};
 use crate::error::{Error, Result};
 use crate::value::duration::Millis;
 use crate::value::settings::{MaxLength, OnFull};
@@ -104,10 +104,11 @@ pub fn push(queue: &Queue, messages: &[Message], options: &Options) -> Result<Ve
     let Some(keys) = &options.keys else {
         make_room(queue, messages.len())?;
         let ids = Writer::new(queue, options).add_all(messages);
-        return Ok(ids.into_iter().map(|id| (id, Outcome::Pushed)).collect());
+        return Ok(collected(ids.into_iter().map(|id| (id, Outcome::Pushed))));
     };
     let mut writer = Writer::new(queue, options);
-    let mut pushed = Vec::with_capacity(messages.len());
+    let mut pushed = Vec::new();
+    room_for(&mut pushed, messages.len());
     for (n, &message) in messages.iter().enumerate() {
         pushed.push(match keys.of(n) {
             Some(key) => {
@@ -212,7 +213,8 @@ impl<'a> Writer<'a> {
     }
 
     fn add_all(mut self, messages: &[Message]) -> Vec<i64> {
-        let mut ids = Vec::with_capacity(messages.len());
+        let mut ids = Vec::new();
+        room_for(&mut ids, messages.len());
         for page in messages.chunks(PAGE) {
             pg_sys::check_for_interrupts!();
             let (new_ids, rows): (Vec<_>, Vec<_>) = page.iter().map(|message| self.next_row(message)).unzip();

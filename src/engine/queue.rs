@@ -125,7 +125,13 @@ fn lock(queue: i32, mode: u32, patience: Patience) -> bool {
 ///
 /// In a function that is somebody else's, or a trigger, the setting may be that of whoever calls
 /// it: then nothing is granted.
+///
+/// It is looked for first: a number that is drawn in vain is gone.
 pub fn create(name: &Name, settings: Value) -> Result<bool> {
+    check_settings(name, &settings)?;
+    if named(name)?.is_some() {
+        return Ok(false);
+    }
     let made = create_for(name, owner::caller(), settings)?;
     if let Some(queue) = made.filter(|_| owner::is_session_s_own()) {
         rights::grant_defaults(queue)?;

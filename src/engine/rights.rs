@@ -128,17 +128,25 @@ fn not_a_member(name: &[u8]) -> Error {
 /// Nobody writes such a row but who has the rights of the table's owner, as all our statements
 /// do. Whoever else may write tables (`pg_write_all_data`) could make himself anybody with it.
 ///
+/// Nobody else deletes such rows, or truncates their tables, either.
+///
 /// A row that is updated keeps its number unless either has changed. The name may be that
 /// of a role which is gone, and somebody else's by now.
 ///
 /// # Safety
-/// The trigger is one for each row, before it is written, with two columns as arguments.
+/// The trigger is one for each row, before it is written or deleted, with two columns as arguments;
+/// or one before a TRUNCATE.
 pub unsafe fn pin(trigger: *mut pg_sys::TriggerData) -> Result<Datum> {
     // SAFETY: the rows and their descriptor are Postgres's, as long as the trigger runs.
     unsafe {
         let trigger = &*trigger;
         if !has_rights_of(owner::caller(), (*(*trigger.tg_relation).rd_rel).relowner) {
             return Err(Error::not_for_hands());
+        }
+        if pgrx::trigger_fired_by_delete(trigger.tg_event)
+            || pgrx::trigger_fired_by_truncate(trigger.tg_event)
+        {
+            return Ok(trigger.tg_trigtuple.into()); // none with TRUNCATE
         }
         let descriptor = (*trigger.tg_relation).rd_att;
         let column = |n: usize| pg_sys::SPI_fnumber(descriptor, *(*trigger.tg_trigger).tgargs.add(n));

@@ -17,7 +17,7 @@ use super::scan::{Found, Snapshot};
 use super::table::{Fate, Patience, Table};
 use super::unique::{self, Echoes};
 use super::{archive, catalog, has_one_snapshot, news, now};
-use crate::call::Timestamp;
+use crate::call::{Timestamp, collected, room_for};
 use crate::error::{Error, Result};
 use crate::value::duration::Millis;
 use crate::value::right::Right;
@@ -47,7 +47,7 @@ pub fn settle(receipts: &[Receipt], verdict: Verdict) -> Result<Vec<Settled>> {
     let table = Table::open(catalog::refresh().message);
     let receipts = in_order(receipts);
     let mut freed = Freed::default();
-    let mut settled: Vec<Settled> = Vec::with_capacity(receipts.len());
+    let mut settled: Vec<Settled> = Vec::new();
     let (mut next, mut locked) = (0, None);
     while next < receipts.len() {
         // One snapshot for as many as it is good for.
@@ -61,6 +61,7 @@ pub fn settle(receipts: &[Receipt], verdict: Verdict) -> Result<Vec<Settled>> {
                         if let Some((group, place)) = message.left.take() {
                             freed.add(group, place);
                         }
+                        room_for(&mut settled, 1);
                         settled.push(message);
                     }
                     Attempt::Refused => {}
@@ -88,11 +89,12 @@ pub fn permitted(receipts: &[Receipt]) -> Result<Vec<Receipt>> {
     let table = Table::open_to_read(catalog::refresh().message);
     let snapshot = Snapshot::take();
     let mut messages = ById::open(&table, &snapshot);
-    let mut permitted = Vec::with_capacity(receipts.len());
+    let mut permitted = Vec::new();
     for receipt in in_order(receipts) {
         if let Some(row) = messages.find(receipt.0)
             && queue_of(&row)?.is_some()
         {
+            room_for(&mut permitted, 1);
             permitted.push(receipt);
         }
     }
@@ -100,7 +102,7 @@ pub fn permitted(receipts: &[Receipt]) -> Result<Vec<Receipt>> {
 }
 
 fn in_order(receipts: &[Receipt]) -> Vec<Receipt> {
-    let mut receipts = receipts.to_vec();
+    let mut receipts = collected(receipts.iter().copied());
     receipts.sort_unstable();
     receipts.dedup();
     receipts

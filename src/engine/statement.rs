@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::{catalog, owner};
-use crate::call::text_datum;
+use crate::call::{collected, text_datum};
 
 /// A statement and the types of its parameters.
 pub struct Statement {
@@ -174,6 +174,11 @@ pub fn i64_array(values: &[i64]) -> Datum {
     array(values.iter().map(|&value| Datum::from(value)), pg_sys::INT8OID)
 }
 
+/// An `oid[]` datum.
+pub fn oid_array(values: &[Oid]) -> Datum {
+    array(values.iter().map(|&value| Datum::from(value)), pg_sys::OIDOID)
+}
+
 /// An `integer[]` datum.
 pub fn i32_array(values: &[i32]) -> Datum {
     array(values.iter().map(|&value| Datum::from(value)), pg_sys::INT4OID)
@@ -185,12 +190,12 @@ pub fn timestamp_array(values: &[i64]) -> Datum {
 }
 
 /// A `text[]` datum.
-pub fn text_array(values: &[Vec<u8>]) -> Datum {
-    array(values.iter().map(|value| text_datum(value)), pg_sys::TEXTOID)
+pub fn text_array<'a>(values: impl ExactSizeIterator<Item = &'a [u8]>) -> Datum {
+    array(values.map(text_datum), pg_sys::TEXTOID)
 }
 
-fn array(values: impl Iterator<Item = Datum>, element: Oid) -> Datum {
-    let mut values: Vec<Datum> = values.collect();
+fn array(values: impl ExactSizeIterator<Item = Datum>, element: Oid) -> Datum {
+    let mut values: Vec<Datum> = collected(values);
     let (mut len, mut by_value, mut align) = (0, false, 0);
     // SAFETY: the elements are of the type whose layout is looked up; construct_array copies them.
     unsafe {

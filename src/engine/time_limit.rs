@@ -1,7 +1,7 @@
-//! A limit on how long others' code may run in the worker, which no person watches.
+//! A limit on how long others' code may run in a process which no person watches.
 
 use std::ffi::c_int;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use pgrx::pg_sys;
 
@@ -23,29 +23,27 @@ unsafe extern "C-unwind" {
     fn die(signal: c_int);
 }
 
-/// The timer that ends this process; 0 where it is not the worker.
+/// The timer that ends this process; 0 where it is not one of ours.
 static END: AtomicI32 = AtomicI32::new(0);
-static RUNS: AtomicBool = AtomicBool::new(false);
 
 /// Cancels what runs when the time is over. What catches that, and goes on, is ended with
-/// the worker a few seconds later. Dropped, it lets go.
+/// its process a few seconds later. Dropped, it lets go.
 pub struct TimeLimit;
 
 /// How long what was cancelled has to end.
 const GRACE: Millis = Millis::from_secs(5);
 
 impl TimeLimit {
-    /// In the worker, a limit; in a person's session his `statement_timeout` holds.
+    /// In a process of ours, a limit; in a person's session his `statement_timeout` holds.
     pub fn in_worker(limit: Millis) -> Option<Self> {
         let end = END.load(Ordering::Relaxed);
         is_worker().then(|| {
             let last = limit.as_millis().saturating_add(GRACE.as_millis());
-            // SAFETY: the worker sets no such timers itself; dropping takes them back.
+            // SAFETY: nothing else here sets such timers; dropping takes them back.
             unsafe {
                 enable_timeout_after(STATEMENT_TIMEOUT, milliseconds(limit.as_millis()));
                 enable_timeout_after(end, milliseconds(last));
             }
-            RUNS.store(true, Ordering::Relaxed);
             Self
         })
     }
@@ -57,7 +55,6 @@ fn milliseconds(span: i64) -> i32 {
 
 impl Drop for TimeLimit {
     fn drop(&mut self) {
-        RUNS.store(false, Ordering::Relaxed);
         // SAFETY: all only change state of this process. What the timer asked for too
         // late must not hit what comes next.
         unsafe {
@@ -68,7 +65,7 @@ impl Drop for TimeLimit {
     }
 }
 
-/// Makes this process the worker. Once, when its connection is there.
+/// Makes this process one of ours. Once, when its connection is there.
 pub fn become_worker() {
     // SAFETY: takes a free number; the handler only sets flags.
     END.store(unsafe { RegisterTimeout(USER_TIMEOUT, end) }, Ordering::Relaxed);
@@ -79,7 +76,7 @@ unsafe extern "C-unwind" fn end() {
     unsafe { die(pg_sys::SIGTERM as c_int) }
 }
 
-/// Whether this process is the worker, not a person's session.
+/// Whether this process is the worker or runs watches, and is not a person's session.
 pub fn is_worker() -> bool {
     END.load(Ordering::Relaxed) != 0
 }
@@ -88,10 +85,4 @@ pub fn is_worker() -> bool {
 pub fn is_asked_to_end() -> bool {
     // SAFETY: the flag is set by the signal handler alone.
     unsafe { (&raw const pg_sys::ShutdownRequestPending).read_volatile() != 0 }
-}
-
-/// Whether the worker runs others' code, which may go on for as long as it likes. A signal
-/// handler may ask.
-pub fn is_running() -> bool {
-    RUNS.load(Ordering::Relaxed)
 }

@@ -5,8 +5,6 @@
 //! `pgqueue.watch_seen`, which is ours; changes are remembered there in the transaction
 //! that pushes them.
 
-use std::cell::Cell;
-use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::ptr;
 
@@ -16,10 +14,8 @@ use super::owner::act_restricted;
 use super::push::{Content, Options, push};
 use super::queue::Queue;
 use super::statement::{Row, Statement, text_array};
-use super::time_limit::TimeLimit;
-use crate::call::{Argument, JsonbArray, Name, varlena_bytes};
+use crate::call::{Argument, JsonbArray, Name, room_for, varlena_bytes};
 use crate::error::{Error, Result};
-use crate::setting;
 
 static CHANGES: Statement = Statement::new(
     include_str!("../../sql/query/watch_changes.sql"),
@@ -27,6 +23,18 @@ static CHANGES: Statement = Statement::new(
 );
 static FORGET: Statement =
     Statement::new(include_str!("../../sql/query/forget_watch.sql"), &[pg_sys::TEXTOID]);
+
+/// How many changes one run of a watch may push.
+pub const MOST_CHANGES: i32 = 10_000;
+
+/// How many objects a watch may give.
+const MOST_ROWS: usize = 1_000_000;
+
+/// How many bytes their ids and hashes may have together.
+const MOST_BYTES: usize = 128 << 20;
+
+/// How many rows are held beside what was read of them.
+const PAGE: i64 = 16;
 
 /// A query and where it finds its tables.
 pub struct Watch {
@@ -38,8 +46,48 @@ pub struct Watch {
 /// What a query has given: ids, and the hash of each.
 #[derive(Default)]
 struct Found {
-    ids: Vec<Vec<u8>>,
-    hashes: Vec<Vec<u8>>,
+    ids: Texts,
+    hashes: Texts,
+}
+
+/// Texts in a row, and where each ends.
+#[derive(Default)]
+struct Texts {
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+}
+
+impl Texts {
+    fn add(&mut self, text: &[u8]) {
+        room_for(&mut self.bytes, text.len());
+        self.bytes.extend_from_slice(text);
+        room_for(&mut self.ends, 1);
+        self.ends.push(self.bytes.len() as u32);
+    }
+
+    fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn get(&self, n: usize) -> &[u8] {
+        let begin = n.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[begin as usize..self.ends[n] as usize]
+    }
+
+    fn all(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        (0..self.len()).map(|n| self.get(n))
+    }
+
+    /// One that is there twice.
+    fn repeated(&self) -> Option<&[u8]> {
+        let mut order = Vec::new();
+        room_for(&mut order, self.len());
+        order.extend(0..self.len() as u32);
+        order.sort_unstable_by_key(|&n| self.get(n as usize));
+        let same =
+            order.array_windows().find(|[one, next]| self.get(*one as usize) == self.get(*next as usize));
+        same.map(|[one, _]| self.get(*one as usize))
+    }
 }
 
 /// Checks a query that the caller wants to have watched; it is not run.
@@ -61,8 +109,8 @@ pub fn look(name: &Name, watch: &Watch, seen_to: Option<Datum>, queue: &Queue) -
     let found = run(watch)?;
     let args = [
         Some(name.datum()),
-        Some(text_array(&found.ids)),
-        Some(text_array(&found.hashes)),
+        Some(text_array(found.ids.all())),
+        Some(text_array(found.hashes.all())),
         Some(watch.max.into()),
         seen_to,
     ];
@@ -87,15 +135,6 @@ fn push_changes(queue: &Queue, row: &Row) -> Result<()> {
     push(queue, &messages, &Options::default()).map(|_| ())
 }
 
-thread_local! {
-    static HAS_RUN: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether a query has run in this process since this was asked last.
-pub fn has_run() -> bool {
-    HAS_RUN.take()
-}
-
 /// Forgets what a watch has seen.
 pub fn forget(name: &Name) {
     FORGET.run(&[Some(name.datum())], |_| {});
@@ -105,8 +144,6 @@ pub fn forget(name: &Name) {
 /// another session has pushed is not found to be different again.
 fn run(watch: &Watch) -> Result<Found> {
     let search_path = CString::new(&watch.search_path[..]).expect("text has no NUL byte");
-    HAS_RUN.set(true);
-    let _limit = TimeLimit::in_worker(setting::watch_timeout());
     connected(|| {
         // SAFETY: snapshot and mode are set back here, or by the end of the subtransaction
         // if the query raises.
@@ -115,8 +152,9 @@ fn run(watch: &Watch) -> Result<Found> {
             let could_write = !pg_sys::XactReadOnly;
             pg_sys::XactReadOnly = true;
             pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
-            pg_sys::SPI_execute_plan(plan, ptr::null_mut(), ptr::null(), true, 0);
-            let found = read_result();
+            let cursor = pg_sys::SPI_cursor_open(ptr::null(), plan, ptr::null_mut(), ptr::null(), true);
+            let found = read_all(cursor);
+            pg_sys::SPI_cursor_close(cursor);
             pg_sys::PopActiveSnapshot();
             pg_sys::XactReadOnly = !could_write;
             found
@@ -160,32 +198,59 @@ unsafe fn only<'a, T>(list: *const pg_sys::List) -> Option<&'a T> {
     unsafe { (!list.is_null() && (*list).length == 1).then(|| &*pg_sys::list_nth(list, 0).cast::<T>()) }
 }
 
-/// Reads what the query has given, as text.
-unsafe fn read_result() -> Result<Found> {
-    let (mut found, mut ids) = (Found::default(), HashSet::new());
-    // SAFETY: the caller has just executed a query of two columns.
-    unsafe {
-        let (table, rows) = (pg_sys::SPI_tuptable, pg_sys::SPI_processed as usize);
-        for n in 0..rows {
-            let value = |column| {
-                let text = pg_sys::SPI_getvalue(*(*table).vals.add(n), (*table).tupdesc, column);
-                (!text.is_null()).then(|| CStr::from_ptr(text).to_bytes().to_vec())
-            };
-            let id = value(1).ok_or_else(|| bad_query("must not give a null as object_id"))?;
-            let hash = value(2)
-                .ok_or_else(|| bad_query(&format!("must not give a null as hash, of {}", quoted(&id))))?;
-            if !ids.insert(id.clone()) {
-                return Err(bad_query(&format!("must not give the object_id {} twice", quoted(&id))));
+/// Reads what the query gives, as text.
+unsafe fn read_all(cursor: pg_sys::Portal) -> Result<Found> {
+    let mut found = Found::default();
+    loop {
+        // SAFETY: the caller has just opened the cursor; each page is freed when it was read.
+        unsafe {
+            pg_sys::SPI_cursor_fetch(cursor, true, PAGE as std::ffi::c_long);
+            let (table, rows) = (pg_sys::SPI_tuptable, pg_sys::SPI_processed as usize);
+            if rows == 0 {
+                break;
             }
-            found.ids.push(id);
-            found.hashes.push(hash);
+            for n in 0..rows {
+                read_row(table, n, &mut found)?;
+            }
+            pg_sys::SPI_freetuptable(table);
         }
+        pg_sys::check_for_interrupts!();
     }
-    Ok(found)
+    match found.ids.repeated() {
+        Some(id) => Err(bad_query(&format!("must not give the object_id {} twice", quoted(id)))),
+        None => Ok(found),
+    }
 }
 
+unsafe fn read_row(table: *mut pg_sys::SPITupleTable, n: usize, found: &mut Found) -> Result<()> {
+    let value = |column| {
+        // SAFETY: the caller gives a page of a query of two columns, and the number of a row in it.
+        unsafe {
+            let text = pg_sys::SPI_getvalue(*(*table).vals.add(n), (*table).tupdesc, column);
+            (!text.is_null()).then(|| CStr::from_ptr(text).to_bytes())
+        }
+    };
+    let id = value(1).ok_or_else(|| bad_query("must not give a null as object_id"))?;
+    let hash =
+        value(2).ok_or_else(|| bad_query(&format!("must not give a null as hash, of {}", quoted(id))))?;
+    let bytes = found.ids.bytes.len() + found.hashes.bytes.len() + id.len() + hash.len();
+    if found.ids.len() == MOST_ROWS || bytes > MOST_BYTES {
+        return Err(Error::watch_gives_too_much(MOST_ROWS, MOST_BYTES));
+    }
+    found.ids.add(id);
+    found.hashes.add(hash);
+    // SAFETY: both are copied, and were allocated for us.
+    unsafe {
+        pg_sys::pfree(id.as_ptr().cast_mut().cast());
+        pg_sys::pfree(hash.as_ptr().cast_mut().cast());
+    }
+    Ok(())
+}
+
+/// The beginning of an id, for people.
 fn quoted(id: &[u8]) -> String {
-    format!("\"{}\"", String::from_utf8_lossy(id))
+    const MOST: usize = 200;
+    format!("\"{}\"", String::from_utf8_lossy(&id[..id.len().min(MOST)]))
 }
 
 fn not_a_select() -> Error {

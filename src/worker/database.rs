@@ -7,8 +7,10 @@ use pgrx::pg_sys::{self, Oid};
 
 use super::place::{Place, is_wanted};
 use super::recount::Recount;
-use super::{ASKED_BY_CALL, Terminate, handle_signals, is_asked_to_end, sleep, sleep_until_news, sweep};
-use crate::engine::{time_limit, version, watch};
+use super::{
+    ASKED_BY_CALL, Terminate, handle_signals, is_asked_to_end, sleep, sleep_until_news, sweep, watchers,
+};
+use crate::engine::{time_limit, version};
 use crate::setting;
 
 /// How long the worker sleeps at most before it looks whether it should go on, and
@@ -31,7 +33,7 @@ pub extern "C-unwind" fn pgqueue_worker(argument: pg_sys::Datum) {
     unsafe { pg_sys::BackgroundWorkerInitializeConnectionByOid(database, Oid::INVALID, 0) };
     handle_signals(Terminate::Gracefully);
     time_limit::become_worker();
-    set_own_settings();
+    set_own_settings(c"pgqueue worker");
     let is_there = if asked_by_call { extension_appears(database) } else { extension_exists() };
     // The place is taken last: to the launcher a worker is one that has work here.
     if !is_there || !Place::of(database).take() {
@@ -43,20 +45,15 @@ pub extern "C-unwind" fn pgqueue_worker(argument: pg_sys::Datum) {
         let left_work = setting::auto_vacuum() && sweep::round().left_work;
         rest(database, if left_work { SHORT_PAUSE } else { interval() });
     }
+    watchers::end_all();
     if extension_exists() {
         sweep::write_counts();
     }
 }
 
-/// Whether the server or a command that changes databases needs it to go, or it has lost its
-/// place.
+/// Whether the server or a command that changes databases needs it to go.
 fn should_leave(database: Oid) -> bool {
-    is_asked_to_end() || is_wanted(database) || !keeps_place(database)
-}
-
-/// The query of a watch may have taken advisory locks, or let go of all: that of the place too.
-fn keeps_place(database: Oid) -> bool {
-    !watch::has_run() || Place::of(database).take_again()
+    is_asked_to_end() || is_wanted(database)
 }
 
 fn interval() -> Duration {
@@ -94,7 +91,7 @@ fn extension_appears(database: Oid) -> bool {
     true
 }
 
-fn extension_exists() -> bool {
+pub fn extension_exists() -> bool {
     // SAFETY: a catalog look-up in a transaction of its own.
     unsafe {
         pg_sys::StartTransactionCommand();
@@ -107,9 +104,9 @@ fn extension_exists() -> bool {
 /// A round waits for nobody for long, whatever the database's defaults are. Nor does a commit
 /// for the disk, or for a standby: what it has changed would be kept from consumers meanwhile,
 /// and a crash that undoes it has it done again.
-fn set_own_settings() {
-    const OWN: &[(&CStr, &CStr)] = &[
-        (c"application_name", c"pgqueue worker"),
+pub fn set_own_settings(name: &CStr) {
+    let own: &[(&CStr, &CStr)] = &[
+        (c"application_name", name),
         (c"lock_timeout", c"1s"),
         (c"statement_timeout", c"0"),
         #[cfg(any(feature = "pg17", feature = "pg18"))]
@@ -118,7 +115,7 @@ fn set_own_settings() {
         (c"default_transaction_isolation", c"read committed"),
         (c"default_transaction_read_only", c"off"),
     ];
-    for (name, value) in OWN {
+    for (name, value) in own {
         // SAFETY: names and values are C strings of ours.
         unsafe {
             pg_sys::SetConfigOption(

@@ -6,6 +6,8 @@
 //! not preloaded:  first call of a session ──starts──▶ worker of its database
 //! ```
 //!
+//! worker ──starts──▶ watcher of each role that has watches which are due
+//!
 //! Nothing depends on a worker for being correct. There is one a database because
 //! each holds its database's `Place`; a second one finds it taken and leaves.
 
@@ -16,6 +18,7 @@ mod place;
 mod recount;
 mod retention;
 pub mod sweep;
+mod watchers;
 
 use std::cell::Cell;
 use std::ffi::c_int;
@@ -25,7 +28,7 @@ use std::time::{Duration, Instant};
 use pgrx::bgworkers::BackgroundWorkerBuilder;
 use pgrx::pg_sys::{self, Oid};
 
-use crate::engine::time_limit::{self, is_asked_to_end};
+use crate::engine::time_limit::is_asked_to_end;
 use crate::engine::{is_standby, nap, waking};
 use place::Place;
 
@@ -89,8 +92,7 @@ fn start(database: Oid, asked: Asked) -> bool {
 enum Terminate {
     /// It ends as any backend does.
     AtOnce,
-    /// It is asked to end (`is_asked_to_end`), and the step that is under way is cancelled; at
-    /// once while it runs others' code.
+    /// It is asked to end (`is_asked_to_end`), and the step that is under way is cancelled.
     Gracefully,
 }
 
@@ -110,9 +112,7 @@ unsafe extern "C-unwind" fn end_gracefully(signal: c_int) {
     // SIGINT sets.
     unsafe {
         SignalHandlerForShutdownRequest(signal);
-        if time_limit::is_running() {
-            die(signal);
-        } else if STEP.load(Ordering::Relaxed) {
+        if STEP.load(Ordering::Relaxed) {
             (&raw mut pg_sys::QueryCancelPending).write_volatile(1);
             (&raw mut pg_sys::InterruptPending).write_volatile(1);
         }

@@ -30,14 +30,6 @@ impl Place {
         try_lock(&self.0, pg_sys::ExclusiveLock)
     }
 
-    /// Lets go of all advisory locks of the session, and takes the place again; false if somebody
-    /// else was faster.
-    pub fn take_again(&self) -> bool {
-        // SAFETY: plain call; what a transaction holds ends with it.
-        unsafe { pg_sys::LockReleaseSession(pg_sys::USER_LOCKMETHOD as u16) }
-        self.take()
-    }
-
     /// Whether nobody has the place at this moment.
     pub fn is_free(&self) -> bool {
         can_lock(&self.0, pg_sys::ShareLock)

@@ -15,9 +15,9 @@ use crate::engine::attempt::Problem;
 use crate::engine::dead::{self, Reason};
 use crate::engine::statement::{Row, Statement, i64_array};
 use crate::engine::table::Table;
-use crate::engine::{catalog, counter, group, now, pass, rights, schedule, unique};
+use crate::engine::{catalog, counter, group, now, pass, rights, run, unique};
 use crate::setting;
-use crate::worker::{listeners, retention};
+use crate::worker::{listeners, retention, watchers};
 
 static PROMOTE: Statement = Statement::new(
     include_str!("../../sql/query/sweep_promote.sql"),
@@ -108,7 +108,7 @@ const STEPS: [Step; 11] = [
     ("counters", fold_counters),
     ("prepared", settle_prepared),
     ("roles", follow_roles),
-    ("schedules", run_schedules),
+    ("schedules", run_schedules), // the last one: round_by_hand begins with it
 ];
 
 /// A round of the worker.
@@ -129,10 +129,12 @@ pub fn round() -> Report {
     report
 }
 
-/// A round in the caller's transaction; shows the row of `pgq_vacuum_stats`.
+/// A round in the caller's transaction; shows the row of `pgq_vacuum_stats`. Schedules and watches
+/// come first: while they run, nothing else is locked yet.
 pub fn round_by_hand(show: impl FnMut(&Row)) {
     let mut report = Report::default();
-    for (_, step) in STEPS {
+    let (schedules, others) = STEPS.split_last().expect("there are steps");
+    for (_, step) in std::iter::once(schedules).chain(others) {
         step(&mut report);
     }
     record(&report);
@@ -152,7 +154,7 @@ fn promote_due(report: &mut Report) {
 /// Looks at the next window of messages: expired leases are taken back, what has no
 /// delivery left dies, what belongs to a dropped queue goes.
 fn sweep_leases(report: &mut Report) {
-    if schedule::is_being_restored() {
+    if run::is_being_restored() {
         return; // deaths may be told of by messages
     }
     let (mut expired, mut exhausted) = (Vec::new(), Vec::new());
@@ -194,7 +196,7 @@ fn sweep_leases(report: &mut Report) {
 /// Drops messages that outlived their time to live unleased, or makes them dead letters
 /// where their queue keeps them.
 fn clear_outlived(report: &mut Report) {
-    if schedule::is_being_restored() {
+    if run::is_being_restored() {
         return; // as above
     }
     let mut outlived = Vec::new();
@@ -255,13 +257,17 @@ fn settle_prepared(_: &mut Report) {
 
 /// Runs schedules whose time has come.
 fn run_schedules(report: &mut Report) {
-    report.left_work |= schedule::run_due();
+    report.left_work |= run::run_due();
 }
 
 /// What falls due between two rounds. False if something failed.
 pub fn errands() -> bool {
+    watchers::look_after();
     for_a_turn(pass::a_message_is_due, promote)
-        && for_a_turn(schedule::may_be_due, || logged("schedules", || run_schedules(&mut Report::default())))
+        && for_a_turn(run::may_be_due, || {
+            logged("schedules", || run_schedules(&mut Report::default()))
+                && logged("watches", watchers::start_due)
+        })
         && for_a_turn(pass::is_due, go_on_with_pass)
         && for_a_turn(pass::what_was_prepared_may_be_decided, || {
             logged("prepared", || settle_prepared(&mut Report::default()))

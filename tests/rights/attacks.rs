@@ -208,7 +208,7 @@ fn a_watch_that_cannot_be_cancelled_stops_neither_the_rounds_nor_other_watches_n
              SELECT pgq_create_queue('own'), pgq_watch('stay', 'own', 'SELECT 1, stay()', '1 s');",
         )
         .unwrap();
-    let asleep = "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'pgqueue worker' AND wait_event = 'PgSleep'";
+    let asleep = "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'pgqueue watch' AND wait_event = 'PgSleep'";
     until("the watch runs", || root.one(asleep));
     root.batch_execute(
         "SELECT pgq_watch('honest', 'changes', 'SELECT 1, 1', '1 s'), pgq_schedule('tick', 'ticks', '1 s', '1')",
@@ -226,15 +226,24 @@ fn a_watch_that_cannot_be_cancelled_stops_neither_the_rounds_nor_other_watches_n
 }
 
 #[test]
-fn a_slow_watch_does_not_keep_its_worker_from_ending() {
+fn a_slow_watch_does_not_keep_its_process_or_the_worker_from_ending() {
     let server = Server::start();
     let mut root = server.connect();
     root.batch_execute("SELECT pgq_watch('slow', 'own', 'SELECT 1, pg_sleep(25)', '1 s')").unwrap();
     let asleep =
-        "SELECT pid FROM pg_stat_activity WHERE backend_type = 'pgqueue worker' AND wait_event = 'PgSleep'";
+        "SELECT pid FROM pg_stat_activity WHERE backend_type = 'pgqueue watch' AND wait_event = 'PgSleep'";
     until("the watch runs", || !root.all::<i32>(asleep).is_empty());
-    let pid: i32 = root.one(asleep);
-    assert!(root.one::<bool>(&format!("SELECT pg_terminate_backend({pid}, 10000)")));
+    let watch: i32 = root.one(asleep);
+    let end = |process: i32| format!("SELECT pg_terminate_backend({process}, 10000)");
+    let worker = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'pgqueue worker'";
+    let worker: i32 = root.one(worker);
+    assert!(root.one::<bool>(&end(worker)));
+    // It takes the watch along.
+    until("the watch has ended", || !root.all::<i32>(asleep).contains(&watch));
+    root.batch_execute("UPDATE pgqueue.schedule SET retry_at = NULL, started_at = NULL").unwrap();
+    until("the watch runs again", || !root.all::<i32>(asleep).is_empty());
+    let watch: i32 = root.one(asleep);
+    assert!(root.one::<bool>(&end(watch)));
 }
 
 #[test]

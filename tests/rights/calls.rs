@@ -37,7 +37,7 @@ pub const CALLS: &[SqlCall] = &[
         &[Push],
     ),
     call(
-        "pgq_push_batch(text,jsonb[],jsonb[],integer,interval,timestamp with time zone,interval,text,text,text,interval,integer)",
+        "pgq_push_batch(text,jsonb[],jsonb[],integer,interval,timestamp with time zone,interval,text,text,text,interval,integer,text[])",
         "SELECT pgq_push_batch('q', '{1}') IS NOT NULL",
         &[Push],
     ),
@@ -47,7 +47,7 @@ pub const CALLS: &[SqlCall] = &[
         &[Push],
     ),
     call(
-        "pgq_push_bytes_batch(text,bytea[],jsonb[],integer,interval,timestamp with time zone,interval,text,text,text,interval,integer)",
+        "pgq_push_bytes_batch(text,bytea[],jsonb[],integer,interval,timestamp with time zone,interval,text,text,text,interval,integer,text[])",
         "SELECT pgq_push_bytes_batch('q', '{x}') IS NOT NULL",
         &[Push],
     ),

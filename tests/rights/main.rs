@@ -3,6 +3,7 @@
 
 mod attacks;
 mod calls;
+mod tenants;
 
 use calls::{CALLS, Need};
 use postgres::{Client, SimpleQueryMessage};
@@ -125,6 +126,7 @@ fn what_not_everybody_may_execute_is_a_deliberate_list() {
             "announce_message",
             "announce_removal",
             "begin_anew",
+            "close_to",
             "count_letter",
             "forget_queues",
             "pending_counts",

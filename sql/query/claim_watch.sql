@@ -1,0 +1,14 @@
+-- Chooses the watch of the role $2 that has been due for longest, and notes that its run has
+-- begun. If nobody notes its end, it rests, the longer the more often that happens: so what ends
+-- its process, or the server, does not do it again at once.
+UPDATE pgqueue.schedule
+   SET started_at = clock_timestamp(),
+       retry_at = clock_timestamp() + least(interval '5 s' * 2 ^ least(pauses, 10), interval '300 s')
+ WHERE name = (SELECT name
+                 FROM pgqueue.schedule
+                WHERE owner_id = $2 AND query IS NOT NULL
+                  AND next_run <= $1 AND (retry_at IS NULL OR retry_at <= $1)
+                ORDER BY greatest(next_run, retry_at)
+                LIMIT 1
+                  FOR UPDATE SKIP LOCKED)
+RETURNING name

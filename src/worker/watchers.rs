@@ -1,0 +1,191 @@
+//! Watchers: the processes that run watches, one at a time for each owner of some.
+//!
+//! ```text
+//! worker ──starts──▶ watcher of a role: its session is that role's
+//! ```
+//!
+//! The query of a watch is its owner's code. In a process of its own its session, its memory, its
+//! time and its end are no concern of the worker's or of other roles. There are at most
+//! `pgqueue.watch_workers` in a database; a role that waits for longest comes first, and a watcher
+//! leaves after a few seconds, so that all have their turn.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder};
+use pgrx::pg_sys::{self, Oid};
+
+use super::database::{extension_exists, set_own_settings};
+use super::place::{Place, is_wanted};
+use super::sweep::logged;
+use super::{Terminate, handle_signals, reload_settings};
+use crate::call::Timestamp;
+use crate::engine::{now, run, time_limit};
+use crate::setting;
+
+/// A watcher that has worked for so long leaves its place to others.
+const TURN: Duration = Duration::from_secs(10);
+
+/// Tells a watcher that its role could not connect by itself.
+const MAY_NOT_CONNECT: &str = "may not connect";
+
+/// A watcher that this worker has started.
+struct Watcher {
+    owner: Oid,
+    started: Timestamp,
+    /// In the memory of the process.
+    handle: *mut pg_sys::BackgroundWorkerHandle,
+}
+
+thread_local! {
+    static WATCHERS: RefCell<Option<Vec<Watcher>>> = const { RefCell::new(None) };
+}
+
+impl Watcher {
+    fn has_ended(&self) -> bool {
+        let mut pid = 0;
+        // SAFETY: the handle lives until it is freed below.
+        let status = unsafe { pg_sys::GetBackgroundWorkerPid(self.handle, &mut pid) };
+        status == pg_sys::BgwHandleStatus::BGWH_STOPPED
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        // SAFETY: allocated by the registration, and used by nobody else.
+        unsafe { pg_sys::pfree(self.handle.cast()) }
+    }
+}
+
+/// Notes which watchers have ended.
+pub fn look_after() {
+    let (ended, is_first) = WATCHERS.with_borrow_mut(|watchers| {
+        let is_first = watchers.is_none();
+        let ended: Vec<_> =
+            watchers.get_or_insert_default().extract_if(.., |watcher| watcher.has_ended()).collect();
+        (ended, is_first)
+    });
+    if ended.is_empty() && !is_first {
+        return;
+    }
+    let busy = busy();
+    logged("watches", || {
+        run::note_ended(&busy);
+        ended.iter().for_each(|watcher| run::note_none_begun(watcher.owner, watcher.started));
+    });
+    run::look_again();
+}
+
+/// Starts watchers for roles whose watches are due, as many as there may be. In a transaction.
+pub fn start_due() {
+    let busy = busy();
+    let free = setting::watch_workers().saturating_sub(busy.len());
+    if free == 0 {
+        return;
+    }
+    for owner in run::owners_of_due_watches(&busy).into_iter().take(free) {
+        match owner.role {
+            None => run::note_gone_owner(),
+            Some(role) if !start(role, owner.may_connect) => run::note_no_process(role),
+            Some(_) => {}
+        }
+    }
+}
+
+/// Ends all watchers: the worker leaves.
+pub fn end_all() {
+    WATCHERS.with_borrow_mut(|watchers| {
+        for watcher in watchers.take().unwrap_or_default() {
+            // SAFETY: the handle lives as long as the watcher.
+            unsafe { pg_sys::TerminateBackgroundWorker(watcher.handle) }
+        }
+    });
+}
+
+fn busy() -> Vec<Oid> {
+    WATCHERS.with_borrow(|watchers| watchers.iter().flatten().map(|watcher| watcher.owner).collect())
+}
+
+/// Starts a watcher for a role; false if the server has no room for it.
+fn start(owner: Oid, may_connect: bool) -> bool {
+    // SAFETY: reads variables of this process.
+    let (database, pid) = unsafe { (pg_sys::MyDatabaseId, pg_sys::MyProcPid) };
+    let argument = u64::from(database.to_u32()) << 32 | u64::from(owner.to_u32());
+    let builder = BackgroundWorkerBuilder::new("pgqueue watch")
+        .set_library("pgqueue")
+        .set_function("pgqueue_watcher")
+        .set_argument(Some(argument.into()))
+        .set_extra(if may_connect { "" } else { MAY_NOT_CONNECT })
+        .enable_spi_access()
+        .set_notify_pid(pid)
+        .set_restart_time(None);
+    let started = now();
+    let mut worker: pg_sys::BackgroundWorker = (&builder).into();
+    let mut handle = std::ptr::null_mut();
+    // SAFETY: the worker is complete; the handle is to outlive the transaction.
+    let is_started = unsafe {
+        let before = pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
+        let is_started = pg_sys::RegisterDynamicBackgroundWorker(&mut worker, &mut handle);
+        pg_sys::MemoryContextSwitchTo(before);
+        is_started
+    };
+    if is_started {
+        WATCHERS.with_borrow_mut(|watchers| {
+            watchers.get_or_insert_default().push(Watcher { owner, started, handle });
+        });
+    }
+    is_started
+}
+
+#[unsafe(no_mangle)]
+#[pgrx::pg_guard]
+pub extern "C-unwind" fn pgqueue_watcher(argument: pg_sys::Datum) {
+    let argument = argument.value() as u64;
+    let (database, owner) = (Oid::from((argument >> 32) as u32), Oid::from(argument as u32));
+    handle_signals(Terminate::AtOnce);
+    if BackgroundWorker::get_extra() == MAY_NOT_CONNECT {
+        connect_for(database, owner);
+    } else {
+        // SAFETY: first thing in a background worker that asked for a connection.
+        unsafe { pg_sys::BackgroundWorkerInitializeConnectionByOid(database, owner, 0) };
+    }
+    time_limit::become_worker();
+    set_own_settings(c"pgqueue watch");
+    let begun = Instant::now();
+    while begun.elapsed() < TURN && is_wanted_here(database) && extension_exists() && run_one(owner) {
+        reload_settings();
+    }
+}
+
+/// Whether a watcher may go on: with its worker, and nobody waits for the database.
+fn is_wanted_here(database: Oid) -> bool {
+    setting::auto_vacuum() && !is_wanted(database) && !Place::of(database).is_free()
+}
+
+/// Runs a watch of a role; false if none is due.
+fn run_one(owner: Oid) -> bool {
+    let mut name = None;
+    logged("watches", || name = run::claim_watch(owner));
+    name.is_some_and(|name| logged("watches", || run::run_claimed_watch(&name)))
+}
+
+/// Connects for a role that may not log in, or not to this database, but have watches: as a
+/// superuser, and becomes that role for the rest of its life. What takes that back is refused while
+/// the query of a watch runs, and nothing else runs here.
+fn connect_for(database: Oid, owner: Oid) {
+    // SAFETY: first thing in a background worker that asked for a connection; the role's name is a
+    // C string in a transaction, from which the setting is copied.
+    unsafe {
+        pg_sys::BackgroundWorkerInitializeConnectionByOid(database, Oid::INVALID, 0);
+        pg_sys::StartTransactionCommand();
+        let name = pg_sys::GetUserNameFromId(owner, false);
+        pg_sys::SetConfigOption(
+            c"session_authorization".as_ptr(),
+            name,
+            pg_sys::GucContext::PGC_SUSET,
+            pg_sys::GucSource::PGC_S_OVERRIDE,
+        );
+        pg_sys::CommitTransactionCommand();
+        assert!(pg_sys::GetSessionUserId() == owner, "the session is the role's");
+    }
+}

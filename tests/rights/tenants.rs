@@ -1,0 +1,455 @@
+//! Tenants: a role that may only connect, or owns one queue, neither stops others nor uses up
+//! what is shared.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use postgres::Client;
+use support::{Ask, Server, until};
+
+/// A server with two tenants, `alice` and `mallory`, of whom neither has a right on what is the
+/// other's.
+fn shared() -> Server {
+    shared_with("")
+}
+
+fn shared_with(settings: &str) -> Server {
+    let server = Server::bare(&format!(
+        "shared_preload_libraries = 'pgqueue'\npgqueue.vacuum_interval = '100ms'\n{settings}"
+    ));
+    server
+        .connect()
+        .batch_execute(
+            "CREATE EXTENSION pgqueue; CREATE ROLE alice LOGIN; CREATE ROLE mallory LOGIN;
+             GRANT CREATE ON SCHEMA public TO alice, mallory",
+        )
+        .unwrap();
+    server
+}
+
+/// The longest time without a message in a queue, of the last so many seconds.
+fn longest_gap(session: &mut Client, queue: &str, seconds: i32) -> f64 {
+    session.one(&format!(
+        "SELECT extract(epoch FROM max(gap))::float8 FROM (
+             SELECT moment - lag(moment) OVER (ORDER BY moment) AS gap FROM (
+                 SELECT enqueued_at FROM pgqueue.message m JOIN pgqueue.queue q ON q.id = m.queue
+                  WHERE q.name = '{queue}' AND enqueued_at > clock_timestamp() - interval '{seconds} s'
+                 UNION ALL SELECT clock_timestamp() - interval '{seconds} s'
+                 UNION ALL SELECT clock_timestamp()) AS moments (moment)) gaps"
+    ))
+}
+
+/// Lets a schedule of alice's tick each second for so long; it is never late by more than two
+/// seconds.
+fn assert_alice_ticks_for(root: &mut Client, seconds: i32) {
+    sleep(Duration::from_secs(seconds as u64));
+    let gap = longest_gap(root, "a ticks", seconds);
+    assert!(gap < 3.0, "nothing for {gap} s");
+}
+
+const ALICE_TICKS: &str = "SELECT pgq_schedule('a tick', 'a ticks', '1 s', '1')";
+
+#[test]
+fn schedules_that_somebody_is_in_the_way_of_delay_none_of_another_role() {
+    let server = shared();
+    let mut root = server.connect();
+    server.connect_as("alice").batch_execute(ALICE_TICKS).unwrap();
+    let mut holder = server.connect_as("mallory");
+    holder.batch_execute("SELECT pgq_create_queue('m q', '{\"dedup_window\": \"1 h\"}')").unwrap();
+    holder
+        .batch_execute(
+            "BEGIN; SELECT pgq_push('m q', '1', dedup_key => 'k' || g) FROM generate_series(0, 30) g",
+        )
+        .unwrap();
+    server
+        .connect_as("mallory")
+        .batch_execute("SELECT pgq_schedule('m' || g, 'm q', '1 s', '1', dedup_key => 'k' || g) FROM generate_series(0, 30) g")
+        .unwrap();
+    let in_the_way = "SELECT count(*) = 31 FROM pgqueue.schedule WHERE last_error LIKE '55P03%'";
+    until("all of mallory's have met the lock", || root.one(in_the_way));
+    assert_alice_ticks_for(&mut root, 10);
+    holder.batch_execute("ROLLBACK").unwrap();
+    until("mallory's go on", || {
+        root.one("SELECT count(*) = 0 FROM pgqueue.schedule WHERE last_error IS NOT NULL")
+    });
+}
+
+#[test]
+fn thousands_of_schedules_of_one_role_delay_none_of_another() {
+    let server = shared();
+    let mut root = server.connect();
+    server.connect_as("alice").batch_execute(ALICE_TICKS).unwrap();
+    server
+        .connect_as("mallory")
+        .batch_execute("SELECT pgq_schedule('m' || g, 'm q', '1 s', '1') FROM generate_series(1, 20000) g")
+        .unwrap();
+    sleep(Duration::from_secs(3)); // all of them are due by now
+    assert_alice_ticks_for(&mut root, 10);
+}
+
+#[test]
+fn a_round_by_hand_does_not_wait_for_a_key_that_somebody_holds() {
+    let server = shared_with("pgqueue.auto_vacuum = off");
+    let mut root = server.connect();
+    let mut holder = server.connect_as("mallory");
+    holder
+        .batch_execute(
+            "SELECT pgq_create_queue('m q', '{\"dedup_window\": \"1 h\"}');
+             SELECT pgq_schedule('m', 'm q', '1 s', '1', dedup_key => 'k')",
+        )
+        .unwrap();
+    holder.batch_execute("BEGIN; SELECT pgq_push('m q', '1', dedup_key => 'k')").unwrap();
+    root.batch_execute("SELECT pgq_push('a due', '1', delay => '1 s')").unwrap();
+    sleep(Duration::from_secs(2));
+    root.batch_execute("SET statement_timeout = '10 s'; SELECT pgq_vacuum()").unwrap();
+    assert_eq!(root.one::<i64>("SELECT count(*) FROM pgq_reserve('a due')"), 1);
+    let problem: String = root.one("SELECT last_error FROM pgqueue.schedule WHERE name = 'm'");
+    assert!(problem.starts_with("55P03"), "{problem}");
+}
+
+#[test]
+fn the_session_of_a_watch_is_its_owners() {
+    let server = shared();
+    let mut root = server.connect();
+    root.batch_execute("CREATE ROLE silent; GRANT silent TO mallory").unwrap();
+    server
+        .connect_as("alice")
+        .batch_execute(
+            "CREATE TABLE secret (owner name, v text);
+             INSERT INTO secret VALUES ('postgres', 'for postgres only'), ('mallory', 'for mallory');
+             ALTER TABLE secret ENABLE ROW LEVEL SECURITY; GRANT SELECT ON secret TO public;
+             CREATE POLICY own ON secret USING (owner = session_user)",
+        )
+        .unwrap();
+    let ask =
+        "'SELECT 1, concat_ws('' '', session_user, current_user, current_setting(''is_superuser''))', '1 s'";
+    server
+        .connect_as("mallory")
+        .batch_execute(&format!(
+            "SELECT pgq_watch('secrets', 'm q', 'SELECT owner, v FROM secret', '1 s');
+             SELECT pgq_watch('names', 'm names', {ask});
+             SET ROLE silent; SELECT pgq_watch('silent names', 's names', {ask})"
+        ))
+        .unwrap();
+    let found = |root: &mut Client, queue: &str| -> Vec<String> {
+        until("the watch has run", || {
+            root.one(&format!("SELECT count(*) > 0 FROM pgqueue.message JOIN pgqueue.queue q ON q.id = queue WHERE q.name = '{queue}'"))
+        });
+        root.all(&format!("SELECT payload ->> 'hash' FROM pgq_peek('{queue}', 100)"))
+    };
+    assert_eq!(found(&mut root, "m q"), ["for mallory"]);
+    assert_eq!(found(&mut root, "m names"), ["mallory mallory off"]);
+    // One that may not log in has a session all the same, and it is not a superuser's.
+    assert_eq!(found(&mut root, "s names"), ["silent silent off"]);
+}
+
+#[test]
+fn a_watch_that_gives_too_much_fails_and_takes_no_memory_of_the_worker() {
+    let server = shared();
+    let mut root = server.connect();
+    server
+        .connect_as("mallory")
+        .batch_execute(
+            "SELECT pgq_watch('rows', 'm q', 'SELECT g, g FROM generate_series(1, 3000000) g', '1 s');
+             SELECT pgq_watch('bytes', 'm q', 'SELECT g, repeat(g::text, 1000000) FROM generate_series(1, 1000) g', '1 s')",
+        )
+        .unwrap();
+    for watch in ["rows", "bytes"] {
+        until("the watch has failed", || {
+            root.one(&format!(
+                "SELECT coalesce(last_error LIKE '54000%', false) FROM pgqueue.schedule WHERE name = '{watch}'"
+            ))
+        });
+    }
+    // The worker is still the one from before: a second one that finds its place taken leaves soon.
+    let workers = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'pgqueue worker'
+                      AND backend_start < (SELECT min(last_run) FROM pgqueue.schedule)";
+    until("one worker is there", || root.all::<i32>(workers).len() == 1);
+    let worker: i32 = root.one(workers);
+    let peak = std::fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
+    let peak = peak.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim().to_owned();
+    let peak: u64 = peak.split(' ').next().unwrap().parse().unwrap();
+    assert!(peak < 150_000, "{peak} kB");
+    assert_eq!(
+        server
+            .connect_as("mallory")
+            .sqlstate("SELECT pgq_watch('w', 'm q', 'SELECT 1, 1', '1 s', max => 2147483647)"),
+        "22023"
+    );
+}
+
+#[test]
+fn the_time_limit_of_a_watch_is_one_for_all_that_it_does() {
+    let server = shared_with("pgqueue.watch_timeout = '500ms'");
+    let mut root = server.connect();
+    // Its query takes no time, but what is remembered does.
+    root.batch_execute(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.1); RETURN NEW; END';
+         CREATE TRIGGER slow BEFORE INSERT ON pgqueue.watch_seen FOR EACH ROW EXECUTE FUNCTION slow()",
+    )
+    .unwrap();
+    server
+        .connect_as("mallory")
+        .batch_execute("SELECT pgq_watch('w', 'm q', 'SELECT g, g FROM generate_series(1, 60) g', '1 s')")
+        .unwrap();
+    until("the watch has run", || root.one("SELECT last_run IS NOT NULL FROM pgqueue.schedule"));
+    let problem: Option<String> = root.one("SELECT last_error FROM pgqueue.schedule");
+    assert!(problem.as_ref().is_some_and(|problem| problem.starts_with("57014")), "{problem:?}");
+}
+
+#[test]
+fn a_slow_watch_delays_neither_schedules_nor_watches_of_others_and_rests_afterwards() {
+    let server = shared();
+    let mut root = server.connect();
+    server
+        .connect_as("mallory")
+        .batch_execute("SELECT pgq_watch('slow', 'm q', 'SELECT 1, pg_sleep(6)::text', '1 s')")
+        .unwrap();
+    let asleep = "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    until("the slow watch runs", || root.one(asleep));
+    server
+        .connect_as("alice")
+        .batch_execute(&format!(
+            "{ALICE_TICKS}; SELECT pgq_watch('a watch', 'a changes', 'SELECT 1, clock_timestamp()', '1 s')"
+        ))
+        .unwrap();
+    assert_alice_ticks_for(&mut root, 8);
+    let gap = longest_gap(&mut root, "a changes", 6);
+    assert!(gap < 4.0, "no change for {gap} s");
+    until("the slow watch is over", || !root.one::<bool>(asleep));
+    sleep(Duration::from_secs(10));
+    assert!(!root.one::<bool>(asleep), "it rests for ten times as long as it took");
+}
+
+#[test]
+fn a_watch_whose_process_is_killed_says_so_and_others_go_on() {
+    let server = shared();
+    let mut root = server.connect();
+    server
+        .connect_as("mallory")
+        .batch_execute("SELECT pgq_watch('slow', 'm q', 'SELECT 1, pg_sleep(600)::text', '1 s')")
+        .unwrap();
+    server.connect_as("alice").batch_execute(ALICE_TICKS).unwrap();
+    let end = "SELECT count(pg_terminate_backend(pid)) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND usename = 'mallory'";
+    until("the watch runs, and its process is ended", || root.one(end));
+    until("the watch says so", || {
+        root.one("SELECT coalesce(last_error LIKE '57P01%', false) FROM pgqueue.schedule WHERE name = 'slow'")
+    });
+    assert_alice_ticks_for(&mut root, 5);
+}
+
+#[test]
+fn a_watch_for_which_no_process_is_left_says_so_and_schedules_go_on() {
+    // One for the launcher, one for Postgres's own, one for the worker.
+    let server = shared_with("max_worker_processes = 3");
+    let mut root = server.connect();
+    server
+        .connect_as("alice")
+        .batch_execute(&format!("{ALICE_TICKS}; SELECT pgq_watch('w', 'a changes', 'SELECT 1, 1', '1 s')"))
+        .unwrap();
+    until("the watch says so", || {
+        root.one("SELECT coalesce(last_error LIKE '53000%', false) FROM pgqueue.schedule WHERE name = 'w'")
+    });
+    assert_alice_ticks_for(&mut root, 5);
+}
+
+#[test]
+fn looking_for_a_queue_by_making_it_again_uses_up_no_number() {
+    let server = shared();
+    let mut mallory = server.connect_as("mallory");
+    mallory.batch_execute("SELECT pgq_create_queue('m q')").unwrap();
+    mallory.batch_execute("SELECT pgq_create_queue('m q') FROM generate_series(1, 1000)").unwrap();
+    let mut root = server.connect();
+    assert_eq!(root.one::<i64>("SELECT last_value FROM pgqueue.queue_id"), 1);
+    // Nor is one needed, should all be used up.
+    root.batch_execute("SELECT setval('pgqueue.queue_id', 2147483647)").unwrap();
+    assert!(!mallory.one::<bool>("SELECT pgq_create_queue('m q')"));
+    assert_eq!(mallory.sqlstate("SELECT pgq_create_queue('another')"), "2200H");
+}
+
+#[test]
+fn unwatching_what_is_being_put_again_forgets_nothing() {
+    let server = shared();
+    let mut root = server.connect();
+    let put = "SELECT pgq_watch('a watch', 'a q', 'SELECT g, g FROM generate_series(1, 5) g', '1 s')";
+    let mut alice = server.connect_as("alice");
+    alice.batch_execute(put).unwrap();
+    let seen = "SELECT count(*) FROM pgqueue.watch_seen";
+    until("the watch has run", || root.one::<i64>(seen) == 5);
+    alice.batch_execute(&format!("BEGIN; {put}")).unwrap();
+    let mut mallory = server.connect_as("mallory");
+    std::thread::scope(|scope| {
+        let unwatched = scope.spawn(|| mallory.one::<bool>("SELECT pgq_unwatch('a watch')"));
+        support::until_blocked(&mut root, 1);
+        alice.batch_execute("COMMIT").unwrap();
+        assert!(!unwatched.join().unwrap());
+    });
+    assert_eq!(root.one::<i64>(seen), 5);
+    assert!(alice.one::<bool>("SELECT pgq_unwatch('a watch')"));
+    assert_eq!(root.one::<i64>(seen), 0);
+}
+
+#[test]
+fn every_text_has_a_longest_length() {
+    let server = shared();
+    let mut mallory = server.connect_as("mallory");
+    for call in [
+        "pgq_schedule('s', 'm q', repeat('1,', 600) || '1 * * * *', '1')",
+        "pgq_schedule('s', 'm q', '1 h', '1', time_zone => repeat('x', 1025))",
+        "pgq_watch('w', 'm q', 'SELECT 1, 1', repeat('1,', 600) || '1 * * * *')",
+        "pgq_watch('w', 'm q', 'SELECT 1, 1', '1 h', time_zone => repeat('x', 1025))",
+        "pgq_watch('w', 'm q', 'SELECT 1, ''' || repeat('x', 65536) || '''', '1 h')",
+        "pgq_create_queue('m big', jsonb_build_object('lease', repeat('x', 66000)))",
+        "pgq_alter_queue('m q', jsonb_build_object('lease', repeat('x', 66000)))",
+    ] {
+        assert_eq!(mallory.sqlstate(&format!("SELECT {call}")), "54000", "{call}");
+    }
+    let mut root = server.connect();
+    assert_eq!(root.one::<i64>("SELECT count(*) FROM pgqueue.schedule"), 0);
+    mallory.batch_execute("SELECT pgq_create_queue('m q')").unwrap();
+    let error = mallory
+        .batch_execute("SELECT pgq_schedule('s', 'm q', '1 h', '1', time_zone => repeat('x', 10000000))")
+        .unwrap_err();
+    assert!(error.as_db_error().unwrap().message().len() < 2000, "the text does not come back");
+}
+
+#[test]
+fn queues_rights_and_schedules_are_not_deleted_by_hand() {
+    let server = shared();
+    let mut root = server.connect();
+    root.batch_execute(
+        "CREATE ROLE writer LOGIN IN ROLE pg_write_all_data; GRANT TRUNCATE ON ALL TABLES IN SCHEMA pgqueue TO writer;
+         SELECT pgq_create_queue('q'); SELECT pgq_grant('q', 'alice', 'push'); SELECT pgq_schedule('s', 'q', '1 h', '1')",
+    )
+    .unwrap();
+    let mut writer = server.connect_as("writer");
+    for table in ["queue", "privilege", "schedule"] {
+        for statement in ["DELETE FROM", "TRUNCATE"] {
+            assert_eq!(
+                writer.sqlstate(&format!("{statement} pgqueue.{table}")),
+                "42501",
+                "{statement} {table}"
+            );
+        }
+        assert_eq!(root.one::<i64>(&format!("SELECT count(*) FROM pgqueue.{table}")), 1);
+    }
+    // A role with the rights of the tables' owner may.
+    root.batch_execute(
+        "DELETE FROM pgqueue.schedule; TRUNCATE pgqueue.privilege; SELECT pgq_drop_queue('q')",
+    )
+    .unwrap();
+}
+
+#[test]
+fn default_privileges_that_were_set_before_open_no_table_of_the_extension() {
+    let server = Server::bare("");
+    let mut root = server.connect();
+    root.batch_execute(
+        "CREATE ROLE mallory LOGIN;
+         ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO public, mallory;
+         ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO public, mallory;
+         ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO public, mallory;
+         ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO public, mallory;
+         CREATE EXTENSION pgqueue; SELECT pgq_push('q', '1')",
+    )
+    .unwrap();
+    let mut mallory = server.connect_as("mallory");
+    assert_eq!(mallory.sqlstate("SELECT * FROM pgqueue.message"), "42501");
+    let open: Vec<String> = root.all(
+        "SELECT DISTINCT name FROM (
+             SELECT oid::regclass::text, relacl, relowner FROM pg_class WHERE relnamespace = 'pgqueue'::regnamespace
+             UNION ALL SELECT oid::regprocedure::text, proacl, proowner FROM pg_proc WHERE pronamespace = 'pgqueue'::regnamespace
+             UNION ALL SELECT nspname, nspacl, nspowner FROM pg_namespace WHERE nspname = 'pgqueue'
+         ) AS objects (name, acl, owner), aclexplode(acl) WHERE grantee <> owner",
+    );
+    assert!(open.is_empty(), "{open:?}");
+    mallory.batch_execute("SELECT pgq_push('m q', '1')").unwrap(); // the functions are for all
+}
+
+#[test]
+fn events_make_no_queue_for_a_role_that_may_make_none() {
+    let server = shared_with("pgqueue.auto_create = off");
+    let mut root = server.connect();
+    root.batch_execute(
+        "REVOKE EXECUTE ON FUNCTION pgq_create_queue FROM PUBLIC;
+         SELECT pgq_create_queue('given'); SELECT pgq_set_owner('given', 'mallory')",
+    )
+    .unwrap();
+    let mut mallory = server.connect_as("mallory");
+    assert_eq!(mallory.sqlstate("SELECT pgq_alter_queue('given', '{\"events_to\": \"m events\"}')"), "42704");
+    assert_eq!(mallory.sqlstate("SELECT pgq_push('m events', '1')"), "42704", "a push says the same");
+    assert_eq!(root.all::<String>("SELECT name FROM pgqueue.queue"), ["given"]);
+}
+
+/// Leaves a session so much address space beyond what it has.
+fn limit_memory(session: &mut Client, megabytes: u64) {
+    let pid: i32 = session.one("SELECT pg_backend_pid()");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
+    let size: u64 = size.trim().trim_end_matches(" kB").parse().unwrap();
+    let limit = (size << 10) + (megabytes << 20);
+    let mut prlimit = support::as_user("prlimit");
+    prlimit.args([format!("--pid={pid}"), format!("--as={limit}:")]);
+    assert!(prlimit.status().unwrap().success());
+}
+
+/// Calls with 900,000 elements, of which 60,000 are there.
+fn large_calls() -> [String; 9] {
+    let ids = "(SELECT array_agg(g) FROM generate_series(1, 900000) g)";
+    let texts = "(SELECT array_agg('key ' || g) FROM generate_series(1, 900000) g)";
+    let values = "(SELECT array_agg('1'::jsonb) FROM generate_series(1, 900000))";
+    [
+        format!("pgq_delete({ids})"),
+        format!("pgq_extend({ids}, '1 h')"),
+        format!("pgq_release({ids})"),
+        format!("pgq_fail({ids}, 'no')"),
+        format!("pgq_bury({ids}, 'no')"),
+        format!("pgq_cancel({ids})"),
+        format!("pgq_move({ids}, 'other')"),
+        format!("pgq_push_batch('m q', {values})"),
+        format!("pgq_push_batch('m q', {values}, dedup_keys => {texts})"),
+    ]
+}
+
+#[test]
+fn a_call_with_more_than_there_is_memory_for_fails_and_ends_no_other_session() {
+    let server = shared_with("pgqueue.auto_vacuum = off\nfsync = off");
+    let mut root = server.connect();
+    server
+        .connect_as("mallory")
+        .batch_execute(
+            "SELECT pgq_create_queue('other');
+             SELECT count(pgq_push('m q', '1', group_key => 'group ' || g)) FROM generate_series(1, 60000) g;
+             SELECT count(*) FROM pgq_reserve('m q', max => 50000, lease => '1 h')",
+        )
+        .unwrap();
+    let mut refused = 0;
+    for call in &large_calls() {
+        for megabytes in [16, 40, 64, 90, 130, 180, 260] {
+            let mut session = server.connect_as("mallory");
+            session.batch_execute("BEGIN; SET LOCAL statement_timeout = '3 s'").unwrap();
+            limit_memory(&mut session, megabytes);
+            if let Err(error) = session.batch_execute(&format!("SELECT count(*) FROM {call}")) {
+                let code =
+                    error.code().unwrap_or_else(|| panic!("{call} with {megabytes} MB: {error}")).code();
+                assert!(["53200", "57014"].contains(&code), "{call} with {megabytes} MB: {error:?}");
+                refused += u32::from(code == "53200");
+            }
+        }
+    }
+    assert!(refused > 0, "memory was short");
+    assert_eq!(root.one::<i64>("SELECT count(*) FROM pgqueue.message"), 60_000);
+}
+
+#[test]
+fn an_array_has_a_longest_length() {
+    let server = shared();
+    let mut mallory = server.connect_as("mallory");
+    for call in [
+        "pgq_delete((SELECT array_agg(g::bigint) FROM generate_series(1, 1000001) g))",
+        "pgq_cancel((SELECT array_agg(g::bigint) FROM generate_series(1, 1000001) g))",
+        "pgq_push_batch('m q', (SELECT array_agg('1'::jsonb) FROM generate_series(1, 1000001) g))",
+    ] {
+        assert_eq!(mallory.sqlstate(&format!("SELECT count(*) FROM {call}")), "54000", "{call}");
+    }
+}
