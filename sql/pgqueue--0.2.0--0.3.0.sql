@@ -10,17 +10,23 @@ CREATE INDEX message_key ON pgqueue.message (queue, dedup_key, id) WHERE dedup_k
 COMMENT ON COLUMN pgqueue.message.key_place IS 'not above 0: not delivered as it is now, below 0: pushed while an older message of its key was not delivered either (-2: with content that replaces that one''s, -3: its producer knows it by its own id); above 0: a number that rises with each lease of a message of its key';
 COMMENT ON COLUMN pgqueue.message.key_floor IS 'of the messages of its key those with smaller ids were gone when it was pushed';
 
--- A message that was delivered and that another of its key stands for now: a newer one that was not
--- delivered yet, or one that was leased later (engine/unique.rs).
+-- A message that was delivered and that another of its key stands for now: a newer one that waits,
+-- or one that was leased later (engine/unique.rs).
 CREATE VIEW pgqueue.superseded AS
 SELECT m.id
   FROM pgqueue.message m
+  JOIN pgqueue.queue q ON q.id = m.queue
  WHERE m.dedup_key IS NOT NULL AND m.key_place > 0 AND m.lease_until <= clock_timestamp()
    AND EXISTS (SELECT FROM pgqueue.message other
                 WHERE other.queue = m.queue AND other.dedup_key = m.dedup_key AND other.id <> m.id
                   AND (other.expires_at IS NULL OR greatest(other.expires_at, other.lease_until) > clock_timestamp())
-                  AND CASE WHEN other.key_place <= 0 THEN other.id > m.id
-                           ELSE other.key_place > m.key_place AND other.key_place < 9223372036854775807 END);
+                  AND CASE WHEN other.lease_until > clock_timestamp()
+                             OR other.lease_until > '-infinity' AND q.settings ->> 'on_timeout' = 'dead'
+                             OR other.deliveries - coalesce(other.given_back, 0)
+                                >= nullif(coalesce(other.max_deliveries, (q.settings ->> 'max_deliveries')::integer,
+                                                   current_setting('pgqueue.max_deliveries')::integer), 0)
+                           THEN other.key_place > m.key_place AND other.key_place < 9223372036854775807
+                           ELSE other.id > m.id END);
 COMMENT ON VIEW pgqueue.superseded IS 'live messages that will not be delivered again, as another of their key stands for them';
 
 -- A message as its readers see it: `state` is what its columns mean at this moment.

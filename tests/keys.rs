@@ -770,3 +770,21 @@ fn a_cancel_takes_no_message_with_it_that_was_pushed_under_its_own_id() {
         assert_eq!(second.all::<i64>("SELECT id FROM pgq_pop('q', max => 9)"), [own]);
     }
 }
+
+#[test]
+fn a_newer_message_that_was_given_back_is_not_dropped_for_an_older_one() {
+    let server = Server::start();
+    let (mut producer, mut consumer) = (server.connect(), server.connect());
+    consumer.batch_execute("SELECT pgq_create_queue('q')").unwrap();
+    let push = |content: i32| {
+        format!("SELECT pgq_push('q', '{content}', dedup_key => 'k', on_duplicate => 'replace')")
+    };
+    // Leased by the transaction that has pushed it.
+    producer.batch_execute(&format!("BEGIN; {}; SELECT id FROM pgq_reserve('q'); COMMIT", push(1))).unwrap();
+    let newer: i64 = consumer.one(&push(2));
+    assert_eq!(consumer.all::<i64>("SELECT id FROM pgq_reserve('q')"), [newer]);
+    consumer.batch_execute(&format!("SELECT pgq_release({newer})")).unwrap();
+    producer.batch_execute("SELECT pgq_fail(1, 'no', delay => '0')").unwrap();
+    assert_eq!(consumer.all::<String>("SELECT payload::text FROM pgq_pop('q', max => 9)"), ["2"]);
+    assert_eq!(consumer.one::<i64>("SELECT count(*) FROM pgqueue.message"), 0);
+}

@@ -204,8 +204,9 @@ impl Siblings {
         })
     }
 
-    /// Whether a message that was leased at `place` is obsolete: nobody has had a newer one yet,
-    /// or another was leased later, by a transaction that saw what was committed by then.
+    /// Whether a message that was leased at `place` is obsolete: a newer one waits, or another was
+    /// leased later, by a transaction that saw what was committed by then. An older one that waits
+    /// makes none obsolete, so of two that wait one is left.
     pub fn supersede(&self, id: i64, place: i64) -> bool {
         self.all
             .iter()
@@ -213,7 +214,7 @@ impl Siblings {
             .filter_map(|sibling| Some((sibling.id, sibling.settled?)))
             .any(|(other, version)| match version.standing {
                 Standing::Outlived => false,
-                _ if version.is_unseen() => other > id && version.waits(),
+                Standing::Waits => other > id,
                 _ => place != LEASED_BLINDLY && version.place != LEASED_BLINDLY && version.place > place,
             })
     }

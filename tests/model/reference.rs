@@ -297,13 +297,13 @@ impl Reference {
         self.messages.iter().map(|(id, m)| (*id, m)).filter(move |(other, m)| *other != id && has_it(m))
     }
 
-    /// Whether another stands for its key since it was leased: a newer one that no consumer has
-    /// had as it is, or one that was leased later.
+    /// Whether another stands for its key since it was leased: a newer one that waits, or one that
+    /// was leased later.
     fn is_superseded(&self, id: Id) -> bool {
         let message = &self.messages[&id];
         let stands = |(other, m): (Id, &Message)| {
             let has_outlived = self.has_expired(m) && !self.is_leased(m);
-            !has_outlived && if m.holds_key { other > id } else { m.ticket > message.ticket }
+            !has_outlived && if self.waits(other) { other > id } else { m.ticket > message.ticket }
         };
         !message.holds_key && self.siblings(id).any(stands)
     }
