@@ -1,0 +1,196 @@
+//! Looks for faults of unique keys and limits: makes up sessions that push, reserve, settle and
+//! change messages, in transactions of every level, lets a scheduler choose whose statement is
+//! next, and judges what the sessions were told.
+//!
+//! What fails is made shorter and printed as a script. `PGQUEUE_SEARCH_SEED` says which
+//! scenarios, `PGQUEUE_SEARCH_CASES` how many of each profile, `PGQUEUE_SEARCH_PROFILE` names one.
+
+mod generate;
+mod history;
+mod judge;
+mod run;
+mod script;
+mod shrink;
+mod sleepers;
+mod watch;
+mod worker;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use generate::{PROFILES, Profile, scenario};
+use run::Runner;
+use support::Server;
+
+/// Which scenarios: the same in every run, unless another seed is given. A second set is of the day.
+const SEED: u64 = 1;
+
+/// For each seed and profile, unless a number of cases is given.
+const BUDGET: Duration = Duration::from_secs(5);
+
+/// Runners that share the server.
+const RUNNERS: u64 = 2;
+
+fn server() -> Server {
+    let server = Server::bare(
+        "shared_preload_libraries = 'pgqueue'\npgqueue.auto_vacuum = off\nfsync = off\nautovacuum = off
+         deadlock_timeout = '10 ms'\nlog_min_messages = fatal\npgqueue.max_deliveries = 0
+         max_wal_size = '4GB'\nshared_buffers = '128MB'",
+    );
+    server
+        .connect()
+        .batch_execute(
+            "CREATE EXTENSION pgqueue;
+             CREATE TABLE change (scenario bigint, id bigint);
+             CREATE INDEX ON change (scenario)",
+        )
+        .unwrap();
+    server
+}
+
+fn number(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok()?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {value}")))
+}
+
+/// The seeds of a run.
+fn seeds() -> Vec<u64> {
+    if let Some(seed) = number("PGQUEUE_SEARCH_SEED") {
+        return vec![seed];
+    }
+    let days = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() / 86_400;
+    vec![SEED, days]
+}
+
+/// What is looked for: what sessions do to each other, or whom they wake.
+#[derive(Clone, Copy, Debug)]
+enum Subject {
+    Sessions(Profile),
+    Sleepers,
+}
+
+impl Subject {
+    fn name(self) -> String {
+        match self {
+            Subject::Sessions(profile) => format!("{profile:?}"),
+            Subject::Sleepers => "Sleepers".into(),
+        }
+    }
+}
+
+struct Search<'a> {
+    server: &'a Server,
+    subject: Subject,
+    seed: u64,
+    begun: Instant,
+    next: AtomicU64,
+    cases: Option<u64>,
+    found: Mutex<Option<String>>,
+}
+
+impl Search<'_> {
+    /// Looks until something is found, or there is no time left.
+    fn run(&self, number: u64) {
+        let mut runner = Runner::new(self.server, number, RUNNERS);
+        loop {
+            let case = self.next.fetch_add(1, Ordering::Relaxed);
+            let is_over = self.cases.map_or(self.begun.elapsed() > BUDGET, |cases| case >= cases);
+            if is_over || self.found.lock().unwrap().is_some() {
+                self.next.fetch_sub(1, Ordering::Relaxed);
+                return;
+            }
+            self.look_at(&mut runner, case);
+        }
+    }
+
+    fn look_at(&self, runner: &mut Runner, case: u64) {
+        let seed = self.seed.wrapping_mul(1_000_003).wrapping_add(case);
+        let begun = Instant::now();
+        let found = match self.subject {
+            Subject::Sessions(profile) => self.sessions(runner, scenario(profile, seed)),
+            Subject::Sleepers => self.sleepers(runner, sleepers::sleepers(seed)),
+        };
+        let Some(found) = found else { return };
+        let (name, seed, after) = (self.subject.name(), self.seed, begun - self.begun);
+        let report = format!("{name}, PGQUEUE_SEARCH_SEED={seed}, case {case}, after {after:.1?}: {found}");
+        self.found.lock().unwrap().get_or_insert(report);
+    }
+
+    fn sleepers(&self, runner: &mut Runner, scenario: sleepers::Sleepers) -> Option<String> {
+        let mut last = sleepers::fault(runner, &scenario)?;
+        sleepers::shrink(scenario, |scenario| {
+            let fault = sleepers::fault(runner, scenario);
+            fault.map(|fault| last = fault).is_some()
+        });
+        Some(last)
+    }
+
+    fn sessions(&self, runner: &mut Runner, scenario: script::Scenario) -> Option<String> {
+        let outcome = runner.run(&scenario);
+        let fault = judge::fault(&scenario, &outcome)?;
+        let kind = kind(&fault);
+        let mut last = (fault, outcome.script);
+        let mut fails = |scenario: &script::Scenario| {
+            let outcome = runner.run(scenario);
+            let fault = judge::fault(scenario, &outcome).filter(|fault| self::kind(fault) == kind);
+            fault.map(|fault| last = (fault, outcome.script)).is_some()
+        };
+        // A fault may depend on a moment: it need not come again at once.
+        shrink::shrink(scenario, |scenario| fails(scenario));
+        let (fault, script) = last;
+        Some(format!("{fault}\n{script}"))
+    }
+}
+
+/// A fault without its numbers.
+fn kind(fault: &str) -> String {
+    fault.rsplit(": ").next().unwrap_or(fault).chars().filter(|c| !c.is_ascii_digit()).collect()
+}
+
+/// Searches with each seed; returns what was found.
+fn search(subject: Subject) -> Vec<String> {
+    let name = subject.name();
+    if std::env::var("PGQUEUE_SEARCH_PROFILE").is_ok_and(|wanted| wanted != name) {
+        return Vec::new();
+    }
+    let server = server();
+    let mut all = Vec::new();
+    for seed in seeds() {
+        let search = Search {
+            server: &server,
+            subject,
+            seed,
+            begun: Instant::now(),
+            next: AtomicU64::new(0),
+            cases: number("PGQUEUE_SEARCH_CASES"),
+            found: Mutex::new(None),
+        };
+        thread::scope(|scope| {
+            for number in 0..RUNNERS {
+                let search = &search;
+                scope.spawn(move || search.run(number));
+            }
+        });
+        println!(
+            "{name}, PGQUEUE_SEARCH_SEED={seed}: {} scenarios in {:.1?}",
+            search.next.load(Ordering::Relaxed),
+            search.begun.elapsed()
+        );
+        all.extend(search.found.into_inner().unwrap());
+    }
+    all
+}
+
+#[test]
+fn nothing_is_found() {
+    let found: Vec<String> = PROFILES.into_iter().flat_map(|profile| search(Subject::Sessions(profile))).collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn as_many_sleepers_wake_as_have_something_to_do() {
+    let found = search(Subject::Sleepers);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}

@@ -1,0 +1,81 @@
+//! What the control connection sees of the tables, beside statements that nobody disturbs.
+
+use crate::worker::Rows;
+
+/// A queue's messages before a statement.
+pub struct Look {
+    pub queue: usize,
+    pub messages: Vec<Row>,
+}
+
+pub struct Row {
+    id: i64,
+    state: String,
+    key: Option<String>,
+}
+
+impl Row {
+    pub fn from(row: &[Option<String>]) -> Self {
+        let id = row[0].as_ref().expect("an id").parse().expect("a number");
+        Self { id, state: row[1].clone().expect("a state"), key: row[2].clone() }
+    }
+}
+
+/// Statements that each runner prepares: planning takes longer than running them.
+pub const PREPARED: [&str; 4] = [
+    "PREPARE messages(text) AS
+     SELECT m.id, m.state, m.dedup_key FROM pgqueue.message_state m
+       JOIN pgqueue.queue q ON q.id = m.queue WHERE q.name = $1 ORDER BY m.id",
+    // What is still to be worked on; what is gone will not be given any more.
+    "PREPARE remaining(text) AS
+     SELECT m.id FROM pgqueue.message_state m JOIN pgqueue.queue q ON q.id = m.queue
+      WHERE q.name = $1 AND m.state <> 'gone' LIMIT 1",
+    // Dead letters and what is about to be one.
+    "PREPARE dead(text) AS
+     SELECT d.id, d.deliveries FROM pgqueue.dead d JOIN pgqueue.queue q ON q.id = d.queue WHERE q.name = $1
+     UNION ALL
+     SELECT m.id, m.deliveries FROM pgqueue.message_state m JOIN pgqueue.queue q ON q.id = m.queue
+      WHERE q.name = $1 AND m.state = 'gone'",
+    // How many messages could have been given since a moment, how many were out then, and the
+    // limit. What a newer one of its key has superseded will not be given.
+    "PREPARE could_be_given(text, float8) AS
+     SELECT count(*) FILTER (WHERE m.state = 'ready' AND m.lease_until <= now.past
+                               AND (m.due_at IS NULL OR m.due_at <= now.past)
+                               AND NOT EXISTS (SELECT FROM pgqueue.message newer
+                                                WHERE newer.queue = m.queue AND newer.dedup_key = m.dedup_key
+                                                  AND newer.id > m.id)),
+            count(*) FILTER (WHERE m.lease_until > now.past), q.settings ->> 'max_leased'
+       FROM pgqueue.queue q LEFT JOIN pgqueue.message_state m ON m.queue = q.id,
+            (SELECT to_timestamp($2) AS past) now
+      WHERE q.name = $1 GROUP BY q.id",
+];
+
+pub fn empty_is_untrue(found: &Rows) -> Option<String> {
+    let value = |n: usize| found[0][n].as_ref().map(|text| text.parse::<i64>().expect("a number"));
+    let (ready, out, limit) = (value(0)?, value(1)?, value(2));
+    let has_room = limit.is_none_or(|limit| out < limit);
+    (ready > 0 && has_room).then(|| format!("nothing was given, though {ready} were ready and {out} out (limit {limit:?})"))
+}
+
+/// What is wrong about how a push made room.
+pub fn drop_is_wrong(before: &Look, after: &[Row], count: usize, was_refused: bool, limit: Option<usize>) -> Option<String> {
+    let before = &before.messages;
+    let is_there = |id: i64| after.iter().any(|row| row.id == id);
+    let is_superseded = |row: &Row| {
+        row.key.is_some() && before.iter().any(|other| other.key == row.key && other.id > row.id)
+    };
+    let is_out = |row: &Row| row.state == "leased";
+    let is_dead = |row: &Row| row.state == "gone" || (is_superseded(row) && !is_out(row));
+    if was_refused {
+        let free = before.iter().filter(|row| is_dead(row) || row.state == "ready").count();
+        let is_enough = before.len() - free + count <= limit?;
+        return is_enough.then(|| format!("the queue is called full, though {free} could make room"));
+    }
+    let dropped: Vec<&Row> = before.iter().filter(|row| !is_there(row.id)).collect();
+    let live = dropped.iter().find(|row| !is_dead(row))?;
+    if let Some(dead) = before.iter().find(|row| is_dead(row) && is_there(row.id)) {
+        return Some(format!("message {} was dropped alive, and {} stays, which is dead", live.id, dead.id));
+    }
+    let too_few = limit.is_some_and(|limit| after.len() < limit && dropped.len() > before.len() + count - limit.min(before.len() + count));
+    too_few.then(|| format!("{} were dropped, more than make room", dropped.len()))
+}
