@@ -36,8 +36,11 @@ pub const PROFILES: [Profile; 9] = [
 pub fn scenario(profile: Profile, seed: u64) -> Scenario {
     let mut maker = Maker::new(profile, seed);
     let sessions = maker.rng.usize(2..=4);
-    let mut items = maker.prologue(sessions);
     let mut todo: Vec<Vec<Step>> = (0..sessions).map(|_| maker.session()).collect();
+    let mut items = if maker.is(35) { maker.skeleton(&mut todo) } else { Vec::new() };
+    if items.is_empty() {
+        items = maker.prologue(sessions);
+    }
     todo.iter_mut().for_each(|steps| steps.reverse());
     while todo.iter().any(|steps| !steps.is_empty()) {
         let session = maker.rng.usize(0..sessions);
@@ -95,7 +98,7 @@ impl Maker {
                 settings.max_deliveries = self.rng.u32(1..=3);
                 settings.is_dead_on_timeout = self.is(30);
             }
-            Profile::Limits => settings.max_leased = self.is(75).then(|| self.rng.u32(1..=4)),
+            Profile::Limits => settings.max_leased = self.is(60).then(|| self.rng.u32(1..=4)),
             Profile::DropOldest | Profile::DropDead => {
                 settings.max_length = Some(self.rng.u32(2..=3));
                 settings.drops_oldest = true;
@@ -135,6 +138,44 @@ impl Maker {
             items.push(Item { session, step: self.verb() });
         }
         items
+    }
+
+    /// Some faults need a beginning that seldom comes by itself. Returns what happens before the
+    /// sessions meet, and puts before what they do what they have to do then.
+    fn skeleton(&mut self, todo: &mut [Vec<Step>]) -> Vec<Item> {
+        let push = Push { count: 1, has_ttl: false, is_delayed: false, ..self.a_push() };
+        let old = [Level::ReadCommitted, Level::RepeatableRead][self.rng.usize(0..2)];
+        match self.profile {
+            // A lease that ends in an open transaction, of a message that was out before.
+            Profile::Ends => {
+                let lease = Step::Reserve { queue: 0, is_short: true, max: 1 };
+                put_before(&mut todo[0], [Step::Begin(Level::ReadCommitted), lease, Step::Pause]);
+                put_before(&mut todo[1], [Step::Push(self.a_push())]);
+                let back = Step::Settle(Settle::Release, Which::All);
+                let is_short = self.is(30);
+                all_of(0, [Step::Push(push), Step::Reserve { queue: 0, is_short, max: 1 }, back])
+            }
+            // A move to where another of the key is out, and a third is being pushed.
+            Profile::Move => {
+                put_before(&mut todo[0], [Step::Settle(Settle::Release, Which::All)]);
+                let third = Push { queue: 1, ..push };
+                put_before(&mut todo[1], [Step::Begin(Level::ReadCommitted), Step::Push(third)]);
+                let (nth, first) = (self.rng.usize(0..=1), Push { queue: 1, ..push });
+                let before = [Step::Push(first), Step::Reserve { queue: 1, is_short: false, max: 1 }];
+                todo[todo.len() - 1].insert(0, Step::Move(nth, 1));
+                let mut items = all_of(0, before);
+                items.extend(all_of(1, [Step::Push(Push { queue: 0, ..push })]));
+                items
+            }
+            // A limit is set in a transaction that has begun before.
+            Profile::Limits => {
+                let limit = Step::Limit(0, Some(self.rng.u32(1..=4)));
+                put_before(&mut todo[0], [Step::Begin(old), Step::Look, limit, Step::Commit]);
+                todo[1].insert(0, Step::Reserve { queue: 0, is_short: false, max: self.rng.usize(1..=4) });
+                all_of(1, [Step::Push(Push { count: self.rng.usize(3..=6), ..push })])
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// What a session does: some transactions.
@@ -288,6 +329,14 @@ impl Maker {
     fn ending(&mut self) -> Settle {
         *self.one_of(&[(5, Settle::Delete), (3, Settle::Release), (2, Settle::Fail)])
     }
+}
+
+fn all_of<const N: usize>(session: usize, steps: [Step; N]) -> Vec<Item> {
+    steps.into_iter().map(|step| Item { session, step }).collect()
+}
+
+fn put_before<const N: usize>(steps: &mut Vec<Step>, before: [Step; N]) {
+    steps.splice(0..0, before);
 }
 
 #[derive(Clone, Copy)]

@@ -30,7 +30,8 @@ const SEED: u64 = 1;
 /// For each seed and profile, unless a number of cases is given.
 const BUDGET: Duration = Duration::from_secs(5);
 
-/// Runners that share the server.
+/// Runners that share the server, each with a database: maintenance rounds of one do not disturb
+/// the others.
 const RUNNERS: u64 = 2;
 
 fn server() -> Server {
@@ -39,14 +40,13 @@ fn server() -> Server {
          deadlock_timeout = '10 ms'\nlog_min_messages = fatal\npgqueue.max_deliveries = 0
          max_wal_size = '4GB'\nshared_buffers = '128MB'",
     );
-    server
-        .connect()
-        .batch_execute(
-            "CREATE EXTENSION pgqueue;
-             CREATE TABLE change (scenario bigint, id bigint);
-             CREATE INDEX ON change (scenario)",
-        )
-        .unwrap();
+    for number in 0..RUNNERS {
+        server.connect().batch_execute(&format!("CREATE DATABASE {}", run::database(number))).unwrap();
+        let tables = "CREATE EXTENSION pgqueue;
+                      CREATE TABLE change (scenario bigint, id bigint);
+                      CREATE INDEX ON change (scenario)";
+        server.connect_to(&run::database(number)).batch_execute(tables).unwrap();
+    }
     server
 }
 
@@ -93,7 +93,7 @@ struct Search<'a> {
 impl Search<'_> {
     /// Looks until something is found, or there is no time left.
     fn run(&self, number: u64) {
-        let mut runner = Runner::new(self.server, number, RUNNERS);
+        let mut runner = Runner::new(self.server, number);
         loop {
             let case = self.next.fetch_add(1, Ordering::Relaxed);
             let is_over = self.cases.map_or(self.begun.elapsed() > BUDGET, |cases| case >= cases);

@@ -21,21 +21,27 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// When a look at who waits for whom is worth it.
 const SOON: Duration = Duration::from_micros(300);
 
+/// The database of a runner.
+pub fn database(number: u64) -> String {
+    format!("search{number}")
+}
+
 pub struct Runner {
     control: Client,
     workers: Workers,
     case: u64,
-    step: u64,
 }
 
 impl Runner {
     /// One of several that share a server.
-    pub fn new(server: &Server, number: u64, of: u64) -> Self {
-        let mut control = server.connect();
+    pub fn new(server: &Server, number: u64) -> Self {
+        let mut control = server.connect_to(&database(number));
         for sql in watch::PREPARED {
             control.batch_execute(sql).unwrap();
         }
-        Self { control, workers: Workers::start(server, SESSIONS + 1), case: number, step: of }
+        // No two have a prepared transaction of the same name.
+        let case = number * 1_000_000;
+        Self { control, workers: Workers::start(server, &database(number), SESSIONS + 1), case }
     }
 
     pub fn control(&mut self) -> &mut Client {
@@ -56,13 +62,13 @@ impl Runner {
 
     /// A queue that was not there yet.
     pub fn next_name(&mut self) -> String {
-        self.case += self.step;
+        self.case += 1;
         format!("a_{}", self.case)
     }
 
     pub fn run(&mut self, scenario: &Scenario) -> Outcome {
-        self.case += self.step;
-        if self.case / self.step % 64 == 0 {
+        self.case += 1;
+        if self.case % 64 == 0 {
             self.clean_up();
         }
         Case::new(self, scenario).run()
@@ -70,10 +76,9 @@ impl Runner {
 
     /// What queues that are gone have left makes indexes long.
     fn clean_up(&mut self) {
-        let own = format!("split_part(name, '_', 2)::int % {} = {}", self.step, self.case % self.step);
-        let drop = format!("SELECT pgq_drop_queue(name) FROM pgqueue.queue WHERE {own}");
         let tables = "pgqueue.message, pgqueue.queue, pgqueue.slot, pgqueue.dead, pgqueue.counter";
-        for sql in [&drop, "SELECT FROM pgq_vacuum()", &format!("VACUUM (TRUNCATE off) {tables}")] {
+        let vacuum = format!("VACUUM (TRUNCATE off) {tables}");
+        for sql in ["SELECT pgq_drop_queue(name) FROM pgqueue.queue", "SELECT FROM pgq_vacuum()", &vacuum] {
             rows(&mut self.control, sql).unwrap_or_else(|refusal| panic!("{sql}: {refusal:?}"));
         }
     }
@@ -757,6 +762,9 @@ impl<'a> Case<'a> {
         let queues = 0..self.scenario.queues.len();
         for queue in queues.clone() {
             let name = self.queue(queue);
+            if !self.ask(&format!("EXECUTE gone('{name}')")).is_empty() {
+                self.ask("SELECT FROM pgq_vacuum()");
+            }
             let dead = self.ask(&format!("EXECUTE dead('{name}')"));
             self.history.dead.extend(dead.iter().map(|row| (number(&row[0]), number(&row[1]))));
         }

@@ -22,7 +22,7 @@ impl Row {
 }
 
 /// Statements that each runner prepares: planning takes longer than running them.
-pub const PREPARED: [&str; 4] = [
+pub const PREPARED: [&str; 5] = [
     "PREPARE messages(text) AS
      SELECT m.id, m.state, m.dedup_key FROM pgqueue.message_state m
        JOIN pgqueue.queue q ON q.id = m.queue WHERE q.name = $1 ORDER BY m.id",
@@ -30,12 +30,11 @@ pub const PREPARED: [&str; 4] = [
     "PREPARE remaining(text) AS
      SELECT m.id FROM pgqueue.message_state m JOIN pgqueue.queue q ON q.id = m.queue
       WHERE q.name = $1 AND m.state <> 'gone' LIMIT 1",
-    // Dead letters and what is about to be one.
+    // What no reserve has cleared away yet.
+    "PREPARE gone(text) AS
+     SELECT FROM pgqueue.message m JOIN pgqueue.queue q ON q.id = m.queue WHERE q.name = $1",
     "PREPARE dead(text) AS
-     SELECT d.id, d.deliveries FROM pgqueue.dead d JOIN pgqueue.queue q ON q.id = d.queue WHERE q.name = $1
-     UNION ALL
-     SELECT m.id, m.deliveries FROM pgqueue.message_state m JOIN pgqueue.queue q ON q.id = m.queue
-      WHERE q.name = $1 AND m.state = 'gone'",
+     SELECT d.id, d.deliveries FROM pgqueue.dead d JOIN pgqueue.queue q ON q.id = d.queue WHERE q.name = $1",
     // How many messages could have been given since a moment, how many were out then, and the
     // limit. What a newer one of its key has superseded will not be given.
     "PREPARE could_be_given(text, float8) AS
@@ -43,7 +42,7 @@ pub const PREPARED: [&str; 4] = [
                                AND (m.due_at IS NULL OR m.due_at <= now.past)
                                AND NOT EXISTS (SELECT FROM pgqueue.message newer
                                                 WHERE newer.queue = m.queue AND newer.dedup_key = m.dedup_key
-                                                  AND newer.id > m.id)),
+                                                  AND newer.id > m.id AND newer.key_place >= 0)),
             count(*) FILTER (WHERE m.lease_until > now.past), q.settings ->> 'max_leased'
        FROM pgqueue.queue q LEFT JOIN pgqueue.message_state m ON m.queue = q.id,
             (SELECT to_timestamp($2) AS past) now
@@ -62,7 +61,8 @@ pub fn drop_is_wrong(before: &Look, after: &[Row], count: usize, was_refused: bo
     let before = &before.messages;
     let is_there = |id: i64| after.iter().any(|row| row.id == id);
     let is_superseded = |row: &Row| {
-        row.key.is_some() && before.iter().any(|other| other.key == row.key && other.id > row.id)
+        let is_newer = |other: &Row| other.key == row.key && other.id > row.id && other.state != "blocked";
+        row.key.is_some() && before.iter().any(is_newer)
     };
     let is_out = |row: &Row| row.state == "leased";
     let is_dead = |row: &Row| row.state == "gone" || (is_superseded(row) && !is_out(row));

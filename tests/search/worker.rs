@@ -42,11 +42,11 @@ pub struct Workers {
 }
 
 impl Workers {
-    pub fn start(server: &Server, count: usize) -> Self {
+    pub fn start(server: &Server, database: &str, count: usize) -> Self {
         let (sender, replies) = mpsc::channel();
         let mut workers = Self { pids: Vec::new(), jobs: Vec::new(), replies };
         for session in 0..count {
-            let mut client = server.connect();
+            let mut client = server.connect_to(database);
             let pid = client.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
             let (jobs, todo) = mpsc::channel::<Job>();
             let replies = sender.clone();
