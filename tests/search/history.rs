@@ -124,11 +124,16 @@ impl History {
         for line in setup {
             text += &format!("   {line};\n");
         }
+        let mut last = String::new();
         for event in &self.events {
             let name = (b'A' + event.session as u8) as char;
             let sql = event.sql.replace("id, delivery, payload ->> 's', payload ->> 'c', group_key", "*");
             let wait = if event.had_to_wait { " (waited)" } else { "" };
-            text += &format!("{name}: {sql};  -- {}{wait}\n", event.answer);
+            let line = format!("{name}: {sql};  -- {}{wait}\n", event.answer);
+            if line != last {
+                text += &line;
+            }
+            last = line;
         }
         text
     }

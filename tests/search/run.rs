@@ -18,6 +18,9 @@ pub const SESSIONS: usize = 4;
 /// A statement that neither ends nor waits for a lock for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long it may take until all messages are delivered.
+const DRAINED: Duration = Duration::from_secs(3);
+
 /// When a look at who waits for whom is worth it.
 const SOON: Duration = Duration::from_micros(300);
 
@@ -654,8 +657,8 @@ impl<'a> Case<'a> {
                 let found = self.ask(&format!("EXECUTE could_be_given('{name}', {since})"));
                 watch::empty_is_untrue(&found)
             }
-            What::Push { ids, .. } => {
-                let (count, was_refused) = (ids.len().max(1), ids.is_empty());
+            What::Push { ids, changes, .. } => {
+                let (count, was_refused) = (changes.len(), ids.is_empty());
                 let after = self.look_at(look.queue);
                 let limit = self.ask(&format!(
                     "SELECT settings ->> 'max_length' FROM pgqueue.queue WHERE name = '{name}'"
@@ -721,9 +724,9 @@ impl<'a> Case<'a> {
                 let is_empty = self.sessions[drainer].holds.is_empty();
                 self.one(drainer, Step::Settle(Settle::Delete, Which::All));
                 if is_empty && !self.is_drained(queue) {
-                    self.unlock(queue);
+                    self.unlock(queue, begun.elapsed() / 8);
                 }
-                if begun.elapsed() > PATIENCE {
+                if begun.elapsed() > DRAINED {
                     self.fault("the queue cannot be drained");
                 }
             }
@@ -741,8 +744,8 @@ impl<'a> Case<'a> {
     }
 
     /// Lets go of what nobody knows the receipt of any more, and waits for what is not due.
-    fn unlock(&mut self, queue: usize) {
-        std::thread::sleep(Duration::from_millis(1));
+    fn unlock(&mut self, queue: usize, pause: Duration) {
+        std::thread::sleep(pause.max(Duration::from_millis(1)));
         let name = self.queue(queue);
         let found = self.ask(&format!(
             "SELECT pgq_release(m.id) FROM pgqueue.message m JOIN pgqueue.queue q ON q.id = m.queue
