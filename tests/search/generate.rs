@@ -77,7 +77,8 @@ impl Maker {
         };
         let grouped = if rng.u32(0..4) == 0 { 50 } else { 0 };
         let mut maker = Self { rng, profile, queues: Vec::new(), keys, short, grouped };
-        let count = if profile == Profile::Move { 2 } else { 1 };
+        let has_two = profile == Profile::Move || profile == Profile::Snapshots && maker.is(30);
+        let count = if has_two { 2 } else { 1 };
         maker.queues = (0..count).map(|_| maker.settings()).collect();
         maker
     }
@@ -159,13 +160,23 @@ impl Maker {
             Profile::Move => {
                 put_before(&mut todo[0], [Step::Settle(Settle::Release, Which::All)]);
                 let third = Push { queue: 1, ..push };
-                put_before(&mut todo[1], [Step::Begin(Level::ReadCommitted), Step::Push(third)]);
+                put_before(&mut todo[1], [Step::Begin(Level::ReadCommitted), Step::Push(third), self.an_end()]);
                 let (nth, first) = (self.rng.usize(0..=1), Push { queue: 1, ..push });
                 let before = [Step::Push(first), Step::Reserve { queue: 1, is_short: false, max: 1 }];
                 todo[todo.len() - 1].insert(0, Step::Move(nth, 1));
                 let mut items = all_of(0, before);
                 items.extend(all_of(1, [Step::Push(Push { queue: 0, ..push })]));
                 items
+            }
+            // A message comes back while another of its key is pushed and taken.
+            Profile::Keys | Profile::Replace => {
+                let reserve = Step::Reserve { queue: 0, is_short: false, max: 1 };
+                put_before(&mut todo[0], [Step::Settle(Settle::Release, Which::All)]);
+                let more = [Step::Begin(Level::ReadCommitted), Step::Push(self.a_push()), reserve, Step::Commit];
+                put_before(&mut todo[1], more);
+                let last = todo.len() - 1;
+                todo[last].insert(0, Step::Push(self.a_push()));
+                all_of(0, [Step::Push(push), reserve])
             }
             // A limit is set in a transaction that has begun before.
             Profile::Limits => {
@@ -194,7 +205,7 @@ impl Maker {
 
     fn transaction(&mut self, steps: &mut Vec<Step>) {
         let old = match self.profile {
-            Profile::Keys | Profile::Replace | Profile::Ends => 0,
+            Profile::Keys | Profile::Replace | Profile::Ends | Profile::Move => 0,
             Profile::Snapshots => 20,
             _ => 4,
         };
@@ -224,6 +235,10 @@ impl Maker {
                 steps.push(Step::Decide(commits));
             }
         }
+    }
+
+    fn an_end(&mut self) -> Step {
+        *self.one_of(&[(1, Step::Commit), (1, Step::Rollback)])
     }
 
     fn one_of<'t, T>(&mut self, choices: &'t [(u32, T)]) -> &'t T {
@@ -275,7 +290,7 @@ impl Maker {
         match self.profile {
             Profile::Limits => kinds.extend([(10, Kind::Limit), (1, Kind::Purge), (10, Kind::Reserve)]),
             Profile::DropOldest | Profile::DropDead => kinds.extend([(20, Kind::Push), (2, Kind::Length)]),
-            Profile::Move => kinds.push((15, Kind::Move)),
+            _ if self.queues.len() > 1 => kinds.push((15, Kind::Move)),
             _ => kinds.extend([(1, Kind::Purge), (1, Kind::Vacuum)]),
         }
         kinds

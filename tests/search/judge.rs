@@ -4,16 +4,21 @@ use crate::history::{Done, Event, History, Message, Receipt, Subject, Tick, What
 use crate::run::Outcome;
 use crate::script::{Level, Mode, Scenario, Settle};
 
-/// The first fault of what a scenario did.
-pub fn fault(scenario: &Scenario, outcome: &Outcome) -> Option<String> {
+/// The faults of what a scenario did, at most one of each kind.
+pub fn faults(scenario: &Scenario, outcome: &Outcome) -> Vec<String> {
     let judge = Judge { scenario, history: &outcome.history, done: outcome.history.committed().collect() };
-    let seen = outcome.history.faults.first().cloned();
-    seen.or_else(|| judge.lost_change())
-        .or_else(|| judge.lost_content())
-        .or_else(|| judge.not_rejected())
-        .or_else(|| judge.too_many_out())
-        .or_else(|| judge.group_out_of_order())
-        .or_else(|| judge.driven_out())
+    let mut all = outcome.history.faults.clone();
+    // What could not be drained is not lost.
+    let is_drained = !all.iter().any(|fault| fault.contains("drained") || fault.contains("nothing was given"));
+    all.extend(judge.driven_out());
+    if is_drained {
+        all.extend(judge.lost_change());
+        all.extend(judge.lost_content());
+    }
+    all.extend(judge.not_rejected());
+    all.extend(judge.too_many_out());
+    all.extend(judge.group_out_of_order());
+    all
 }
 
 struct Judge<'a> {
@@ -335,6 +340,12 @@ impl<'a> Judge<'a> {
         })
     }
 
+    /// Whether a message was committed where it is.
+    fn has_come(&self, id: i64) -> bool {
+        let is_moved = |done: &Done| matches!(done.event.what, What::Moved { new: Some(new), .. } if new == id);
+        self.push_of(id).is_some() || self.done.iter().any(is_moved)
+    }
+
     /// A message that waited, and vanished because another was moved to its queue.
     fn driven_out(&self) -> Option<String> {
         if self.drops() {
@@ -344,7 +355,7 @@ impl<'a> Judge<'a> {
             let &What::Moved { to, new: Some(new), .. } = &done.event.what else { return None };
             let subject = self.subject_of(new)?;
             let of_key = self.history.messages.iter().filter(|&(&id, &(of, queue))| {
-                id != new && of == subject && queue == to && subject < 1000
+                id != new && of == subject && queue == to && subject < 1000 && self.has_come(id)
             });
             let ids: Vec<i64> = of_key.map(|(&id, _)| id).collect();
             let is_newest = |id: i64| !ids.iter().any(|&other| other > id);

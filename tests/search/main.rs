@@ -3,7 +3,8 @@
 //! next, and judges what the sessions were told.
 //!
 //! What fails is made shorter and printed as a script. `PGQUEUE_SEARCH_SEED` says which
-//! scenarios, `PGQUEUE_SEARCH_CASES` how many of each profile, `PGQUEUE_SEARCH_PROFILE` names one.
+//! scenarios, `PGQUEUE_SEARCH_CASES` how many of each profile, `PGQUEUE_SEARCH_PROFILE` names one, and
+//! `PGQUEUE_SEARCH_FAULT` a word of the fault to look for, on an engine that has several.
 
 mod generate;
 mod history;
@@ -129,12 +130,13 @@ impl Search<'_> {
 
     fn sessions(&self, runner: &mut Runner, scenario: script::Scenario) -> Option<String> {
         let outcome = runner.run(&scenario);
-        let fault = judge::fault(&scenario, &outcome)?;
+        let fault = judge::faults(&scenario, &outcome).into_iter().find(|fault| is_looked_for(fault))?;
         let kind = kind(&fault);
         let mut last = (fault, outcome.script);
         let mut fails = |scenario: &script::Scenario| {
             let outcome = runner.run(scenario);
-            let fault = judge::fault(scenario, &outcome).filter(|fault| self::kind(fault) == kind);
+            let fault =
+                judge::faults(scenario, &outcome).into_iter().find(|fault| self::kind(fault) == kind);
             fault.map(|fault| last = (fault, outcome.script)).is_some()
         };
         // A fault may depend on a moment: it need not come again at once.
@@ -142,6 +144,11 @@ impl Search<'_> {
         let (fault, script) = last;
         Some(format!("{fault}\n{script}"))
     }
+}
+
+/// On an engine that has several faults, one is looked for by a word of its description.
+fn is_looked_for(fault: &str) -> bool {
+    std::env::var("PGQUEUE_SEARCH_FAULT").map_or(true, |word| fault.contains(&word))
 }
 
 /// A fault without its numbers.

@@ -719,7 +719,7 @@ impl<'a> Case<'a> {
         }
         let begun = Instant::now();
         for queue in 0..self.scenario.queues.len() {
-            while self.history.faults.is_empty() && !self.is_drained(queue) {
+            while !self.is_drained(queue) {
                 self.reserve_all(queue);
                 let is_empty = self.sessions[drainer].holds.is_empty();
                 self.one(drainer, Step::Settle(Settle::Delete, Which::All));
@@ -728,6 +728,7 @@ impl<'a> Case<'a> {
                 }
                 if begun.elapsed() > DRAINED {
                     self.fault("the queue cannot be drained");
+                    break;
                 }
             }
         }

@@ -36,13 +36,17 @@ pub const PREPARED: [&str; 5] = [
     "PREPARE dead(text) AS
      SELECT d.id, d.deliveries FROM pgqueue.dead d JOIN pgqueue.queue q ON q.id = d.queue WHERE q.name = $1",
     // How many messages could have been given since a moment, how many were out then, and the
-    // limit. What a newer one of its key has superseded will not be given.
+    // limit. What a newer one of its key has superseded will not be given; whose turn it was in a
+    // group then is not known any more.
     "PREPARE could_be_given(text, float8) AS
      SELECT count(*) FILTER (WHERE m.state = 'ready' AND m.lease_until <= now.past
                                AND (m.due_at IS NULL OR m.due_at <= now.past)
                                AND NOT EXISTS (SELECT FROM pgqueue.message newer
                                                 WHERE newer.queue = m.queue AND newer.dedup_key = m.dedup_key
-                                                  AND newer.id > m.id AND newer.key_place >= 0)),
+                                                  AND newer.id > m.id AND newer.key_place >= 0)
+                               AND NOT EXISTS (SELECT FROM pgqueue.message other
+                                                WHERE other.queue = m.queue AND other.group_key = m.group_key
+                                                  AND other.id <> m.id)),
             count(*) FILTER (WHERE m.lease_until > now.past), q.settings ->> 'max_leased'
        FROM pgqueue.queue q LEFT JOIN pgqueue.message_state m ON m.queue = q.id,
             (SELECT to_timestamp($2) AS past) now
