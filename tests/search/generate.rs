@@ -178,6 +178,16 @@ impl Maker {
                 todo[last].insert(0, Step::Push(self.a_push()));
                 all_of(0, [Step::Push(push), reserve])
             }
+            // A limit is lowered, and some of those come back that are out.
+            Profile::Limits if self.rng.bool() => {
+                let (high, count) = (self.rng.u32(2..=5), self.rng.usize(4..=8));
+                let low = Step::Limit(0, Some(self.rng.u32(1..high)));
+                let back: Vec<_> = (0..self.rng.u32(1..=3)).map(|_| self.a_settle()).collect();
+                todo[0].splice(0..0, back);
+                let reserve = Step::Reserve { queue: 0, is_short: false, max: 9 };
+                todo[1].insert(0, Step::Reserve { queue: 0, is_short: false, max: 1 });
+                all_of(0, [Step::Limit(0, Some(high)), Step::Push(Push { count, ..push }), reserve, low])
+            }
             // A limit is set in a transaction that has begun before.
             Profile::Limits => {
                 let limit = Step::Limit(0, Some(self.rng.u32(1..=4)));

@@ -214,7 +214,13 @@ impl<'a> Judge<'a> {
                 _ => None,
             }
         })?;
-        let is_touched = self.history.events.iter().any(|event| event.start < to && touches(event, pushed));
+        // Nor was another of the key given, which may have stood for it.
+        let is_given = |event: &Event| match &event.what {
+            What::Given { messages, .. } => messages.iter().any(|message| message.subject == subject),
+            _ => false,
+        };
+        let is_touched =
+            self.history.events.iter().any(|event| event.start < to && (touches(event, pushed) || is_given(event)));
         let has_changed = self.has_ttl(subject) || self.drops() || is_touched;
         (!has_changed).then_some(pushed)
     }

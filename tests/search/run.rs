@@ -279,9 +279,6 @@ impl<'a> Case<'a> {
     /// Begins a statement; false if there is nothing to do for it.
     fn begin(&mut self, s: usize, step: Step) -> bool {
         let Some((sql, what)) = self.statement(s, step) else { return false };
-        if step == Step::Pause {
-            std::thread::sleep(PAUSE);
-        }
         let start = self.tick();
         let is_own = self.sessions[s].tx.is_none() && !matches!(step, Step::Begin(_));
         let tx = match self.sessions[s].tx {
@@ -373,7 +370,7 @@ impl<'a> Case<'a> {
                 let name = &self.prepared.front()?.name;
                 format!("{} PREPARED '{name}'", if commits { "COMMIT" } else { "ROLLBACK" })
             }
-            Step::Pause => "SELECT pg_sleep(0)".into(),
+            Step::Pause => format!("SELECT pg_sleep({PAUSE})"),
             Step::Look => format!("SELECT count(*) FROM change WHERE scenario = {}", self.runner.case),
             Step::Vacuum if !is_open => "SELECT FROM pgq_vacuum()".into(),
             Step::Begin(_) | Step::Commit | Step::Rollback | Step::Savepoint | Step::RollbackTo => return None,

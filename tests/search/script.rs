@@ -148,7 +148,8 @@ pub struct Scenario {
 
 /// How long short leases, delays and times to live are.
 pub const SHORT: &str = "3 ms";
-pub const PAUSE: std::time::Duration = std::time::Duration::from_millis(4);
+/// In seconds: longer than those.
+pub const PAUSE: f64 = 0.004;
 pub const LONG: &str = "1 h";
 
 impl Push {
