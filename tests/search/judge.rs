@@ -376,6 +376,10 @@ impl<'a> Judge<'a> {
         if push.commit.1 >= moved.event.start || self.has_ttl(self.history.messages[&id].0) {
             return false;
         }
+        // An echo goes when an older message of its key is delivered.
+        if self.may_be_absorbed(id, push.event.start) {
+            return false;
+        }
         let is_other = |event: &Event| {
             matches!(event.what, What::Purged)
                 || touches(event, id) && !matches!(event.what, What::Given { .. } | What::Settled { .. })
@@ -386,6 +390,16 @@ impl<'a> Judge<'a> {
         // Each time it was given, it was given back before the move was done.
         let mut given = self.history.events.iter().filter(|event| gives(event, id));
         given.all(|event| self.was_given_back(event, id, moved.end))
+    }
+
+    fn may_be_absorbed(&self, id: i64, since: Tick) -> bool {
+        let subject = self.subject_of(id);
+        self.history.events.iter().any(|event| match &event.what {
+            What::Given { messages, .. } if event.end.is_some_and(|end| end > since) => {
+                messages.iter().any(|other| Some(other.subject) == subject && other.receipt.0 < id)
+            }
+            _ => false,
+        })
     }
 
     fn was_given_back(&self, given: &Event, id: i64, before: Tick) -> bool {

@@ -4,7 +4,8 @@
 //!
 //! What fails is made shorter and printed as a script. `PGQUEUE_SEARCH_SEED` says which
 //! scenarios, `PGQUEUE_SEARCH_CASES` how many of each profile, `PGQUEUE_SEARCH_PROFILE` names one, and
-//! `PGQUEUE_SEARCH_FAULT` a word of the fault to look for, on an engine that has several.
+//! `PGQUEUE_SEARCH_FAULT` words of faults to look for, `PGQUEUE_SEARCH_SKIP` words of faults to pass
+//! over, on an engine that has several (with commas between them).
 
 mod generate;
 mod history;
@@ -146,9 +147,11 @@ impl Search<'_> {
     }
 }
 
-/// On an engine that has several faults, one is looked for by a word of its description.
+/// On an engine that has several faults, one is looked for by words of its description, and others
+/// are passed over.
 fn is_looked_for(fault: &str) -> bool {
-    std::env::var("PGQUEUE_SEARCH_FAULT").map_or(true, |word| fault.contains(&word))
+    let has_word = |name| std::env::var(name).ok().map(|words| words.split(',').any(|word| fault.contains(word)));
+    has_word("PGQUEUE_SEARCH_FAULT").unwrap_or(true) && !has_word("PGQUEUE_SEARCH_SKIP").unwrap_or(false)
 }
 
 /// A fault without its numbers.
