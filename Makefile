@@ -1,7 +1,7 @@
 # Everything a person does with this checkout. What is missing on the machine is
 # installed first; each command starts and stops its own server.
 
-.PHONY: demo test test-all test-cassert chaos failover bench psql build setup regress clean
+.PHONY: demo test test-all test-cassert chaos search failover bench psql build setup regress clean
 
 demo: build ## the main job on real input, with a live display
 	cargo build --quiet --release -p pgqueue-demo
@@ -24,6 +24,12 @@ bench: build ## beside the peers, into benches/results; QUICK=1 in a few minutes
 
 chaos: build ## breaks servers under load for MINUTES=10; SEED=n repeats a run
 	.ci/chaos
+
+search: build ## sessions in random order, CASES=50000 of them; SEED=n repeats a run (tests/search/README.md)
+	. .ci/env && PGQUEUE_SEARCH_CASES=$${CASES:-50000} $(if $(SEED),PGQUEUE_SEARCH_SEED=$(SEED)) \
+	    $(if $(PROFILE),PGQUEUE_SEARCH_PROFILE=$(PROFILE)) $(if $(FAULT),PGQUEUE_SEARCH_FAULT='$(FAULT)') \
+	    $(if $(SKIP),PGQUEUE_SEARCH_SKIP='$(SKIP)') \
+	    cargo test --no-default-features --features "pg$$PG_MAJOR pg_test" --test search -- --nocapture
 
 psql: build ## a prompt on a private server with pgqueue in it
 	.ci/with-server -- sh -c 'psql -X -q -c "CREATE EXTENSION pgqueue"; echo "A private server with pgqueue; it is gone when you leave."; exec psql'

@@ -1,5 +1,7 @@
 //! Makes scenarios up, from a seed. A profile says of what kind.
 
+mod skeleton;
+
 use fastrand::Rng;
 
 use crate::script::{Item, Level, Mode, Push, Scenario, Settings, Settle, Step, Which};
@@ -37,7 +39,11 @@ pub fn scenario(profile: Profile, seed: u64) -> Scenario {
     let mut maker = Maker::new(profile, seed);
     let sessions = maker.rng.usize(2..=4);
     let mut todo: Vec<Vec<Step>> = (0..sessions).map(|_| maker.session()).collect();
-    let mut items = if maker.is(35) { maker.skeleton(&mut todo) } else { Vec::new() };
+    let mut items = if maker.is(45) { maker.skeleton(&mut todo) } else { Vec::new() };
+    if !items.is_empty() && maker.is(60) {
+        // What matters is what others do not disturb.
+        todo.iter_mut().for_each(|steps| steps.truncate(skeleton::LEAN));
+    }
     if items.is_empty() {
         items = maker.prologue(sessions);
     }
@@ -139,64 +145,6 @@ impl Maker {
             items.push(Item { session, step: self.verb() });
         }
         items
-    }
-
-    /// Some faults need a beginning that seldom comes by itself. Returns what happens before the
-    /// sessions meet, and puts before what they do what they have to do then.
-    fn skeleton(&mut self, todo: &mut [Vec<Step>]) -> Vec<Item> {
-        let push = Push { count: 1, has_ttl: false, is_delayed: false, ..self.a_push() };
-        let old = [Level::ReadCommitted, Level::RepeatableRead][self.rng.usize(0..2)];
-        match self.profile {
-            // A lease that ends in an open transaction, of a message that was out before.
-            Profile::Ends => {
-                let lease = Step::Reserve { queue: 0, is_short: true, max: 1 };
-                put_before(&mut todo[0], [Step::Begin(Level::ReadCommitted), lease, Step::Pause]);
-                put_before(&mut todo[1], [Step::Push(self.a_push())]);
-                let back = Step::Settle(Settle::Release, Which::All);
-                let is_short = self.is(30);
-                all_of(0, [Step::Push(push), Step::Reserve { queue: 0, is_short, max: 1 }, back])
-            }
-            // A move to where another of the key is out, and a third is being pushed.
-            Profile::Move => {
-                put_before(&mut todo[0], [Step::Settle(Settle::Release, Which::All)]);
-                let third = Push { queue: 1, ..push };
-                put_before(&mut todo[1], [Step::Begin(Level::ReadCommitted), Step::Push(third), self.an_end()]);
-                let (nth, first) = (self.rng.usize(0..=1), Push { queue: 1, ..push });
-                let before = [Step::Push(first), Step::Reserve { queue: 1, is_short: false, max: 1 }];
-                todo[todo.len() - 1].insert(0, Step::Move(nth, 1));
-                let mut items = all_of(0, before);
-                items.extend(all_of(1, [Step::Push(Push { queue: 0, ..push })]));
-                items
-            }
-            // A message comes back while another of its key is pushed and taken.
-            Profile::Keys | Profile::Replace => {
-                let reserve = Step::Reserve { queue: 0, is_short: false, max: 1 };
-                put_before(&mut todo[0], [Step::Settle(Settle::Release, Which::All)]);
-                let more = [Step::Begin(Level::ReadCommitted), Step::Push(self.a_push()), reserve, Step::Commit];
-                put_before(&mut todo[1], more);
-                let last = todo.len() - 1;
-                todo[last].insert(0, Step::Push(self.a_push()));
-                all_of(0, [Step::Push(push), reserve])
-            }
-            // A limit is lowered, and some of those come back that are out.
-            Profile::Limits if self.rng.bool() => {
-                let (high, count) = (self.rng.u32(2..=5), self.rng.usize(4..=8));
-                let low = Step::Limit(0, Some(self.rng.u32(1..high)));
-                let back: Vec<_> = (0..self.rng.u32(1..=3)).map(|_| self.a_settle()).collect();
-                todo[0].splice(0..0, back);
-                let reserve = Step::Reserve { queue: 0, is_short: false, max: 9 };
-                todo[1].insert(0, Step::Reserve { queue: 0, is_short: false, max: 1 });
-                all_of(0, [Step::Limit(0, Some(high)), Step::Push(Push { count, ..push }), reserve, low])
-            }
-            // A limit is set in a transaction that has begun before.
-            Profile::Limits => {
-                let limit = Step::Limit(0, Some(self.rng.u32(1..=4)));
-                put_before(&mut todo[0], [Step::Begin(old), Step::Look, limit, Step::Commit]);
-                todo[1].insert(0, Step::Reserve { queue: 0, is_short: false, max: self.rng.usize(1..=4) });
-                all_of(1, [Step::Push(Push { count: self.rng.usize(3..=6), ..push })])
-            }
-            _ => Vec::new(),
-        }
     }
 
     /// What a session does: some transactions.
@@ -333,8 +281,12 @@ impl Maker {
         match self.profile {
             Profile::Plain | Profile::Limits => Mode::Plain,
             Profile::Replace => Mode::Replace,
-            Profile::DropOldest | Profile::DropDead => *self.one_of(&[(3, Mode::Plain), (3, Mode::Ignore), (1, Mode::Replace)]),
-            Profile::Keys | Profile::Snapshots => *self.one_of(&[(12, Mode::Ignore), (3, Mode::Replace), (1, Mode::Plain), reject]),
+            Profile::DropOldest | Profile::DropDead => {
+                *self.one_of(&[(3, Mode::Plain), (3, Mode::Ignore), (1, Mode::Replace)])
+            }
+            Profile::Keys | Profile::Snapshots => {
+                *self.one_of(&[(12, Mode::Ignore), (3, Mode::Replace), (1, Mode::Plain), reject])
+            }
             Profile::Ends => *self.one_of(&[(8, Mode::Ignore), (3, Mode::Replace), (1, Mode::Plain), reject]),
             Profile::Move => *self.one_of(&[(10, Mode::Ignore), (2, Mode::Replace), reject]),
         }
@@ -354,14 +306,6 @@ impl Maker {
     fn ending(&mut self) -> Settle {
         *self.one_of(&[(5, Settle::Delete), (3, Settle::Release), (2, Settle::Fail)])
     }
-}
-
-fn all_of<const N: usize>(session: usize, steps: [Step; N]) -> Vec<Item> {
-    steps.into_iter().map(|step| Item { session, step }).collect()
-}
-
-fn put_before<const N: usize>(steps: &mut Vec<Step>, before: [Step; N]) {
-    steps.splice(0..0, before);
 }
 
 #[derive(Clone, Copy)]

@@ -9,7 +9,8 @@ pub fn faults(scenario: &Scenario, outcome: &Outcome) -> Vec<String> {
     let judge = Judge { scenario, history: &outcome.history, done: outcome.history.committed().collect() };
     let mut all = outcome.history.faults.clone();
     // What could not be drained is not lost.
-    let is_drained = !all.iter().any(|fault| fault.contains("drained") || fault.contains("nothing was given"));
+    let is_drained =
+        !all.iter().any(|fault| fault.contains("drained") || fault.contains("nothing was given"));
     all.extend(judge.driven_out());
     if is_drained {
         all.extend(judge.lost_change());
@@ -136,9 +137,8 @@ impl<'a> Judge<'a> {
             let of_it = deliveries.iter().filter(|delivery| delivery.message.subject == change.subject);
             of_it.into_iter().any(|delivery| delivery.has_seen(change.change) && self.is_worked_on(delivery))
         };
-        let lost = |change: &&Change| {
-            !self.has_ttl(change.subject) && !is_seen(change) && !self.is_removed(change)
-        };
+        let lost =
+            |change: &&Change| !self.has_ttl(change.subject) && !is_seen(change) && !self.is_removed(change);
         let changes = self.changes();
         let lost = changes.iter().find(lost)?;
         Some(format!("change {} is lost: whoever worked on its messages did not see it", lost.change))
@@ -175,7 +175,9 @@ impl<'a> Judge<'a> {
     /// A push that had to be rejected, or an error without a reason.
     fn not_rejected(&self) -> Option<String> {
         self.history.events.iter().find_map(|event| {
-            let What::Push { queue, subject, mode: Mode::Reject, ref changes, .. } = event.what else { return None };
+            let What::Push { queue, subject, mode: Mode::Reject, ref changes, .. } = event.what else {
+                return None;
+            };
             // Of a batch, the second meets the first.
             let was_rejected = event.sqlstate.as_deref() == Some("23505") && changes.len() == 1;
             let tx = &self.history.txs[event.tx];
@@ -206,21 +208,23 @@ impl<'a> Judge<'a> {
     /// A message of a key that was pushed for good before a moment, and that nobody touched
     /// until the end of a statement.
     fn waits_for_certain(&self, queue: usize, subject: Subject, from: Tick, to: Tick) -> Option<i64> {
-        let pushed = self.done.iter().filter(|done| done.commit.1 < from).find_map(|done| {
-            match &done.event.what {
+        let pushed =
+            self.done.iter().filter(|done| done.commit.1 < from).find_map(|done| match &done.event.what {
                 What::Push { queue: other, subject: of, ids, has_ttl: false, is_new: Some(true), .. } => {
                     (*other == queue && *of == subject).then_some(ids[0])
                 }
                 _ => None,
-            }
-        })?;
+            })?;
         // Nor was another of the key given, which may have stood for it.
         let is_given = |event: &Event| match &event.what {
             What::Given { messages, .. } => messages.iter().any(|message| message.subject == subject),
             _ => false,
         };
-        let is_touched =
-            self.history.events.iter().any(|event| event.start < to && (touches(event, pushed) || is_given(event)));
+        let is_touched = self
+            .history
+            .events
+            .iter()
+            .any(|event| event.start < to && (touches(event, pushed) || is_given(event)));
         let has_changed = self.has_ttl(subject) || self.drops() || is_touched;
         (!has_changed).then_some(pushed)
     }
@@ -270,7 +274,8 @@ impl<'a> Judge<'a> {
                 done.event.start > delivery.done.event.start && ends < at.end
             }
             What::Given { messages, .. } => {
-                messages.iter().any(|m| m.receipt.0 == id && m.receipt.1 > number) && done.event.start < at.end
+                messages.iter().any(|m| m.receipt.0 == id && m.receipt.1 > number)
+                    && done.event.start < at.end
             }
             _ => false,
         })
@@ -287,9 +292,11 @@ impl<'a> Judge<'a> {
     fn limit(&self, queue: usize, at: &Done) -> Option<u32> {
         let from = if at.tx.level == Level::ReadCommitted { at.event.start } else { at.tx.begin };
         let mut possible = vec![(0, self.scenario.queues[queue].max_leased)];
-        possible.extend(self.limits(queue).filter(|(done, _)| done.event.start < at.end).map(|(done, limit)| {
-            (done.commit.1, limit)
-        }));
+        possible.extend(
+            self.limits(queue)
+                .filter(|(done, _)| done.event.start < at.end)
+                .map(|(done, limit)| (done.commit.1, limit)),
+        );
         let last = possible.iter().map(|&(commit, _)| commit).filter(|&commit| commit < from).max()?;
         let mut highest = 0;
         for (commit, limit) in possible {
@@ -314,7 +321,9 @@ impl<'a> Judge<'a> {
                 if is_out && first.done.end < later.done.end || std::ptr::eq(first.event, later.event) {
                     return Some(format!("message {b} of a group came while {a} was out"));
                 }
-                if first.done.event.start > later.done.end && self.is_first_for_certain(first, later, &deliveries) {
+                if first.done.event.start > later.done.end
+                    && self.is_first_for_certain(first, later, &deliveries)
+                {
                     return Some(format!("message {b} of a group came before {a}"));
                 }
             }
@@ -332,10 +341,12 @@ impl<'a> Judge<'a> {
         }
         let push = self.push_of(a).zip(self.push_of(b));
         let Some(((first_push, first_urgent), (_, later_urgent))) = push else { return false };
-        let is_changed = self.history.events.iter().any(|event| {
-            matches!(event.what, What::Moved { .. } | What::Push { mode: Mode::Replace, .. })
-        });
-        let b_was_given = all.iter().any(|d| d.message.receipt.0 == b && d.done.event.start < later.done.event.start);
+        let is_changed =
+            self.history.events.iter().any(|event| {
+                matches!(event.what, What::Moved { .. } | What::Push { mode: Mode::Replace, .. })
+            });
+        let b_was_given =
+            all.iter().any(|d| d.message.receipt.0 == b && d.done.event.start < later.done.event.start);
         a < b && first_urgent == later_urgent && first_push.commit.1 < before && !is_changed && !b_was_given
     }
 
@@ -348,7 +359,8 @@ impl<'a> Judge<'a> {
 
     /// Whether a message was committed where it is.
     fn has_come(&self, id: i64) -> bool {
-        let is_moved = |done: &Done| matches!(done.event.what, What::Moved { new: Some(new), .. } if new == id);
+        let is_moved =
+            |done: &Done| matches!(done.event.what, What::Moved { new: Some(new), .. } if new == id);
         self.push_of(id).is_some() || self.done.iter().any(is_moved)
     }
 
@@ -425,9 +437,9 @@ fn touches(event: &Event, id: i64) -> bool {
     match &event.what {
         What::Given { .. } => gives(event, id),
         What::Settled { receipts, .. } => receipts.iter().any(|receipt| receipt.0 == id),
-        What::Updated { id: other, .. } | What::Cancelled { id: other, .. } | What::Moved { id: other, .. } => {
-            *other == id
-        }
+        What::Updated { id: other, .. }
+        | What::Cancelled { id: other, .. }
+        | What::Moved { id: other, .. } => *other == id,
         What::Purged => true,
         _ => false,
     }
@@ -435,6 +447,7 @@ fn touches(event: &Event, id: i64) -> bool {
 
 /// Whether a change was over for certain when another began.
 fn is_before(change: &Change, other: &Change) -> bool {
-    let over = if change.done.event.tx == other.done.event.tx { change.done.end } else { change.done.commit.1 };
+    let over =
+        if change.done.event.tx == other.done.event.tx { change.done.end } else { change.done.commit.1 };
     over < other.done.event.start
 }

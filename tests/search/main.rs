@@ -2,10 +2,7 @@
 //! change messages, in transactions of every level, lets a scheduler choose whose statement is
 //! next, and judges what the sessions were told.
 //!
-//! What fails is made shorter and printed as a script. `PGQUEUE_SEARCH_SEED` says which
-//! scenarios, `PGQUEUE_SEARCH_CASES` how many of each profile, `PGQUEUE_SEARCH_PROFILE` names one, and
-//! `PGQUEUE_SEARCH_FAULT` words of faults to look for, `PGQUEUE_SEARCH_SKIP` words of faults to pass
-//! over, on an engine that has several (with commas between them).
+//! What fails is made shorter and printed as a script. README.md has how to run it.
 
 mod generate;
 mod history;
@@ -17,6 +14,7 @@ mod sleepers;
 mod watch;
 mod worker;
 
+use std::io::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -26,15 +24,15 @@ use generate::{PROFILES, Profile, scenario};
 use run::Runner;
 use support::Server;
 
-/// Which scenarios: the same in every run, unless another seed is given. A second set is of the day.
-const SEED: u64 = 1;
-
-/// For each seed and profile, unless a number of cases is given.
+/// For each subject, unless a number of scenarios is given.
 const BUDGET: Duration = Duration::from_secs(5);
 
 /// Runners that share the server, each with a database: maintenance rounds of one do not disturb
 /// the others.
 const RUNNERS: u64 = 2;
+
+/// Numbers of scenarios that a runner has for itself, in names.
+const CASES: u64 = 1_000_000;
 
 fn server() -> Server {
     let server = Server::bare(
@@ -57,13 +55,10 @@ fn number(name: &str) -> Option<u64> {
     Some(value.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {value}")))
 }
 
-/// The seeds of a run.
-fn seeds() -> Vec<u64> {
-    if let Some(seed) = number("PGQUEUE_SEARCH_SEED") {
-        return vec![seed];
-    }
-    let days = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() / 86_400;
-    vec![SEED, days]
+/// Which scenarios: others each day, unless a seed is given.
+fn seed() -> u64 {
+    let days = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() / 86_400;
+    number("PGQUEUE_SEARCH_SEED").unwrap_or_else(days)
 }
 
 /// What is looked for: what sessions do to each other, or whom they wake.
@@ -74,6 +69,14 @@ enum Subject {
 }
 
 impl Subject {
+    fn all() -> Vec<Subject> {
+        let all = PROFILES.into_iter().map(Subject::Sessions).chain([Subject::Sleepers]);
+        match std::env::var("PGQUEUE_SEARCH_PROFILE") {
+            Ok(wanted) => all.filter(|subject| subject.name() == wanted).collect(),
+            Err(_) => all.collect(),
+        }
+    }
+
     fn name(self) -> String {
         match self {
             Subject::Sessions(profile) => format!("{profile:?}"),
@@ -88,6 +91,7 @@ struct Search<'a> {
     seed: u64,
     begun: Instant,
     next: AtomicU64,
+    first_case: u64,
     cases: Option<u64>,
     found: Mutex<Option<String>>,
 }
@@ -95,7 +99,7 @@ struct Search<'a> {
 impl Search<'_> {
     /// Looks until something is found, or there is no time left.
     fn run(&self, number: u64) {
-        let mut runner = Runner::new(self.server, number);
+        let mut runner = Runner::new(self.server, number, self.first_case + number * CASES);
         loop {
             let case = self.next.fetch_add(1, Ordering::Relaxed);
             let is_over = self.cases.map_or(self.begun.elapsed() > BUDGET, |cases| case >= cases);
@@ -136,8 +140,7 @@ impl Search<'_> {
         let mut last = (fault, outcome.script);
         let mut fails = |scenario: &script::Scenario| {
             let outcome = runner.run(scenario);
-            let fault =
-                judge::faults(scenario, &outcome).into_iter().find(|fault| self::kind(fault) == kind);
+            let fault = judge::faults(scenario, &outcome).into_iter().find(|fault| self::kind(fault) == kind);
             fault.map(|fault| last = (fault, outcome.script)).is_some()
         };
         // A fault may depend on a moment: it need not come again at once.
@@ -150,7 +153,8 @@ impl Search<'_> {
 /// On an engine that has several faults, one is looked for by words of its description, and others
 /// are passed over.
 fn is_looked_for(fault: &str) -> bool {
-    let has_word = |name| std::env::var(name).ok().map(|words| words.split(',').any(|word| fault.contains(word)));
+    let has_word =
+        |name| std::env::var(name).ok().map(|words| words.split(',').any(|word| fault.contains(word)));
     has_word("PGQUEUE_SEARCH_FAULT").unwrap_or(true) && !has_word("PGQUEUE_SEARCH_SKIP").unwrap_or(false)
 }
 
@@ -159,48 +163,47 @@ fn kind(fault: &str) -> String {
     fault.rsplit(": ").next().unwrap_or(fault).chars().filter(|c| !c.is_ascii_digit()).collect()
 }
 
-/// Searches with each seed; returns what was found.
-fn search(subject: Subject) -> Vec<String> {
-    let name = subject.name();
-    if std::env::var("PGQUEUE_SEARCH_PROFILE").is_ok_and(|wanted| wanted != name) {
-        return Vec::new();
-    }
-    let server = server();
-    let mut all = Vec::new();
-    for seed in seeds() {
-        let search = Search {
-            server: &server,
-            subject,
-            seed,
-            begun: Instant::now(),
-            next: AtomicU64::new(0),
-            cases: number("PGQUEUE_SEARCH_CASES"),
-            found: Mutex::new(None),
-        };
-        thread::scope(|scope| {
-            for number in 0..RUNNERS {
-                let search = &search;
-                scope.spawn(move || search.run(number));
-            }
-        });
-        println!(
-            "{name}, PGQUEUE_SEARCH_SEED={seed}: {} scenarios in {:.1?}",
-            search.next.load(Ordering::Relaxed),
-            search.begun.elapsed()
-        );
-        all.extend(search.found.into_inner().unwrap());
-    }
-    all
+/// Is read where nothing is found, too: a test's output would be kept back then.
+fn say(line: &str) {
+    writeln!(std::io::stderr(), "{line}").expect("stderr is open");
+}
+
+/// Looks at a subject; returns how many scenarios there were, and what was found.
+fn search(server: &Server, (place, subject): (usize, Subject), cases: Option<u64>) -> (u64, Option<String>) {
+    let search = Search {
+        server,
+        subject,
+        seed: seed(),
+        begun: Instant::now(),
+        next: AtomicU64::new(0),
+        first_case: place as u64 * RUNNERS * CASES,
+        cases,
+        found: Mutex::new(None),
+    };
+    thread::scope(|scope| {
+        for number in 0..RUNNERS {
+            let search = &search;
+            scope.spawn(move || search.run(number));
+        }
+    });
+    let (count, after) = (search.next.into_inner(), search.begun.elapsed());
+    say(&format!(
+        "{}, PGQUEUE_SEARCH_SEED={}: {count} scenarios in {after:.1?}",
+        subject.name(),
+        search.seed
+    ));
+    (count, search.found.into_inner().unwrap())
 }
 
 #[test]
 fn nothing_is_found() {
-    let found: Vec<String> = PROFILES.into_iter().flat_map(|profile| search(Subject::Sessions(profile))).collect();
-    assert!(found.is_empty(), "{}", found.join("\n"));
-}
-
-#[test]
-fn as_many_sleepers_wake_as_have_something_to_do() {
-    let found = search(Subject::Sleepers);
+    let (server, subjects) = (server(), Subject::all());
+    assert!(!subjects.is_empty(), "PGQUEUE_SEARCH_PROFILE must be one of {PROFILES:?} or Sleepers");
+    let cases = number("PGQUEUE_SEARCH_CASES").map(|cases| cases.div_ceil(subjects.len() as u64));
+    let results: Vec<_> =
+        subjects.into_iter().enumerate().map(|subject| search(&server, subject, cases)).collect();
+    let count: u64 = results.iter().map(|(count, _)| count).sum();
+    say(&format!("{count} scenarios"));
+    let found: Vec<String> = results.into_iter().filter_map(|(_, found)| found).collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
 }

@@ -87,8 +87,15 @@ pub enum Step {
     /// Reads the table, as a transaction does that has one snapshot from then on.
     Look,
     Push(Push),
-    Reserve { queue: usize, is_short: bool, max: usize },
-    Pop { queue: usize, max: usize },
+    Reserve {
+        queue: usize,
+        is_short: bool,
+        max: usize,
+    },
+    Pop {
+        queue: usize,
+        max: usize,
+    },
     Settle(Settle, Which),
     /// Changes the content of a message: of those that were pushed, the nth from the last.
     Update(usize),

@@ -116,8 +116,9 @@ impl Run<'_> {
         let count = scenario.out + scenario.ready;
         self.drainer(&push(&name, count));
         let out = scenario.out;
-        let found =
-            self.drainer(&format!("SELECT id, delivery FROM pgq_reserve('{name}', lease => '1 h', max => {out})"));
+        let found = self.drainer(&format!(
+            "SELECT id, delivery FROM pgq_reserve('{name}', lease => '1 h', max => {out})"
+        ));
         let text = |value: &Option<String>| value.clone().expect("no null");
         self.held = found.iter().map(|row| (text(&row[0]), text(&row[1]))).collect();
         assert_eq!(self.held.len(), out);
@@ -196,7 +197,9 @@ impl Run<'_> {
             Act::Release(_) => {
                 format!("SELECT pgq_release(ARRAY[{ids}]::bigint[], deliveries => ARRAY[{deliveries}])")
             }
-            Act::Fail(_) => format!("SELECT pgq_fail(ARRAY[{ids}]::bigint[], 'no', ARRAY[{deliveries}], '0')"),
+            Act::Fail(_) => {
+                format!("SELECT pgq_fail(ARRAY[{ids}]::bigint[], 'no', ARRAY[{deliveries}], '0')")
+            }
             _ => format!("SELECT pgq_bury(ARRAY[{ids}]::bigint[], 'no', ARRAY[{deliveries}])"),
         })
     }

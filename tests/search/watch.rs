@@ -57,11 +57,18 @@ pub fn empty_is_untrue(found: &Rows) -> Option<String> {
     let value = |n: usize| found[0][n].as_ref().map(|text| text.parse::<i64>().expect("a number"));
     let (ready, out, limit) = (value(0)?, value(1)?, value(2));
     let has_room = limit.is_none_or(|limit| out < limit);
-    (ready > 0 && has_room).then(|| format!("nothing was given, though {ready} were ready and {out} out (limit {limit:?})"))
+    (ready > 0 && has_room)
+        .then(|| format!("nothing was given, though {ready} were ready and {out} out (limit {limit:?})"))
 }
 
 /// What is wrong about how a push made room.
-pub fn drop_is_wrong(before: &Look, after: &[Row], count: usize, was_refused: bool, limit: Option<usize>) -> Option<String> {
+pub fn drop_is_wrong(
+    before: &Look,
+    after: &[Row],
+    count: usize,
+    was_refused: bool,
+    limit: Option<usize>,
+) -> Option<String> {
     let before = &before.messages;
     let is_there = |id: i64| after.iter().any(|row| row.id == id);
     let is_superseded = |row: &Row| {
@@ -80,6 +87,8 @@ pub fn drop_is_wrong(before: &Look, after: &[Row], count: usize, was_refused: bo
     if let Some(dead) = before.iter().find(|row| is_dead(row) && is_there(row.id)) {
         return Some(format!("message {} was dropped alive, and {} stays, which is dead", live.id, dead.id));
     }
-    let too_few = limit.is_some_and(|limit| after.len() < limit && dropped.len() > before.len() + count - limit.min(before.len() + count));
+    let too_few = limit.is_some_and(|limit| {
+        after.len() < limit && dropped.len() > before.len() + count - limit.min(before.len() + count)
+    });
     too_few.then(|| format!("{} were dropped, more than make room", dropped.len()))
 }

@@ -18,7 +18,8 @@ pub struct Refusal {
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         let sqlstate = error.code().map_or("no SQLSTATE", |code| code.code()).to_string();
-        let message = error.as_db_error().map_or_else(|| error.to_string(), |error| error.message().to_string());
+        let message =
+            error.as_db_error().map_or_else(|| error.to_string(), |error| error.message().to_string());
         Self { sqlstate, message }
     }
 }
