@@ -228,7 +228,10 @@ impl Maker {
                 Step::Limit(self.queue(), limit)
             }
             Kind::Length => Step::Length(self.queue(), self.rng.u32(2..=3)),
-            Kind::Purge => Step::Purge(self.queue(), *self.one_of(&[(1, "ready"), (1, "leased")])),
+            Kind::Purge => {
+                let (queue, state) = (self.queue(), *self.one_of(&[(1, "ready"), (1, "leased")]));
+                Step::Purge(queue, state)
+            }
             Kind::Pause if self.short > 0 => Step::Pause,
             Kind::Pause => Step::Push(self.a_push()),
             Kind::Vacuum => Step::Vacuum,

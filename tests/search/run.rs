@@ -75,7 +75,7 @@ impl Runner {
 
     pub fn run(&mut self, scenario: &Scenario) -> Outcome {
         self.case += 1;
-        if self.case % 64 == 0 {
+        if self.case.is_multiple_of(64) {
             self.clean_up();
         }
         Case::new(self, scenario).run()
