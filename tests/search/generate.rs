@@ -42,7 +42,8 @@ pub fn scenario(profile: Profile, seed: u64) -> Scenario {
     let mut items = if maker.is(45) { maker.skeleton(&mut todo) } else { Vec::new() };
     if !items.is_empty() && maker.is(60) {
         // What matters is what others do not disturb.
-        todo.iter_mut().for_each(|steps| steps.truncate(skeleton::LEAN));
+        let most = maker.rng.usize(skeleton::LEAN);
+        todo.iter_mut().for_each(|steps| steps.truncate(most));
     }
     if items.is_empty() {
         items = maker.prologue(sessions);

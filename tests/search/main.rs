@@ -24,9 +24,6 @@ use generate::{PROFILES, Profile, scenario};
 use run::Runner;
 use support::Server;
 
-/// For each subject, unless a number of scenarios is given.
-const BUDGET: Duration = Duration::from_secs(5);
-
 /// Runners that share the server, each with a database: maintenance rounds of one do not disturb
 /// the others.
 const RUNNERS: u64 = 2;
@@ -77,6 +74,18 @@ impl Subject {
         }
     }
 
+    /// How long it is looked at, unless a number of scenarios is given.
+    fn budget(self) -> Duration {
+        match self {
+            // Their faults are found soon.
+            Subject::Sessions(Profile::Plain | Profile::DropOldest | Profile::DropDead) => {
+                Duration::from_secs(3)
+            }
+            Subject::Sleepers => Duration::from_secs(3),
+            Subject::Sessions(_) => Duration::from_secs(7),
+        }
+    }
+
     fn name(self) -> String {
         match self {
             Subject::Sessions(profile) => format!("{profile:?}"),
@@ -102,7 +111,8 @@ impl Search<'_> {
         let mut runner = Runner::new(self.server, number, self.first_case + number * CASES);
         loop {
             let case = self.next.fetch_add(1, Ordering::Relaxed);
-            let is_over = self.cases.map_or(self.begun.elapsed() > BUDGET, |cases| case >= cases);
+            let is_over =
+                self.cases.map_or(self.begun.elapsed() > self.subject.budget(), |cases| case >= cases);
             if is_over || self.found.lock().unwrap().is_some() {
                 self.next.fetch_sub(1, Ordering::Relaxed);
                 return;

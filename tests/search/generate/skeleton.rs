@@ -4,7 +4,7 @@ use super::{Maker, Profile};
 use crate::script::{Item, Level, Push, Settle, Step, Which};
 
 /// So many statements of each session are left of a scenario that is to be short.
-pub const LEAN: usize = 4;
+pub const LEAN: std::ops::RangeInclusive<usize> = 3..=4;
 
 /// What sessions do, each by itself.
 type Todo = [Vec<Step>];
@@ -40,7 +40,8 @@ impl Maker {
         put_before(&mut todo[0], [Step::Settle(Settle::Release, Which::All)]);
         let third = Push { queue: 1, ..push };
         put_before(&mut todo[1], [Step::Begin(Level::ReadCommitted), Step::Push(third), self.an_end()]);
-        let (nth, first) = (self.rng.usize(0..=1), Push { queue: 1, ..push });
+        // The third is known by then, too.
+        let (nth, first) = (*self.one_of(&[(1, 0), (3, 1)]), Push { queue: 1, ..push });
         todo[todo.len() - 1].insert(0, Step::Move(nth, 1));
         let reserve = Step::Reserve { queue: 1, is_short: false, max: 1 };
         let mut items = all_of(0, [Step::Push(first), reserve]);
