@@ -543,6 +543,8 @@ impl<'a> Round<'a> {
             unique::Turn::Later => {}
             unique::Turn::Unsure => self.put_off(row),
             unique::Turn::Superseded => {
+                // What the removal claims must be seen again if that is rolled back.
+                news::touched(self.queue.id, row.i16(Column::Priority), row.i64(Column::Id));
                 if self.superseded.len() < EXHAUSTED_PAGE {
                     self.superseded.push((row.i64(Column::Id), row.i64(Column::KeyPlace)));
                 }

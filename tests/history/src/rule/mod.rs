@@ -36,7 +36,7 @@ pub enum Rule {
     /// A commit that waited for the disk outlives everything.
     Durable,
     /// Of a key one message waits, and nobody is given what was replaced.
-    OneWaits,
+    Outdated,
     /// No more of a queue are leased at once than may be.
     Limited,
     /// A queue that keeps what was removed has all of that, and nothing else.
@@ -53,7 +53,7 @@ impl Rule {
         Self::GroupOrder,
         Self::Gone,
         Self::Durable,
-        Self::OneWaits,
+        Self::Outdated,
         Self::Limited,
         Self::Archived,
     ];
@@ -68,7 +68,7 @@ impl Rule {
             Self::GroupOrder => group::look(facts),
             Self::Gone => gone::look(facts),
             Self::Durable => durable::look(facts),
-            Self::OneWaits => key::look(facts),
+            Self::Outdated => key::look(facts),
             Self::Limited => limit::look(facts),
             Self::Archived => archived::look(facts),
         }
