@@ -160,6 +160,14 @@ SELECT pgqueue.close_to(a.grantee, f.tableoid, f.oid)
   FROM pg_proc f, aclexplode(f.proacl) a
  WHERE f.oid = 'pgqueue.close_to(oid, oid, oid)'::regprocedure AND a.grantee <> f.proowner;
 
+-- Limits: slots name their writer, are written in place, and are not dumped. The first reserve lays
+-- those of each queue out anew.
+DELETE FROM pgqueue.slot;
+ALTER TABLE pgqueue.slot ADD COLUMN writer bigint NOT NULL DEFAULT 0;
+COMMENT ON TABLE pgqueue.slot
+    IS 'as many rows a queue as its max_leased says; each holds the receipt of a lease and the transaction that wrote it there, in place, whatever became of it. Number 0: where they were laid out; negative: beyond a limit that was lowered';
+SELECT pg_catalog.pg_extension_config_dump('pgqueue.slot', 'WHERE false');
+
 -- Last: statements of our own run as the owner of the tables, whichever role upgrades.
 DO $$
 DECLARE

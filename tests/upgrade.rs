@@ -59,14 +59,14 @@ fn installed(server: &Server, database: &str, version: &str, data: &str) -> Clie
     session
 }
 
-/// All there is, but for the columns that a later version has added, which are null.
+/// All there is, but for the columns that a later version has added, which are null, and slots,
+/// which the first reserve lays out anew.
 fn all_rows(session: &mut Client) -> Vec<String> {
     session.all(
         "SELECT jsonb_strip_nulls(row)::text || t.of FROM (SELECT 'message' AS of, to_jsonb(m) AS row FROM pgqueue.message m
                     UNION ALL SELECT 'dead', to_jsonb(d) FROM pgqueue.dead d
                     UNION ALL SELECT 'archive', to_jsonb(a) FROM pgqueue.archive a
                     UNION ALL SELECT 'key', to_jsonb(k) FROM pgqueue.recent_key k
-                    UNION ALL SELECT 'slot', to_jsonb(s) FROM pgqueue.slot s
                     UNION ALL SELECT 'queue', to_jsonb(q) - 'owner_id' FROM pgqueue.queue q
                     UNION ALL SELECT 'schedule', to_jsonb(s) - '{owner_id,seen_to,retry_at,pauses,started_at}'::text[] FROM pgqueue.schedule s) t ORDER BY 1",
     )

@@ -1,6 +1,6 @@
 """Runs the scenarios and writes report and plots.
 
-usage: python -m bench [throughput flatness features keys wake frameworks sharding horizon]
+usage: python -m bench [throughput flatness features keys limits wake frameworks sharding horizon]
 
 Throughput has parts, measured one by one as throughput.cycles, throughput.batches, ….
 """
@@ -10,7 +10,7 @@ import pathlib
 import sys
 import tempfile
 
-from . import features, flatness, frameworks, horizon, keys, report, sharding, throughput, wake
+from . import features, flatness, frameworks, horizon, keys, limits, report, sharding, throughput, wake
 from .measure import QUICK
 
 SCENARIOS = {
@@ -18,6 +18,7 @@ SCENARIOS = {
     "flatness": flatness,
     "features": features,
     "keys": keys,
+    "limits": limits,
     "wake": wake,
     "frameworks": frameworks,
     "sharding": sharding,

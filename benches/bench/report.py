@@ -73,6 +73,7 @@ def write(results, place):
         "flatness": flatness,
         "features": features,
         "keys": keys,
+        "limits": limits,
         "horizon": horizon,
         "wake": wake,
         "frameworks": frameworks,
@@ -147,6 +148,13 @@ def summary(results):
         row(f"one key, {hot['producers']} producers without pause: longest wait for its delivery", (1_000, "≤ 1 s"), hot["longest"], f"{hot['longest']:.0f} ms", at_least=False)
         row("multixacts they made", (0, "none"), hot["multixacts"], hot["multixacts"], at_least=False)
         row(f"cycle of one key beside a held snapshot, blocks after {held['many']:,}", (1.5, "≤ 1.5"), held["ratio"], f"{held['ratio']:.2f}", at_least=False)
+    if "limits" in results:
+        cycle, held, push = (results["limits"][part] for part in ("cycle", "held", "push"))
+        hundred, room = cycle["max_leased 100"]["ratio"], push["max_length, room"]["ratio"]
+        row("CPU of a cycle with `max_leased` 100, against none", (1.6, "≤ 1.6"), hundred["median"], ratio(hundred), at_least=False)
+        after = held["max_leased 100"]
+        row(f"the same after {after['many']:,} leases beside a held snapshot, against its beginning", (1.2, "≤ 1.2"), after["ratio"], f"{after['ratio']:.2f}", at_least=False)
+        row("CPU of a push into a queue with `max_length`, against none", (1.5, "≤ 1.5"), room["median"], ratio(room), at_least=False)
     if "horizon" in results:
         points = results["horizon"]
         ratios = [point["pgqueue"] / point["free"] for point in points]
@@ -280,6 +288,24 @@ def keys(run, place):
             f"(median {hot['median']:.1f}, p99 {hot['p99']:.1f}), and {hot['multixacts']} multixacts were made.",
             f"One key pushed, reserved and deleted {held['many']:,} times beside a held snapshot: {held['first']:.1f} blocks a cycle at first, "
             f"{held['last']:.1f} at the end.",
+        ]
+    )
+
+
+def limits(run, place):
+    def against_none(part):
+        return [[name, f"{own['cpu']:.0f} µs", ratio(own["ratio"])] for name, own in run[part].items()]
+
+    many = next(iter(run["held"].values()))["many"]
+    held = [[name, f"{own['first']:.0f} µs", f"{own['last']:.0f} µs", f"{own['ratio']:.2f}"] for name, own in run["held"].items()]
+    return "\n\n".join(
+        [
+            "## Limits\n\nCPU of one backend that loops in PL/pgSQL and commits after each call, by the kernel's account. "
+            "The queues take turns; ratios are those of a round, against the queue without a limit.",
+            table(["push, reserve, delete", "CPU a cycle", "against none"], against_none("cycle")),
+            table(["push", "CPU a push", "against none"], against_none("push")),
+            f"The cycle beside a held snapshot, the first 5,000 and the last of {many:,}:",
+            table(["", "first", "last", "ratio"], held),
         ]
     )
 

@@ -1,7 +1,13 @@
--- Slots for $2 leases, and for those beyond that are out already.
-INSERT INTO pgqueue.slot (queue, number, message, delivery)
-SELECT $1, coalesce(leased.number, free.number), coalesce(leased.id, 0), coalesce(leased.deliveries, 0)
-  FROM (SELECT row_number() OVER (ORDER BY id)::integer AS number, id, deliveries
-          FROM pgqueue.message
-         WHERE queue = $1 AND lease_until > clock_timestamp()) leased
+-- Slots for $2 leases, with those ($3, $4, written by $5) in them that are out. Those beyond have
+-- slots of their own, which no reserve takes: their numbers are negative. Slot 0 says where they
+-- were laid out ($6, $7).
+INSERT INTO pgqueue.slot (queue, number, message, delivery, writer)
+SELECT $1, CASE WHEN leased.number <= $2 THEN leased.number
+                WHEN leased.number > $2 THEN $2 - leased.number::integer
+                ELSE free.number END,
+       coalesce(leased.message, 0), coalesce(leased.delivery, 0), coalesce(leased.writer, 0)
+  FROM unnest($3::bigint[], $4::integer[], $5::bigint[])
+       WITH ORDINALITY leased (message, delivery, writer, number)
   FULL JOIN generate_series(1, $2) free (number) ON free.number = leased.number
+UNION ALL
+SELECT $1, 0, $6, $7, 0

@@ -148,9 +148,11 @@ CREATE TABLE pgqueue.slot (
     number   integer NOT NULL,
     message  bigint  NOT NULL,
     delivery integer NOT NULL,
+    writer   bigint  NOT NULL DEFAULT 0,
     CONSTRAINT slot_is_unique PRIMARY KEY (queue, number)
 ) USING heap WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
-COMMENT ON TABLE pgqueue.slot IS 'as many rows a queue as its max_leased says; each holds the receipt of a lease';
+COMMENT ON TABLE pgqueue.slot
+    IS 'as many rows a queue as its max_leased says; each holds the receipt of a lease and the transaction that wrote it there, in place, whatever became of it. Number 0: where they were laid out; negative: beyond a limit that was lowered';
 
 CREATE TABLE pgqueue.dead (
     id             bigint      NOT NULL,
@@ -313,7 +315,8 @@ COMMENT ON VIEW pgqueue.message_state IS 'live messages with their state at this
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.queue', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.message', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.recent_key', '');
-SELECT pg_catalog.pg_extension_config_dump('pgqueue.slot', '');
+-- Slots are laid out anew, from the leases.
+SELECT pg_catalog.pg_extension_config_dump('pgqueue.slot', 'WHERE false');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.dead', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.archive', '');
 -- Who restores messages counts how many there are anew.

@@ -82,7 +82,7 @@ fn announce_message(call: &Call) -> Answer {
             news::undelayed(before.queue());
         }
         if is_leased(before.lease_until(), now()) {
-            limit::let_go(before.queue())?;
+            limit::let_go(before.queue(), 1)?;
         }
         before.leave_group_for(&row)?;
     }
@@ -155,7 +155,7 @@ fn announce_removal(call: &Call) -> Answer {
     unsafe {
         REMOVED_LANES.run_in_trigger(call.trigger(), |row| {
             let counts = Counts { ready: row.i64(1), leased: row.i64(2), ..Counts::default() };
-            queues.push(row.i32(0));
+            queues.push((row.i32(0), row.i64(2) as usize));
             has_keys |= row.i64(5) > 0;
             if row.i64(3) > 0 {
                 news::undelayed(row.i32(0));
@@ -172,7 +172,7 @@ fn announce_removal(call: &Call) -> Answer {
             });
         }
     }
-    queues.into_iter().try_for_each(limit::let_go)?;
+    queues.into_iter().try_for_each(|(queue, leases)| limit::let_go(queue, leases))?;
     for (queue, key, place) in groups {
         group::removed(queue, key, place)?;
     }

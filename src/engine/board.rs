@@ -21,6 +21,7 @@ use super::waking::{GRACE, LONGEST_SLEEP, WORKER};
 use super::{is_standby, now};
 use crate::hint::level::Level;
 use crate::hint::queue::QueueHint;
+use crate::hint::slots::SlotHint;
 use crate::hint::{Direction, Timestamp};
 use crate::setting;
 
@@ -49,6 +50,10 @@ pub struct Place {
     /// When a reserve last came by a message with a unique key that a push was holding.
     waited_for_key_at: Timestamp,
     pub hint: QueueHint,
+    /// Of a queue that limits how many are out; at the place of its usual direction.
+    pub slots: SlotHint,
+    /// Not before then is it looked for dead messages to make room.
+    next_look_for_dead: Timestamp,
 }
 
 #[repr(C)]
@@ -255,6 +260,8 @@ impl Place {
             is_listened_to: false,
             waited_for_key_at: Timestamp::MIN,
             hint: QueueHint::new(),
+            slots: SlotHint::new(),
+            next_look_for_dead: Timestamp::MIN,
         }
     }
 
@@ -348,6 +355,18 @@ pub fn with_hint<R>(queue: i32, direction: Direction, work: impl FnOnce(&mut Que
     })
 }
 
+/// Does something with what is known of a queue's slots. None if there is no board, or no room
+/// on it.
+pub fn with_slots<R>(queue: i32, work: impl FnOnce(&mut SlotHint) -> R) -> Option<R> {
+    let board = BOARD.get().filter(|_| is_there())?;
+    let (database, last_used) = (database(), board.next_use());
+    board.with_places_of(queue, |places| {
+        let place = place_of(places, database, queue, Direction::OldestFirst)?;
+        place.last_used = last_used;
+        Some(work(&mut place.slots))
+    })
+}
+
 fn place_of(
     places: &mut [Place; WAYS],
     database: u32,
@@ -366,6 +385,8 @@ fn place_of(
     (place.has_news, place.is_listened_to, place.kept_for) = (false, false, 0);
     place.waited_for_key_at = Timestamp::MIN;
     place.hint.begin_anew();
+    place.slots.forget();
+    place.next_look_for_dead = Timestamp::MIN;
     Some(place)
 }
 
@@ -438,6 +459,15 @@ pub fn has_room_for(queue: i32) -> bool {
     with_hint(queue, Direction::OldestFirst, |_| ()).is_some()
 }
 
+/// Does something with the time of the next look for dead messages of a full queue.
+pub fn with_room<R>(queue: i32, work: impl FnOnce(&mut Timestamp) -> R) -> Option<R> {
+    let mut result = None;
+    if is_there() {
+        with_counted_place(queue, |place| result = Some(work(&mut place.next_look_for_dead)));
+    }
+    result
+}
+
 /// Keeps room to count what happens to a queue, until `add_counts`; false if there is none.
 pub fn keep_place(queue: i32) -> bool {
     if !is_there() {
@@ -504,11 +534,16 @@ pub struct Counted {
 }
 
 pub fn counted(queue: i32) -> Counted {
-    let mut counted = Counted::default();
+    known_counted(queue).unwrap_or_default()
+}
+
+/// The same; none if the queue has no place, so that counts are written down by each transaction.
+pub fn known_counted(queue: i32) -> Option<Counted> {
+    let mut counted = None;
     with_known(queue, |place| {
         if place.direction == Direction::OldestFirst {
             let (times, committing) = (place.times_counted, place.kept_for);
-            counted = Counted { counts: place.counts, times, committing };
+            counted = Some(Counted { counts: place.counts, times, committing });
         }
     });
     counted

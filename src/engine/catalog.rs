@@ -28,6 +28,8 @@ pub struct Catalog {
     pub message_id: Oid,
     pub counter: Oid,
     pub archive: Oid,
+    pub slot: Oid,
+    pub slot_by_number: Oid,
 }
 
 thread_local! {
@@ -101,7 +103,7 @@ unsafe extern "C-unwind" fn on_change(_: Datum, relation: Oid) {
 }
 
 impl Catalog {
-    fn relations(&self) -> [Oid; 11] {
+    fn relations(&self) -> [Oid; 13] {
         [
             self.queue,
             self.message,
@@ -114,6 +116,8 @@ impl Catalog {
             self.message_id,
             self.counter,
             self.archive,
+            self.slot,
+            self.slot_by_number,
         ]
     }
 }
@@ -144,6 +148,8 @@ fn look_up() -> Catalog {
             message_id: find(c"message_id"),
             counter: find(c"counter"),
             archive: find(c"archive"),
+            slot: find(c"slot"),
+            slot_by_number: find(c"slot_is_unique"),
         }
     }
 }

@@ -9,9 +9,10 @@
 //! A crash of the server loses what was not written down. So the worker counts the
 //! messages of each queue once after the server's start (`recount`).
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::{Add, AddAssign, Neg, Sub};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pgrx::pg_sys::{self, Datum};
 
@@ -64,6 +65,11 @@ impl Counts {
             Lane::Delayed => Self { delayed: 1, leased, ..Self::default() },
             Lane::Blocked => Self { blocked: 1, leased, ..Self::default() },
         }
+    }
+
+    /// How many messages there are.
+    pub fn length(self) -> i64 {
+        self.ready + self.delayed + self.blocked
     }
 
     /// Only what says where messages are, not what has happened to them.
@@ -159,6 +165,60 @@ pub fn known(queue: i32) -> Counts {
         known = Counts { ready, leased, delayed, blocked, ..Counts::default() };
     });
     known
+}
+
+/// What is written down of a queue's length.
+#[derive(Clone, Copy)]
+struct Written {
+    length: i64,
+    /// After how many times that counts were written down.
+    drains: u64,
+    at: Instant,
+}
+
+thread_local! {
+    static WRITTEN: RefCell<HashMap<i32, Written>> = RefCell::default();
+}
+
+/// How many messages are in a queue, as the counters say.
+///
+/// What the board has counted is added to what is written down, which is read anew when
+/// something was written down, and once a second: prepared transactions write by themselves.
+pub fn length(queue: i32) -> i64 {
+    const TRIES: usize = 3;
+    for _ in 0..TRIES {
+        let before = board::drains();
+        let Some(counted) = board::known_counted(queue).filter(|_| is_quiet(before) && !news::is_draining())
+        else {
+            break;
+        };
+        let written = written_length(queue, before[0]);
+        if board::drains() == before {
+            let pending = (counted.counts + news::counted_of(queue)).length();
+            return (written + pending).max(0);
+        }
+    }
+    known(queue).length()
+}
+
+fn written_length(queue: i32, drains: u64) -> i64 {
+    static LENGTH: Statement =
+        Statement::new(include_str!("../../sql/query/written_length.sql"), &[pg_sys::INT4OID]);
+    const MOST_REMEMBERED: usize = 10_000;
+    const GOOD_FOR: Duration = Duration::from_secs(1);
+    let known = WRITTEN.with_borrow(|all| all.get(&queue).copied());
+    if let Some(known) = known.filter(|known| known.drains == drains && known.at.elapsed() < GOOD_FOR) {
+        return known.length;
+    }
+    let (mut length, at) = (0, Instant::now());
+    LENGTH.run_seeing(Sees::Latest, &[Some(queue.into())], |row| length = row.i64(0));
+    WRITTEN.with_borrow_mut(|all| {
+        if all.len() > MOST_REMEMBERED {
+            all.clear();
+        }
+        all.insert(queue, Written { length, drains, at });
+    });
+    length
 }
 
 /// Runs a statement that adds up what is written down and what is on the board, as they

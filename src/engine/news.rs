@@ -17,6 +17,7 @@ use super::waking::{self, LONGEST_SLEEP};
 use super::{board, catalog, now, queue};
 use crate::error::Error;
 use crate::hint::ids::Ids;
+use crate::hint::slots::SlotHint;
 use crate::hint::{Direction, Key, NOWHERE, Timestamp};
 
 /// What a transaction has done to one queue.
@@ -36,8 +37,12 @@ struct QueueNews {
     removed: bool,
     /// Something is free that others may wait for: a group's turn, a slot.
     freed: bool,
-    /// It is a slot of `max_leased`: listeners are told of it.
-    has_slot: bool,
+    /// Leases have ended in a queue that limits them: so many slots are free.
+    slots_freed: usize,
+    /// Those of which the number is known, a few.
+    free_slots: Vec<i32>,
+    /// Slots that it has taken, a few: free again, should it abort.
+    slots_taken: Vec<i32>,
 }
 
 /// What a transaction has done to the messages of one priority.
@@ -135,10 +140,33 @@ pub fn freed(queue: i32) {
     tell(queue, |news| news.freed = true);
 }
 
-/// One message less is out of a queue that limits how many are.
-pub fn slot_is_free(queue: i32) {
+/// So many messages less are out of a queue that limits how many are.
+pub fn slots_are_free(queue: i32, slots: usize) {
     freed(queue);
-    tell(queue, |news| news.has_slot = true);
+    tell(queue, |news| news.slots_freed += slots);
+}
+
+/// One of the slots that are free is this.
+pub fn slot_is_known_free(queue: i32, number: i32) {
+    tell(queue, |news| note_slot(&mut news.free_slots, number));
+}
+
+/// A slot is in use.
+pub fn slot_is_taken(queue: i32, number: i32) {
+    tell(queue, |news| note_slot(&mut news.slots_taken, number));
+}
+
+fn note_slot(slots: &mut Vec<i32>, number: i32) {
+    /// As many as the board remembers.
+    const MOST: usize = 16;
+    if slots.len() < MOST {
+        slots.push(number);
+    }
+}
+
+/// Whether this transaction has itself ended leases of a queue with slots.
+pub fn has_freed_slots(queue: i32) -> bool {
+    has(queue, |news| news.slots_freed > 0)
 }
 
 /// Whether this transaction has itself made messages of the queue ready, or given it other
@@ -244,6 +272,14 @@ pub fn is_draining() -> bool {
 /// down what the board had counted.
 pub fn counted() -> Vec<(i32, Counts)> {
     COUNTED.with_borrow(|all| all.iter().map(|counted| (counted.queue, counted.counts)).collect())
+}
+
+/// What it has counted of one queue.
+pub fn counted_of(queue: i32) -> Counts {
+    COUNTED.with_borrow(|all| {
+        let its = all.iter().filter(|counted| counted.queue == queue);
+        its.fold(Counts::default(), |sum, counted| sum + counted.counts)
+    })
 }
 
 fn tell(queue: i32, change: impl FnOnce(&mut QueueNews)) {
@@ -404,6 +440,9 @@ fn publish(news: &QueueNews, end: End) {
         if let Some(at) = news.delayed.filter(|_| end != End::Abort) {
             place.hint.delayed(at);
         }
+        if place.direction == Direction::OldestFirst {
+            news.tell_of_slots(&mut place.slots, end);
+        }
         place.has_news |= makes_ready;
         is_listened_to |= place.is_listened_to;
         let must_look_again = if end == End::Abort { news.removed } else { news.forget };
@@ -419,7 +458,17 @@ fn publish(news: &QueueNews, end: End) {
 
 impl QueueNews {
     fn makes_ready(&self) -> bool {
-        self.resumed || self.has_slot || self.levels.iter().any(|level| !level.ready.is_empty())
+        self.resumed || self.slots_freed > 0 || self.levels.iter().any(|level| !level.ready.is_empty())
+    }
+
+    fn tell_of_slots(&self, slots: &mut SlotHint, end: End) {
+        match end {
+            End::Commit | End::Prepare if self.forget => slots.forget(),
+            End::Commit if self.slots_freed > 0 => slots.freed(&self.free_slots),
+            End::Abort if !self.slots_taken.is_empty() => slots.freed(&self.slots_taken),
+            End::Abort if self.removed || self.forget => slots.forget(),
+            _ => {}
+        }
     }
 
     fn sleepers_to_wake(&self, end: End, now: Timestamp) -> usize {
@@ -435,7 +484,7 @@ impl QueueNews {
                 let next = leases.map(|level| level.first_end).chain(self.delayed).min();
                 // Somebody has to know the time; who sleeps looks again before a later one.
                 let soon = next.is_some_and(|at| at < now + LONGEST_SLEEP.as_micros() as i64);
-                sum(|level| &level.ready).max(usize::from(soon || self.freed))
+                sum(|level| &level.ready).max(self.slots_freed).max(usize::from(soon || self.freed))
             }
         }
     }

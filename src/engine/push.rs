@@ -6,13 +6,13 @@ use super::counter::{self, Counts};
 use super::group::Group;
 use super::message::{COLUMNS, Column, Lane, NOT_LEASED};
 use super::queue::Queue;
+pub use super::room::make_room;
 use super::table::Table;
 use super::unique::{self, Keyed};
-use super::{catalog, id, news, now, reserve};
+use super::{catalog, id, news, now};
 use crate::call::{Name, Timestamp, collected, room_for};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::value::duration::Millis;
-use crate::value::settings::{MaxLength, OnFull};
 
 /// How many messages are written at a time.
 const PAGE: usize = 500;
@@ -122,20 +122,6 @@ pub fn push(queue: &Queue, messages: &[Message], options: &Options) -> Result<Ve
         });
     }
     Ok(pushed)
-}
-
-/// Sees to it that so many more messages do not exceed the queue's `max_length`, as far
-/// as others have committed theirs.
-pub fn make_room(queue: &Queue, more: usize) -> Result<()> {
-    let Some(MaxLength(limit)) = queue.settings.max_length else { return Ok(()) };
-    let Counts { ready, delayed, blocked, .. } = counter::known(queue.id);
-    let length = ready + delayed + blocked;
-    let excess = usize::try_from(length + more as i64 - limit).unwrap_or(0);
-    let is_possible = more as i64 <= limit && queue.settings.on_full == OnFull::DropOldest;
-    if excess > 0 && !(is_possible && reserve::drop_oldest(queue, excess) == excess) {
-        return Err(Error::full(&queue.name.to_string(), length, more, limit));
-    }
-    Ok(())
 }
 
 /// Adds messages to a queue, with what they share.

@@ -5,6 +5,10 @@
 //! rows that are handed out are written. So an empty poll writes nothing, and a long
 //! transaction hides nothing but what it holds.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
 use pgrx::pg_sys::Datum;
 
 use super::due::DuePage;
@@ -81,30 +85,110 @@ fn hand_out(queue: &Queue, wish: &Wish, take: Take, mut each: impl FnMut(Taken))
     round.taken
 }
 
-/// Removes up to `max` messages that could be reserved, the oldest of the least urgent, and
-/// returns how many.
-pub fn drop_oldest(queue: &Queue, max: usize) -> usize {
-    let table = Table::open(catalog::refresh().message);
-    let priorities: Vec<_> = all_priorities(&table, queue).collect();
-    let mut dropped = 0;
-    // What goes lets the next of its group come, which may go as well.
-    while dropped < max {
-        let mut tries = priorities.iter().rev().map(|&at| drop_of_priority(&table, queue, at, max - dropped));
-        let Some(more) = tries.find(|&more| more > 0) else { break };
-        dropped += more;
-    }
-    dropped
+/// What a drop did.
+#[derive(Clone, Copy, Default)]
+pub struct Dropped {
+    /// So many are gone, or were dead anyway.
+    pub dropped: usize,
+    /// So many others were just being removed by somebody else.
+    pub being_removed: usize,
 }
 
-fn drop_of_priority(table: &Table, queue: &Queue, priority: i16, max: usize) -> usize {
+/// Removes up to `max` messages that could be reserved, the oldest of the least urgent, and what it
+/// comes by that is dead.
+pub fn drop_oldest(queue: &Queue, max: usize) -> Dropped {
+    let table = Table::open(catalog::refresh().message);
+    let likely = drop_from(&table, queue, max, From::WhereSomethingIs);
+    if likely.dropped >= max {
+        return likely;
+    }
+    let rest = drop_from(&table, queue, max - likely.dropped, From::TheBeginning);
+    Dropped { dropped: likely.dropped + rest.dropped, ..rest }
+}
+
+/// Where a drop begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum From {
+    /// Where something may be that nobody has in hand.
+    WhereSomethingIs,
+    /// So that it also sees what others are just removing.
+    TheBeginning,
+}
+
+fn drop_from(table: &Table, queue: &Queue, max: usize, from: From) -> Dropped {
+    let priorities: Vec<_> = all_priorities(table, queue).collect();
+    let mut all = Dropped::default();
+    // What goes lets the next of its group come, which may go as well.
+    while all.dropped < max {
+        all.being_removed = 0;
+        let before = all.dropped;
+        for &at in priorities.iter().rev() {
+            let some = drop_of_priority(table, queue, at, max - all.dropped, from);
+            all.dropped += some.dropped;
+            all.being_removed += some.being_removed;
+            if some.dropped > 0 {
+                break;
+            }
+        }
+        if all.dropped == before {
+            break;
+        }
+    }
+    all
+}
+
+fn drop_of_priority(table: &Table, queue: &Queue, priority: i16, max: usize, from: From) -> Dropped {
     let (wish, mut each) = (Wish::any(max), |_: Taken| {});
     let mut round = Round::new(table, queue, &wish, Take::Drop, &mut each);
     round.direction = Direction::OldestFirst;
-    let mut scanned = Scanned::from_priority(table, queue, &round, priority);
+    let (at, begun) = ((queue.id, priority), Instant::now());
+    let known = lowest(at).filter(|_| from == From::WhereSomethingIs);
+    let mut scanned = match from {
+        From::WhereSomethingIs => Scanned::from_priority(table, queue, &round, priority),
+        From::TheBeginning => Scanned::from_beginning_of(table, queue, &round, priority),
+    };
+    if let Some(known) = known {
+        scanned.begin_at(priority, known);
+    }
     scanned.take_before(&mut round, Some((priority, NOWHERE)));
+    note_lowest(at, known, scanned.first_seen(), begun);
     drop(scanned);
+    let cleared = round.clear_dead();
     round.close();
-    round.taken
+    Dropped { dropped: round.taken + cleared, being_removed: round.being_removed }
+}
+
+/// Where a drop of this session saw the first message of a queue and priority: before it lies
+/// what was dropped, as long as an old snapshot keeps it.
+struct Lowest {
+    id: i64,
+    good_until: Instant,
+}
+
+thread_local! {
+    static LOWEST: RefCell<HashMap<(i32, i16), Lowest>> = RefCell::default();
+}
+
+fn lowest(at: (i32, i16)) -> Option<i64> {
+    LOWEST.with_borrow(|all| all.get(&at).filter(|it| it.good_until > Instant::now()).map(|it| it.id))
+}
+
+/// A look from the very beginning, which finds what has appeared there since, is repeated after a
+/// second, or after fifty times as long as it took.
+fn note_lowest(at: (i32, i16), known: Option<i64>, first: Option<i64>, begun: Instant) {
+    const REST: u32 = 50;
+    const MOST_REMEMBERED: usize = 1_000;
+    LOWEST.with_borrow_mut(|all| match (all.get_mut(&at), first) {
+        (Some(lowest), Some(id)) if known.is_some() => lowest.id = id,
+        (_, Some(id)) => {
+            if all.len() > MOST_REMEMBERED {
+                all.clear();
+            }
+            let rest = (begun.elapsed() * REST).max(Duration::from_secs(1));
+            all.insert(at, Lowest { id, good_until: Instant::now() + rest });
+        }
+        (_, None) => {}
+    });
 }
 
 /// The priorities of a queue's messages, the most urgent first.
@@ -127,7 +211,7 @@ pub fn outlook(queue: &Queue, min: usize) -> Outlook {
         return Outlook { enough: false, next_change: None };
     }
     let table = Table::open_to_read(catalog::refresh().message);
-    if let Some(slots) = Slots::of(queue, &table)
+    if let Some(slots) = Slots::seen(queue, &table, min)
         && slots.count() < min
     {
         return Outlook { enough: false, next_change: slots.next_end };

@@ -72,6 +72,8 @@ pub struct Round<'a> {
     groups_out: HashMap<Group, bool>,
     /// Groups whose first message was removed. One of each at a time.
     freed: Freed,
+    /// Messages that somebody else is just removing, which a drop has come by.
+    pub being_removed: usize,
     /// What changed in the lanes.
     counts: Counts,
     /// Where leases go of a queue that has a limit.
@@ -104,8 +106,9 @@ impl<'a> Round<'a> {
             passed_groups: HashMap::new(),
             groups_out: HashMap::new(),
             freed: Freed::default(),
+            being_removed: 0,
             counts: Counts::default(),
-            slots: if matches!(take, Take::Lease(_)) { Slots::of(queue, table) } else { None },
+            slots: if matches!(take, Take::Lease(_)) { Slots::of(queue, table, wish.max) } else { None },
             first_lease_passed: None,
             scratch: Scratch::default(),
         }
@@ -127,6 +130,9 @@ impl<'a> Round<'a> {
     /// Lets the next of groups have their turn, and counts what was done.
     pub fn close(&mut self) {
         std::mem::take(&mut self.freed).free_all(self.table);
+        if let Some(slots) = &mut self.slots {
+            slots.close();
+        }
         self.count();
     }
 
@@ -159,6 +165,13 @@ impl<'a> Round<'a> {
         std::mem::take(&mut self.clears_group)
     }
 
+    /// The same for a drop; returns how many messages that took along.
+    pub fn clear_dead(&mut self) -> usize {
+        let before = news::counted_of(self.queue.id).length();
+        self.clear_away();
+        usize::try_from(before - news::counted_of(self.queue.id).length()).unwrap_or(0)
+    }
+
     /// Whether a message was removed whose replacement may be ready now, and nothing was taken.
     fn has_uncovered(&mut self) -> bool {
         let has_uncovered = std::mem::take(&mut self.uncovered) && self.taken == 0;
@@ -171,7 +184,7 @@ impl<'a> Round<'a> {
     /// Whether others took all free slots meanwhile, and there are others now.
     fn has_lost_slots(&mut self) -> bool {
         let Some(slots) = self.slots.as_mut().filter(|_| self.taken == 0) else { return false };
-        let has_others = slots.look_again(self.queue, self.table);
+        let has_others = slots.look_again(self.table, self.wish.max);
         if has_others {
             self.put_back_unsure();
         }
@@ -211,7 +224,11 @@ impl<'a> Round<'a> {
     }
 
     pub fn missing(&self) -> usize {
-        let missing = self.wish.max - self.taken;
+        let mut missing = self.wish.max - self.taken;
+        if matches!(self.take, Take::Drop) {
+            // What is dead makes room as well.
+            missing = missing.saturating_sub(self.exhausted.len() + self.superseded.len());
+        }
         self.slots.as_ref().map_or(missing, |slots| slots.count().min(missing))
     }
 
@@ -281,6 +298,9 @@ impl<'a> Round<'a> {
             return;
         }
         let fate = if row.is_busy() { Fate::Busy } else { self.hand_over(row) };
+        if fate == Fate::Busy && matches!(self.take, Take::Drop) && row.is_being_removed() {
+            self.being_removed += 1;
+        }
         if fate == Fate::Busy {
             self.look_again_soon();
             if unique::is_unseen(row) {
@@ -472,8 +492,9 @@ impl<'a> Round<'a> {
             return Fate::Busy;
         };
         let fate = lease(self.table, row, delivery, until, takes_turn);
-        if fate != Fate::Done {
-            slot.give_back(slots);
+        match fate {
+            Fate::Done => slots.keep(slot),
+            _ => slots.give_back(slot),
         }
         fate
     }

@@ -5,6 +5,7 @@
 
 use std::ptr;
 
+use pgrx::itemptr::item_pointer_get_both;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::counter::Counts;
@@ -36,6 +37,14 @@ impl Snapshot {
             pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
             Self(pg_sys::GetActiveSnapshot())
         }
+    }
+}
+
+impl Snapshot {
+    /// Whether a transaction, not our own, had not ended when the snapshot was taken.
+    pub fn shows_as_running(&self, transaction: pg_sys::TransactionId) -> bool {
+        // SAFETY: this is an MVCC snapshot, on the stack of active ones.
+        unsafe { pg_sys::XidInMVCCSnapshot(transaction, self.0) }
     }
 }
 
@@ -317,7 +326,17 @@ impl Drop for Scan {
 
 impl Found {
     pub fn get(&self, column: Column) -> Option<Datum> {
-        let n = column as usize;
+        self.at(column as usize)
+    }
+
+    /// Where the row lies in its table.
+    pub fn place_in_table(&self) -> pg_sys::ItemPointerData {
+        // SAFETY: the slot holds a row.
+        unsafe { (*self.slot).tts_tid }
+    }
+
+    /// The value of a column of any table, counted from 0.
+    pub fn at(&self, n: usize) -> Option<Datum> {
         // SAFETY: the slot holds a row of the table, which has all the columns.
         unsafe {
             if (*self.slot).tts_nvalid as usize <= n {
@@ -429,18 +448,23 @@ impl Found {
     /// Whether another transaction has changed or removed the row, and committed, since the
     /// snapshot was taken that shows it.
     pub fn is_outdated(&self) -> bool {
-        let changer = match self.xmax() {
+        // SAFETY: both only read state of the server.
+        self.changer().is_some_and(|changer| unsafe {
+            !pg_sys::TransactionIdIsCurrentTransactionId(changer) && pg_sys::TransactionIdDidCommit(changer)
+        })
+    }
+
+    /// The transaction that has changed or removed this version of the row, not only locked it;
+    /// it may have been rolled back.
+    fn changer(&self) -> Option<pg_sys::TransactionId> {
+        match self.xmax() {
             Some((mask, _)) if mask & pg_sys::HEAP_XMAX_LOCK_ONLY != 0 => None,
             Some((mask, multi)) if mask & pg_sys::HEAP_XMAX_IS_MULTI != 0 => members(multi)
                 .into_iter()
                 .find(|member| member.status >= pg_sys::MultiXactStatus::MultiXactStatusNoKeyUpdate)
                 .map(|member| member.xid),
             other => other.map(|(_, changer)| changer),
-        };
-        // SAFETY: both only read state of the server.
-        changer.is_some_and(|changer| unsafe {
-            !pg_sys::TransactionIdIsCurrentTransactionId(changer) && pg_sys::TransactionIdDidCommit(changer)
-        })
+        }
     }
 
     /// What the row's header says of who has changed or locked it last: flags, and one
@@ -462,6 +486,23 @@ impl Found {
 
     /// Whether the current transaction has written this version of the row.
     pub fn is_our_own(&self) -> bool {
+        self.our_writer().is_some()
+    }
+
+    /// The transaction that has written this version of the row; a frozen one's number may come again.
+    pub fn writer(&self) -> pg_sys::TransactionId {
+        let mut must_free = false;
+        // SAFETY: the slot holds a heap tuple in a pinned page.
+        unsafe {
+            (*(*pg_sys::ExecFetchSlotHeapTuple(self.slot, false, &mut must_free)).t_data)
+                .t_choice
+                .t_heap
+                .t_xmin
+        }
+    }
+
+    /// The current transaction, or the savepoint of it, if it has written this version of the row.
+    pub fn our_writer(&self) -> Option<pg_sys::TransactionId> {
         let mut must_free = false;
         // SAFETY: the slot holds a heap tuple in a pinned page.
         unsafe {
@@ -469,8 +510,26 @@ impl Found {
             let is_frozen =
                 u32::from((*header).t_infomask) & pg_sys::HEAP_XMIN_FROZEN == pg_sys::HEAP_XMIN_FROZEN;
             let writer = (*header).t_choice.t_heap.t_xmin; // of a frozen row, a number that may come again
-            !is_frozen && pg_sys::TransactionIdIsCurrentTransactionId(writer)
+            (!is_frozen && pg_sys::TransactionIdIsCurrentTransactionId(writer)).then_some(writer)
         }
+    }
+
+    /// The current transaction, or the savepoint of it, if it has changed or removed this version.
+    pub fn our_changer(&self) -> Option<pg_sys::TransactionId> {
+        // SAFETY: reads state of the transaction.
+        self.changer().filter(|&changer| unsafe { pg_sys::TransactionIdIsCurrentTransactionId(changer) })
+    }
+
+    /// Whether another transaction that has not ended has removed the row.
+    pub fn is_being_removed(&self) -> bool {
+        let mut must_free = false;
+        // SAFETY: the slot holds a heap tuple in a pinned page. A version that has a newer one
+        // says where.
+        let has_newer = unsafe {
+            let tuple = pg_sys::ExecFetchSlotHeapTuple(self.slot, false, &mut must_free);
+            item_pointer_get_both((*(*tuple).t_data).t_ctid) != item_pointer_get_both((*tuple).t_self)
+        };
+        !has_newer && self.changer().is_some_and(is_another_s)
     }
 
     pub fn i64(&self, column: Column) -> i64 {

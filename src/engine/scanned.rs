@@ -7,6 +7,7 @@
 
 use super::board;
 use super::lane::{self, Address};
+use super::message::Column;
 use super::news;
 use super::queue::Queue;
 use super::round::{Place, Round};
@@ -27,6 +28,8 @@ pub struct Scanned<'a> {
     scan: Option<Scan>,
     head: Option<Found>,
     snapshot: Snapshot,
+    /// The first message it came by.
+    first_seen: Option<i64>,
 }
 
 impl<'a> Scanned<'a> {
@@ -40,6 +43,11 @@ impl<'a> Scanned<'a> {
         Self::begin(table, queue.id, round.direction, priority.checked_sub(1), Self::starts(queue.id, round))
     }
 
+    /// Begins a priority at its very beginning.
+    pub fn from_beginning_of(table: &'a Table, queue: &Queue, round: &Round, priority: i16) -> Self {
+        Self::begin(table, queue.id, round.direction, priority.checked_sub(1), Vec::new())
+    }
+
     fn begin(
         table: &'a Table,
         queue: i32,
@@ -48,7 +56,7 @@ impl<'a> Scanned<'a> {
         starts: Vec<(i16, Key)>,
     ) -> Self {
         let snapshot = Snapshot::take();
-        Self { table, queue, direction, starts, last, scan: None, head: None, snapshot }
+        Self { table, queue, direction, starts, last, scan: None, head: None, snapshot, first_seen: None }
     }
 
     /// The lowest places of the queue's priorities. Read before the snapshot is taken.
@@ -66,6 +74,19 @@ impl<'a> Scanned<'a> {
             *from = news::first_of_our_own(queue, *priority, round.direction, round.now).min(*from);
         }
         starts
+    }
+
+    /// Begins a priority at `from`, unless it is known to begin later.
+    pub fn begin_at(&mut self, priority: i16, from: Key) {
+        match self.starts.iter_mut().find(|(level, _)| *level == priority) {
+            Some((_, start)) => *start = from.max(*start),
+            None => self.starts.push((priority, from)),
+        }
+    }
+
+    /// The id of the first message it came by.
+    pub fn first_seen(&self) -> Option<i64> {
+        self.first_seen
     }
 
     /// Offers what comes before `limit`, until the round has enough.
@@ -87,7 +108,9 @@ impl<'a> Scanned<'a> {
                 return None;
             }
         }
-        self.head.as_ref().map(|row| row.place(self.direction))
+        let head = self.head.as_ref()?;
+        self.first_seen.get_or_insert_with(|| head.i64(Column::Id));
+        Some(head.place(self.direction))
     }
 
     fn next_level(&mut self) -> bool {

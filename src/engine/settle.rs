@@ -11,6 +11,7 @@ use pgrx::pg_sys::Datum;
 use super::counter::{self, Counts};
 use super::group::{self, Freed, Group};
 use super::lane::ById;
+use super::limit;
 use super::message::{Column, Lane, NOT_LEASED, Receipt, is_leased};
 use super::queue::{self, Queue};
 use super::scan::{Found, Snapshot};
@@ -136,8 +137,10 @@ fn settle_one(
     let Some(row) = messages.find(receipt.0) else { return Ok(Attempt::Refused) };
     let Some(queue) = queue_of(&row)? else { return Ok(Attempt::Refused) };
     // Somebody is changing it: wait first, then judge by the clock and the row as they
-    // are, which nobody can change any more.
-    if !is_locked && row.is_busy() {
+    // are, which nobody can change any more. Where there are slots, a lease that ends while it
+    // is extended must not look free: the lock shows that it may not be.
+    let needs_lock = matches!(verdict, Verdict::Extend(_)) && queue.settings.max_leased.is_some();
+    if !is_locked && (needs_lock || row.is_busy()) {
         return Ok(match table.lock(&row, Patience::Wait) {
             Fate::Done => Attempt::Locked,
             Fate::Gone => Attempt::Refused,
@@ -225,7 +228,8 @@ fn apply(table: &Table, row: &Found, queue: &Queue, verdict: Verdict, now: Times
         match verdict {
             _ if queue.settings.max_leased.is_none() => {}
             Verdict::Extend(_) => news::freed(queue.id), // later: who sleeps until then looks again
-            _ => news::slot_is_free(queue.id),
+            _ if row.i64(Column::LeaseUntil) != NOT_LEASED => limit::ended(queue.id, id),
+            _ => {}
         }
     }
     fate

@@ -3,6 +3,7 @@
 //! Postgres's lock manager keeps them, so they need no shared memory of ours, and an error
 //! releases them with the (sub)transaction. A session that holds one takes no second one and
 //! waits for no transaction: so no deadlock can come of them, and each is held for microseconds.
+//! Only the lock of a queue's slots is kept for longer (`keep`), and is never the second.
 
 use pgrx::pg_sys::{self, LOCKTAG};
 
@@ -14,6 +15,7 @@ pub enum Kind {
     Group = 0x7068,
     Ids = 0x7069,
     Key = 0x706a,
+    Slots = 0x706b,
 }
 
 /// One of these locks; two things whose numbers collide share one.
@@ -41,6 +43,16 @@ impl ShortLock {
     /// The same; none if another session holds the lock at this moment.
     pub fn try_hold<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
         self.acquire(true).then(|| self.release_after(work))
+    }
+
+    /// Takes the lock until the transaction ends.
+    pub fn keep(&self) {
+        self.acquire(false);
+    }
+
+    /// The same; false if another session holds the lock at this moment.
+    pub fn try_keep(&self) -> bool {
+        self.acquire(true)
     }
 
     fn acquire(&self, skips: bool) -> bool {

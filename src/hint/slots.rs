@@ -1,0 +1,140 @@
+//! The hint about a queue's slots: which of them are probably free.
+//!
+//! The table decides. What is not known here costs a look at slots one after the other; a
+//! hint that is wrong costs one look, or hides a free slot for `LONGEST`.
+
+use super::Timestamp;
+
+/// How many slots are remembered.
+const KEPT: usize = 16;
+
+/// How long "all are in use" is believed. Not everything is told: COMMIT PREPARED, for one.
+const LONGEST: Timestamp = 1_000_000;
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct SlotHint {
+    free: [i32; KEPT],
+    count: usize,
+    /// How often slots came free.
+    times_freed: u64,
+    /// All slots were seen in use after so many times, and no lease ends before `full_until`.
+    full_at: u64,
+    full_until: Timestamp,
+    /// Where to look next.
+    hand: i32,
+}
+
+/// What is known before a look at slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// None is free before this time, unless one is told of.
+    Full(Timestamp),
+    /// Some may be; slots have come free so many times.
+    Perhaps(u64),
+}
+
+impl SlotHint {
+    pub const fn new() -> Self {
+        Self { free: [0; KEPT], count: 0, times_freed: 0, full_at: 0, full_until: Timestamp::MIN, hand: 0 }
+    }
+
+    /// The slots are those of another queue, or were laid out anew.
+    pub fn forget(&mut self) {
+        *self = Self { times_freed: self.times_freed + 1, ..Self::new() };
+    }
+
+    pub fn known(&self, now: Timestamp) -> Known {
+        let is_full = self.full_at == self.times_freed && now < self.full_until;
+        if is_full { Known::Full(self.full_until) } else { Known::Perhaps(self.times_freed) }
+    }
+
+    /// All slots were in use. Slots had come free so many times before the look began.
+    pub fn is_full(&mut self, times_freed: u64, next_end: Option<Timestamp>, now: Timestamp) {
+        self.full_at = times_freed;
+        self.full_until = next_end.map_or(now + LONGEST, |end| end.min(now + LONGEST));
+    }
+
+    /// Slots came free, of which the numbers may be known.
+    pub fn freed(&mut self, numbers: &[i32]) {
+        self.times_freed += 1;
+        self.remember(numbers);
+    }
+
+    /// Slots are free that somebody has looked at and not taken.
+    pub fn remember(&mut self, numbers: &[i32]) {
+        for &number in numbers {
+            if self.count == KEPT {
+                return;
+            }
+            if !self.free[..self.count].contains(&number) {
+                self.free[self.count] = number;
+                self.count += 1;
+            }
+        }
+    }
+
+    /// A slot that is probably free.
+    pub fn take(&mut self) -> Option<i32> {
+        self.count = self.count.checked_sub(1)?;
+        Some(self.free[self.count])
+    }
+
+    pub fn hand(&self) -> i32 {
+        self.hand
+    }
+
+    pub fn move_hand(&mut self, to: i32) {
+        self.hand = to;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_is_full_until_a_slot_comes_free_or_a_lease_ends() {
+        let mut hint = SlotHint::new();
+        assert_eq!(hint.known(5), Known::Perhaps(0));
+        hint.is_full(0, Some(100), 5);
+        assert_eq!(hint.known(99), Known::Full(100));
+        assert_eq!(hint.known(100), Known::Perhaps(0));
+        hint.freed(&[]);
+        assert_eq!(hint.known(6), Known::Perhaps(1));
+    }
+
+    #[test]
+    fn a_slot_that_comes_free_during_the_look_is_not_hidden() {
+        let mut hint = SlotHint::new();
+        let Known::Perhaps(before) = hint.known(0) else { panic!() };
+        hint.freed(&[3]);
+        hint.is_full(before, None, 0);
+        assert_eq!(hint.known(1), Known::Perhaps(1));
+    }
+
+    #[test]
+    fn nothing_hides_a_slot_for_long() {
+        let mut hint = SlotHint::new();
+        hint.is_full(0, Some(Timestamp::MAX), 7);
+        assert_eq!(hint.known(7), Known::Full(7 + LONGEST));
+    }
+
+    #[test]
+    fn each_free_slot_is_remembered_once_and_no_more_than_there_is_room_for() {
+        let mut hint = SlotHint::new();
+        hint.remember(&[4, 4, 5]);
+        assert_eq!([hint.take(), hint.take(), hint.take()], [Some(5), Some(4), None]);
+        hint.remember(&(0..100).collect::<Vec<_>>());
+        assert_eq!(std::iter::from_fn(|| hint.take()).count(), KEPT);
+    }
+
+    #[test]
+    fn nothing_is_known_of_slots_that_are_laid_out_anew() {
+        let mut hint = SlotHint::new();
+        hint.remember(&[4]);
+        hint.is_full(0, None, 0);
+        hint.forget();
+        assert_eq!((hint.take(), hint.known(1)), (None, Known::Perhaps(1)));
+    }
+}

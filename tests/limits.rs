@@ -1,0 +1,641 @@
+//! Limits: `max_leased` and `max_length` where others are at work at the same moment.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use postgres::Client;
+use support::{Ask, Server, Stop, until};
+
+/// A queue with these settings and so many messages.
+fn queue_with(session: &mut Client, settings: &str, messages: i32) {
+    session.batch_execute(&format!("SELECT pgq_create_queue('q', '{settings}')")).unwrap();
+    let push = format!("SELECT pgq_push('q', to_jsonb(n)) FROM generate_series(1, {messages}) n");
+    session.batch_execute(&push).unwrap();
+}
+
+fn reserve(session: &mut Client, max: i32) -> Vec<i64> {
+    session.all(&format!("SELECT id FROM pgq_reserve('q', max => {max}, lease => '1 h')"))
+}
+
+/// A server without a worker and without shared memory.
+fn without_help() -> Server {
+    let server = Server::bare("pgqueue.auto_vacuum = off\nmax_prepared_transactions = 5");
+    server.connect().batch_execute("CREATE EXTENSION pgqueue").unwrap();
+    server
+}
+
+/// What is in the queue, oldest first.
+fn payloads(session: &mut Client) -> Vec<String> {
+    session.all("SELECT payload #>> '{}' FROM pgqueue.message ORDER BY id")
+}
+
+// Slots.
+
+#[test]
+fn each_slot_that_comes_free_wakes_a_sleeper() {
+    const SLEEPERS: usize = 10;
+    let server = Server::start();
+    let (mut session, mut observer) = (server.connect(), server.connect());
+    for settle in [
+        "SELECT pgq_delete(ARRAY(SELECT id FROM leased))",
+        "SELECT pgq_bury(id, 'no') FROM leased",
+        "SELECT pgq_fail(id, 'no') FROM leased",
+        "SELECT pgq_purge('q', 'leased')",
+        "SELECT pgq_release(ARRAY(SELECT id FROM leased))",
+    ] {
+        queue_with(&mut session, r#"{"max_leased": 10, "max_deliveries": 1}"#, 30);
+        session
+            .batch_execute(
+                "CREATE TEMP TABLE leased AS SELECT id FROM pgq_reserve('q', max => 10, lease => '1 h')",
+            )
+            .unwrap();
+        thread::scope(|scope| {
+            let sleepers: Vec<_> = (0..SLEEPERS)
+                .map(|_| {
+                    let mut sleeper = server.connect();
+                    scope.spawn(move || {
+                        sleeper.batch_execute("CALL pgq_wait('q', '30 s')").unwrap();
+                        Instant::now()
+                    })
+                })
+                .collect();
+            until("all sleep", || {
+                observer.one(&format!(
+                    "SELECT count(*) = {SLEEPERS} FROM pg_stat_activity
+                      WHERE query LIKE 'CALL pgq_wait%' AND state = 'active' AND wait_event = 'Extension'"
+                ))
+            });
+            let begun = Instant::now();
+            session.batch_execute(settle).unwrap();
+            let woken: Vec<_> = sleepers.into_iter().map(|sleeper| sleeper.join().unwrap() - begun).collect();
+            let in_time = woken.iter().filter(|&&after| after < Duration::from_millis(700)).count();
+            assert_eq!(in_time, SLEEPERS, "{settle}: {woken:?}");
+        });
+        session.batch_execute("DROP TABLE leased; SELECT pgq_drop_queue('q')").unwrap();
+    }
+}
+
+#[test]
+fn a_lowered_limit_counts_all_that_are_out_not_one_of_them() {
+    let server = Server::start();
+    let mut session = server.connect();
+    for last in 0..5 {
+        queue_with(&mut session, r#"{"max_leased": 5}"#, 20);
+        let mut out = reserve(&mut session, 9);
+        assert_eq!(out.len(), 5);
+        session.execute(r#"SELECT pgq_alter_queue('q', '{"max_leased": 4}')"#, &[]).unwrap();
+        assert!(reserve(&mut session, 9).is_empty(), "five are out of four");
+        // Whichever goes on, the others make room.
+        let stays = out.remove(last);
+        let first = out.remove(0);
+        session.execute("SELECT pgq_delete($1::bigint)", &[&first]).unwrap();
+        assert!(reserve(&mut session, 9).is_empty(), "four are out of four");
+        session.execute("SELECT pgq_delete($1::bigint[])", &[&out]).unwrap();
+        assert_eq!(reserve(&mut session, 9).len(), 3, "one is out of four, message {stays}");
+        assert!(reserve(&mut session, 9).is_empty());
+        session.execute("SELECT pgq_drop_queue('q')", &[]).unwrap();
+    }
+}
+
+#[test]
+fn a_limit_that_changes_again_and_again_counts_what_is_out() {
+    let server = Server::start();
+    let (mut session, mut other) = (server.connect(), server.connect());
+    queue_with(&mut session, r#"{"max_leased": 6}"#, 100);
+    let mut out = reserve(&mut session, 9);
+    for limit in [2usize, 7, 1, 3, 10, 4, 12, 5] {
+        session
+            .execute(&format!(r#"SELECT pgq_alter_queue('q', '{{"max_leased": {limit}}}')"#), &[])
+            .unwrap();
+        let more = reserve(&mut other, 99);
+        assert_eq!(more.len(), limit.saturating_sub(out.len()), "{} are out of {limit}", out.len());
+        out.extend(more);
+        let gone: Vec<i64> =
+            (0..out.len() / 2).map(|_| out.swap_remove(fastrand::usize(..out.len()))).collect();
+        other.execute("SELECT pgq_delete($1::bigint[])", &[&gone]).unwrap();
+        let more = reserve(&mut session, 99);
+        assert_eq!(more.len(), limit.saturating_sub(out.len()), "{} are out of {limit}", out.len());
+        out.extend(more);
+    }
+}
+
+#[test]
+fn a_first_limit_at_repeatable_read_counts_leases_that_are_committed() {
+    let server = Server::start();
+    let (mut manager, mut session) = (server.connect(), server.connect());
+    queue_with(&mut session, "{}", 20);
+    manager.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM pg_class").unwrap();
+    assert_eq!(reserve(&mut session, 3).len(), 3);
+    manager.batch_execute(r#"SELECT pgq_alter_queue('q', '{"max_leased": 2}'); COMMIT"#).unwrap();
+    assert!(reserve(&mut session, 9).is_empty(), "three are out of two");
+}
+
+#[test]
+fn a_lease_whose_row_somebody_holds_keeps_its_slot() {
+    let server = Server::start();
+    let (mut holder, mut other) = (server.connect(), server.connect());
+    queue_with(&mut other, r#"{"max_leased": 1}"#, 2);
+    assert_eq!(other.all::<i64>("SELECT id FROM pgq_reserve('q', lease => '500 ms')").len(), 1);
+    // Who extends a lease holds its row while it is judged: if in time, the lease goes on.
+    holder.batch_execute("BEGIN; SELECT id FROM pgqueue.message ORDER BY id LIMIT 1 FOR UPDATE").unwrap();
+    thread::sleep(Duration::from_millis(600));
+    let second = "SELECT id FROM pgq_reserve('q', max => 9)";
+    assert_eq!(other.all::<i64>(second), [0; 0], "it may still be extended");
+    holder.batch_execute("ROLLBACK").unwrap();
+    until("the slot is free", || other.all::<i64>(second).len() == 1);
+}
+
+#[test]
+fn an_extension_in_a_queue_with_a_limit_is_judged_under_the_lock_of_its_row() {
+    let server = Server::start();
+    let mut session = server.connect();
+    queue_with(&mut session, r#"{"max_leased": 1}"#, 1);
+    let id = reserve(&mut session, 1)[0];
+    // The log tells what is done to the row, and in which order.
+    session.batch_execute("CREATE EXTENSION pg_walinspect").unwrap();
+    let begun: String = session.one("SELECT pg_current_wal_insert_lsn()::text");
+    session.execute("SELECT pgq_extend($1::bigint, '2 h')", &[&id]).unwrap();
+    let done: Vec<String> = session.all(&format!(
+        "SELECT record_type FROM pg_get_wal_records_info('{begun}', pg_current_wal_flush_lsn())
+          WHERE resource_manager = 'Heap' AND record_type ~ 'LOCK|UPDATE' ORDER BY start_lsn"
+    ));
+    let kinds: Vec<&str> = done.iter().map(|kind| kind.split('+').next().unwrap_or_default()).collect();
+    assert_eq!(kinds[..2], ["LOCK", "HOT_UPDATE"]);
+}
+
+#[test]
+fn a_message_that_is_leased_anew_counts_once() {
+    let server = Server::start();
+    let (mut one, mut other) = (server.connect(), server.connect());
+    for _ in 0..8 {
+        queue_with(&mut one, r#"{"max_leased": 2}"#, 3);
+        let first: i64 = one.one("SELECT id FROM pgq_reserve('q', lease => '1 ms')");
+        thread::sleep(Duration::from_millis(5));
+        one.batch_execute("BEGIN").unwrap();
+        assert_eq!(reserve(&mut one, 1), [first], "again");
+        assert_eq!(reserve(&mut other, 9).len(), 1, "one is out of two");
+        one.batch_execute("COMMIT").unwrap();
+        assert!(reserve(&mut other, 9).is_empty());
+        one.execute("SELECT pgq_drop_queue('q')", &[]).unwrap();
+    }
+}
+
+#[test]
+fn a_slot_whose_lease_was_settled_in_a_transaction_that_rolls_back_is_in_use_again() {
+    let server = Server::start();
+    let (mut one, mut other) = (server.connect(), server.connect());
+    for settle in ["pgq_delete", "pgq_release", "pgq_bury"] {
+        queue_with(&mut one, r#"{"max_leased": 1}"#, 5);
+        let first = reserve(&mut one, 1)[0];
+        let more = if settle == "pgq_bury" { ", 'no'" } else { "" };
+        // Who settles a lease may take its slot before the commit.
+        for end in ["ROLLBACK", "ROLLBACK TO s; COMMIT"] {
+            one.batch_execute("BEGIN; SAVEPOINT s").unwrap();
+            one.execute(&format!("SELECT {settle}($1::bigint{more})"), &[&first]).unwrap();
+            assert_eq!(reserve(&mut one, 9).len(), 1, "{settle}");
+            assert!(reserve(&mut one, 9).is_empty(), "{settle}");
+            assert!(reserve(&mut other, 9).is_empty(), "{settle}");
+            one.batch_execute(end).unwrap();
+            assert!(reserve(&mut other, 9).is_empty(), "{settle}, {end}: {first} is out");
+        }
+        one.batch_execute("BEGIN").unwrap();
+        one.execute(&format!("SELECT {settle}($1::bigint{more})"), &[&first]).unwrap();
+        assert_eq!(reserve(&mut one, 9).len(), 1, "{settle}");
+        one.batch_execute("COMMIT").unwrap();
+        assert!(reserve(&mut other, 9).is_empty(), "{settle}");
+        one.execute("SELECT pgq_drop_queue('q')", &[]).unwrap();
+    }
+}
+
+#[test]
+fn what_is_beyond_a_lowered_limit_counts_although_a_transaction_that_made_room_is_rolled_back() {
+    let server = Server::start();
+    let (mut one, mut other) = (server.connect(), server.connect());
+    for end in ["ROLLBACK", "ROLLBACK TO s; COMMIT"] {
+        queue_with(&mut one, r#"{"max_leased": 3}"#, 9);
+        let out = reserve(&mut one, 9);
+        one.execute(r#"SELECT pgq_alter_queue('q', '{"max_leased": 2}')"#, &[]).unwrap();
+        one.batch_execute("BEGIN; SAVEPOINT s").unwrap();
+        one.execute("SELECT pgq_delete($1::bigint[])", &[&&out[..2]]).unwrap();
+        assert_eq!(reserve(&mut one, 9).len(), 1, "one is out of two");
+        assert!(reserve(&mut other, 9).is_empty());
+        one.batch_execute(end).unwrap();
+        // Three are out of two, whichever goes first.
+        for id in &out[..2] {
+            assert!(reserve(&mut other, 9).is_empty(), "{end}");
+            other.execute("SELECT pgq_delete($1::bigint)", &[id]).unwrap();
+        }
+        assert_eq!(reserve(&mut other, 9).len(), 1, "{end}");
+        one.execute("SELECT pgq_drop_queue('q')", &[]).unwrap();
+    }
+}
+
+#[test]
+fn a_restored_dump_counts_what_is_out_whatever_was_leased_while_it_was_made() {
+    let (from, to) = (Server::start(), Server::start());
+    let (mut session, mut there) = (from.connect(), to.connect());
+    queue_with(&mut session, r#"{"max_leased": 3}"#, 9);
+    assert_eq!(reserve(&mut session, 3).len(), 3);
+    there.batch_execute("DROP EXTENSION pgqueue CASCADE").unwrap();
+    to.restore(&from.client("pg_dump", &[]));
+    let mut there = to.connect();
+    assert!(reserve(&mut there, 9).is_empty(), "three are out");
+    let one: i64 = there.one("SELECT min(id) FROM pgqueue.message");
+    there.execute("SELECT pgq_delete($1::bigint)", &[&one]).unwrap();
+    assert_eq!(reserve(&mut there, 9).len(), 1);
+    assert!(reserve(&mut there, 9).is_empty());
+}
+
+#[test]
+fn a_crash_loses_no_lease_s_slot() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session.batch_execute("CHECKPOINT").unwrap();
+    queue_with(&mut session, r#"{"max_leased": 5, "durable_lease": true}"#, 20);
+    let out = reserve(&mut session, 3);
+    // One more in a transaction that is prepared, and one in a transaction that the crash ends.
+    session.batch_execute("BEGIN").unwrap();
+    assert_eq!(reserve(&mut session, 1).len(), 1);
+    session.batch_execute("PREPARE TRANSACTION 'lease'").unwrap();
+    session.batch_execute("BEGIN").unwrap();
+    assert_eq!(reserve(&mut session, 9).len(), 1);
+    server.stop(Stop::Kill);
+    server.launch();
+    let mut session = server.connect();
+    let more = reserve(&mut session, 9);
+    assert_eq!(more.len(), 1, "four are out of five");
+    session.batch_execute("COMMIT PREPARED 'lease'").unwrap();
+    session.execute("SELECT pgq_delete($1::bigint[])", &[&out]).unwrap();
+    assert_eq!(reserve(&mut session, 9).len(), 3);
+    assert_eq!(session.one::<i64>("SELECT leased FROM pgq_stats('q', exact => true)"), 5);
+}
+
+#[test]
+fn a_prepared_lease_has_a_slot_and_one_that_is_rolled_back_has_none() {
+    let server = Server::start();
+    let mut session = server.connect();
+    for (end, left) in [("COMMIT", 0), ("ROLLBACK", 1)] {
+        queue_with(&mut session, r#"{"max_leased": 1}"#, 3);
+        session.batch_execute("BEGIN").unwrap();
+        assert_eq!(reserve(&mut session, 9).len(), 1);
+        session.batch_execute("PREPARE TRANSACTION 'lease'").unwrap();
+        assert!(reserve(&mut session, 9).is_empty());
+        session.batch_execute(&format!("{end} PREPARED 'lease'")).unwrap();
+        until("it is known", || reserve(&mut session, 9).len() == left || left == 0);
+        assert!(reserve(&mut session, 9).is_empty());
+        session.execute("SELECT pgq_drop_queue('q')", &[]).unwrap();
+    }
+}
+
+#[test]
+fn a_message_that_a_transaction_has_pushed_and_leased_itself_has_a_slot() {
+    let server = Server::start();
+    let (mut one, mut other) = (server.connect(), server.connect());
+    for end in ["COMMIT", "PREPARE TRANSACTION 'lease'"] {
+        queue_with(&mut other, r#"{"max_leased": 1}"#, 0);
+        one.batch_execute("BEGIN; SELECT pgq_push('q', '1')").unwrap();
+        assert_eq!(reserve(&mut one, 9).len(), 1);
+        other.batch_execute("SELECT pgq_push('q', '2')").unwrap();
+        assert!(reserve(&mut other, 9).is_empty(), "one is out of one");
+        one.batch_execute(end).unwrap();
+        assert!(reserve(&mut other, 9).is_empty(), "one is out of one, {end}");
+        if end != "COMMIT" {
+            one.batch_execute("COMMIT PREPARED 'lease'").unwrap();
+            assert!(reserve(&mut other, 9).is_empty(), "one is out of one");
+        }
+        other.execute("SELECT pgq_drop_queue('q')", &[]).unwrap();
+    }
+}
+
+#[test]
+fn a_lease_that_was_rolled_back_and_given_again_counts_once() {
+    for server in [Server::start(), without_help()] {
+        let (mut one, mut other) = (server.connect(), server.connect());
+        queue_with(&mut one, r#"{"max_leased": 4}"#, 20);
+        // The same receipts come again, and in other slots.
+        for n in 0..20 {
+            one.batch_execute("BEGIN; SAVEPOINT s").unwrap();
+            assert_eq!(reserve(&mut one, 2 + n % 3).len(), 2 + n as usize % 3);
+            one.batch_execute(["ROLLBACK", "ROLLBACK TO s; COMMIT"][n as usize % 2]).unwrap();
+        }
+        let mut out: Vec<i64> = (0..9).flat_map(|_| reserve(&mut one, 1)).collect();
+        assert_eq!(out.len(), 4, "each lease has one slot");
+        assert!(reserve(&mut other, 9).is_empty());
+        other.execute("SELECT pgq_delete($1::bigint)", &[&out.pop()]).unwrap();
+        assert_eq!(reserve(&mut other, 9).len(), 1);
+    }
+}
+
+#[test]
+fn a_session_that_sleeps_before_the_first_reserve_after_a_restore_gets_what_is_ready() {
+    let (from, to) = (Server::start(), Server::start());
+    let (mut session, mut there) = (from.connect(), to.connect());
+    queue_with(&mut session, r#"{"max_leased": 3}"#, 9);
+    assert_eq!(reserve(&mut session, 2).len(), 2);
+    there.batch_execute("DROP EXTENSION pgqueue CASCADE").unwrap();
+    to.restore(&from.client("pg_dump", &[]));
+    let mut there = to.connect();
+    let begun = Instant::now();
+    there.batch_execute("CALL pgq_wait('q', '20 s')").unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(10), "one is ready, and a slot is free");
+    assert_eq!(reserve(&mut there, 9).len(), 1);
+    assert!(reserve(&mut there, 9).is_empty());
+}
+
+/// So many cycles: push, reserve, delete, and commit.
+fn cycles(session: &mut Client, queue: &str, times: i32) {
+    session
+        .batch_execute(&format!(
+            "DO $$ DECLARE leased record; BEGIN
+                 FOR n IN 1..{times} LOOP
+                     PERFORM pgq_push('{queue}', '1');
+                     SELECT id, delivery INTO STRICT leased FROM pgq_reserve('{queue}');
+                     PERFORM pgq_delete(leased.id, leased.delivery);
+                     COMMIT;
+                 END LOOP;
+             END $$"
+        ))
+        .unwrap();
+}
+
+fn seconds(work: impl FnOnce()) -> f64 {
+    let begun = Instant::now();
+    work();
+    begun.elapsed().as_secs_f64()
+}
+
+fn median(mut ratios: Vec<f64>) -> f64 {
+    ratios.sort_by(f64::total_cmp);
+    ratios[ratios.len() / 2]
+}
+
+#[test]
+fn a_lease_costs_the_same_with_a_limit_of_ten_and_of_a_thousand() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            r#"SET synchronous_commit = off;
+               SELECT pgq_create_queue('free');
+               SELECT pgq_create_queue('ten', '{"max_leased": 10}');
+               SELECT pgq_create_queue('many', '{"max_leased": 1000}')"#,
+        )
+        .unwrap();
+    let mut against_free = Vec::new();
+    let mut against_ten = Vec::new();
+    for _ in 0..7 {
+        let [free, ten, many] =
+            ["free", "ten", "many"].map(|queue| seconds(|| cycles(&mut session, queue, 200)));
+        against_free.push(ten / free);
+        against_ten.push(many / ten);
+    }
+    let (limit, size) = (median(against_free), median(against_ten));
+    assert!(limit < 1.6, "{limit} times as much with a limit");
+    assert!(size < 1.6, "{size} times as much with a higher limit");
+}
+
+#[test]
+fn leases_leave_nothing_in_the_slots_that_a_held_snapshot_keeps() {
+    let server = Server::start();
+    let (mut session, mut holder) = (server.connect(), server.connect());
+    session.execute(r#"SELECT pgq_create_queue('q', '{"max_leased": 20}')"#, &[]).unwrap();
+    holder.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM pg_class").unwrap();
+    let size = "SELECT pg_relation_size('pgqueue.slot') + pg_relation_size('pgqueue.slot_is_unique')";
+    cycles(&mut session, "q", 50);
+    let before: i64 = session.one(size);
+    cycles(&mut session, "q", 3_000);
+    assert_eq!(session.one::<i64>(size), before);
+}
+
+#[test]
+fn a_queue_all_of_whose_slots_are_taken_is_not_looked_through_by_every_reserve() {
+    let server = Server::start();
+    let mut session = server.connect();
+    queue_with(&mut session, r#"{"max_leased": 2000}"#, 3_000);
+    assert_eq!(reserve(&mut session, 3_000).len(), 2_000);
+    let looks = "SELECT heap_blks_hit FROM pg_statio_user_tables WHERE relname = 'message'";
+    let hits = |session: &mut Client| {
+        session.batch_execute("SELECT pg_stat_force_next_flush()").unwrap();
+        session.one::<i64>(looks)
+    };
+    assert!(reserve(&mut session, 1).is_empty());
+    let before = hits(&mut session);
+    for _ in 0..20 {
+        assert!(reserve(&mut session, 1).is_empty());
+    }
+    let looked = hits(&mut session) - before;
+    assert!(looked < 20 * 2_000 / 2, "{looked} looks at messages");
+}
+
+// Length.
+
+const DROP_OLDEST: &str = r#"{"max_length": 3, "on_full": "drop_oldest"}"#;
+
+#[test]
+fn the_state_that_counts_is_not_dropped_for_one_that_is_obsolete() {
+    let server = Server::start();
+    let mut session = server.connect();
+    queue_with(&mut session, DROP_OLDEST, 0);
+    let push = |session: &mut Client, payload: &str, key: &str| {
+        session.batch_execute(&format!("SELECT pgq_push('q', '\"{payload}\"'{key})")).unwrap();
+    };
+    push(&mut session, "old state", ", dedup_key => 'k'");
+    let first = reserve(&mut session, 1)[0];
+    push(&mut session, "new state", ", dedup_key => 'k'");
+    session.execute("SELECT pgq_release($1::bigint)", &[&first]).unwrap();
+    push(&mut session, "x", "");
+    push(&mut session, "y", "");
+    assert_eq!(payloads(&mut session), ["new state", "x", "y"]);
+}
+
+#[test]
+fn what_is_dead_goes_first_and_counts_as_room() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off");
+    let mut session = server.connect();
+    for on_full in ["drop_oldest", "reject"] {
+        // Expired, behind another.
+        queue_with(&mut session, &format!(r#"{{"max_length": 3, "on_full": "{on_full}"}}"#), 0);
+        session
+            .batch_execute(
+                "SELECT pgq_push('q', '\"a\"');
+                 SELECT pgq_push('q', '\"dies\"', ttl => '1 ms');
+                 SELECT pgq_push('q', '\"b\"'), pg_sleep(0.01);
+                 SELECT pgq_push('q', '\"c\"')",
+            )
+            .unwrap();
+        assert_eq!(payloads(&mut session), ["a", "b", "c"], "{on_full}");
+        session.execute("SELECT pgq_drop_queue('q')", &[]).unwrap();
+        // All of it.
+        queue_with(&mut session, &format!(r#"{{"max_length": 2, "on_full": "{on_full}"}}"#), 0);
+        session
+            .batch_execute(
+                "SELECT pgq_push('q', '\"dies\"', ttl => '1 ms') FROM generate_series(1, 2);
+                 SELECT pg_sleep(0.01);
+                 SELECT pgq_push('q', '\"lives\"')",
+            )
+            .unwrap();
+        assert!(payloads(&mut session).contains(&"lives".to_owned()), "{on_full}");
+        session.execute("SELECT pgq_drop_queue('q')", &[]).unwrap();
+        // Without a delivery left.
+        queue_with(
+            &mut session,
+            &format!(r#"{{"max_length": 2, "max_deliveries": 1, "on_full": "{on_full}"}}"#),
+            0,
+        );
+        session
+            .batch_execute(
+                "SELECT pgq_push('q', '\"a\"'), pgq_push('q', '\"b\"', priority => -1);
+                 SELECT id FROM pgq_reserve('q', lease => '1 ms');
+                 SELECT pg_sleep(0.01);
+                 SELECT pgq_push('q', '\"c\"')",
+            )
+            .unwrap();
+        assert_eq!(payloads(&mut session), ["a", "c"], "{on_full}");
+        session.execute("SELECT pgq_drop_queue('q')", &[]).unwrap();
+    }
+}
+
+#[test]
+fn a_batch_takes_the_place_of_as_many() {
+    let server = Server::start();
+    let mut session = server.connect();
+    queue_with(&mut session, DROP_OLDEST, 3);
+    session.batch_execute(r#"SELECT pgq_push_batch('q', ARRAY['"x"', '"y"', '"z"']::jsonb[])"#).unwrap();
+    assert_eq!(payloads(&mut session), ["x", "y", "z"]);
+    let four = r#"SELECT pgq_push_batch('q', ARRAY['1', '2', '3', '4']::jsonb[])"#;
+    assert_eq!(session.sqlstate(four), "53400");
+    assert_eq!(payloads(&mut session), ["x", "y", "z"], "nothing was dropped");
+}
+
+#[test]
+fn a_queue_of_length_one_takes_what_many_push_at_once() {
+    let server = Server::start();
+    let mut session = server.connect();
+    queue_with(&mut session, r#"{"max_length": 1, "on_full": "drop_oldest"}"#, 1);
+    // An open transaction has dropped the only one, and has yet to commit its own.
+    let (mut one, mut other) = (server.connect(), server.connect());
+    one.batch_execute("BEGIN; SELECT pgq_push('q', '\"one\"')").unwrap();
+    other.batch_execute("SET statement_timeout = '5 s'; SELECT pgq_push('q', '\"other\"')").unwrap();
+    one.batch_execute("COMMIT").unwrap();
+    // As many may be too much as were under way; the next push sees to that.
+    session.batch_execute("SELECT pgq_push('q', '\"last\"')").unwrap();
+    assert_eq!(payloads(&mut session), ["last"]);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            let mut producer = server.connect();
+            scope.spawn(move || {
+                for _ in 0..300 {
+                    producer.batch_execute("SELECT pgq_push('q', '1')").unwrap();
+                }
+            });
+        }
+    });
+    session.batch_execute("SELECT pgq_push('q', '\"last\"')").unwrap();
+    assert_eq!(payloads(&mut session), ["last"]);
+}
+
+#[test]
+fn what_was_dropped_beside_a_held_snapshot_is_not_come_by_again() {
+    let server = Server::start();
+    let (mut session, mut holder) = (server.connect(), server.connect());
+    queue_with(&mut session, DROP_OLDEST, 3);
+    session.batch_execute("SET synchronous_commit = off").unwrap();
+    holder.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM pg_class").unwrap();
+    let mut pushes = |times: i32| {
+        seconds(|| {
+            session
+                .batch_execute(&format!(
+                    "DO $$ BEGIN FOR n IN 1..{times} LOOP PERFORM pgq_push('q', '1'); COMMIT; END LOOP; END $$"
+                ))
+                .unwrap();
+        })
+    };
+    pushes(100);
+    let first = median((0..15).map(|_| pushes(50)).collect());
+    pushes(25_000);
+    let last = median((0..15).map(|_| pushes(50)).collect());
+    assert!(last < 4.0 * first, "{first} s, then {last} s");
+}
+
+#[test]
+fn who_consumes_while_others_push_is_no_reason_to_refuse() {
+    let server = Server::start();
+    let mut session = server.connect();
+    queue_with(&mut session, r#"{"max_length": 2, "on_full": "drop_oldest"}"#, 0);
+    thread::scope(|scope| {
+        for n in 0..6 {
+            let mut session = server.connect();
+            scope.spawn(move || {
+                for _ in 0..300 {
+                    let call = if n < 4 { "SELECT pgq_push('q', '1')" } else { "SELECT pgq_pop('q')" };
+                    session.batch_execute(call).unwrap();
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn who_sees_an_old_queue_is_told_to_try_again_and_not_that_it_is_full() {
+    let server = Server::start();
+    let (mut old, mut session) = (server.connect(), server.connect());
+    queue_with(&mut session, DROP_OLDEST, 3);
+    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+        old.batch_execute(&format!("BEGIN ISOLATION LEVEL {level}; SELECT 1 FROM pg_class")).unwrap();
+        session.batch_execute("SELECT pgq_push('q', '2') FROM generate_series(1, 3)").unwrap();
+        assert_eq!(old.sqlstate("SELECT pgq_push('q', '3')"), "40001", "{level}");
+        old.batch_execute("ROLLBACK").unwrap();
+    }
+    // What is out cannot be dropped at any level.
+    assert_eq!(reserve(&mut session, 3).len(), 3);
+    old.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM pg_class").unwrap();
+    assert_eq!(old.sqlstate("SELECT pgq_push('q', '3')"), "53400");
+    old.batch_execute("ROLLBACK").unwrap();
+}
+
+#[test]
+fn a_push_into_a_queue_with_a_length_costs_hardly_more() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            r#"SET synchronous_commit = off;
+               SELECT pgq_create_queue('free');
+               SELECT pgq_create_queue('long', '{"max_length": 1000000}')"#,
+        )
+        .unwrap();
+    let mut pushes = |queue: &str| {
+        seconds(|| {
+            session
+                .batch_execute(&format!(
+                    "DO $$ BEGIN FOR n IN 1..500 LOOP PERFORM pgq_push('{queue}', '1'); COMMIT; END LOOP; END $$"
+                ))
+                .unwrap();
+        })
+    };
+    let ratios = (0..9)
+        .map(|_| {
+            let free = pushes("free");
+            pushes("long") / free
+        })
+        .collect();
+    let times = median(ratios);
+    assert!(times < 1.5, "{times} times as much");
+}
+
+#[test]
+fn the_length_is_known_where_counts_are_written_by_each_transaction() {
+    let server = Server::start();
+    let mut session = server.connect();
+    queue_with(&mut session, r#"{"max_length": 5}"#, 4);
+    // What is prepared is counted when it commits, by nobody's callback.
+    session.batch_execute("BEGIN; SELECT pgq_push('q', '1'); PREPARE TRANSACTION 'push'").unwrap();
+    session.batch_execute("COMMIT PREPARED 'push'").unwrap();
+    until("it is known", || {
+        let is_full = session.batch_execute("BEGIN; SELECT pgq_push('q', '1')").is_err();
+        session.batch_execute("ROLLBACK").unwrap();
+        is_full
+    });
+    assert_eq!(session.sqlstate("SELECT pgq_push('q', '1')"), "53400");
+}
