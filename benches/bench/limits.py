@@ -37,15 +37,21 @@ def measure():
             "push": ratios(db, "limits, pushes", pushes, ROUNDS, step),
         }
         with server.pinned_horizon():
-            result["held"] = {queue: held(db, queue, body, step) for queue, body in cycles.items()}
+            result["held"] = held(db, cycles, step)
     server.remove()
     return result
 
 
-def held(db, queue, body, step):
-    """The cycle beside a held snapshot, after many, as a multiple of its beginning."""
+def held(db, cycles, step):
+    """The cycle beside a held snapshot, after many, as a multiple of its beginning. The queues take turns."""
     many = size(32_000, 2_000)
-    progress(f"limits: {many} leases beside a held snapshot, {queue}")
-    costs = [cpu_of(db, body, step) for _ in range(many // step)]
-    first, last = (statistics.median(part) for part in (costs[:5], costs[-5:]))
-    return {"many": many, "first": first, "last": last, "ratio": last / first}
+    costs = {queue: [] for queue in cycles}
+    for n in range(0, many, step):
+        progress(f"limits: {n:,} of {many:,} leases beside a held snapshot")
+        for queue, body in cycles.items():
+            costs[queue].append(cpu_of(db, body, step))
+    result = {}
+    for queue, own in costs.items():
+        first, last = (statistics.median(part) for part in (own[:5], own[-5:]))
+        result[queue] = {"many": many, "first": first, "last": last, "ratio": last / first}
+    return result
