@@ -455,10 +455,18 @@ impl Reference {
         if excess <= 0 {
             return Ok(());
         }
+        let is_dead = |id: &Id, m: &Message| {
+            m.queue == queue && !self.is_leased(m) && (self.is_gone(m) || self.is_superseded(*id))
+        };
+        let dead = self.messages.iter().filter(|(id, m)| is_dead(id, m)).count() as i64;
+        if more <= limit && excess <= dead {
+            return Ok(()); // what is dead goes first
+        }
         let is_possible = settings.drops_oldest && more <= limit;
-        if !is_possible || excess > self.droppable(queue) {
+        if !is_possible || excess - dead > self.droppable(queue) {
             return Err("53400");
         }
+        let excess = excess - dead;
         let newest = self.messages.last_key_value().map_or(0, |(id, _)| *id);
         self.drops.entry(queue).or_insert((0, newest)).0 += excess;
         Ok(())
