@@ -759,15 +759,20 @@ fn a_push_with_an_old_snapshot_hides_no_change_from_its_own_transaction() {
 
 #[test]
 fn a_cancel_takes_no_message_with_it_that_was_pushed_under_its_own_id() {
-    for on_duplicate in ["ignore", "replace"] {
+    for (on_duplicate, remove) in [
+        ("ignore", "pgq_cancel"),
+        ("replace", "pgq_cancel"),
+        ("ignore", "pgq_delete"),
+        ("replace", "pgq_delete"),
+    ] {
         let server = Server::start();
         let (mut first, mut second) = (server.connect(), server.connect());
         second.batch_execute("SELECT pgq_create_queue('q')").unwrap();
         first.batch_execute("BEGIN; SELECT pgq_push('q', '1', dedup_key => 'k')").unwrap();
         let push = format!("SELECT pgq_push('q', '2', dedup_key => 'k', on_duplicate => '{on_duplicate}')");
         let own: i64 = second.one(&push);
-        first.batch_execute("SELECT pgq_cancel(1); COMMIT").unwrap();
-        assert_eq!(second.all::<i64>("SELECT id FROM pgq_pop('q', max => 9)"), [own]);
+        first.batch_execute(&format!("SELECT {remove}(1); COMMIT")).unwrap();
+        assert_eq!(second.all::<i64>("SELECT id FROM pgq_pop('q', max => 9)"), [own], "{remove}");
     }
 }
 

@@ -327,6 +327,53 @@ fn a_lease_that_was_rolled_back_and_given_again_counts_once() {
 }
 
 #[test]
+fn a_slot_that_a_transaction_has_taken_in_a_savepoint_can_be_taken_again_in_the_next() {
+    for server in [Server::start(), without_help()] {
+        let (mut one, mut other) = (server.connect(), server.connect());
+        queue_with(&mut one, r#"{"max_leased": 1}"#, 20);
+        let mut out = reserve(&mut one, 1);
+        one.batch_execute("BEGIN").unwrap();
+        for n in 0..6 {
+            one.batch_execute("SAVEPOINT settles").unwrap();
+            one.execute("SELECT pgq_delete($1::bigint)", &[&out[0]]).unwrap();
+            one.batch_execute("RELEASE settles; SAVEPOINT leases").unwrap();
+            out = reserve(&mut one, 9);
+            assert_eq!(out.len(), 1, "lease {n}");
+            assert!(reserve(&mut one, 9).is_empty());
+            one.batch_execute("ROLLBACK TO leases").unwrap();
+            out = reserve(&mut one, 9);
+            assert_eq!(out.len(), 1, "lease {n}, given again");
+            one.batch_execute("RELEASE leases").unwrap();
+        }
+        assert!(reserve(&mut other, 9).is_empty());
+        one.batch_execute("COMMIT").unwrap();
+        assert!(reserve(&mut other, 9).is_empty());
+        other.execute("SELECT pgq_delete($1::bigint)", &[&out[0]]).unwrap();
+        assert_eq!(reserve(&mut other, 9).len(), 1);
+    }
+}
+
+#[test]
+fn a_slot_of_a_lease_that_a_savepoint_takes_back_is_free_at_once() {
+    for server in [Server::start(), without_help()] {
+        let (mut one, mut other) = (server.connect(), server.connect());
+        queue_with(&mut one, r#"{"max_leased": 1}"#, 5);
+        one.batch_execute("BEGIN; SAVEPOINT one; SAVEPOINT two").unwrap();
+        for end in ["ROLLBACK TO two", "RELEASE two; ROLLBACK TO one; SAVEPOINT two"] {
+            assert_eq!(reserve(&mut one, 9).len(), 1);
+            assert!(reserve(&mut one, 9).is_empty());
+            assert!(reserve(&mut other, 9).is_empty());
+            one.batch_execute(end).unwrap();
+            assert_eq!(reserve(&mut one, 9).len(), 1, "{end}");
+            assert!(reserve(&mut other, 9).is_empty(), "{end}");
+            one.batch_execute("ROLLBACK TO two").unwrap();
+        }
+        assert_eq!(reserve(&mut other, 9).len(), 1);
+        one.batch_execute("COMMIT").unwrap();
+    }
+}
+
+#[test]
 fn a_session_that_sleeps_before_the_first_reserve_after_a_restore_gets_what_is_ready() {
     let (from, to) = (Server::start(), Server::start());
     let (mut session, mut there) = (from.connect(), to.connect());

@@ -17,6 +17,7 @@ use std::slice;
 use pgrx::itemptr::item_pointer_get_both;
 use pgrx::pg_sys::{self, ItemPointerData};
 
+use super::scan;
 use super::table::Table;
 
 /// A table whose rows are written in place, open.
@@ -150,8 +151,7 @@ unsafe fn row_at<'a>(table: &'a Table, buffer: pg_sys::Buffer, at: ItemPointerDa
         let command = pg_sys::GetCurrentCommandId(false);
         let state = match pg_sys::HeapTupleSatisfiesUpdate(&mut tuple, command, buffer) {
             pg_sys::TM_Result::TM_Ok => State::Free,
-            pg_sys::TM_Result::TM_BeingModified if is_locked_by_us(header) => State::Free,
-            pg_sys::TM_Result::TM_BeingModified => State::Busy,
+            pg_sys::TM_Result::TM_BeingModified => state_of_held(header),
             _ => State::Moved,
         };
         Some(Row { table, buffer, offset: start + head, columns, state })
@@ -166,12 +166,28 @@ unsafe fn items(page: pg_sys::PageHeader) -> usize {
     lower.saturating_sub(HEADER) / size_of::<pg_sys::ItemIdData>()
 }
 
-/// Whether nothing but a lock of this transaction is on a row.
-unsafe fn is_locked_by_us(header: pg_sys::HeapTupleHeader) -> bool {
+/// The state of a row that is locked, or being changed. Locks of this transaction and its savepoints
+/// do not count, nor changes of those that were rolled back.
+unsafe fn state_of_held(header: pg_sys::HeapTupleHeader) -> State {
     // SAFETY: the caller holds the lock of the page.
-    unsafe {
-        let mask = u32::from((*header).t_infomask);
-        let is_lock = mask & pg_sys::HEAP_XMAX_LOCK_ONLY != 0 && mask & pg_sys::HEAP_XMAX_IS_MULTI == 0;
-        is_lock && pg_sys::TransactionIdIsCurrentTransactionId((*header).t_choice.t_heap.t_xmax)
+    let (mask, holder) = unsafe { (u32::from((*header).t_infomask), (*header).t_choice.t_heap.t_xmax) };
+    if mask & pg_sys::HEAP_XMAX_IS_MULTI == 0 {
+        // Another's change may have been committed since: a moment ago it was under way.
+        // SAFETY: reads state of the transaction.
+        let is_ours = unsafe { pg_sys::TransactionIdIsCurrentTransactionId(holder) };
+        return if is_ours { State::Free } else { State::Busy };
+    }
+    let holders = scan::members(holder);
+    let has_changed = |holder: &pg_sys::MultiXactMember| {
+        let is_change = holder.status >= pg_sys::MultiXactStatus::MultiXactStatusNoKeyUpdate;
+        // SAFETY: reads state of the server.
+        is_change && unsafe { pg_sys::TransactionIdDidCommit(holder.xid) }
+    };
+    if holders.iter().any(|holder| scan::is_another_s(holder.xid)) {
+        State::Busy
+    } else if holders.iter().any(has_changed) {
+        State::Moved
+    } else {
+        State::Free
     }
 }

@@ -434,7 +434,7 @@ impl<'a> Round<'a> {
         let fate = self.take_this(row, takes_turn);
         match fate {
             Fate::Done if is_dropped => echoes.tell(self.queue.id),
-            Fate::Done => echoes.absorb(self.table, self.queue, i64::MAX),
+            Fate::Done => echoes.absorb(self.table, self.queue, None),
             _ => {}
         }
         fate
@@ -449,7 +449,7 @@ impl<'a> Round<'a> {
         }
         self.note_taken(row, None);
         self.counts.deleted += 1;
-        echoes.absorb(self.table, self.queue, replacement);
+        echoes.absorb(self.table, self.queue, Some(replacement));
         let snapshot = Snapshot::take();
         let mut messages = ById::open(self.table, &snapshot);
         let Some(row) = messages.find(replacement) else { return Fate::Gone };

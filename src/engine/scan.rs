@@ -594,7 +594,7 @@ pub fn is_another_s(transaction: pg_sys::TransactionId) -> bool {
 }
 
 /// The transactions that share a lock, one of which may have changed the row.
-fn members(multi: pg_sys::MultiXactId) -> Vec<pg_sys::MultiXactMember> {
+pub fn members(multi: pg_sys::MultiXactId) -> Vec<pg_sys::MultiXactMember> {
     let mut members = ptr::null_mut();
     // SAFETY: gives as many members as it returns, allocated, or -1 and none.
     unsafe {

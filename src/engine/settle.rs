@@ -201,7 +201,7 @@ fn apply(table: &Table, row: &Found, queue: &Queue, verdict: Verdict, now: Times
             if fate == Fate::Done {
                 archive::keep(queue, row, row.i32(Column::Deliveries));
                 if let Some(echoes) = echoes {
-                    echoes.absorb(table, queue, i64::MAX);
+                    echoes.drop_counted(table, queue);
                 }
             }
             (fate, Counts::default())

@@ -238,7 +238,7 @@ impl Keyed<'_> {
             is_echo && siblings.has_unseen_before(sibling.id)
         });
         for echo in obsolete {
-            remove(&writer.table, self.queue, echo.id);
+            remove_if(|place| place < UNSEEN, &writer.table, self.queue, echo.id);
         }
         Ok(None)
     }
@@ -326,11 +326,13 @@ fn touch(table: &Table, id: i64, place: i64) -> bool {
     true
 }
 
-/// Removes a message, unless another transaction is changing it; true if it is removed.
-fn remove(table: &Table, queue: &Queue, id: i64) -> bool {
+/// Removes a message whose place, as it is now, is such, unless another transaction is changing it; true
+/// if it is removed.
+fn remove_if(is_such: impl Fn(i64) -> bool, table: &Table, queue: &Queue, id: i64) -> bool {
     let snapshot = Snapshot::take();
     let mut messages = ById::open(table, &snapshot);
-    let Some(row) = messages.find(id) else { return false };
+    let row = messages.find(id).filter(|row| is_such(row.i64(Column::KeyPlace)));
+    let Some(row) = row else { return false };
     news::touched(queue.id, row.i16(Column::Priority), id);
     if row.lane() == Lane::Delayed {
         news::undelayed(queue.id);
@@ -406,10 +408,24 @@ impl Echoes {
 
     /// Removes those that the delivery of the message covers: committed ones that the consumer's
     /// snapshot shows. Of the others consumers hear when this transaction commits. Those from
-    /// `spared` on are left alone.
-    pub fn absorb(&self, table: &Table, queue: &Queue, spared: i64) {
+    /// the replacement on are left alone, and so are those that have become replacements since.
+    pub fn absorb(&self, table: &Table, queue: &Queue, replacement: Option<i64>) {
         for &(priority, id) in &self.all {
-            if id >= spared || !remove(table, queue, id) {
+            let is_covered = |place| match replacement {
+                Some(newest) => id < newest && place < UNSEEN,
+                None => place < UNSEEN && place != REPLACEMENT,
+            };
+            if !remove_if(is_covered, table, queue, id) {
+                news::ready(queue.id, priority, id);
+            }
+        }
+    }
+
+    /// Removes those that count on the message by its id, which is removed undelivered. Of the others
+    /// consumers hear when this transaction commits.
+    pub fn drop_counted(&self, table: &Table, queue: &Queue) {
+        for &(priority, id) in &self.all {
+            if !remove_if(|place| place == ECHO, table, queue, id) {
                 news::ready(queue.id, priority, id);
             }
         }

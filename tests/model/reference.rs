@@ -1088,6 +1088,25 @@ mod tests {
     }
 
     #[test]
+    fn a_dead_message_is_room_for_one_push_and_not_for_each() {
+        for drops_oldest in [false, true] {
+            let mut queue = queue();
+            queue.push_all(&[message(None, None), message(None, None)], &[1, 2]).unwrap();
+            queue.alter(0, |settings| (settings.max_length, settings.drops_oldest) = (Some(2), drops_oldest));
+            queue.messages.get_mut(&1).unwrap().deliveries = 2;
+            let keyed = [3, 4].map(|key| message(None, Some((key, OnDuplicate::Ignore))));
+            assert_eq!(queue.push(&keyed[0], 3), Ok((3, Outcome::Pushed)));
+            let second = queue.push(&keyed[1], 4);
+            if drops_oldest {
+                assert_eq!((second, queue.drops[&0].0), (Ok((4, Outcome::Pushed)), 1));
+                assert_eq!(queue.clear(&[1, 2], |id| (id == 1).then(|| "failed".into())), Ok(()));
+            } else {
+                assert_eq!(second, Err("53400"));
+            }
+        }
+    }
+
+    #[test]
     fn a_message_does_not_vanish() {
         let mut queue = queue();
         queue.push(&message(None, None), 1).unwrap();
