@@ -23,8 +23,9 @@ impl Row {
 
 /// Statements that each runner prepares: planning takes longer than running them.
 pub const PREPARED: [&str; 5] = [
+    // What has become due makes room when a round has seen it.
     "PREPARE messages(text) AS
-     SELECT m.id, m.state, m.dedup_key FROM pgqueue.message_state m
+     SELECT m.id, CASE WHEN m.state = 'ready' AND m.lane = 'd' THEN 'due' ELSE m.state END, m.dedup_key FROM pgqueue.message_state m
        JOIN pgqueue.queue q ON q.id = m.queue WHERE q.name = $1 ORDER BY m.id",
     // What is still to be worked on; what is gone will not be given any more.
     "PREPARE remaining(text) AS
