@@ -1,14 +1,14 @@
 //! Functions that only the extension's own SQL calls: triggers, the install script,
 //! statements.
 
-use pgrx::pg_sys::Datum;
+use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::call::{Answer, Call, varlena_bytes};
 use crate::engine::counter::Counts;
 use crate::engine::message::{Column, Lane, is_leased};
 use crate::engine::statement::Statement;
 use crate::engine::{board, catalog, counter, group, limit, news, now, rights};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::worker;
 
 crate::export_to_sql!(
@@ -42,10 +42,29 @@ fn begin_anew(_: &Call) -> Answer {
 /// Called by the install script: what default privileges have granted a role on an object is
 /// taken back.
 fn close_to(call: &Call) -> Answer {
-    let [role, class, object] =
+    let [role, class, object]: [Oid; 3] =
         [call.required(0, "role")?, call.required(1, "class")?, call.required(2, "object")?];
+    let cache = match class {
+        pg_sys::RelationRelationId => pg_sys::SysCacheIdentifier::RELOID,
+        pg_sys::ProcedureRelationId => pg_sys::SysCacheIdentifier::PROCOID,
+        pg_sys::NamespaceRelationId => pg_sys::SysCacheIdentifier::NAMESPACEOID,
+        _ => {
+            let problem = "is no catalog of relations, functions or schemas";
+            return Err(Error::invalid(
+                "class",
+                problem,
+                "Use pg_class, pg_proc or pg_namespace, as regclass.",
+            ));
+        }
+    };
     // SAFETY: plain values; Postgres checks that the caller may revoke that.
-    unsafe { pgrx::pg_sys::RemoveRoleFromObjectACL(role, class, object) }
+    unsafe {
+        let none = Datum::null();
+        if !pg_sys::SearchSysCacheExists(cache as i32, object.into(), none, none, none) {
+            return Err(Error::invalid("object", "is not there", "Use the object id of one."));
+        }
+        pg_sys::RemoveRoleFromObjectACL(role, class, object);
+    }
     Ok(None)
 }
 

@@ -58,6 +58,14 @@ pub fn values(argument: &Argument, encoding: Encoding) -> Option<Vec<String>> {
         "interval" => list(INTERVALS),
         "timestamp with time zone" => list(MOMENTS),
         "regrole" => list(&["'fuzz'", "'postgres'", "0", "4294967295", "'pg_monitor'"]),
+        "text[]" => text_arrays(encoding),
+        "oid" => list(&[
+            "'pgqueue.message'::regclass",
+            "'pg_class'::regclass",
+            "'fuzz'::regrole",
+            "0",
+            "4294967295",
+        ]),
         _ => return None,
     };
     values.push("NULL".into());
@@ -498,6 +506,27 @@ const SETTINGS: &[&str] = &[
     r#"'{"unknown": null}'"#,
     r#"'{"Lease": "1 s"}'"#,
 ];
+
+fn text_arrays(encoding: Encoding) -> Vec<String> {
+    let mut arrays = list(&[
+        "NULL",
+        "ARRAY['k1']",
+        "ARRAY['k1', 'k1']",
+        "ARRAY['k1', NULL]::text[]",
+        "ARRAY[NULL, NULL]::text[]",
+        "ARRAY['', 'k2']",
+        "'{}'",
+        "ARRAY[['k1'], ['k2']]",
+        "'[0:1]={k1,k2}'",
+        "ARRAY[repeat('x', 512), repeat('x', 513)]",
+        "array_fill('k'::text, ARRAY[1200])",
+    ]);
+    arrays.extend(encoding.characters().iter().map(|hex| {
+        let text = encoding.text(hex);
+        format!("ARRAY[{text}, {text}]")
+    }));
+    arrays
+}
 
 fn json_arrays() -> Vec<String> {
     list(&[
