@@ -119,7 +119,7 @@ COMMENT ON COLUMN pgqueue.schedule.retry_at IS 'it does not run before: somethin
 COMMENT ON COLUMN pgqueue.schedule.pauses IS 'how often in a row something was in its way';
 COMMENT ON COLUMN pgqueue.schedule.started_at IS 'when the run of a watch began that is not over';
 
--- Tenants: queues, rights and schedules are deleted by nobody but who has their owner's rights.
+-- Tenants: queues, rights and schedules are deleted only with the rights of their owner.
 DROP TRIGGER pin_role ON pgqueue.queue;
 CREATE TRIGGER pin_role
     BEFORE INSERT OR UPDATE OR DELETE ON pgqueue.queue

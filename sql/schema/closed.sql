@@ -1,4 +1,4 @@
--- Nobody but their owner has a right on our tables, whatever default privileges the database has:
+-- No role but their owner has a right on our tables, whatever default privileges the database has:
 -- what those have granted on a new object is taken back. Rights that are granted later stay.
 
 SET LOCAL search_path TO pg_catalog, pg_temp; -- as in tables.sql
