@@ -105,12 +105,19 @@ impl<'a> Judge<'a> {
         })
     }
 
-    /// Whether a message that may stand for a change was removed on purpose, not before the change.
+    /// Whether a message that may stand for a change was removed on purpose, not before the change: it is
+    /// the one its push was told of, a later one, or one whose delivery stood for the change already.
     fn is_removed(&self, change: &Change) -> bool {
         let since = change.done.event.start;
+        let deliveries = self.deliveries();
+        let stood_for_it = |id: i64| {
+            deliveries
+                .iter()
+                .any(|delivery| delivery.message.receipt.0 == id && delivery.has_seen(change.change))
+        };
         self.done.iter().filter(|done| done.commit.1 > since).any(|done| match &done.event.what {
             What::Cancelled { id, is_done: true } => {
-                *id >= change.id && self.subject_of(*id) == Some(change.subject)
+                (*id >= change.id || stood_for_it(*id)) && self.subject_of(*id) == Some(change.subject)
             }
             What::Purged => true,
             _ => false,
