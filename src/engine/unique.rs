@@ -407,25 +407,25 @@ impl Echoes {
     }
 
     /// Removes those that the delivery of the message covers: committed ones that the consumer's
-    /// snapshot shows. Of the others consumers hear when this transaction commits. Those from
-    /// the replacement on are left alone, and so are those that have become replacements since.
+    /// snapshot shows. Those from the replacement on are left alone, and so are those that have become
+    /// replacements since.
     pub fn absorb(&self, table: &Table, queue: &Queue, replacement: Option<i64>) {
-        for &(priority, id) in &self.all {
-            let is_covered = |place| match replacement {
-                Some(newest) => id < newest && place < UNSEEN,
-                None => place < UNSEEN && place != REPLACEMENT,
-            };
-            if !remove_if(is_covered, table, queue, id) {
-                news::ready(queue.id, priority, id);
-            }
-        }
+        self.remove_those(table, queue, |id, place| match replacement {
+            Some(newest) => id < newest && place < UNSEEN,
+            None => place < UNSEEN && place != REPLACEMENT,
+        });
     }
 
-    /// Removes those that count on the message by its id, which is removed undelivered. Of the others
-    /// consumers hear when this transaction commits.
+    /// Removes those that count on the message by its id, which is removed undelivered.
     pub fn drop_counted(&self, table: &Table, queue: &Queue) {
+        self.remove_those(table, queue, |_, place| place == ECHO);
+    }
+
+    /// Removes those whose id and place, as it is now, are such. Of the others consumers hear when this
+    /// transaction commits.
+    fn remove_those(&self, table: &Table, queue: &Queue, are_such: impl Fn(i64, i64) -> bool) {
         for &(priority, id) in &self.all {
-            if !remove_if(|place| place == ECHO, table, queue, id) {
+            if !remove_if(|place| are_such(id, place), table, queue, id) {
                 news::ready(queue.id, priority, id);
             }
         }
@@ -470,43 +470,45 @@ pub fn drop_echoes(ids: &[i64]) {
     counter::add_each(queues, |deleted| Counts { deleted, ..Counts::default() });
 }
 
-/// Whether the content of a message may be changed: no newer one with its key is there. Waits for
-/// a transaction that is pushing one. Called under no lock but that of the message's row.
+/// Changes the content of a message; false if a newer one with its key is there. Waits for a transaction
+/// that is pushing one. Called under no lock but that of the message's row.
 pub fn may_change(table: &Table, queue: &Queue, id: i64, key: &Name, change: impl FnOnce() -> bool) -> bool {
     let mut change = Some(change);
-    loop {
-        pg_sys::check_for_interrupts!();
-        let decide = || {
-            let siblings = Siblings::look(table, queue, key.datum());
-            let mut newer = siblings.alive().filter(|sibling| sibling.id > id);
-            let is_plain = |sibling: &Sibling| {
-                let is_plain = |version: &Version| version.place >= UNSEEN;
-                sibling.settled.iter().chain(&sibling.pending).any(is_plain)
-            };
-            match newer.find(|sibling| is_plain(sibling)) {
-                None => Ok(change.take().is_some_and(|change| change())),
-                Some(Sibling { settled: None, changer: Some(changer), .. }) => Err(*changer),
-                Some(_) => Ok(false),
-            }
+    once_it_is_sure(table, queue, key, |siblings| {
+        let is_plain = |sibling: &&Sibling| {
+            let is_plain = |version: &Version| version.place >= UNSEEN;
+            sibling.id > id && sibling.settled.iter().chain(&sibling.pending).any(is_plain)
         };
-        match deciding(queue.id, key.bytes(), decide) {
-            Ok(done) => return done,
-            Err(transaction) => wait_for(transaction),
+        match siblings.alive().find(is_plain) {
+            None => Ok(change.take().is_some_and(|change| change())),
+            Some(Sibling { settled: None, changer: Some(changer), .. }) => Err(*changer),
+            Some(_) => Ok(false),
         }
-    }
+    })
 }
 
 /// Does `work` under the lock of a key, once it is sure that no message waits with it; none if one
 /// does. Waits for a transaction on which that depends.
 pub fn unless_one_waits<T>(table: &Table, queue: &Queue, key: &Name, work: impl FnOnce() -> T) -> Option<T> {
     let mut work = Some(work);
+    once_it_is_sure(table, queue, key, |siblings| {
+        let waiting = siblings.waiting()?;
+        Ok(waiting.is_none().then(|| work.take().map(|work| work())).flatten())
+    })
+}
+
+/// Decides under the lock of a key by the messages that have it. As long as that depends on a
+/// transaction, waits for it outside the lock and looks again.
+fn once_it_is_sure<T>(
+    table: &Table,
+    queue: &Queue,
+    key: &Name,
+    mut decide: impl FnMut(&Siblings) -> std::result::Result<T, TransactionId>,
+) -> T {
     loop {
         pg_sys::check_for_interrupts!();
-        let decide = || {
-            let waiting = Siblings::look(table, queue, key.datum()).waiting()?;
-            Ok(waiting.is_none().then(|| work.take().map(|work| work())).flatten())
-        };
-        match deciding(queue.id, key.bytes(), decide) {
+        let look = || decide(&Siblings::look(table, queue, key.datum()));
+        match deciding(queue.id, key.bytes(), look) {
             Ok(done) => return done,
             Err(transaction) => wait_for(transaction),
         }
