@@ -55,6 +55,7 @@ mod error_details;
 mod hint;
 mod schema;
 mod setting;
+mod stop;
 mod value;
 mod worker;
 
@@ -70,6 +71,8 @@ pgrx::pg_module_magic!(name, version);
 pub extern "C-unwind" fn _PG_init() {
     error::show_no_frames();
     setting::define();
+    #[cfg(feature = "stops")]
+    stop::define();
     engine::news::listen();
     // SAFETY: reads a variable of the server.
     if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {

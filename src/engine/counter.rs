@@ -21,6 +21,7 @@ use super::statement::{Row, Sees, Statement};
 use super::table::Table;
 use super::{board, catalog, nap, news};
 use crate::call::Timestamp;
+use crate::stop::{self, Point};
 
 /// How much each counter grows. The order is that of the columns of `pgqueue.counter`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -266,6 +267,7 @@ pub fn recount(queue: i32, roughly: bool) -> bool {
     static EXACT: Statement =
         Statement::new(include_str!("../../sql/query/count_lanes.sql"), &[pg_sys::INT4OID]);
     let (before, drains) = (board::counted(queue), board::drains());
+    stop::at(Point::RecountKnowsBoard);
     let mut difference = Counts::default();
     EXACT.run(&[Some(queue.into())], |row| {
         let [ready, leased, delayed, blocked, dead] = std::array::from_fn(|n| row.i64(n));

@@ -33,6 +33,7 @@ use super::table::{Fate, Patience, Table};
 use super::{catalog, news, now, queue, unique};
 use crate::call::{Timestamp, text_datum};
 use crate::error::{Error, Result};
+use crate::stop::{self, Point};
 
 /// A group of a queue.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,6 +109,7 @@ impl Group {
             // Who is just settling what nobody holds any more may be the one who had it.
             let is_sure = !dirty.is_being_made() && !dirty.is_being_changed();
             if is_push || (is_sure && is_gone(&row)) {
+                stop::at(Point::TurnPassedOne);
                 continue;
             }
             return if is_sure { Turn::Later } else { Turn::Unsure };
@@ -163,6 +165,7 @@ impl Group {
         locked: Option<i64>,
     ) -> std::result::Result<(), Option<i64>> {
         let snapshot = Snapshot::latest();
+        stop::at(Point::NextIsLookedFor);
         let mut rows = self.rows(table, &snapshot);
         while let Some(row) = rows.next() {
             pg_sys::check_for_interrupts!();
@@ -287,6 +290,7 @@ pub fn block(table: &Table, waiting: &[(Group, i64)]) -> Vec<(Group, i64)> {
             first.push((group.clone(), *id));
         }
     }
+    stop::at(Point::MovedAside);
     first
 }
 

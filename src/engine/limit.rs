@@ -31,6 +31,7 @@ use super::{board, catalog, news, now};
 use crate::call::Timestamp;
 use crate::error::Result;
 use crate::hint::slots::Known;
+use crate::stop::{self, Point};
 
 static LOCK: Statement = Statement::new(include_str!("../../sql/query/lock_slots.sql"), &[pg_sys::INT4OID]);
 static CLEAR: Statement = Statement::new(include_str!("../../sql/query/clear_slots.sql"), &[pg_sys::INT4OID]);
@@ -459,6 +460,7 @@ impl Slots {
     pub fn take(&mut self, lease: Lease) -> Option<Taken> {
         let entry = Entry { lease, writer: Writer::current() };
         while let Some(slot) = self.free.pop() {
+            stop::at(Point::SlotIsJudged);
             if self.put(slot, slot.holds, entry) {
                 return Some(Taken { slot, entry });
             }

@@ -1,8 +1,8 @@
 //! News: what a transaction tells the others when it ends.
 //!
 //! Calls note here what they do; the callbacks bring it to the board and wake sleepers.
-//! Postgres calls them when the end of the transaction is visible to everybody, so
-//! whoever hears of a message can see it.
+//! Postgres calls them when the end of the transaction is visible to everybody, so a session that
+//! hears of a message can see it.
 //!
 //! Also here: how a transaction that did nothing but lease is spared the wait for the
 //! disk.
@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::hint::ids::Ids;
 use crate::hint::slots::SlotHint;
 use crate::hint::{Direction, Key, NOWHERE, Timestamp};
+use crate::stop::{self, Point};
 
 /// What a transaction has done to one queue.
 #[derive(Default)]
@@ -89,6 +90,7 @@ pub fn listen() {
         pg_sys::RegisterXactCallback(Some(at_end), std::ptr::null_mut());
         pg_sys::RegisterSubXactCallback(Some(at_end_of_savepoint), std::ptr::null_mut());
     }
+    waking::listen();
 }
 
 /// A message is ready once the transaction commits.
@@ -351,9 +353,15 @@ unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _argument: *m
     }
     QUEUES.with_borrow_mut(|all| {
         all.iter().for_each(|news| publish(news, end));
+        if end == End::Commit && !all.is_empty() {
+            stop::at(Point::CommitToldOfNews);
+        }
         all.clear();
     });
     COUNTED.with_borrow_mut(|all| {
+        if end == End::Commit && !all.is_empty() {
+            stop::at(Point::CommitIsToCount);
+        }
         for counted in all.drain(..).filter(|counted| counted.has_place) {
             let counts = if end == End::Commit { counted.counts } else { Counts::default() };
             board::add_counts(counted.queue, counts);
@@ -380,6 +388,7 @@ unsafe extern "C-unwind" fn at_end_of_savepoint(
     match event {
         pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => {
             QUEUES.with_borrow(|all| all.iter().for_each(|news| publish(news, End::Abort)));
+            waking::wake_owed();
             COUNTED.with_borrow_mut(|all| all.retain(|counted| counted.level < level));
             DROPPED.with_borrow_mut(|all| all.retain(|&(at, _)| at < level));
             if BEGINS_ANEW.get().is_some_and(|at| at >= level) {
@@ -400,7 +409,7 @@ unsafe extern "C-unwind" fn at_end_of_savepoint(
     }
 }
 
-/// Brings news to the board, then wakes who waits for it.
+/// Brings news to the board, and notes which sleepers are to be woken.
 fn publish(news: &QueueNews, end: End) {
     let now = now();
     let makes_ready = end == End::Commit && news.makes_ready();
@@ -450,9 +459,9 @@ fn publish(news: &QueueNews, end: End) {
             place.hint.clear();
         }
     });
-    waking::wake(news.queue, news.sleepers_to_wake(end, now));
+    waking::owe(news.queue, news.sleepers_to_wake(end, now));
     if makes_ready && is_listened_to {
-        waking::wake(waking::WORKER, 1);
+        waking::owe(waking::WORKER, 1);
     }
 }
 

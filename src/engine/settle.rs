@@ -20,6 +20,7 @@ use super::unique::{self, Echoes};
 use super::{archive, catalog, has_one_snapshot, news, now};
 use crate::call::{Timestamp, collected, room_for};
 use crate::error::{Error, Result};
+use crate::stop::{self, Point};
 use crate::value::duration::Millis;
 use crate::value::right::Right;
 
@@ -154,6 +155,9 @@ fn settle_one(
             news::ready(queue.id, row.i16(Column::Priority), receipt.0);
         }
         return Ok(Attempt::Refused);
+    }
+    if matches!(verdict, Verdict::Extend(_)) {
+        stop::at(Point::ExtensionIsJudged);
     }
     Ok(match apply(table, &row, &queue, verdict, now) {
         Fate::Done => {

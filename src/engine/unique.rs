@@ -31,6 +31,7 @@ use super::table::{Fate, Patience, Table};
 use super::{board, has_one_snapshot, id, news, now};
 use crate::call::Name;
 use crate::error::{Error, Result};
+use crate::stop::{self, Point};
 
 static REPLACE: Statement = Statement::new(
     include_str!("../../sql/query/replace_waiting.sql"),
@@ -424,6 +425,7 @@ impl Echoes {
     /// Removes those whose id and place, as it is now, are such. Of the others consumers hear when this
     /// transaction commits.
     fn remove_those(&self, table: &Table, queue: &Queue, are_such: impl Fn(i64, i64) -> bool) {
+        stop::at(Point::EchoesAreSeen);
         for &(priority, id) in &self.all {
             if !remove_if(|place| are_such(id, place), table, queue, id) {
                 news::ready(queue.id, priority, id);

@@ -8,14 +8,15 @@
 //! Invariants:
 //! - a sleeper is on its condition variable before it looks: what commits after the
 //!   look signals it, what committed before is seen;
-//! - signals are sent when the commit (or the abort of a reserve) is visible (`news`);
+//! - signals are sent when the commit (or the abort of a reserve) is visible and other sessions can
+//!   hear which queues it has changed: a sleeper that looks sooner would look by its old knowledge;
 //! - a wake-up is handed on. A sleeper whose client is gone ends, and its signal wakes another. Of
 //!   any other that returns nobody knows whether a reserve follows: its client may have given up,
 //!   or leave. So one of those that sleep on becomes its deputy, and looks when the grace is over;
 //! - a wake-up means "look", never "there is one": every answer comes from the table.
 
-use std::cell::Cell;
-use std::ffi::c_long;
+use std::cell::{Cell, RefCell};
+use std::ffi::{c_long, c_void};
 use std::time::Duration;
 
 use pgrx::pg_sys;
@@ -52,6 +53,40 @@ pub fn wake(queue: i32, messages: usize) {
 thread_local! {
     /// The queue that this session sleeps on.
     static SLEEPS_ON: Cell<Option<i32>> = const { Cell::new(None) };
+    /// Queues whose sleepers are to be woken, and how many.
+    static OWED: RefCell<Vec<(i32, usize)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Registers the callback that wakes when a transaction has ended.
+pub fn listen() {
+    // SAFETY: the callback converts panics to errors, as Postgres expects them.
+    unsafe { pg_sys::RegisterResourceReleaseCallback(Some(at_release), std::ptr::null_mut()) }
+}
+
+/// Postgres sends a transaction's changes of the catalog, and lets go of its locks, after the
+/// callbacks for its end and before this one.
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn at_release(
+    phase: pg_sys::ResourceReleasePhase::Type,
+    _is_commit: bool,
+    is_top_level: bool,
+    _argument: *mut c_void,
+) {
+    if is_top_level && phase == pg_sys::ResourceReleasePhase::RESOURCE_RELEASE_LOCKS {
+        wake_owed();
+    }
+}
+
+/// Wakes sleepers of a queue when this transaction has ended, or with `wake_owed`.
+pub fn owe(queue: i32, messages: usize) {
+    if messages > 0 {
+        OWED.with_borrow_mut(|owed| owed.push((queue, messages)));
+    }
+}
+
+/// Wakes all that are owed it.
+pub fn wake_owed() {
+    OWED.with_borrow_mut(|owed| owed.drain(..).for_each(|(queue, messages)| wake(queue, messages)));
 }
 
 /// Somebody else has to hear the signals of a sleeper that an error has ended. Called when its

@@ -95,7 +95,7 @@ impl Server {
         run(as_user("sh").args(["-c", &include]));
     }
 
-    fn data(&self) -> PathBuf {
+    pub fn data(&self) -> PathBuf {
         self.place.join("data")
     }
 

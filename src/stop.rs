@@ -1,0 +1,79 @@
+//! Stops, in a build for tests (the feature `stops`): a session waits at a named point until its
+//! test lets it go on. So a test can do in one millisecond's window all that it likes.
+//!
+//! `pgqueue.stop` names the point. A session that comes there makes the file `stop.POINT` in the data
+//! directory, and waits until its test has removed it. A point may lie where no error may be raised
+//! and no lock may be waited for, so there is nothing of Postgres in it. A release has no points:
+//! `at` is empty there.
+
+/// Where a session can be made to wait.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "stops"), allow(dead_code))]
+pub enum Point {
+    /// A commit has told of its news; other sessions have not heard that it has changed queues.
+    CommitToldOfNews,
+    /// Everybody sees a commit, and the board does not have its counts.
+    CommitIsToCount,
+    /// A recount knows what the board has, and has not looked at the table.
+    RecountKnowsBoard,
+    /// An extension has found its lease valid.
+    ExtensionIsJudged,
+    /// A slot was found free, and is to be written.
+    SlotIsJudged,
+    /// The worker has moved messages aside, and has not committed that.
+    MovedAside,
+    /// A look for the next of a group has its snapshot.
+    NextIsLookedFor,
+    /// A look at a group's turn has seen one that is gone.
+    TurnPassedOne,
+    /// Echoes behind a message that was just leased were seen, and are to be removed.
+    EchoesAreSeen,
+}
+
+#[cfg(not(feature = "stops"))]
+#[inline(always)]
+pub fn at(_: Point) {}
+
+#[cfg(feature = "stops")]
+pub use with_stops::{at, define};
+
+#[cfg(feature = "stops")]
+mod with_stops {
+    use std::ffi::CString;
+    use std::fs::File;
+    use std::path::PathBuf;
+    use std::thread::sleep;
+    use std::time::{Duration, Instant};
+
+    use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+    use super::Point;
+
+    static STOP: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+
+    /// A test that has failed lets no session go on.
+    const LONGEST: Duration = Duration::from_secs(60);
+
+    pub fn define() {
+        GucRegistry::define_string_guc(
+            c"pgqueue.stop",
+            c"The point at which a session waits for its test.",
+            c"Only in a build for tests.",
+            &STOP,
+            GucContext::Suset,
+            GucFlags::default(),
+        );
+    }
+
+    pub fn at(point: Point) {
+        let name = format!("{point:?}");
+        if !STOP.get().is_some_and(|wanted| wanted.to_bytes() == name.as_bytes()) {
+            return;
+        }
+        let (begun, file) = (Instant::now(), PathBuf::from(format!("stop.{name}")));
+        File::create(&file).expect("a test's server has a writable data directory");
+        while file.exists() && begun.elapsed() < LONGEST {
+            sleep(Duration::from_millis(1));
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Windows of microseconds, held open: a session waits at a point of the engine (src/stop.rs) while
+//! others do what must not harm. Runs on a build with stops: `.ci/stops`.
+
+use std::path::PathBuf;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use postgres::Client;
+use support::{Ask, Server, until};
+
+/// A point at which sessions of a server wait.
+struct Point {
+    file: PathBuf,
+}
+
+impl Point {
+    fn of(server: &Server, name: &str) -> Self {
+        Self { file: server.data().join(format!("stop.{name}")) }
+    }
+
+    fn is_reached(&self) -> bool {
+        self.file.exists()
+    }
+
+    /// Waits until a session has come there.
+    fn reach(&self) {
+        until("a session comes to its point", || self.is_reached());
+    }
+
+    fn go_on(&self) {
+        std::fs::remove_file(&self.file).unwrap();
+    }
+}
+
+/// A session that waits at a point.
+struct Stopped<R> {
+    point: Point,
+    session: JoinHandle<R>,
+}
+
+impl<R: Send + 'static> Stopped<R> {
+    /// Does `work` in a session until it comes to the point.
+    fn at(name: &str, server: &Server, work: impl FnOnce(&mut Client) -> R + Send + 'static) -> Self {
+        let (point, mut session) = (Point::of(server, name), server.connect());
+        session.batch_execute(&format!("SET pgqueue.stop = '{name}'")).unwrap();
+        let session = thread::spawn(move || work(&mut session));
+        point.reach();
+        Self { point, session }
+    }
+
+    /// Lets it go on, past its point again if it comes back there.
+    fn go_on(self) -> R {
+        while !self.session.is_finished() {
+            if self.point.is_reached() {
+                self.point.go_on();
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        self.session.join().unwrap()
+    }
+}
+
+/// A server whose worker does no rounds.
+fn without_rounds() -> Server {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off");
+    server
+}
+
+fn reserve(session: &mut Client, arguments: &str) -> Vec<i64> {
+    session.all(&format!("SELECT id FROM pgq_reserve('q', lease => '1 h'{arguments})"))
+}
+
+#[test]
+fn a_commit_wakes_sleepers_when_others_can_hear_which_queues_it_has_changed() {
+    /// Sleepers look by themselves every five seconds.
+    const SOONER: Duration = Duration::from_secs(4);
+    let server = without_rounds();
+    let (mut session, mut sleeper) = (server.connect(), server.connect());
+    session.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+    let pid: i32 = sleeper.one("SELECT pg_backend_pid()");
+    let sleeping = thread::spawn(move || sleeper.batch_execute("CALL pgq_wait('q', '60 s')").unwrap());
+    until("it sleeps", || {
+        session.one(&format!(
+            "SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = {pid} AND wait_event_type = 'Extension'"
+        ))
+    });
+    let anew = Stopped::at("CommitToldOfNews", &server, |session| {
+        session.batch_execute("SELECT pgq_drop_queue('q'); SELECT pgq_push('q', '1')").unwrap();
+    });
+    thread::sleep(Duration::from_millis(300)); // a sleeper that is woken now knows the old queue only
+    let begun = Instant::now();
+    anew.go_on();
+    sleeping.join().unwrap();
+    assert!(begun.elapsed() < SOONER, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_recount_beside_a_commit_counts_it_once() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
+    let recount = recount_anew(&server, &mut session);
+    session.execute("SELECT pgq_push('q', '2')", &[]).unwrap();
+    server.set("pgqueue.stop = ''");
+    recount.go_on();
+    thread::sleep(Duration::from_secs(1)); // ten rounds of the worker
+    assert_eq!(session.one::<i64>("SELECT ready FROM pgq_stats('q')"), 2);
+}
+
+#[test]
+fn a_recount_does_not_count_a_commit_whose_counts_are_on_their_way() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
+    let recount = recount_anew(&server, &mut session);
+    let push = Stopped::at("CommitIsToCount", &server, |session| {
+        session.execute("SELECT pgq_push('q', '2')", &[]).unwrap();
+    });
+    // It begins to count the queue, in vain, and comes back to its point.
+    recount.go_on();
+    recount.reach();
+    recount.go_on();
+    thread::sleep(Duration::from_millis(300));
+    server.set("pgqueue.stop = ''");
+    push.go_on();
+    if recount.is_reached() {
+        recount.go_on();
+    }
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(session.one::<i64>("SELECT ready FROM pgq_stats('q')"), 2);
+}
+
+/// A worker that has begun to count queues anew, and knows what the board has.
+fn recount_anew(server: &Server, session: &mut Client) -> Point {
+    let recount = Point::of(server, "RecountKnowsBoard");
+    server.set("pgqueue.stop = 'RecountKnowsBoard'");
+    let end_worker =
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'pgqueue worker'";
+    until("there is a worker", || !session.all::<bool>(end_worker).is_empty());
+    recount.reach();
+    recount
+}
+
+#[test]
+fn an_extension_whose_lease_ends_meanwhile_keeps_its_slot() {
+    let server = without_rounds();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            r#"SELECT pgq_create_queue('q', '{"max_leased": 1}');
+               SELECT pgq_push('q', '1'), pgq_push('q', '2', headers => '{"kind": "b"}')"#,
+        )
+        .unwrap();
+    let leased: i64 = session.one("SELECT id FROM pgq_reserve('q', lease => '1 s')");
+    let extension = Stopped::at("ExtensionIsJudged", &server, move |session| {
+        session
+            .query_one("SELECT pgq_extend($1::bigint, '1 h') IS NOT NULL", &[&leased])
+            .unwrap()
+            .get::<_, bool>(0)
+    });
+    thread::sleep(Duration::from_millis(1_200));
+    assert!(reserve(&mut session, r#", filter => '{"kind": "b"}'"#).is_empty());
+    assert!(extension.go_on(), "it holds its message");
+    assert!(reserve(&mut session, ", max => 9").is_empty());
+}
+
+#[test]
+fn a_slot_that_another_reserve_has_taken_meanwhile_is_not_taken_again() {
+    let server = without_rounds();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            r#"SELECT pgq_create_queue('q', '{"max_leased": 1}');
+               SELECT pgq_push('q', '1'), pgq_push('q', '2'), pgq_push('q', '3')"#,
+        )
+        .unwrap();
+    let late = Stopped::at("SlotIsJudged", &server, |session| reserve(session, ", max => 2"));
+    assert_eq!(reserve(&mut session, ", max => 2").len(), 1);
+    assert!(late.go_on().is_empty());
+}
+
+/// Pushes three messages of a group in one transaction, of which the others wait behind the first.
+fn three_of_a_group(session: &mut Client) -> Vec<i64> {
+    session.all("SELECT pgq_push('q', to_jsonb(n), group_key => 'g') FROM generate_series(1, 3) n ORDER BY 1")
+}
+
+#[test]
+fn a_message_whose_first_leaves_while_it_is_moved_aside_comes_back() {
+    let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.vacuum_interval = '1 h'");
+    let mut session = server.connect();
+    session.execute("CREATE EXTENSION pgqueue", &[]).unwrap();
+    let aside = Point::of(&server, "MovedAside");
+    server.set("pgqueue.stop = 'MovedAside'");
+    for n in 0..3 {
+        session.execute("SELECT pgq_push('q', to_jsonb($1::int), group_key => 'g')", &[&n]).unwrap();
+    }
+    let first = reserve(&mut session, "");
+    assert!(reserve(&mut session, "").is_empty());
+    aside.reach();
+    session.execute("SELECT pgq_delete($1::bigint)", &[&first[0]]).unwrap();
+    server.set("pgqueue.stop = ''");
+    aside.go_on();
+    let begun = Instant::now();
+    while reserve(&mut session, "").is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the second stays aside");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_look_for_the_next_that_is_out_of_date_is_repeated() {
+    let server = without_rounds();
+    let (mut session, mut other) = (server.connect(), server.connect());
+    let ids = three_of_a_group(&mut session);
+    other.batch_execute(&format!("BEGIN; SELECT pgq_cancel({})", ids[1])).unwrap();
+    let first = ids[0];
+    let delete = Stopped::at("NextIsLookedFor", &server, move |session| {
+        session.execute("SELECT pgq_delete($1::bigint)", &[&first]).unwrap();
+    });
+    other.batch_execute("COMMIT").unwrap();
+    delete.go_on();
+    assert_eq!(reserve(&mut session, ""), ids[2..]);
+}
+
+#[test]
+fn a_message_that_gets_a_new_place_during_a_look_at_its_group_is_not_passed() {
+    let server = without_rounds();
+    let (mut session, mut producer) = (server.connect(), server.connect());
+    let kind =
+        |kind| format!(r#"SELECT pgq_push('q', '1', group_key => 'g', headers => '{{"kind": "{kind}"}}')"#);
+    let first: i64 = session.one(&kind("a"));
+    session.batch_execute(&kind("b")).unwrap();
+    // What is being pushed is passed by a look; here the look waits.
+    producer
+        .batch_execute("BEGIN; SELECT pgq_push('q', '0', group_key => 'g', priority => -5::smallint)")
+        .unwrap();
+    let look =
+        Stopped::at("TurnPassedOne", &server, |session| reserve(session, r#", filter => '{"kind": "b"}'"#));
+    session.query_one("SELECT pgq_update($1, priority => (-1)::smallint)", &[&first]).unwrap();
+    assert!(look.go_on().is_empty(), "the first has yet to be delivered");
+    producer.batch_execute("ROLLBACK").unwrap();
+    assert_eq!(reserve(&mut session, ""), [first]);
+}
+
+#[test]
+fn an_echo_that_becomes_a_replacement_before_it_is_removed_stays() {
+    let server = without_rounds();
+    let (mut session, mut holder) = (server.connect(), server.connect());
+    session.execute("SELECT pgq_push('q', '\"old\"', dedup_key => 'k')", &[]).unwrap();
+    holder.batch_execute("BEGIN; SELECT pgq_reserve('q')").unwrap();
+    session.execute("SELECT pgq_push('q', '\"echo\"', dedup_key => 'k')", &[]).unwrap();
+    holder.batch_execute("ROLLBACK").unwrap();
+    assert_eq!(session.one::<i64>("SELECT count(*) FROM pgqueue.message"), 2, "one stands behind the other");
+    let lease = Stopped::at("EchoesAreSeen", &server, |session| reserve(session, ""));
+    session
+        .execute("SELECT pgq_push('q', '\"new\"', dedup_key => 'k', on_duplicate => 'replace')", &[])
+        .unwrap();
+    let leased = lease.go_on();
+    assert_eq!(leased.len(), 1);
+    session.execute("SELECT pgq_delete($1::bigint)", &[&leased[0]]).unwrap();
+    assert_eq!(session.all::<String>("SELECT payload::text FROM pgq_reserve('q')"), ["\"new\""]);
+}
