@@ -44,7 +44,7 @@
 //! `api` checks arguments and shapes rows, `engine` moves messages, `hint` knows where
 //! they may be (docs/engine.md), `worker` keeps house, `value` reads settings, spans
 //! of time and schedules, `call` is the door to SQL, `setting` the server settings, `error` every
-//! mistake a caller can make. `hint` and `value` know no Postgres. Arrows point one way:
+//! mistake a caller can make; `stop` is for tests. `hint` and `value` know no Postgres. Arrows point one way:
 //! api → engine → hint, value; worker → engine.
 
 mod api;
