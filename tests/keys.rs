@@ -793,3 +793,26 @@ fn a_newer_message_that_was_given_back_is_not_dropped_for_an_older_one() {
     assert_eq!(consumer.all::<String>("SELECT payload::text FROM pgq_pop('q', max => 9)"), ["2"]);
     assert_eq!(consumer.one::<i64>("SELECT count(*) FROM pgqueue.message"), 0);
 }
+
+#[test]
+fn what_is_pushed_behind_an_echo_in_a_batch_does_not_wait_for_it() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off");
+    let (mut session, mut holder) = (server.connect(), server.connect());
+    session.execute("SELECT pgq_push('q', '1', dedup_key => 'k')", &[]).unwrap();
+    // While the message is held, a push of its key adds an echo, here of another group.
+    holder.batch_execute("BEGIN; SELECT pgq_reserve('q')").unwrap();
+    session
+        .batch_execute(
+            "SELECT pgq_push_batch('q', ARRAY['2', '3']::jsonb[], group_key => 'g', dedup_keys => ARRAY['k', 'j'])",
+        )
+        .unwrap();
+    holder.batch_execute("ROLLBACK").unwrap();
+    let mut given: Vec<String> = Vec::new();
+    for _ in 0..3 {
+        given.extend(session.all::<String>(
+            "SELECT m.payload::text FROM pgq_reserve('q', max => 9) m, LATERAL pgq_delete(m.id, m.delivery)",
+        ));
+    }
+    assert_eq!(given, ["1", "3"]);
+}

@@ -686,3 +686,48 @@ fn the_length_is_known_where_counts_are_written_by_each_transaction() {
     });
     assert_eq!(session.sqlstate("SELECT pgq_push('q', '1')"), "53400");
 }
+
+#[test]
+fn room_that_a_prepared_transaction_has_made_counts_at_once() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            r#"SELECT pgq_create_queue('q', '{"max_length": 2, "on_full": "drop_oldest"}');
+               SELECT pgq_push('q', '1'), pgq_push('q', '2')"#,
+        )
+        .unwrap();
+    for n in 3..20 {
+        session.batch_execute(&format!("SELECT pgq_push('q', '{n}')")).unwrap(); // drops the oldest
+        session.batch_execute("BEGIN; SELECT pgq_pop('q'); PREPARE TRANSACTION 'p'").unwrap();
+        session.batch_execute("COMMIT PREPARED 'p'").unwrap();
+        session.batch_execute(&format!("SELECT pgq_push('q', '{}')", 100 + n)).unwrap(); // there is room
+        let left: Vec<String> = session.all("SELECT payload::text FROM pgqueue.message ORDER BY id");
+        assert_eq!(left, [n.to_string(), (100 + n).to_string()]);
+    }
+}
+
+#[test]
+fn a_message_whose_predecessor_is_dropped_for_it_does_not_wait_for_that() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off");
+    let mut session = server.connect();
+    let pushes = [
+        "SELECT pgq_push('q', '2', group_key => 'g'); SELECT pgq_push('q', '3', group_key => 'g', dedup_key => 'k')",
+        "SELECT pgq_push('q', '2', group_key => 'g'); SELECT pgq_push('q', '3', group_key => 'g')",
+        "SELECT pgq_push_batch('q', ARRAY['2', '3']::jsonb[], group_key => 'g', dedup_keys => ARRAY['j', 'k'])",
+        "SELECT pgq_push_batch('q', ARRAY['2', '3']::jsonb[], group_key => 'g', dedup_keys => ARRAY[NULL, NULL])",
+    ];
+    for push in pushes {
+        session
+            .batch_execute(r#"SELECT pgq_create_queue('q', '{"max_length": 1, "on_full": "drop_oldest"}')"#)
+            .unwrap();
+        session.batch_execute(push).unwrap();
+        assert_eq!(
+            session.all::<String>("SELECT payload::text FROM pgq_reserve('q', max => 9)"),
+            ["3"],
+            "{push}"
+        );
+        session.batch_execute("SELECT pgq_drop_queue('q')").unwrap();
+    }
+}

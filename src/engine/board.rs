@@ -508,6 +508,12 @@ pub fn drains() -> [u64; 2] {
     })
 }
 
+/// Counts were written down by others than a drain.
+pub fn note_written() {
+    begin_drain();
+    end_drain();
+}
+
 pub fn begin_drain() {
     count_drain(0);
 }
@@ -531,6 +537,8 @@ pub struct Counted {
     times: u64,
     /// Transactions that are committing, whose messages may be seen before they are counted.
     pub committing: u32,
+    /// A prepared transaction has written counts down, which are there when it is decided.
+    pub has_prepared: bool,
 }
 
 pub fn counted(queue: i32) -> Counted {
@@ -543,7 +551,8 @@ pub fn known_counted(queue: i32) -> Option<Counted> {
     with_known(queue, |place| {
         if place.direction == Direction::OldestFirst {
             let (times, committing) = (place.times_counted, place.kept_for);
-            counted = Some(Counted { counts: place.counts, times, committing });
+            let has_prepared = place.hint.times_prepared() > 0;
+            counted = Some(Counted { counts: place.counts, times, committing, has_prepared });
         }
     });
     counted

@@ -184,7 +184,7 @@ thread_local! {
 /// How many messages are in a queue, as the counters say.
 ///
 /// What the board has counted is added to what is written down, which is read anew when
-/// something was written down, and once a second: prepared transactions write by themselves.
+/// something was written down, and each time while a transaction of the queue is prepared.
 pub fn length(queue: i32) -> i64 {
     const TRIES: usize = 3;
     for _ in 0..TRIES {
@@ -193,7 +193,7 @@ pub fn length(queue: i32) -> i64 {
         else {
             break;
         };
-        let written = written_length(queue, before[0]);
+        let written = written_length(queue, before[0], counted.has_prepared);
         if board::drains() == before {
             let pending = (counted.counts + news::counted_of(queue)).length();
             return (written + pending).max(0);
@@ -202,12 +202,12 @@ pub fn length(queue: i32) -> i64 {
     known(queue).length()
 }
 
-fn written_length(queue: i32, drains: u64) -> i64 {
+fn written_length(queue: i32, drains: u64, has_prepared: bool) -> i64 {
     static LENGTH: Statement =
         Statement::new(include_str!("../../sql/query/written_length.sql"), &[pg_sys::INT4OID]);
     const MOST_REMEMBERED: usize = 10_000;
     const GOOD_FOR: Duration = Duration::from_secs(1);
-    let known = WRITTEN.with_borrow(|all| all.get(&queue).copied());
+    let known = WRITTEN.with_borrow(|all| all.get(&queue).copied()).filter(|_| !has_prepared);
     if let Some(known) = known.filter(|known| known.drains == drains && known.at.elapsed() < GOOD_FOR) {
         return known.length;
     }

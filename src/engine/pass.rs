@@ -209,6 +209,7 @@ pub fn settle_prepared(list: impl FnOnce() -> Vec<i64>) {
         board::with_hint(queue, direction, |hint| {
             // Unless another one has been prepared since.
             if left.is_empty() && hint.times_prepared() == times {
+                board::note_written(); // by the last of them, perhaps
                 hint.nothing_is_prepared();
             } else {
                 hint.look_for_prepared();

@@ -116,7 +116,7 @@ pub fn push(queue: &Queue, messages: &[Message], options: &Options) -> Result<Ve
                 unique::push(&keyed, &mut writer)?
             }
             None => {
-                make_room(queue, 1)?;
+                writer.make_room()?;
                 (writer.add(message), Outcome::Pushed)
             }
         });
@@ -130,10 +130,11 @@ pub struct Writer<'a> {
     queue: &'a Queue,
     options: &'a Options,
     template: Row,
+    /// Of messages that are not delayed, in a queue that keeps the order of groups: each stands
+    /// behind the one before it.
+    group: Option<Group>,
     /// The lane of the next message.
     lane: Lane,
-    /// Each message stands behind the one before it.
-    has_order: bool,
     counts: Counts,
 }
 
@@ -145,13 +146,27 @@ impl<'a> Writer<'a> {
         let is_delayed = template[Column::DueAt as usize].is_some();
         let group = options.group_key.as_ref().filter(|_| queue.settings.keeps_order() && !is_delayed);
         let group = group.map(|key| Group { queue: queue.id, key: key.bytes().to_vec() });
-        let lane = match &group {
-            _ if is_delayed => Lane::Delayed,
-            Some(group) if group.has_our_own(&table, options.priority) => Lane::Blocked,
-            _ => Lane::Ready,
-        };
-        let counts = Counts::default();
-        Self { table, queue, options, template, lane, has_order: group.is_some(), counts }
+        let lane = if is_delayed { Lane::Delayed } else { Lane::Ready };
+        let mut writer = Self { table, queue, options, template, group, lane, counts: Counts::default() };
+        writer.line_up();
+        writer
+    }
+
+    /// Has the next message stand behind one of its group, if this transaction has pushed one.
+    fn line_up(&mut self) {
+        if let Some(group) = &self.group {
+            let stands_behind = group.has_our_own(&self.table, self.options.priority);
+            self.lane = if stands_behind { Lane::Blocked } else { Lane::Ready };
+        }
+    }
+
+    /// Makes room for the next message, which loses the one before it if that is dropped.
+    pub fn make_room(&mut self) -> Result<()> {
+        make_room(self.queue, 1)?;
+        if self.lane == Lane::Blocked && self.queue.settings.max_length.is_some() {
+            self.line_up();
+        }
+        Ok(())
     }
 
     /// A row for a message as it would be pushed, without an id.
@@ -166,7 +181,9 @@ impl<'a> Writer<'a> {
     }
 
     /// The row of a message that is added next, and its id.
-    fn next_row(&mut self, message: &Message) -> (i64, Row) {
+    ///
+    /// The next of its group can stand behind it, unless it is an echo: those are passed over.
+    fn next_row(&mut self, message: &Message, is_echo: bool) -> (i64, Row) {
         let (id, mut row) = (id::next(), self.row(message));
         row[Column::Id as usize] = Some(id.into());
         row[Column::Lane as usize] = Some(self.lane.datum());
@@ -174,14 +191,14 @@ impl<'a> Writer<'a> {
         if self.lane == Lane::Ready {
             news::ready(self.queue.id, self.options.priority, id);
         }
-        if self.has_order {
-            self.lane = Lane::Blocked; // the others wait behind the first
+        if self.group.is_some() && !is_echo {
+            self.lane = Lane::Blocked;
         }
         (id, row)
     }
 
     fn add(&mut self, message: Message) -> i64 {
-        let (id, row) = self.next_row(&message);
+        let (id, row) = self.next_row(&message, false);
         self.table.insert(&row);
         self.count();
         id
@@ -189,7 +206,7 @@ impl<'a> Writer<'a> {
 
     /// Adds a message with a key, at its place among those of the key.
     pub fn add_keyed(&mut self, message: &Message, key: &Name, place: i64, floor: Option<i64>) -> i64 {
-        let (id, mut row) = self.next_row(message);
+        let (id, mut row) = self.next_row(message, unique::is_place_of_echo(place));
         row[Column::DedupKey as usize] = Some(key.datum());
         row[Column::KeyPlace as usize] = Some(place.into());
         row[Column::KeyFloor as usize] = Some(floor.unwrap_or(id).into());
@@ -203,7 +220,8 @@ impl<'a> Writer<'a> {
         room_for(&mut ids, messages.len());
         for page in messages.chunks(PAGE) {
             pg_sys::check_for_interrupts!();
-            let (new_ids, rows): (Vec<_>, Vec<_>) = page.iter().map(|message| self.next_row(message)).unzip();
+            let (new_ids, rows): (Vec<_>, Vec<_>) =
+                page.iter().map(|message| self.next_row(message, false)).unzip();
             ids.extend(new_ids);
             match &rows[..] {
                 [row] => self.table.insert(row),

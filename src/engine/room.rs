@@ -89,8 +89,10 @@ fn could_be_dropped(queue: &Queue, missing: usize) -> bool {
 /// How many messages one look for dead ones comes by at most.
 const MOST_LOOKED_AT: usize = 10_000;
 
-/// A look that found nothing is not repeated before so many times as long are over.
+/// A look that found nothing is not repeated before so many times as long are over, unless it was
+/// short.
 const REST: i64 = 50;
+const SHORT: Duration = Duration::from_micros(100);
 
 /// Removes up to `max` messages that nobody will ever be given.
 fn clear_dead(queue: &Queue, max: usize) {
@@ -101,8 +103,9 @@ fn clear_dead(queue: &Queue, max: usize) {
     let looked = Instant::now();
     let found = Dead::of(queue, max);
     let (gone, superseded) = (found.gone, found.superseded);
-    let rest = looked.elapsed().as_micros() as Timestamp * REST;
-    let next = if gone.is_empty() && superseded.is_empty() { now() + rest } else { begun };
+    let took = looked.elapsed();
+    let is_to_rest = gone.is_empty() && superseded.is_empty() && took > SHORT;
+    let next = if is_to_rest { now() + took.as_micros() as Timestamp * REST } else { begun };
     board::with_room(queue.id, |next_look| *next_look = next);
     dead::bury_without_waiting(&gone);
     if !superseded.is_empty() {

@@ -21,7 +21,7 @@ use pgrx::pg_sys::{self, Datum, Oid, TransactionId};
 use super::counter::{self, Counts};
 use super::lane::ById;
 use super::message::{Column, Lane};
-use super::push::{Message, OnDuplicate, Outcome, Writer, make_room};
+use super::push::{Message, OnDuplicate, Outcome, Writer};
 use super::queue::Queue;
 use super::scan::{Found, Snapshot};
 use super::short_lock::{Kind, ShortLock};
@@ -125,7 +125,7 @@ pub fn push(keyed: &Keyed, writer: &mut Writer) -> Result<(i64, Outcome)> {
                     return keyed.repeated(seen);
                 }
                 if needs_room {
-                    make_room(keyed.queue, 1)?;
+                    writer.make_room()?;
                 }
                 may_add = true;
             }
@@ -453,7 +453,11 @@ pub fn stands_behind(table: &Table, queue: &Queue, row: &Found) -> bool {
 
 /// Whether a message was pushed while an older one of its key was waiting.
 pub fn is_echo(row: &Found) -> bool {
-    row.i64(Column::KeyPlace) < UNSEEN
+    is_place_of_echo(row.i64(Column::KeyPlace))
+}
+
+pub fn is_place_of_echo(place: i64) -> bool {
+    place < UNSEEN
 }
 
 /// Removes messages that are superseded, those that no push has counted on and that nobody has

@@ -12,12 +12,19 @@ pub struct Row {
     id: i64,
     state: String,
     key: Option<String>,
+    /// It may be gone a moment later.
+    has_ttl: bool,
 }
 
 impl Row {
     pub fn from(row: &[Option<String>]) -> Self {
         let id = row[0].as_ref().expect("an id").parse().expect("a number");
-        Self { id, state: row[1].clone().expect("a state"), key: row[2].clone() }
+        Self {
+            id,
+            state: row[1].clone().expect("a state"),
+            key: row[2].clone(),
+            has_ttl: row[3].as_deref() == Some("t"),
+        }
     }
 }
 
@@ -25,7 +32,8 @@ impl Row {
 pub const PREPARED: [&str; 5] = [
     // What has become due makes room when a round has seen it.
     "PREPARE messages(text) AS
-     SELECT m.id, CASE WHEN m.state = 'ready' AND m.lane = 'd' THEN 'due' ELSE m.state END, m.dedup_key FROM pgqueue.message_state m
+     SELECT m.id, CASE WHEN m.state = 'ready' AND m.lane = 'd' THEN 'due' ELSE m.state END, m.dedup_key,
+            m.expires_at IS NOT NULL FROM pgqueue.message_state m
        JOIN pgqueue.queue q ON q.id = m.queue WHERE q.name = $1 ORDER BY m.id",
     // What is still to be worked on; what is gone will not be given any more.
     "PREPARE remaining(text) AS
@@ -84,7 +92,7 @@ pub fn drop_is_wrong(
         return is_enough.then(|| format!("the queue is called full, though {free} could make room"));
     }
     let dropped: Vec<&Row> = before.iter().filter(|row| !is_there(row.id)).collect();
-    let live = dropped.iter().find(|row| !is_dead(row))?;
+    let live = dropped.iter().find(|row| !is_dead(row) && !row.has_ttl)?;
     if let Some(dead) = before.iter().find(|row| is_dead(row) && is_there(row.id)) {
         return Some(format!("message {} was dropped alive, and {} stays, which is dead", live.id, dead.id));
     }

@@ -87,7 +87,11 @@ fn work(client: &mut Client, session: usize, job: &Job) -> Reply {
 
 /// What a statement gives, as texts, in one round trip.
 pub fn rows(client: &mut Client, sql: &str) -> Result<Rows, Refusal> {
-    let messages = client.simple_query(sql)?;
+    let messages = client.simple_query(sql).map_err(|error| {
+        // The error comes before the transaction is rolled back; the next answer comes after that.
+        let _ = client.simple_query("");
+        Refusal::from(error)
+    })?;
     let rows = messages.iter().filter_map(|message| match message {
         SimpleQueryMessage::Row(row) => {
             Some((0..row.len()).map(|n| row.get(n).map(str::to_string)).collect())
