@@ -3,8 +3,10 @@
 //! An event is a message like any other, written in the transaction it tells of. It is
 //! the queue's owner who tells, whoever's call or the worker it was that let a message
 //! die: what others may see of the queue goes where that role has a right.
+//!
+//! Invariant: no event is told of an event that came, over whatever queues, from its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
 use pgrx::pg_sys::{self, Datum};
@@ -32,6 +34,9 @@ static PUSH: Statement = Statement::new(
     ],
 );
 
+/// Over how many queues events may go.
+const LONGEST_CHAIN: usize = 30;
+
 /// What happened to a message.
 pub struct Event {
     pub queue: i32,
@@ -52,7 +57,9 @@ pub fn tell(events: &[Event], reason: Option<&str>, error: Datum) {
     for (queue, events) in by_queue {
         let Ok(Some(queue)) = queue::by_id(queue) else { continue };
         let Ok(Some(target)) = target(&queue) else { continue };
-        if target.is_open_to(queue.owner()) {
+        if comes_back(&queue, &target) {
+            pgrx::warning!("events of queue \"{}\" are lost: they would come back to it", queue.name);
+        } else if target.is_open_to(queue.owner()) {
             push(&queue, &target, &events, reason, error);
         } else {
             pgrx::warning!(
@@ -86,8 +93,28 @@ fn push(queue: &Queue, target: &Queue, events: &[&Event], reason: Option<&str>, 
     counter::add(target.id, Counts { pushed: pushed as i64, ..Counts::default() });
 }
 
-/// Makes sure that the queue this one tells is there, made if a push might make it, and that the
-/// caller and this queue's owner both have a right on it.
+/// Whether what a queue tells its target comes back to it, over whatever queues: each event that
+/// dies would be the next event, without end. A chain too long to be looked at counts as one.
+///
+/// Asked at each event: queues that tell each other can be changed at once, and go by name.
+fn comes_back(queue: &Queue, target: &Rc<Queue>) -> bool {
+    let (mut seen, mut next) = (HashSet::new(), Some(Rc::clone(target)));
+    while let Some(target) = next {
+        if target.id == queue.id || seen.len() == LONGEST_CHAIN {
+            return true;
+        }
+        // Others may tell each other in a circle that this one is no part of.
+        if !seen.insert(target.id) {
+            return false;
+        }
+        let name = target.events_to().ok().flatten();
+        next = name.and_then(|name| queue::named(&name).ok().flatten());
+    }
+    false
+}
+
+/// Makes sure that the queue this one tells is there, made if a push might make it, that the caller
+/// and this queue's owner both have a right on it, and that it does not tell this one.
 pub fn check_target(queue: &Queue) -> Result<()> {
     if let Some(name) = queue.events_to()?
         && !setting::auto_create()
@@ -96,6 +123,10 @@ pub fn check_target(queue: &Queue) -> Result<()> {
         return Err(Error::no_such_queue(&name.to_string()));
     }
     match target(queue)? {
+        Some(target) if comes_back(queue, &target) => Err(Error::setting(
+            "events_to",
+            &format!("must not lead back to the queue over others, nor over more than {LONGEST_CHAIN}"),
+        )),
         Some(target) if !(target.allows(Right::Push) && target.is_open_to(queue.owner())) => {
             Err(Error::not_allowed(&target.name.to_string(), Right::Push))
         }

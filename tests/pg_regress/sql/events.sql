@@ -76,11 +76,12 @@ RESET pgqueue.auto_create;
 SELECT pushed, ready FROM pgq_stats('ops');
 SELECT * FROM events('ops');
 -- the target's time to live is the events' too; it can itself tell others
-SELECT pgq_alter_queue('ops', '{"ttl": "1 h", "events_to": "jobs"}');
+SELECT pgq_alter_queue('ops', '{"ttl": "1 h", "events_to": "chief"}');
 SELECT pgq_push('jobs', '12') AS id \gset
 SELECT pgq_bury(:id, 'one');
 SELECT pgq_bury(m.id, 'two'), g.expires_at IS NOT NULL AS has_ttl FROM pgq_peek('ops') m, pgq_get(m.id) g;
-SELECT payload - 'id' FROM pgq_pop('jobs');
+SELECT payload - 'id' FROM pgq_pop('chief');
+SELECT pgq_drop_queue('chief') FROM pgq_alter_queue('ops', '{"events_to": null}');
 -- no more events
 SELECT pgq_alter_queue('jobs', '{"events_to": null}');
 SELECT pgq_push('jobs', '13') AS id \gset
@@ -119,3 +120,37 @@ SELECT pgq_count('told');
 SELECT pgq_drop_queue(q) FROM unnest(ARRAY['mine', 'told', 'theirs']) q;
 DROP ROLE regress_consumer, regress_jobs, regress_ops;
 DROP FUNCTION events;
+-- circles of queues that tell each other are refused, over whatever others
+SELECT pgq_create_queue('one', '{"events_to": "two", "ttl": "1 ms", "on_expire": "dead"}');
+SELECT pgq_alter_queue('two', '{"events_to": "three", "ttl": "1 ms", "on_expire": "dead"}');
+\set VERBOSITY terse
+SELECT pgq_alter_queue('two', '{"events_to": "one"}');
+SELECT pgq_alter_queue('three', '{"events_to": "one"}');
+SELECT pgq_create_queue('four', '{"events_to": "one"}');
+SELECT pgq_drop_queue('one');
+SELECT pgq_create_queue('one', '{"events_to": "four"}');
+SELECT pgq_create_queue('one', '{"events_to": "two", "ttl": "1 ms", "on_expire": "dead"}');
+SELECT pgq_drop_queue('four');
+SELECT pgq_alter_queue('three', '{"events_to": "three"}');
+\set VERBOSITY default
+SELECT name, settings -> 'events_to' AS events_to FROM pgq_list_queues() WHERE name IN ('one', 'two', 'three') ORDER BY name;
+-- one that is there nevertheless (two changes at once, a name that goes to another queue) ends; a queue outside tells into it
+UPDATE pgqueue.queue SET settings = settings || '{"events_to": "one", "ttl": "1 ms", "on_expire": "dead"}' WHERE name = 'three';
+SELECT pgq_create_queue('outside', '{"events_to": "one"}');
+SELECT count(*) FROM (SELECT pgq_push('one', '1'), pgq_push('two', '2'), pgq_push('outside', '3')) p;
+SELECT pgq_bury(id, 'no') AS buried FROM pgq_reserve('outside');
+SELECT pg_sleep(0.01);
+SET client_min_messages = error;
+SELECT count(*) FROM pgq_vacuum();
+SELECT pg_sleep(0.01);
+SELECT count(*) FROM pgq_vacuum();
+SELECT pg_sleep(0.01);
+SELECT count(*) FROM pgq_vacuum();
+RESET client_min_messages;
+SELECT name, dead, total FROM pgq_list_queues() q, pgq_stats(q.name) s WHERE name IN ('one', 'two', 'three', 'outside') ORDER BY name;
+UPDATE pgqueue.queue SET settings = settings - 'events_to' WHERE name = 'three';
+SELECT count(pgq_drop_queue(name)) AS dropped FROM pgq_list_queues() WHERE name IN ('one', 'two', 'three', 'outside');
+-- nor is a chain without an end
+SELECT count(pgq_create_queue('link ' || n, jsonb_build_object('events_to', 'link ' || n - 1))) FROM generate_series(1, 30) n;
+SELECT pgq_create_queue('link 31', '{"events_to": "link 30"}');
+SELECT count(pgq_drop_queue(name)) AS dropped FROM pgq_list_queues() WHERE name LIKE 'link %';
