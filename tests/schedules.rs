@@ -303,3 +303,66 @@ fn a_run_that_somebody_is_in_the_way_of_is_made_up_for_soon() {
     });
     assert!(session.one::<bool>("SELECT next_run > now() + interval '23 h' FROM pgqueue.schedule"));
 }
+
+/// When a schedule or watch will run, in seconds from now.
+fn seconds_to_next_run(session: &mut Client, name: &str) -> f64 {
+    session.one(&format!(
+        "SELECT extract(epoch FROM next_run - clock_timestamp())::float8 FROM pgqueue.schedule WHERE name = '{name}'"
+    ))
+}
+
+/// What a clock that is an hour ahead writes into schedules and watches that run then.
+const AHEAD: &str = "UPDATE pgqueue.schedule SET next_run = next_run + '1 h'::interval,
+                                                 last_run = clock_timestamp() + '1 h'::interval,
+                                                 retry_at = clock_timestamp() + '1 h'::interval";
+
+#[test]
+fn a_clock_that_was_ahead_for_a_moment_silences_no_schedule_and_no_watch() {
+    let server = server_with_rare_rounds();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            "SELECT pgq_schedule('tick', 'ticks', '2 s', '1'), pgq_watch('look', 'seen', 'SELECT 1, 2', '2 s'),
+                    pgq_schedule('minute', 'minutes', '* * * * *', '1')",
+        )
+        .unwrap();
+    until("both have run", || pushed(&mut session, "ticks") >= 1 && pushed(&mut session, "seen") >= 1);
+    session.batch_execute(AHEAD).unwrap();
+    assert!(seconds_to_next_run(&mut session, "tick") > 3000.0);
+    let before = pushed(&mut session, "ticks");
+    until("it runs again", || pushed(&mut session, "ticks") > before);
+    for name in ["tick", "look", "minute"] {
+        let to_next = seconds_to_next_run(&mut session, name);
+        assert!(to_next < 61.0, "{name}: {to_next}");
+    }
+    assert!(session.one::<bool>("SELECT bool_and(last_run <= clock_timestamp()) FROM pgqueue.schedule"));
+}
+
+#[test]
+fn a_schedule_that_is_put_again_is_not_planned_by_a_clock_that_was_ahead() {
+    let server = server_without_rounds();
+    let mut session = server.connect();
+    let put =
+        "SELECT pgq_schedule('tick', 'ticks', '1 h', '1'), pgq_schedule('daily', 'days', '0 0 * * *', '1')";
+    session.batch_execute(put).unwrap();
+    let planned: String =
+        session.one("SELECT string_agg(next_run::text, ' ' ORDER BY name) FROM pgqueue.schedule");
+    session.batch_execute("UPDATE pgqueue.schedule SET next_run = next_run + '240 h'::interval").unwrap();
+    session.batch_execute(put).unwrap();
+    let again: String =
+        session.one("SELECT string_agg(next_run::text, ' ' ORDER BY name) FROM pgqueue.schedule");
+    assert_eq!(again, planned, "they keep their grid");
+    // A round by hand plans anew, too; what is put off for ever stays so.
+    session
+        .batch_execute(
+            "UPDATE pgqueue.schedule SET next_run = CASE name WHEN 'tick' THEN 'infinity' ELSE next_run + '240 h'::interval END;
+             SELECT FROM pgq_vacuum()",
+        )
+        .unwrap();
+    let daily: String = session.one("SELECT next_run::text FROM pgqueue.schedule WHERE name = 'daily'");
+    assert!(planned.contains(&daily), "{daily}");
+    assert_eq!(
+        session.one::<String>("SELECT next_run::text FROM pgqueue.schedule WHERE name = 'tick'"),
+        "infinity"
+    );
+}

@@ -9,7 +9,7 @@
 //! runs schedules, which are messages; a watch is its owner's code, and runs in a process with
 //! its owner's session (`worker::watchers`).
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use pgrx::pg_sys::{self, Datum, Oid};
@@ -67,6 +67,14 @@ static NOTE: Statement = Statement::new(
 );
 static NEXT: Statement =
     Statement::new(include_str!("../../sql/query/next_run.sql"), &[pg_sys::TIMESTAMPTZOID]);
+static PLANNED: Statement = Statement::new(
+    include_str!("../../sql/query/planned_schedules.sql"),
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::TEXTOID, pg_sys::INT8OID],
+);
+static REPLAN: Statement = Statement::new(
+    include_str!("../../sql/query/replan_schedule.sql"),
+    &[pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPTZOID],
+);
 
 /// How often a process looks for schedules that others have put.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -74,6 +82,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How many schedules a transaction runs: with more than 64 subtransactions it would slow
 /// down every snapshot of the server.
 const BATCH: i64 = 50;
+
+/// How many plans the worker looks at in passing: all in turn, whatever the roles of a database have put.
+const PLANS: i64 = 20;
 
 /// A transaction that has run schedules for so long leaves the others to the next.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -106,6 +117,8 @@ struct Outlook {
 
 thread_local! {
     static OUTLOOK: Cell<Option<Outlook>> = const { Cell::new(None) };
+    /// The schedule whose plan was looked at last.
+    static LOOKED_AT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Whether a schedule may be due; costs no statement.
@@ -133,6 +146,7 @@ pub fn run_due() -> bool {
     if is_worker() {
         setting::wait_for_own_disk();
     }
+    plan_anew(begun, if is_worker() { PLANS } else { i64::MAX });
     let mut ran = 0;
     DUE.run(&[Some(begun.into()), Some(BATCH.into())], |row| {
         if looked.elapsed() < PATIENCE {
@@ -149,6 +163,29 @@ pub fn run_due() -> bool {
     NEXT.run(&[Some(begun.into())], |row| next = next.or(Some(row.i64(0))));
     OUTLOOK.set(Some(Outlook { looked, next }));
     has_more
+}
+
+/// Plans anew what is planned for later than the next time from now: a clock was ahead then, and
+/// nothing would run until it is reached again. Looks at the next few schedules by name.
+fn plan_anew(now: Timestamp, most: i64) {
+    let behind = if most == i64::MAX { Vec::new() } else { LOOKED_AT.take() };
+    let (mut wrong, mut last, mut count) = (Vec::new(), Vec::new(), 0);
+    PLANNED.run(&[Some(now.into()), Some(text_datum(&behind)), Some(most.into())], |row| {
+        (last, count) = (bytes(row, 0), count + 1);
+        let planned = row.i64(3);
+        let every = Every::parse(&text(row, 1), &text(row, 2)).ok();
+        let next = every.and_then(|every| every.planned(planned, now).ok()).unwrap_or(planned);
+        if next < planned || row.bool(4) {
+            wrong.push((last.clone(), planned, next));
+        }
+    });
+    LOOKED_AT.set(if count == most { last } else { Vec::new() });
+    for (name, planned, next) in wrong {
+        REPLAN.run(
+            &[Some(text_datum(&name)), Some(planned.into()), Some(next.into()), Some(now.into())],
+            |_| {},
+        );
+    }
 }
 
 /// Whether a dump is being loaded: what is pushed now would be given ids that are in use. Sequences

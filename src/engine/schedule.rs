@@ -140,7 +140,10 @@ pub fn put(wish: &Wish) -> Result<Timestamp> {
         let first = every.next(now, now).map_err(bad_schedule)?;
         let before = take_out(&wish.name, wish.work.kind())?
             .filter(|before| before.every == wish.every && before.time_zone == wish.time_zone);
-        let (next_run, last_run) = before.map_or((first, None), |before| (before.next_run, before.last_run));
+        let (next_run, last_run) = match before {
+            Some(before) => (every.planned(before.next_run, now).map_err(bad_schedule)?, before.last_run),
+            None => (first, None),
+        };
         // None is put if somebody else has put one since we looked.
         if insert(wish, next_run, last_run) > 0 {
             return Ok(next_run);

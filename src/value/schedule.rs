@@ -9,7 +9,7 @@ use jiff::Zoned;
 use jiff::tz::TimeZone;
 
 use super::duration::{BadSpan, Millis};
-use crate::hint::Timestamp;
+use crate::hint::{NEVER, Timestamp};
 
 /// Postgres counts from 2000-01-01, Unix from 1970-01-01.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
@@ -71,6 +71,19 @@ impl Every {
             Self::Span(span) => Ok(on_grid(planned, span.as_micros(), now)),
             Self::Line(cron, time_zone) => next_match(cron, time_zone, now)
                 .ok_or_else(|| BadSchedule::every("must name a date that comes")),
+        }
+    }
+
+    /// A planned run, unless it is later than the next one from now: then a clock that was ahead
+    /// has planned it, and that next one is meant. What is put off for ever stays so.
+    pub fn planned(&self, planned: Timestamp, now: Timestamp) -> Result<Timestamp, BadSchedule> {
+        match self {
+            _ if planned == NEVER => Ok(planned),
+            Self::Span(span) => {
+                let steps_too_far = (planned.saturating_sub(now) - 1).max(0) / span.as_micros();
+                Ok(planned - steps_too_far * span.as_micros())
+            }
+            Self::Line(..) => Ok(planned.min(self.next(planned, now)?)),
         }
     }
 }
@@ -179,6 +192,24 @@ mod tests {
             ("2026-02-03T08:00:00Z", "2026-02-03T08:07:00Z"),
         ] {
             assert_eq!(every.next(planned, micros(now)), Ok(micros(next)), "{now}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_a_clock_which_was_ahead_has_planned_is_the_next_one() {
+        let now = micros("2026-01-31T12:00:00Z");
+        for (every, planned, meant) in [
+            ("15 min", "2026-01-31T12:07:00Z", "2026-01-31T12:07:00Z"),
+            ("15 min", "2026-01-31T12:15:00Z", "2026-01-31T12:15:00Z"),
+            ("15 min", "2026-01-31T12:15:00.000001Z", "2026-01-31T12:00:00.000001Z"),
+            ("15 min", "2027-01-31T12:07:00Z", "2026-01-31T12:07:00Z"),
+            ("15 min", "2026-01-31T11:00:00Z", "2026-01-31T11:00:00Z"),
+            ("30 2 * * *", "2026-02-01T02:30:00Z", "2026-02-01T02:30:00Z"),
+            ("30 2 * * *", "2026-02-02T02:30:00Z", "2026-02-01T02:30:00Z"),
+            ("30 2 * * *", "2026-01-31T02:30:00Z", "2026-01-31T02:30:00Z"),
+        ] {
+            let every = Every::parse(every, "UTC").unwrap();
+            assert_eq!(every.planned(micros(planned), now), Ok(micros(meant)), "{planned}");
         }
     }
 
