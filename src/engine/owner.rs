@@ -14,14 +14,19 @@ type Setting<'a> = (&'static CStr, &'a CStr);
 const SEARCH_PATH: Setting = (c"search_path", c"pg_catalog, pg_temp");
 
 /// What makes the text of a value the same whoever asks for it, and exact.
-const PLAIN_TEXT: [Setting; 7] = [
+const PLAIN_TEXT: [Setting; 12] = [
     SEARCH_PATH,
     (c"bytea_output", c"hex"),
     (c"datestyle", c"ISO, MDY"),
     (c"extra_float_digits", c"1"),
     (c"intervalstyle", c"postgres"),
+    (c"lc_monetary", c"C"),
+    (c"lc_numeric", c"C"),
+    (c"lc_time", c"C"),
     (c"quote_all_identifiers", c"off"),
     (c"timezone", c"UTC"),
+    (c"xmlbinary", c"base64"),
+    (c"xmloption", c"content"),
 ];
 
 /// Runs `work` as `owner`, with our own search path.
@@ -42,10 +47,19 @@ pub fn act_plainly<R>(work: impl FnOnce() -> R) -> R {
 }
 
 /// Runs `work` as the current user, with a search path of his, and lets it change
-/// neither role nor session.
+/// neither role nor session. Values are written as where the session began: as the role and the
+/// database have it.
 pub fn act_restricted<R>(search_path: &CStr, work: impl FnOnce() -> R) -> R {
     let restrictions = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
-    act(caller(), restrictions, &[(c"search_path", search_path)], work)
+    let mut settings = PLAIN_TEXT.map(|(name, _)| (name, reset_value(name)));
+    settings[0] = (c"search_path", search_path);
+    act(caller(), restrictions, &settings, work)
+}
+
+/// What RESET gives a setting. It stays while nobody reads the server's files anew.
+fn reset_value<'a>(name: &CStr) -> &'a CStr {
+    // SAFETY: the setting exists; its value is a C string.
+    unsafe { CStr::from_ptr(pg_sys::GetConfigOptionResetString(name.as_ptr())) }
 }
 
 fn act<R>(role: Oid, restrictions: u32, settings: &[Setting], work: impl FnOnce() -> R) -> R {

@@ -10,7 +10,7 @@ use std::ptr;
 
 use pgrx::pg_sys::{self, CmdType, Datum, Query};
 
-use super::owner::act_restricted;
+use super::owner::{act_plainly, act_restricted};
 use super::push::{Content, Options, push};
 use super::queue::Queue;
 use super::statement::{Row, Statement, text_array};
@@ -153,7 +153,7 @@ fn run(watch: &Watch) -> Result<Found> {
             pg_sys::XactReadOnly = true;
             pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
             let cursor = pg_sys::SPI_cursor_open(ptr::null(), plan, ptr::null_mut(), ptr::null(), true);
-            let found = read_all(cursor);
+            let found = read_all(cursor, has_plain_text(plan));
             pg_sys::SPI_cursor_close(cursor);
             pg_sys::PopActiveSnapshot();
             pg_sys::XactReadOnly = !could_write;
@@ -198,8 +198,28 @@ unsafe fn only<'a, T>(list: *const pg_sys::List) -> Option<&'a T> {
     unsafe { (!list.is_null() && (*list).length == 1).then(|| &*pg_sys::list_nth(list, 0).cast::<T>()) }
 }
 
-/// Reads what the query gives, as text.
-unsafe fn read_all(cursor: pg_sys::Portal) -> Result<Found> {
+/// Whether both columns of a plan are of types whose text no setting changes.
+unsafe fn has_plain_text(plan: pg_sys::SPIPlanPtr) -> bool {
+    const PLAIN: [pg_sys::Oid; 8] = [
+        pg_sys::TEXTOID,
+        pg_sys::VARCHAROID,
+        pg_sys::INT2OID,
+        pg_sys::INT4OID,
+        pg_sys::INT8OID,
+        pg_sys::NUMERICOID,
+        pg_sys::UUIDOID,
+        pg_sys::BOOLOID,
+    ];
+    // SAFETY: a plan that `prepare` has made, of one query with two columns.
+    unsafe {
+        let source = only::<pg_sys::CachedPlanSource>(pg_sys::SPI_plan_get_plan_sources(plan));
+        let columns = source.map(|source| pgrx::PgTupleDesc::from_pg_copy(source.resultDesc));
+        columns.is_some_and(|columns| columns.iter().all(|column| PLAIN.contains(&column.atttypid)))
+    }
+}
+
+/// Reads what the query gives, as text that is the same whatever is set.
+unsafe fn read_all(cursor: pg_sys::Portal, is_plain: bool) -> Result<Found> {
     let mut found = Found::default();
     loop {
         // SAFETY: the caller has just opened the cursor; each page is freed when it was read.
@@ -209,9 +229,8 @@ unsafe fn read_all(cursor: pg_sys::Portal) -> Result<Found> {
             if rows == 0 {
                 break;
             }
-            for n in 0..rows {
-                read_row(table, n, &mut found)?;
-            }
+            let mut read = || (0..rows).try_for_each(|n| read_row(table, n, &mut found));
+            if is_plain { read() } else { act_plainly(read) }?;
             pg_sys::SPI_freetuptable(table);
         }
         pg_sys::check_for_interrupts!();
