@@ -86,6 +86,27 @@ pub fn unless<T>(codes: &[PgSqlErrorCode], work: impl FnOnce() -> error::Result<
     )
 }
 
+/// What goes wrong whatever is worked on, by the class or the whole of its code: a conflict or a
+/// deadlock, what the server lacks or is not ready for, a transaction's end, a request to end, data
+/// that are damaged.
+const NOT_ITS_FAULT: [&str; 9] = ["25", "40", "53", "55", "57", "58", "F0", "XX001", "XX002"];
+
+/// The same; none if what is worked on is to blame, while any other error is passed on.
+pub fn unless_refused<T>(work: impl FnOnce() -> error::Result<T>) -> Option<T> {
+    in_subtransaction(work).map_or_else(
+        |caught| {
+            let code = sqlstate(report(&caught).sql_error_code() as c_int);
+            let is_ours = matches!(*caught, CaughtError::RustPanic { .. });
+            if is_ours || NOT_ITS_FAULT.iter().any(|other| code.starts_with(other)) {
+                caught.rethrow()
+            } else {
+                None
+            }
+        },
+        Some,
+    )
+}
+
 fn in_subtransaction<T>(work: impl FnOnce() -> error::Result<T>) -> Result<T, Box<CaughtError>> {
     // SAFETY: the subtransaction is ended below, one way or the other, and what it
     // leaves changed in this process is set back.

@@ -1,28 +1,58 @@
 //! Change capture: a message for each row that a statement has created, updated or
 //! deleted.
 //!
-//! Rows become JSON in SQL, which runs as whoever changed them, as a trigger of the
-//! table would: types may bring casts to JSON of their own. Of a statement trigger the
-//! rows come a page at a time, however many there are.
+//! Rows become JSON as whoever changed them (`json`), as in a trigger of the table: types may
+//! bring casts to JSON of their own. Of a statement trigger the rows come a page at a time,
+//! however many there are.
+//!
+//! Invariant: a change that the table takes is pushed. What no jsonb can hold comes as its text, or
+//! is left out.
 
 use std::ffi::{CStr, CString, c_char};
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pgrx::pg_sys::{self, Datum, Oid, TriggerData};
 use pgrx::{PgMemoryContexts, check_for_interrupts};
 
+use super::attempt::unless_refused;
+use super::json::{self, Doc};
 use super::owner::{act_as, act_plainly};
 use super::push::{Content, Options, push};
 use super::queue::{self, Queue};
-use super::statement::text_array;
+use super::statement::{Statement, array_with_nulls};
 use crate::call::{Name, text_datum};
 use crate::error::{Error, Result};
 
-/// How many changes are pushed at a time.
+/// How many changes are looked at at a time.
 const PAGE: i64 = 500;
 
-const MESSAGE: &str = include_str!("../../sql/query/capture_message.sql");
+/// How many bytes of JSON are pushed at a time, unless one change has more.
+const PAGE_BYTES: usize = 8 << 20;
+
+/// The longest values of a row that is too large for a message: what is longer is left out. Where
+/// the first is not enough, the second is, with all the columns that a table can have.
+const LONGEST_VALUES: [usize; 2] = [64 << 10, 1 << 10];
+
+/// What the message of a change has whose values are not all there.
+const TRUNCATED: &str = r#"{"truncated": true}"#;
+
+static MESSAGES: Statement = Statement::new(
+    include_str!("../../sql/query/capture_messages.sql"),
+    &[pg_sys::TEXTOID, pg_sys::TEXTARRAYOID, pg_sys::JSONBARRAYOID, pg_sys::JSONBARRAYOID, pg_sys::BOOLOID],
+);
+
+/// Types whose own equality is that of their JSON.
+const COMPARED_AS_THEY_ARE: [Oid; 9] = [
+    pg_sys::BOOLOID,
+    pg_sys::INT2OID,
+    pg_sys::INT4OID,
+    pg_sys::INT8OID,
+    pg_sys::OIDOID,
+    pg_sys::FLOAT4OID,
+    pg_sys::FLOAT8OID,
+    pg_sys::NUMERICOID,
+    pg_sys::JSONBOID,
+];
 
 /// What a trigger is called for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,13 +75,12 @@ pub unsafe fn capture(trigger: *mut TriggerData) -> Result<()> {
         keys = trigger.primary_key();
     }
     let queue = trigger.queue(&queue)?;
-    let named = [Some(act_plainly(|| trigger.table())), Some(text_array(keys.iter().map(Vec::as_slice)))];
+    let key_names = keys.iter().map(|name| text_datum(name)).collect();
+    let changes = Changes { queue: &queue, table: act_plainly(|| trigger.table()), keys: key_names };
     if trigger.is_for_a_row() {
-        let [old, new] = trigger.rows(event);
-        push_changes(&queue, row_plan, &[named[0], named[1], old, new])
+        changes.push(&[trigger.rows(event)])
     } else {
-        let text = trigger.statement_text(event, !keys.is_empty())?;
-        push_changes(&queue, || trigger.statement_plan(&text), &named)
+        changes.push_all(&trigger.statement_text(event, &keys)?, &trigger)
     }
 }
 
@@ -147,7 +176,7 @@ impl Trigger<'_> {
     }
 
     /// The row as it was and as it is.
-    fn rows(&self, event: Event) -> [Option<Datum>; 2] {
+    fn rows(&self, event: Event) -> Change {
         let (before, after) = (self.data.tg_trigtuple, self.data.tg_newtuple);
         match event {
             Event::Insert => [None, Some(self.record(before))],
@@ -161,31 +190,61 @@ impl Trigger<'_> {
         unsafe { pg_sys::heap_copy_tuple_as_datum(tuple, self.relation().rd_att) }
     }
 
-    /// The query over the transition tables.
-    fn statement_text(&self, event: Event, has_keys: bool) -> Result<CString> {
+    /// The query over the transition tables: rows as they were and as they are.
+    fn statement_text(&self, event: Event, keys: &[Vec<u8>]) -> Result<CString> {
         let (old, new) = (self.definition().tgoldtable, self.definition().tgnewtable);
-        let (old, new) = (rows_of(old), rows_of(new));
-        let changes = match event {
-            Event::Insert => format!("SELECT NULL::jsonb AS old, doc AS new FROM ({}) AS r", new?),
-            Event::Delete => format!("SELECT doc AS old, NULL::jsonb AS new FROM ({}) AS r", old?),
-            Event::Update if !has_keys => return Err(Error::capture_needs_key()),
+        let (old, new) = (transition_table(old), transition_table(new));
+        let text = match event {
+            Event::Insert => format!("SELECT NULL AS old, coalesce(t.*) AS new FROM {} AS t", new?),
+            Event::Delete => format!("SELECT coalesce(t.*) AS old, NULL AS new FROM {} AS t", old?),
+            Event::Update if keys.is_empty() => return Err(Error::capture_needs_key()),
             Event::Update => {
+                let key = self.key_of_row(keys);
+                let keyed = |table| {
+                    format!(include_str!("../../sql/query/capture_keyed.sql"), table = table, key = key)
+                };
                 format!(
                     include_str!("../../sql/query/capture_pairs.sql"),
-                    old = keyed(&old?),
-                    new = keyed(&new?)
+                    old = keyed(old?),
+                    new = keyed(new?)
                 )
             }
         };
-        Ok(with_message(&changes))
+        // Names are in the server's encoding, each byte as one character until here.
+        let bytes: Vec<u8> = text.chars().map(|letter| letter as u8).collect();
+        Ok(CString::new(bytes).expect("names have no NUL byte"))
     }
 
-    fn statement_plan(&self, text: &CStr) -> pg_sys::SPIPlanPtr {
+    /// The key columns of a row t, equal where their JSON is; no value is refused here.
+    fn key_of_row(&self, keys: &[Vec<u8>]) -> String {
+        let columns = keys.iter().map(|name| {
+            let name = CString::new(&name[..]).expect("a name has no NUL byte");
+            let column = format!("t.{}", quoted(name.as_ptr()));
+            if COMPARED_AS_THEY_ARE.contains(&self.type_of(&name)) {
+                column
+            } else {
+                format!("CASE num_nulls({column}) WHEN 0 THEN concat({column}) END COLLATE \"C\"")
+            }
+        });
+        format!("ROW({})", columns.collect::<Vec<_>>().join(", "))
+    }
+
+    /// The type of a column that is there, or what its domain is of.
+    fn type_of(&self, column: &CStr) -> Oid {
+        let table = self.relation().rd_id;
+        // SAFETY: cached look-ups.
+        unsafe { pg_sys::getBaseType(pg_sys::get_atttype(table, pg_sys::get_attnum(table, column.as_ptr()))) }
+    }
+
+    /// Begins to read what a query gives over the transition tables.
+    fn read(&self, text: &CStr) -> pg_sys::Portal {
         // SAFETY: called between SPI_connect and SPI_finish, with the data of the call.
         unsafe {
             let registered = pg_sys::SPI_register_trigger_data(ptr::from_ref(self.data).cast_mut());
             assert!(registered >= 0, "SPI_register_trigger_data: {registered}");
-            prepare(text, &[pg_sys::TEXTOID, pg_sys::TEXTARRAYOID])
+            let plan = pg_sys::SPI_prepare(text.as_ptr(), 0, ptr::null_mut());
+            assert!(!plan.is_null(), "SPI_prepare: {text:?}");
+            pg_sys::SPI_cursor_open(ptr::null(), plan, ptr::null_mut(), ptr::null(), true)
         }
     }
 }
@@ -205,89 +264,143 @@ fn primary_key_columns(table: Oid) -> *mut pg_sys::Bitmapset {
     unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| get_primary_key_attnos(table, true, &mut constraint)) }
 }
 
-fn rows_of(table: *const c_char) -> Result<String> {
-    if table.is_null() {
+fn transition_table(name: *const c_char) -> Result<String> {
+    if name.is_null() {
         return Err(Error::bad_capture("needs transition tables to be called FOR EACH STATEMENT"));
     }
-    // SAFETY: a C string, and what quotes it gives another.
-    let table = unsafe { CStr::from_ptr(pg_sys::quote_identifier(table)) };
-    // A name in the server's encoding, each byte as one character until `with_message`.
-    let table: String = table.to_bytes().iter().map(|&byte| char::from(byte)).collect();
-    Ok(format!(include_str!("../../sql/query/capture_table.sql"), table = table))
+    Ok(quoted(name))
 }
 
-fn keyed(rows: &str) -> String {
-    format!(include_str!("../../sql/query/capture_keyed.sql"), rows = rows)
+/// A name as SQL takes it, each byte as one character.
+fn quoted(name: *const c_char) -> String {
+    // SAFETY: the caller gives a C string, and what quotes it gives another.
+    let name = unsafe { CStr::from_ptr(pg_sys::quote_identifier(name)) };
+    name.to_bytes().iter().map(|&byte| char::from(byte)).collect()
 }
 
-fn with_message(changes: &str) -> CString {
-    let text = format!("WITH change AS ({changes})\n{MESSAGE}");
-    let bytes: Vec<u8> = text.chars().map(|letter| letter as u8).collect();
-    CString::new(bytes).expect("names have no NUL byte")
+/// A row as it was and as it is.
+type Change = [Option<Datum>; 2];
+
+/// The same as JSON.
+type Docs = [Option<Doc>; 2];
+
+/// Where changes of a table go.
+struct Changes<'a> {
+    queue: &'a Queue,
+    table: Datum,
+    /// The names of the key columns.
+    keys: Vec<Datum>,
 }
 
-/// The plan for the change of one row, made once a session.
-fn row_plan() -> pg_sys::SPIPlanPtr {
-    static PLAN: AtomicPtr<pg_sys::_SPI_plan> = AtomicPtr::new(ptr::null_mut());
-    if PLAN.load(Ordering::Relaxed).is_null() {
-        let text = with_message(include_str!("../../sql/query/capture_row.sql"));
-        let types = [pg_sys::TEXTOID, pg_sys::TEXTARRAYOID, pg_sys::RECORDOID, pg_sys::RECORDOID];
-        // SAFETY: called between SPI_connect and SPI_finish; the plan is kept.
+impl Changes<'_> {
+    /// Pushes all changes of a statement, a page at a time.
+    fn push_all(&self, text: &CStr, trigger: &Trigger) -> Result<()> {
+        // SAFETY: connect and finish are paired, or closed by the abort if something between
+        // them raises.
         unsafe {
-            let plan = prepare(&text, &types);
-            pg_sys::SPI_keepplan(plan);
-            PLAN.store(plan, Ordering::Relaxed);
+            assert!(pg_sys::SPI_connect() >= 0, "SPI_connect");
+            let cursor = act_plainly(|| trigger.read(text));
+            loop {
+                check_for_interrupts!();
+                act_plainly(|| pg_sys::SPI_cursor_fetch(cursor, true, PAGE));
+                if pg_sys::SPI_processed == 0 {
+                    break;
+                }
+                let table = pg_sys::SPI_tuptable;
+                let page = fetched();
+                PgMemoryContexts::new("pgqueue capture").switch_to(|_| self.push(&page))?; // raised: all is closed by the abort
+                pg_sys::SPI_freetuptable(table);
+            }
+            pg_sys::SPI_cursor_close(cursor);
+            assert!(pg_sys::SPI_finish() >= 0, "SPI_finish");
         }
+        Ok(())
     }
-    PLAN.load(Ordering::Relaxed)
-}
 
-unsafe fn prepare(text: &CStr, types: &[Oid]) -> pg_sys::SPIPlanPtr {
-    let mut types = types.to_vec();
-    // SAFETY: the caller is connected.
-    let plan = unsafe { pg_sys::SPI_prepare(text.as_ptr(), types.len() as i32, types.as_mut_ptr()) };
-    assert!(!plan.is_null(), "SPI_prepare: {text:?}");
-    plan
-}
-
-/// Runs a query that gives messages and pushes them, a page at a time.
-fn push_changes(
-    queue: &Queue,
-    plan: impl FnOnce() -> pg_sys::SPIPlanPtr,
-    args: &[Option<Datum>],
-) -> Result<()> {
-    let mut values: Vec<Datum> = args.iter().map(|arg| arg.unwrap_or(Datum::null())).collect();
-    let nulls: Vec<c_char> =
-        args.iter().map(|arg| if arg.is_some() { b' ' } else { b'n' } as c_char).collect();
-    // SAFETY: connect and finish are paired, or closed by the abort if something between
-    // them raises; as many values as the plan has parameters.
-    unsafe {
-        assert!(pg_sys::SPI_connect() >= 0, "SPI_connect");
-        let cursor = act_plainly(|| {
-            pg_sys::SPI_cursor_open(ptr::null(), plan(), values.as_mut_ptr(), nulls.as_ptr(), true)
-        });
-        loop {
+    /// Pushes changes; each by itself if the JSON of one of them is refused.
+    fn push(&self, mut changes: &[Change]) -> Result<()> {
+        while !changes.is_empty() {
             check_for_interrupts!();
-            act_plainly(|| pg_sys::SPI_cursor_fetch(cursor, true, PAGE));
-            if pg_sys::SPI_processed == 0 {
+            let page = act_plainly(|| unless_refused(|| Ok(self.page(changes))));
+            let Some((taken, messages)) = page else {
+                return changes.iter().try_for_each(|change| self.push_messages(self.odd(change)));
+            };
+            self.push_messages(messages)?;
+            changes = &changes[taken..];
+        }
+        Ok(())
+    }
+
+    fn push_messages(&self, messages: Vec<Datum>) -> Result<()> {
+        let messages: Vec<_> =
+            messages.into_iter().map(|message| (Content::Payload(message), None)).collect();
+        push(self.queue, &messages, &Options::default()).map(|_| ())
+    }
+
+    /// The messages of as many changes as a page has room for, and how many changes these are.
+    fn page(&self, changes: &[Change]) -> (usize, Vec<Datum>) {
+        let (mut docs, mut taken, mut bytes) = (Vec::new(), 0, 0);
+        for change in changes {
+            let rows = change.map(|row| row.map(json::whole));
+            bytes += rows.iter().flatten().map(Doc::len).sum::<usize>();
+            docs.extend(self.parts(rows));
+            taken += 1;
+            if bytes >= PAGE_BYTES {
                 break;
             }
-            PgMemoryContexts::new("pgqueue capture").switch_to(|_| push_page(queue))?; // raised: all is closed by the abort
-            pg_sys::SPI_freetuptable(pg_sys::SPI_tuptable);
         }
-        pg_sys::SPI_cursor_close(cursor);
-        assert!(pg_sys::SPI_finish() >= 0, "SPI_finish");
+        (taken, self.messages(&docs, false))
     }
-    Ok(())
+
+    /// The messages of a change whose JSON is refused: with texts in it, or without its long values.
+    fn odd(&self, change: &Change) -> Vec<Datum> {
+        let messages = |convert: &dyn Fn(Datum) -> Doc| {
+            act_plainly(|| {
+                let docs = change.map(|row| row.map(convert));
+                let is_cut = docs.iter().flatten().any(|doc| doc.is_cut);
+                let mut messages = self.messages(&self.parts(docs).collect::<Vec<_>>(), is_cut);
+                if is_cut {
+                    messages.iter_mut().for_each(|message| *message = json::joined(*message, TRUNCATED));
+                }
+                messages
+            })
+        };
+        let cut = LONGEST_VALUES.map(|longest| move |row| json::by_columns(row, longest));
+        unless_refused(|| Ok(messages(&json::by_columns_if_refused)))
+            .or_else(|| unless_refused(|| Ok(messages(&cut[0]))))
+            .unwrap_or_else(|| messages(&cut[1]))
+    }
+
+    /// A change; if the key has changed, the end of one row and the beginning of another.
+    fn parts(&self, docs: Docs) -> impl Iterator<Item = Docs> {
+        let [old, new] = docs;
+        let is_another = matches!((&old, &new), (Some(old), Some(new)) if !old.has_same(new, &self.keys));
+        let parts = if is_another { [Some([old, None]), Some([None, new])] } else { [Some(docs), None] };
+        parts.into_iter().flatten()
+    }
+
+    fn messages(&self, docs: &[Docs], also_if_same: bool) -> Vec<Datum> {
+        let side = |n: usize| {
+            let docs = docs.iter().map(move |docs| docs[n].as_ref().map(|doc| doc.json));
+            array_with_nulls(docs, pg_sys::JSONBOID)
+        };
+        let keys = array_with_nulls(self.keys.iter().map(|&name| Some(name)), pg_sys::TEXTOID);
+        let args = [self.table, keys, side(0), side(1), also_if_same.into()];
+        json::results(&MESSAGES, &args.map(Some))
+    }
 }
 
-/// Pushes the messages that were fetched last.
-unsafe fn push_page(queue: &Queue) -> Result<()> {
-    // SAFETY: the caller has fetched rows, whose only column is never null.
-    let messages: Vec<_> = unsafe {
+/// What was fetched last: two columns.
+unsafe fn fetched() -> Vec<Change> {
+    // SAFETY: the caller has fetched rows, and keeps them for as long as it looks at them.
+    unsafe {
         let (table, rows) = (pg_sys::SPI_tuptable, pg_sys::SPI_processed as usize);
-        let payload = |n| pg_sys::SPI_getbinval(*(*table).vals.add(n), (*table).tupdesc, 1, &mut false);
-        (0..rows).map(|n| (Content::Payload(payload(n)), None)).collect()
-    };
-    push(queue, &messages, &Options::default()).map(|_| ())
+        let value = |row: usize, column| {
+            let mut is_null = false;
+            let value =
+                pg_sys::SPI_getbinval(*(*table).vals.add(row), (*table).tupdesc, column, &mut is_null);
+            (!is_null).then_some(value)
+        };
+        (0..rows).map(|row| [value(row, 1), value(row, 2)]).collect()
+    }
 }

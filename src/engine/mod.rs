@@ -19,6 +19,7 @@ mod grouped;
 mod hinted;
 mod id;
 mod in_place;
+mod json;
 mod lane;
 pub mod limit;
 mod locked;

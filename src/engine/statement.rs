@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::{catalog, owner};
-use crate::call::{collected, text_datum};
+use crate::call::{collected, room_for, text_datum};
 
 /// A statement and the types of its parameters.
 pub struct Statement {
@@ -203,6 +203,34 @@ fn array(values: impl ExactSizeIterator<Item = Datum>, element: Oid) -> Datum {
         pg_sys::construct_array(
             values.as_mut_ptr(),
             values.len() as i32,
+            element,
+            i32::from(len),
+            by_value,
+            align,
+        )
+        .into()
+    }
+}
+
+/// An array some of whose elements may be null.
+pub fn array_with_nulls(values: impl ExactSizeIterator<Item = Option<Datum>>, element: Oid) -> Datum {
+    let (mut all, mut nulls) = (Vec::new(), Vec::new());
+    room_for(&mut all, values.len());
+    room_for(&mut nulls, values.len());
+    for value in values {
+        all.push(value.unwrap_or(Datum::null()));
+        nulls.push(value.is_none());
+    }
+    let (mut len, mut by_value, mut align) = (0, false, 0);
+    // SAFETY: the elements are of the type whose layout is looked up; they are copied.
+    unsafe {
+        pg_sys::get_typlenbyvalalign(element, &mut len, &mut by_value, &mut align);
+        pg_sys::construct_md_array(
+            all.as_mut_ptr(),
+            nulls.as_mut_ptr(),
+            1,
+            [all.len() as i32].as_mut_ptr(),
+            [1].as_mut_ptr(),
             element,
             i32::from(len),
             by_value,

@@ -195,4 +195,100 @@ INSERT INTO wrong VALUES (1);
 SELECT count(*) FROM wrong;
 SELECT count(*) FROM pgq_list_queues() WHERE name = 'wrong';
 DROP TABLE "We ""ird. tab'le", keyless, parted, bulk, loose, wrong CASCADE;
+-- what jsonb cannot hold comes as its text, and nothing that the table takes is refused
+CREATE TABLE odd (id int PRIMARY KEY, j json, js json[], n numeric, d date, t timestamptz, x xml);
+CREATE TRIGGER r AFTER INSERT OR UPDATE OR DELETE ON odd FOR EACH ROW EXECUTE FUNCTION pgq_capture('odd');
+CREATE TRIGGER i AFTER INSERT ON odd REFERENCING NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('odd');
+CREATE TRIGGER u AFTER UPDATE ON odd REFERENCING OLD TABLE AS o NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('odd');
+CREATE TRIGGER d AFTER DELETE ON odd REFERENCING OLD TABLE AS o FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('odd');
+INSERT INTO odd (id, j) VALUES (1, '{"a": "\u0000"}'), (2, '{"a": 1}'), (3, '{"a": 1e999999}'), (4, '"\ud800"');
+INSERT INTO odd VALUES (5, NULL, '{"\"\\u0000\"",1}', 'NaN', 'infinity', '-infinity', '<a/>');
+UPDATE odd SET n = 'Infinity', j = '{"b": "\u0000"}' WHERE id = 1;
+UPDATE odd SET n = n;
+DELETE FROM odd WHERE id IN (1, 5);
+SELECT payload - 'table' AS change, count(*) FROM pgq_pop('odd', max => 100) GROUP BY 1 ORDER BY min(id), payload - 'table';
+DROP TABLE odd;
+-- a cast to JSON that raises is no reason to refuse the row; one that is cancelled is
+CREATE TYPE moody AS ENUM ('good', 'bad', 'slow');
+CREATE FUNCTION moody_json(moody) RETURNS json LANGUAGE plpgsql AS $$
+BEGIN
+    IF $1 = 'bad' THEN RAISE 'not today'; END IF;
+    IF $1 = 'slow' THEN PERFORM pg_sleep(100); END IF;
+    RETURN '{"is": "good"}';
+END $$;
+CREATE CAST (moody AS json) WITH FUNCTION moody_json(moody);
+CREATE TABLE moods (id int PRIMARY KEY, m moody);
+CREATE TRIGGER i AFTER INSERT ON moods REFERENCING NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('moods');
+INSERT INTO moods VALUES (1, 'good'), (2, 'bad');
+SET statement_timeout = '200 ms';
+INSERT INTO moods VALUES (3, 'slow');
+RESET statement_timeout;
+SELECT payload -> 'new' AS new FROM pgq_pop('moods', max => 100);
+-- such a value is a key, too
+INSERT INTO moods SELECT 4, 'bad';
+CREATE TRIGGER u AFTER UPDATE ON moods REFERENCING OLD TABLE AS o NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('moods', 'm');
+UPDATE moods SET id = id + 10 WHERE m = 'bad';
+SELECT payload ->> 'op' AS op, payload -> 'key' AS key, payload #> '{new,id}' AS id FROM pgq_pop('moods', max => 100);
+DROP TABLE moods;
+DROP TYPE moody CASCADE;
+-- a key that jsonb cannot hold, and keys that are equal however they are written
+CREATE TABLE odd_key (j json, v int);
+CREATE TRIGGER u AFTER UPDATE ON odd_key REFERENCING OLD TABLE AS o NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('odd keys', 'j');
+INSERT INTO odd_key VALUES ('"\u0000"', 1), ('"a"', 1);
+UPDATE odd_key SET v = 2;
+SELECT * FROM changes('odd keys');
+CREATE DOMAIN amount AS numeric;
+CREATE TABLE same_key (a amount, f float8, b jsonb, c text COLLATE "C", v int);
+CREATE TRIGGER u AFTER UPDATE ON same_key REFERENCING OLD TABLE AS o NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('same keys', 'a', 'f', 'b', 'c');
+INSERT INTO same_key VALUES (1.0, 0, '{"n": 1.0}', NULL, 1), (2.0, 'NaN', '{"n": 2.0}', '', 2);
+UPDATE same_key SET a = a::numeric(9,3), f = -f, b = jsonb_build_object('n', a::numeric(9,3));
+SELECT payload ->> 'op' AS op, payload -> 'key' AS key FROM pgq_pop('same keys', max => 100);
+DROP TABLE odd_key, same_key;
+DROP DOMAIN amount;
+-- no setting of the session shows in a value (nor a locale: tests/capture.rs)
+CREATE TABLE cash (id int PRIMARY KEY, price money, d date, i interval, x xml, r regclass);
+CREATE TRIGGER r AFTER INSERT OR UPDATE ON cash FOR EACH ROW EXECUTE FUNCTION pgq_capture('cash');
+CREATE TRIGGER i AFTER INSERT ON cash REFERENCING NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('cash');
+SET datestyle = 'German'; SET intervalstyle = 'iso_8601'; SET xmloption = document; SET search_path = public, pgqueue;
+INSERT INTO cash VALUES (1, 1234.50::numeric::money, '2026-02-01', '1 day', '<a/>', 'cash');
+RESET datestyle; RESET intervalstyle; RESET xmloption; RESET search_path;
+UPDATE cash SET id = id;
+SELECT payload -> 'new' AS new, count(*) FROM pgq_pop('cash', max => 10) GROUP BY 1;
+DROP TABLE cash;
+-- MERGE, COPY and ON CONFLICT, by row and by statement
+CREATE TABLE fed (id int PRIMARY KEY, v int, t int DEFAULT 0);
+CREATE TRIGGER r AFTER INSERT OR UPDATE OR DELETE ON fed FOR EACH ROW EXECUTE FUNCTION pgq_capture('by row');
+CREATE TRIGGER i AFTER INSERT ON fed REFERENCING NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('by statement');
+CREATE TRIGGER u AFTER UPDATE ON fed REFERENCING OLD TABLE AS o NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('by statement');
+CREATE TRIGGER d AFTER DELETE ON fed REFERENCING OLD TABLE AS o FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('by statement');
+COPY fed (id, v) FROM stdin;
+1	1
+2	2
+3	3
+\.
+MERGE INTO fed USING (VALUES (1, 10), (2, NULL), (4, 4)) AS s (id, v) ON s.id = fed.id
+ WHEN MATCHED AND s.v IS NULL THEN DELETE
+ WHEN MATCHED THEN UPDATE SET v = s.v
+ WHEN NOT MATCHED THEN INSERT VALUES (s.id, s.v);
+INSERT INTO fed VALUES (3, 0), (5, 5) ON CONFLICT (id) DO UPDATE SET v = 33;
+INSERT INTO fed VALUES (3, 0) ON CONFLICT DO NOTHING;
+WITH d AS (DELETE FROM fed WHERE id = 5 RETURNING v) UPDATE fed SET v = d.v FROM d WHERE fed.id = 4;
+SELECT count(*), count(*) FILTER (WHERE queues = 2) AS in_both
+  FROM (SELECT payload, count(*) AS queues FROM (SELECT payload FROM pgq_peek('by row', max => 100) UNION ALL SELECT payload FROM pgq_peek('by statement', max => 100)) m GROUP BY 1) p;
+SELECT payload - 'table' AS change FROM pgq_pop('by row', max => 100);
+DROP TABLE fed;
+-- a row that goes to another partition: by row a delete and a create, by statement one update; what a
+-- statement does to a partition by its own name fires triggers of the partition only
+CREATE TABLE spread (id int, region text, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
+CREATE TABLE spread_eu PARTITION OF spread FOR VALUES IN ('eu');
+CREATE TABLE spread_us PARTITION OF spread FOR VALUES IN ('us');
+CREATE TRIGGER r AFTER INSERT OR UPDATE OR DELETE ON spread FOR EACH ROW EXECUTE FUNCTION pgq_capture('spread by row', 'id');
+CREATE TRIGGER i AFTER INSERT ON spread REFERENCING NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('spread', 'id');
+CREATE TRIGGER u AFTER UPDATE ON spread REFERENCING OLD TABLE AS o NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('spread', 'id');
+CREATE TRIGGER d AFTER DELETE ON spread REFERENCING OLD TABLE AS o FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('spread', 'id');
+INSERT INTO spread VALUES (1, 'eu');
+UPDATE spread SET region = 'us' WHERE id = 1;
+DELETE FROM spread_us;
+SELECT queue, payload - 'old' - 'new' AS change FROM (SELECT * FROM pgq_pop('spread by row', max => 9) UNION ALL SELECT * FROM pgq_pop('spread', max => 9)) m;
+DROP TABLE spread;
 DROP FUNCTION changes;
