@@ -1,6 +1,9 @@
 -- Notes that a key is pushed, unless it was within the window. A conflict on any index counts: see
--- create_queue.sql.
-WITH renewed AS (
+-- create_queue.sql. What a clock that was ahead has noted counts as noted now.
+WITH set_back AS (
+    UPDATE pgqueue.recent_key SET seen_at = $4
+     WHERE queue = $1 AND dedup_key = $2 AND seen_at > $4 + interval '1 s'
+), renewed AS (
     UPDATE pgqueue.recent_key SET id = $3, seen_at = $4
      WHERE queue = $1 AND dedup_key = $2 AND seen_at <= $5
     RETURNING 1

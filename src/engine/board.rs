@@ -21,6 +21,7 @@ use super::waking::{GRACE, LONGEST_SLEEP, WORKER};
 use super::{is_standby, now};
 use crate::hint::level::Level;
 use crate::hint::queue::QueueHint;
+use crate::hint::rest::Rest;
 use crate::hint::slots::SlotHint;
 use crate::hint::{Direction, Timestamp};
 use crate::setting;
@@ -48,12 +49,12 @@ pub struct Place {
     /// The worker wants to know of news at once: it sends them to listeners.
     pub is_listened_to: bool,
     /// When a reserve last came by a message with a unique key that a push was holding.
-    waited_for_key_at: Timestamp,
+    waited_for_key: Rest,
     pub hint: QueueHint,
     /// Of a queue that limits how many are out; at the place of its usual direction.
     pub slots: SlotHint,
     /// Not before then is it looked for dead messages to make room.
-    next_look_for_dead: Timestamp,
+    rest_of_looks_for_dead: Rest,
 }
 
 #[repr(C)]
@@ -258,10 +259,10 @@ impl Place {
             kept_for: 0,
             has_news: false,
             is_listened_to: false,
-            waited_for_key_at: Timestamp::MIN,
+            waited_for_key: Rest::OVER,
             hint: QueueHint::new(),
             slots: SlotHint::new(),
-            next_look_for_dead: Timestamp::MIN,
+            rest_of_looks_for_dead: Rest::OVER,
         }
     }
 
@@ -383,10 +384,10 @@ fn place_of(
         free.fold(first, |oldest, place| if place.last_used < oldest.last_used { place } else { oldest });
     (place.database, place.queue, place.direction) = (database, queue, direction);
     (place.has_news, place.is_listened_to, place.kept_for) = (false, false, 0);
-    place.waited_for_key_at = Timestamp::MIN;
+    place.waited_for_key = Rest::OVER;
     place.hint.begin_anew();
     place.slots.forget();
-    place.next_look_for_dead = Timestamp::MIN;
+    place.rest_of_looks_for_dead = Rest::OVER;
     Some(place)
 }
 
@@ -442,15 +443,15 @@ fn with_known_of_bucket(n: usize, work: impl FnMut(&mut Place)) {
 
 /// A consumer is kept from a message with a unique key by a push that holds it.
 pub fn waits_for_key(queue: i32) {
-    let at = now();
-    with_known(queue, |place| place.waited_for_key_at = at);
+    const LATELY: Timestamp = 1_000_000;
+    let lately = Rest::begin(now(), LATELY);
+    with_known(queue, |place| place.waited_for_key = lately);
 }
 
 /// Whether that was lately: then the message is left to consumers.
 pub fn is_waited_for_key(queue: i32) -> bool {
-    const LATELY: Timestamp = 1_000_000;
-    let (mut is_waited_for, since) = (false, now() - LATELY);
-    with_known(queue, |place| is_waited_for |= place.waited_for_key_at > since);
+    let (mut is_waited_for, now) = (false, now());
+    with_known(queue, |place| is_waited_for |= !place.waited_for_key.is_over(now));
     is_waited_for
 }
 
@@ -459,11 +460,11 @@ pub fn has_room_for(queue: i32) -> bool {
     with_hint(queue, Direction::OldestFirst, |_| ()).is_some()
 }
 
-/// Does something with the time of the next look for dead messages of a full queue.
-pub fn with_room<R>(queue: i32, work: impl FnOnce(&mut Timestamp) -> R) -> Option<R> {
+/// Does something with the rest after a look for dead messages of a full queue.
+pub fn with_room<R>(queue: i32, work: impl FnOnce(&mut Rest) -> R) -> Option<R> {
     let mut result = None;
     if is_there() {
-        with_counted_place(queue, |place| result = Some(work(&mut place.next_look_for_dead)));
+        with_counted_place(queue, |place| result = Some(work(&mut place.rest_of_looks_for_dead)));
     }
     result
 }

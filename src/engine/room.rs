@@ -24,6 +24,7 @@ use super::unique::{self, Turn};
 use super::{board, catalog, has_one_snapshot, nap, now};
 use crate::call::Timestamp;
 use crate::error::{Error, Result};
+use crate::hint::rest::Rest;
 use crate::hint::{Direction, START};
 use crate::value::settings::{MaxLength, OnFull};
 
@@ -97,7 +98,7 @@ const SHORT: Duration = Duration::from_micros(100);
 /// Removes up to `max` messages that nobody will ever be given.
 fn clear_dead(queue: &Queue, max: usize) {
     let begun = now();
-    if board::with_room(queue.id, |next_look| *next_look > begun) == Some(true) {
+    if board::with_room(queue.id, |rest| !rest.is_over(begun)) == Some(true) {
         return;
     }
     let looked = Instant::now();
@@ -105,8 +106,9 @@ fn clear_dead(queue: &Queue, max: usize) {
     let (gone, superseded) = (found.gone, found.superseded);
     let took = looked.elapsed();
     let is_to_rest = gone.is_empty() && superseded.is_empty() && took > SHORT;
-    let next = if is_to_rest { now() + took.as_micros() as Timestamp * REST } else { begun };
-    board::with_room(queue.id, |next_look| *next_look = next);
+    let length = took.as_micros() as Timestamp * REST;
+    let next = if is_to_rest { Rest::begin(now(), length) } else { Rest::OVER };
+    board::with_room(queue.id, |rest| *rest = next);
     dead::bury_without_waiting(&gone);
     if !superseded.is_empty() {
         dead::in_passing(|| unique::drop_superseded(&superseded));

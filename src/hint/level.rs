@@ -14,6 +14,7 @@
 //! known (`appeared`) has yet to do so.
 
 use super::ids::Ids;
+use super::rest::Rest;
 use super::{Direction, Key, NEVER, NOWHERE, START, Timestamp};
 
 /// How many keys before the front are known one by one.
@@ -70,12 +71,12 @@ pub struct Level {
     /// Entries the pass has come by.
     passed: u64,
     /// The next pass over expired leases begins no earlier.
-    rest_until: Timestamp,
+    rest: Rest,
     /// The next routine pass.
-    routine_at: Timestamp,
+    routine: Rest,
     /// The first key that a prepared transaction holds.
     prepared: Key,
-    prepared_at: Timestamp,
+    prepared_for: Rest,
 }
 
 /// What a reserve has seen of the front before it walks on from there.
@@ -144,10 +145,10 @@ impl Level {
             low: START,
             first_end: NEVER,
             passed: 0,
-            rest_until: 0,
-            routine_at: now + ROUTINE,
+            rest: Rest::OVER,
+            routine: Rest::begin(now, ROUTINE),
             prepared: NOWHERE,
-            prepared_at: 0,
+            prepared_for: Rest::OVER,
         }
     }
 
@@ -189,7 +190,7 @@ impl Level {
         self.note_appearance(first);
         self.low = self.low.min(first);
         self.prepared = self.prepared.min(first);
-        self.prepared_at = now + PREPARED;
+        self.prepared_for = Rest::begin(now, PREPARED);
     }
 
     /// Nobody knows what prepared transactions hold here: anything.
@@ -199,7 +200,7 @@ impl Level {
 
     /// What prepared transactions hold is looked at next.
     pub fn look_for_prepared(&mut self) {
-        self.prepared_at = 0;
+        self.prepared_for = Rest::OVER;
     }
 
     /// No prepared transaction is left.
@@ -289,9 +290,7 @@ impl Level {
     /// The next part of the pass, if one is due.
     pub fn chunk(&mut self, sweeper: Sweeper, now: Timestamp) -> Option<Chunk> {
         self.begin_pass(now);
-        let is_wanted = self.suspected
-            || sweeper == Sweeper::Worker
-            || is_over(self.routine_at, now.saturating_sub(GRACE));
+        let is_wanted = self.suspected || sweeper == Sweeper::Worker || self.routine.is_overdue(GRACE, now);
         // A crowded stash has to be emptied first.
         if self.cursor == NOWHERE || !is_wanted || self.stash.count > STASH / 2 {
             return None;
@@ -305,19 +304,19 @@ impl Level {
     }
 
     fn begin_pass(&mut self, now: Timestamp) {
-        if !self.suspected && self.first_end <= now && is_over(self.rest_until, now) {
+        if !self.suspected && self.first_end <= now && self.rest.is_over(now) {
             self.cursor = self.cursor.min(self.low);
             self.suspected = true;
             self.left_to_pass += 1; // a part of the pass before knows nothing of this one
             // The pass sees every lease anew, later ones included.
             self.first_end = NEVER;
         }
-        if !self.suspected && self.prepared != NOWHERE && is_over(self.prepared_at, now) {
+        if !self.suspected && self.prepared != NOWHERE && self.prepared_for.is_over(now) {
             self.cursor = self.cursor.min(self.prepared);
             self.suspected = true;
-            self.prepared_at = now + PREPARED;
+            self.prepared_for = Rest::begin(now, PREPARED);
         }
-        if self.cursor == NOWHERE && is_over(self.routine_at, now) {
+        if self.cursor == NOWHERE && self.routine.is_over(now) {
             self.cursor = START;
             self.from_start = true;
         }
@@ -345,9 +344,9 @@ impl Level {
 
     fn end_pass(&mut self, now: Timestamp) {
         let entries = Timestamp::try_from(self.passed).unwrap_or(ROUTINE);
-        self.rest_until = now + entries * REST_PER_ENTRY;
+        self.rest = Rest::begin(now, entries * REST_PER_ENTRY);
         if self.from_start {
-            self.routine_at = now + ROUTINE.max(entries * ROUTINE_REST_PER_ENTRY);
+            self.routine = Rest::begin(now, ROUTINE.max(entries * ROUTINE_REST_PER_ENTRY));
         }
         self.cursor = NOWHERE;
         self.suspected = false;
@@ -364,14 +363,14 @@ impl Level {
 
     /// No message before this key can be reserved.
     pub fn lowest(&self, now: Timestamp) -> Key {
-        let expired = if self.next_end() <= now { self.low } else { NOWHERE };
+        let expired = if self.first_end <= now && self.rest.is_over(now) { self.low } else { NOWHERE };
         let left_to_pass = if self.suspected { self.cursor } else { NOWHERE };
         self.front.min(self.stash.first()).min(left_to_pass).min(self.prepared).min(expired)
     }
 
     /// The next time at which a lease may end, or a pass over ended ones begin.
     pub fn next_end(&self) -> Timestamp {
-        if self.first_end == NEVER { NEVER } else { self.first_end.max(self.rest_until) }
+        if self.first_end == NEVER { NEVER } else { self.first_end.max(self.rest.until) }
     }
 
     /// Whether there are keys in the stash.
@@ -383,11 +382,6 @@ impl Level {
     pub fn doubt(&mut self) {
         self.nothing_at = None;
     }
-}
-
-/// Whether a moment has come. One that lies absurdly far ahead has: the clock was set back.
-fn is_over(moment: Timestamp, now: Timestamp) -> bool {
-    moment <= now || moment > now.saturating_add(3_600_000 * MILLISECOND)
 }
 
 /// A few keys in order, each once.
@@ -664,5 +658,25 @@ mod tests {
         assert!(level.chunk(Sweeper::Call, 11).is_none());
         assert_eq!(level.next_end(), 2_000_010);
         assert!(level.chunk(Sweeper::Call, 2_000_010).is_some());
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_for_a_moment_makes_no_rest_longer() {
+        const AHEAD: Timestamp = 1_800_000 * MILLISECOND;
+        let nothing =
+            Findings { found: vec![], reached: NOWHERE, first_visible: None, first_end: NEVER, entries: 1 };
+        let mut level = level_with_front(1_000);
+        level.leased(1, 10);
+        let chunk = level.chunk(Sweeper::Call, AHEAD).unwrap();
+        level.swept(chunk, Findings { first_visible: Some(1), first_end: 20, ..nothing.clone() }, AHEAD);
+        assert_eq!(level.lowest(20), 1, "a lease that has ended is known");
+        assert!(level.chunk(Sweeper::Call, 20).is_some(), "and looked for");
+        let mut level = level_with_front(1_000);
+        let chunk = level.chunk(Sweeper::Worker, AHEAD).expect("a routine pass");
+        level.swept(chunk, nothing, AHEAD);
+        assert!(level.chunk(Sweeper::Call, 30).is_some(), "the next is not half an hour away");
+        let mut level = level_with_front(1_000);
+        level.prepared(5, AHEAD);
+        assert!(level.chunk(Sweeper::Call, 40).is_some(), "what was prepared is looked for");
     }
 }

@@ -8,6 +8,7 @@
 pub mod ids;
 pub mod level;
 pub mod queue;
+pub mod rest;
 pub mod slots;
 
 #[cfg(test)]

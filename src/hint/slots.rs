@@ -45,7 +45,9 @@ impl SlotHint {
     }
 
     pub fn known(&self, now: Timestamp) -> Known {
-        let is_full = self.full_at == self.times_freed && now < self.full_until;
+        // A time that is too far was meant by a clock that was ahead.
+        let is_not_over = now < self.full_until && self.full_until <= now.saturating_add(2 * LONGEST);
+        let is_full = self.full_at == self.times_freed && is_not_over;
         if is_full { Known::Full(self.full_until) } else { Known::Perhaps(self.times_freed) }
     }
 
@@ -118,6 +120,13 @@ mod tests {
         let mut hint = SlotHint::new();
         hint.is_full(0, Some(Timestamp::MAX), 7);
         assert_eq!(hint.known(7), Known::Full(7 + LONGEST));
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_hides_no_slot() {
+        let mut hint = SlotHint::new();
+        hint.is_full(0, None, 3600 * LONGEST);
+        assert_eq!(hint.known(7), Known::Perhaps(0));
     }
 
     #[test]

@@ -20,9 +20,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Pause before a worker that left a database is started there again.
 const RETRY: Duration = Duration::from_secs(3);
 
-/// How often a database that seems to lack the extension is asked again. Its first
-/// call of the extension starts the worker sooner.
+/// Pause before a database that seems to lack the extension is asked again, twice as long each time up
+/// to the longest. Its first call of the extension starts the worker sooner.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
+const ASK_AT_LEAST: Duration = Duration::from_secs(600);
 
 /// How often in a row a database may find no room before the log says so: others leave again
 /// that lack the extension.
@@ -34,8 +35,20 @@ struct Known {
     /// When a worker was last started, or one that others had started was seen first.
     started: Option<Instant>,
     had_worker: bool,
+    /// How often in a row a worker was started that nobody has seen.
+    in_vain: u32,
     /// How often in a row there was no room for a worker.
     refusals: u32,
+}
+
+impl Known {
+    fn pause(&self) -> Duration {
+        if self.had_worker {
+            return RETRY;
+        }
+        let times = self.in_vain.saturating_sub(1).min(16);
+        (ASK_AGAIN * 2u32.pow(times)).min(ASK_AT_LEAST)
+    }
 }
 
 /// A database as the catalog has it.
@@ -69,15 +82,15 @@ pub extern "C-unwind" fn pgqueue_launcher(_argument: pg_sys::Datum) {
 fn look_after(database: &Database, known: &mut Known) {
     if !Place::of(database.oid).is_free() {
         known.started.get_or_insert_with(Instant::now);
-        (known.had_worker, known.refusals) = (true, 0);
+        (known.had_worker, known.in_vain, known.refusals) = (true, 0, 0);
         return;
     }
-    let pause = if known.had_worker { RETRY } else { ASK_AGAIN };
-    if known.started.is_some_and(|started| started.elapsed() < pause) {
+    if known.started.is_some_and(|started| started.elapsed() < known.pause()) {
         return;
     }
     if start(database.oid, Asked::ByLauncher) {
-        *known = Known { started: Some(Instant::now()), ..Known::default() };
+        let in_vain = known.in_vain.saturating_add(1);
+        *known = Known { started: Some(Instant::now()), in_vain, ..Known::default() };
         return;
     }
     known.refusals += 1;
@@ -124,4 +137,28 @@ fn databases() -> Vec<Database> {
         pg_sys::CommitTransactionCommand();
     }
     databases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often a database that lacks the extension is asked in so many seconds.
+    fn times_asked(seconds: u64) -> u32 {
+        let (mut known, mut over) = (Known::default(), Duration::ZERO);
+        while over < Duration::from_secs(seconds) {
+            known.in_vain += 1;
+            over += known.pause();
+        }
+        known.in_vain
+    }
+
+    #[test]
+    fn a_database_that_lacks_the_extension_is_asked_less_and_less_often() {
+        assert_eq!(times_asked(30), 1);
+        assert_eq!(times_asked(24 * 3600), 148);
+        let known = Known { had_worker: true, in_vain: 9, ..Known::default() };
+        assert_eq!(known.pause(), RETRY, "one that had a worker is not");
+        assert_eq!(Known { in_vain: u32::MAX, ..Known::default() }.pause(), ASK_AT_LEAST);
+    }
 }

@@ -67,6 +67,11 @@ BEGIN;
 SELECT outcome FROM pgq_push_result('w', '4', dedup_key => 'z');
 ROLLBACK;
 SELECT outcome FROM pgq_push_result('w', '4', dedup_key => 'z');
+-- a clock that was ahead makes the window no longer
+UPDATE pgqueue.recent_key SET seen_at = seen_at + '10 h'::interval;
+SELECT count(*) FROM pgq_pop('w', max => 9);
+SELECT outcome FROM pgq_push_result('w', '5', dedup_key => 'z');
+SELECT seen_at <= clock_timestamp() AS is_right FROM pgqueue.recent_key;
 -- with a group
 SELECT outcome FROM pgq_push_result('kg', '1', dedup_key => 'x', group_key => 'a');
 SELECT outcome FROM pgq_push_result('kg', '2', dedup_key => 'y', group_key => 'a');
