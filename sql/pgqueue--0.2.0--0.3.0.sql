@@ -168,6 +168,19 @@ COMMENT ON TABLE pgqueue.slot
     IS 'as many rows a queue as its max_leased says; each holds the receipt of a lease and the transaction that wrote it there, in place, whatever became of it. Number 0: where they were laid out; negative: beyond a limit that was lowered';
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.slot', 'WHERE false');
 
+-- Batches of receipts and ids have functions of their own, so that no driver has to say the types of its parameters.
+ALTER FUNCTION @extschema@.pgq_delete(bigint[], integer[]) RENAME TO pgq_delete_batch;
+ALTER FUNCTION @extschema@.pgq_extend(bigint[], interval, integer[]) RENAME TO pgq_extend_batch;
+ALTER FUNCTION @extschema@.pgq_release(bigint[], interval, integer[], boolean) RENAME TO pgq_release_batch;
+ALTER FUNCTION @extschema@.pgq_fail(bigint[], text, integer[], interval) RENAME TO pgq_fail_batch;
+ALTER FUNCTION @extschema@.pgq_bury(bigint[], text, integer[]) RENAME TO pgq_bury_batch;
+ALTER FUNCTION @extschema@.pgq_cancel(bigint[]) RENAME TO pgq_cancel_batch;
+ALTER FUNCTION @extschema@.pgq_move(bigint[], text) RENAME TO pgq_move_batch;
+CREATE FUNCTION @extschema@.pgq_move(id bigint, to_queue text)
+    RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_move_one';
+COMMENT ON FUNCTION @extschema@.pgq_move(bigint, text)
+    IS 'makes a message that is not leased a new message of another queue and returns its new id; null if it was not there';
+
 -- Last: statements of our own run as the owner of the tables, whichever role upgrades.
 DO $$
 DECLARE

@@ -9,8 +9,8 @@ use support::{Ask, Server, until, until_blocked};
 /// The calls, for a message.
 const CALLS: [&str; 3] = [
     "SELECT 1::bigint WHERE pgq_update({id}, headers => '{\"changed\": true}')",
-    "SELECT pgq_cancel(ARRAY[{id}]::bigint[])",
-    "SELECT id FROM pgq_move(ARRAY[{id}]::bigint[], 'other')",
+    "SELECT pgq_cancel_batch(ARRAY[{id}]::bigint[])",
+    "SELECT id FROM pgq_move_batch(ARRAY[{id}]::bigint[], 'other')",
 ];
 
 /// Runs a call that has to wait for another session, which then ends its transaction.
@@ -71,8 +71,8 @@ fn so_is_a_message_of_a_group() {
 fn take_all_amid_changes(messages: usize, group_key: &str, refused: &[&str]) {
     // One call locks in the order of ids; several in a statement have to be brought into it.
     const CHANGES: [&str; 4] = [
-        "SELECT id FROM (SELECT array_agg(id) AS ids FROM pgq_peek('a', 20)) m, pgq_move(ids, 'b') WHERE ids IS NOT NULL",
-        "SELECT id FROM (SELECT array_agg(id ORDER BY id DESC) AS ids FROM pgq_peek('b', 20)) m, pgq_move(ids, 'a') WHERE ids IS NOT NULL",
+        "SELECT id FROM (SELECT array_agg(id) AS ids FROM pgq_peek('a', 20)) m, pgq_move_batch(ids, 'b') WHERE ids IS NOT NULL",
+        "SELECT id FROM (SELECT array_agg(id ORDER BY id DESC) AS ids FROM pgq_peek('b', 20)) m, pgq_move_batch(ids, 'a') WHERE ids IS NOT NULL",
         "SELECT count(pgq_update(id, priority => (random() * 3)::int)) FROM (SELECT id FROM pgq_peek('a', 20) ORDER BY 1) m",
         "SELECT count(pgq_update(id, deliver_at => clock_timestamp() + '1 ms')) FROM (SELECT id FROM pgq_peek('b', 20) ORDER BY 1) m",
     ];
@@ -148,7 +148,7 @@ fn a_message_on_the_move_is_in_exactly_one_queue() {
                 for _ in 0..100 {
                     let ids: Vec<i64> = session.all(&format!("SELECT id FROM pgq_peek('{from}', 30)"));
                     if !ids.is_empty() {
-                        session.execute(&format!("SELECT pgq_move($1, '{to}')"), &[&ids]).unwrap();
+                        session.execute(&format!("SELECT pgq_move_batch($1, '{to}')"), &[&ids]).unwrap();
                     }
                 }
             });

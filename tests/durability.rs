@@ -189,7 +189,7 @@ fn a_crash_loses_no_acknowledged_push_and_doubles_no_acknowledged_delete() {
         let mut drained: Vec<i64> = Vec::new();
         until("the rest is delivered", || {
             drained.extend(session.all::<i64>(
-                "SELECT pgq_delete(array_agg(id)) FROM pgq_reserve('q', max => 1000) HAVING count(*) > 0",
+                "SELECT pgq_delete_batch(array_agg(id)) FROM pgq_reserve('q', max => 1000) HAVING count(*) > 0",
             ));
             session.one::<i64>("SELECT total FROM pgq_stats('q')") == 0
         });

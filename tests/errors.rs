@@ -42,7 +42,7 @@ fn a_null_is_named_and_the_hint_is_about_that_argument() {
         ("SELECT pgq_push_batch('q', ARRAY[NULL]::jsonb[])", "payloads", true),
         ("SELECT pgq_push(NULL, '1')", "queue", false),
         ("SELECT pgq_delete(NULL::bigint)", "id", false),
-        ("SELECT pgq_delete(ARRAY[NULL]::bigint[])", "ids", false),
+        ("SELECT pgq_delete_batch(ARRAY[NULL]::bigint[])", "ids", false),
         ("SELECT pgq_extend(1, NULL)", "lease", false),
     ] {
         let error = error_of(&mut session, statement);

@@ -111,7 +111,7 @@ fn a_push_to_a_queue_that_was_dropped_meanwhile_fails() {
         "SELECT pgq_push('q', '1')",
         "SAVEPOINT s; SELECT pgq_push('q', '1'); RELEASE s",
         "SELECT pgq_push('q', '1'); SAVEPOINT s; SELECT pgq_drop_queue('q'); ROLLBACK TO s",
-        "SELECT pgq_push('other', '1'); SELECT pgq_move(array_agg(id), 'q') FROM pgq_peek('other')",
+        "SELECT pgq_push('other', '1'); SELECT pgq_move_batch(array_agg(id), 'q') FROM pgq_peek('other')",
     ] {
         owner.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
         producer.batch_execute(&format!("BEGIN; {push}")).unwrap();

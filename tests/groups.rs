@@ -234,7 +234,9 @@ fn the_worker_moves_those_that_wait_aside_and_they_come_back_in_order() {
         session.one::<i64>("SELECT count(*) FROM pgqueue.message WHERE lane = 'b'") == 297
     });
     assert_eq!(session.one::<i64>("SELECT blocked FROM pgq_stats('q')"), 297);
-    session.execute("SELECT pgq_delete(ARRAY(SELECT id FROM pgqueue.message WHERE in_turn))", &[]).unwrap();
+    session
+        .execute("SELECT pgq_delete_batch(ARRAY(SELECT id FROM pgqueue.message WHERE in_turn))", &[])
+        .unwrap();
     let mut seen: Vec<i32> = vec![0, 1, 2];
     for _ in 0..99 {
         let row = session
@@ -245,7 +247,7 @@ fn the_worker_moves_those_that_wait_aside_and_they_come_back_in_order() {
             .unwrap();
         let ids: Vec<i64> = row.get(0);
         seen.extend(row.get::<_, Vec<i32>>(1));
-        session.execute("SELECT pgq_delete($1::bigint[])", &[&ids]).unwrap();
+        session.execute("SELECT pgq_delete_batch($1::bigint[])", &[&ids]).unwrap();
     }
     assert_eq!(seen, (0..300).collect::<Vec<_>>());
 }

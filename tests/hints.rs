@@ -274,8 +274,8 @@ fn after_a_restart_the_front_is_found_though_much_is_in_flight() {
                 "SELECT pgq_create_queue('q', '{{\"order\": \"{order}\"}}');
                  SELECT pgq_push('q', to_jsonb(n)) FROM generate_series(1, 9000) n;
                  SELECT pgq_reserve('q', '1 h', 8000);
-                 SELECT pgq_release(ARRAY[1500, 8500]) WHERE '{order}' = 'lifo';
-                 SELECT pgq_release(ARRAY[100, 4000]) WHERE '{order}' = 'fifo'"
+                 SELECT pgq_release_batch(ARRAY[1500, 8500]) WHERE '{order}' = 'lifo';
+                 SELECT pgq_release_batch(ARRAY[100, 4000]) WHERE '{order}' = 'fifo'"
             ))
             .unwrap();
         drop(session);

@@ -239,7 +239,7 @@ fn who_had_a_message_before_a_push_met_it_cannot_settle_it_any_more() {
     let mut session = server.connect();
     for settle in [
         "SELECT pgq_delete(id, 1) FROM pgqueue.message",
-        "SELECT pgq_delete(ARRAY[id], ARRAY[1]) FROM pgqueue.message",
+        "SELECT pgq_delete_batch(ARRAY[id], ARRAY[1]) FROM pgqueue.message",
         "SELECT pgq_bury(id, 'too late', 1) FROM pgqueue.message",
         "SELECT n FROM pgqueue.message m, pgq_next('q', ARRAY[m.id], ARRAY[1], group_key => 'none') n",
     ] {
@@ -290,7 +290,7 @@ fn what_waits_with_a_key_in_another_queue_is_not_driven_out_by_what_is_moved_the
     let there: i64 = session.one("SELECT pgq_push('target', '\"there\"', dedup_key => 'k')");
     session.execute("SELECT pgq_release(id) FROM pgq_reserve('target')", &[]).unwrap();
     let stays: i64 = session.one("SELECT pgq_push('source', '\"stays\"', dedup_key => 'k')");
-    let moving = format!("SELECT new_id FROM pgq_move(ARRAY[{stays}], 'target')");
+    let moving = format!("SELECT new_id FROM pgq_move_batch(ARRAY[{stays}], 'target')");
     assert_eq!(session.all::<i64>(&moving), [0; 0]);
     assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('target', max => 9)"), [there]);
     assert_eq!(session.all::<i64>(&moving).len(), 1, "none waits there any more");
@@ -558,7 +558,7 @@ fn a_window_names_the_message_that_a_key_was_pushed_with() {
     let (mut mover, mut producer) = (server.connect(), server.connect());
     producer.batch_execute("SELECT pgq_create_queue('q', '{\"dedup_window\": \"1 h\"}')").unwrap();
     let there: i64 = mover.one("SELECT pgq_push('source', '1', dedup_key => 'k')");
-    mover.batch_execute(&format!("BEGIN; SELECT pgq_move(ARRAY[{there}], 'q')")).unwrap();
+    mover.batch_execute(&format!("BEGIN; SELECT pgq_move_batch(ARRAY[{there}], 'q')")).unwrap();
     producer.batch_execute("SET statement_timeout = '20 s'").unwrap();
     let pushed: i64 = producer.one("SELECT pgq_push('q', '2', dedup_key => 'k')");
     mover.batch_execute("COMMIT").unwrap();
@@ -576,8 +576,9 @@ fn a_move_that_had_to_wait_drives_out_nothing() {
     let stays: i64 = consumer.one("SELECT pgq_push('source', '\"stays\"', dedup_key => 'k')");
     pusher.batch_execute("BEGIN; SELECT pgq_push('target', '\"not committed\"', dedup_key => 'k')").unwrap();
     thread::scope(|scope| {
-        let moving = scope
-            .spawn(|| mover.all::<i64>(&format!("SELECT new_id FROM pgq_move(ARRAY[{stays}], 'target')")));
+        let moving = scope.spawn(|| {
+            mover.all::<i64>(&format!("SELECT new_id FROM pgq_move_batch(ARRAY[{stays}], 'target')"))
+        });
         until_blocked(&mut consumer, 1);
         consumer.execute("SELECT pgq_release($1::bigint)", &[&there]).unwrap();
         pusher.batch_execute("ROLLBACK").unwrap();

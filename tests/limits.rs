@@ -37,11 +37,11 @@ fn each_slot_that_comes_free_wakes_a_sleeper() {
     let server = Server::start();
     let (mut session, mut observer) = (server.connect(), server.connect());
     for settle in [
-        "SELECT pgq_delete(ARRAY(SELECT id FROM leased))",
+        "SELECT pgq_delete_batch(ARRAY(SELECT id FROM leased))",
         "SELECT pgq_bury(id, 'no') FROM leased",
         "SELECT pgq_fail(id, 'no') FROM leased",
         "SELECT pgq_purge('q', 'leased')",
-        "SELECT pgq_release(ARRAY(SELECT id FROM leased))",
+        "SELECT pgq_release_batch(ARRAY(SELECT id FROM leased))",
     ] {
         queue_with(&mut session, r#"{"max_leased": 10, "max_deliveries": 1}"#, 30);
         session
@@ -90,7 +90,7 @@ fn a_lowered_limit_counts_all_that_are_out_not_one_of_them() {
         let first = out.remove(0);
         session.execute("SELECT pgq_delete($1::bigint)", &[&first]).unwrap();
         assert!(reserve(&mut session, 9).is_empty(), "four are out of four");
-        session.execute("SELECT pgq_delete($1::bigint[])", &[&out]).unwrap();
+        session.execute("SELECT pgq_delete_batch($1::bigint[])", &[&out]).unwrap();
         assert_eq!(reserve(&mut session, 9).len(), 3, "one is out of four, message {stays}");
         assert!(reserve(&mut session, 9).is_empty());
         session.execute("SELECT pgq_drop_queue('q')", &[]).unwrap();
@@ -112,7 +112,7 @@ fn a_limit_that_changes_again_and_again_counts_what_is_out() {
         out.extend(more);
         let gone: Vec<i64> =
             (0..out.len() / 2).map(|_| out.swap_remove(fastrand::usize(..out.len()))).collect();
-        other.execute("SELECT pgq_delete($1::bigint[])", &[&gone]).unwrap();
+        other.execute("SELECT pgq_delete_batch($1::bigint[])", &[&gone]).unwrap();
         let more = reserve(&mut session, 99);
         assert_eq!(more.len(), limit.saturating_sub(out.len()), "{} are out of {limit}", out.len());
         out.extend(more);
@@ -216,7 +216,7 @@ fn what_is_beyond_a_lowered_limit_counts_although_a_transaction_that_made_room_i
         let out = reserve(&mut one, 9);
         one.execute(r#"SELECT pgq_alter_queue('q', '{"max_leased": 2}')"#, &[]).unwrap();
         one.batch_execute("BEGIN; SAVEPOINT s").unwrap();
-        one.execute("SELECT pgq_delete($1::bigint[])", &[&&out[..2]]).unwrap();
+        one.execute("SELECT pgq_delete_batch($1::bigint[])", &[&&out[..2]]).unwrap();
         assert_eq!(reserve(&mut one, 9).len(), 1, "one is out of two");
         assert!(reserve(&mut other, 9).is_empty());
         one.batch_execute(end).unwrap();
@@ -265,7 +265,7 @@ fn a_crash_loses_no_lease_s_slot() {
     let more = reserve(&mut session, 9);
     assert_eq!(more.len(), 1, "four are out of five");
     session.batch_execute("COMMIT PREPARED 'lease'").unwrap();
-    session.execute("SELECT pgq_delete($1::bigint[])", &[&out]).unwrap();
+    session.execute("SELECT pgq_delete_batch($1::bigint[])", &[&out]).unwrap();
     assert_eq!(reserve(&mut session, 9).len(), 3);
     assert_eq!(session.one::<i64>("SELECT leased FROM pgq_stats('q', exact => true)"), 5);
 }

@@ -138,7 +138,7 @@ fn a_session_whose_messages_fail_and_die_stays_flat() {
          PERFORM pgq_fail(ids[1], 'no luck', delay => '0');
          PERFORM pgq_release(ids[2]);
          PERFORM pgq_bury(ids[3], 'no hope');
-         PERFORM pgq_cancel(ids);",
+         PERFORM pgq_cancel_batch(ids);",
         6,
     );
 }
@@ -152,10 +152,10 @@ fn a_session_whose_calls_are_refused_stays_flat() {
         "pgq_push(NULL, '1')",
         "pgq_push('q', '1', lease => '-1 s')",
         "pgq_push(repeat('x', 513), '1')",
-        "pgq_delete(ARRAY[NULL]::bigint[])",
+        "pgq_delete_batch(ARRAY[NULL]::bigint[])",
         "pgq_drop_queue('nowhere')",
         "pgq_alter_queue('q', '{\"lase\": 1}')",
-        "pgq_release(ARRAY[1::bigint], strict => true)",
+        "pgq_release_batch(ARRAY[1::bigint], strict => true)",
         "pgq_schedule('s', 'q', 'never', '1')",
         "pgq_peek('q', state => 'bored')",
     ];

@@ -139,7 +139,7 @@ fn receipts_are_good(session: &mut Client) {
     let deleted = |session: &mut Client, deliveries: &str| {
         session.one::<i64>(&format!(
             "SELECT count(*) FROM (SELECT array_agg(id) AS ids, array_agg({deliveries}) AS deliveries
-                                     FROM receipt WHERE queue = 'states') r, pgq_delete(r.ids, r.deliveries)"
+                                     FROM receipt WHERE queue = 'states') r, pgq_delete_batch(r.ids, r.deliveries)"
         ))
     };
     assert_eq!(deleted(session, "delivery + 1"), 0, "it is no receipt");

@@ -17,7 +17,7 @@ const MAKERS: [(&str, &str); 6] = [
     ("batch", "SELECT pgq_push_batch('q', ARRAY['1', '2']::jsonb[])"),
     ("keyed", "SELECT pgq_push('q', '1', dedup_key => 'k')"),
     ("redrive", "SELECT pgq_redrive('q')"),
-    ("move", "SELECT pgq_move(ARRAY[2], 'other')"),
+    ("move", "SELECT pgq_move_batch(ARRAY[2], 'other')"),
     ("event", "SELECT pgq_bury(2, 'dead')"),
 ];
 

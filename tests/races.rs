@@ -58,7 +58,7 @@ fn ten_consumers_deliver_each_message_exactly_once() {
                         let receipts: Vec<i32> = rows.iter().map(|row| row.get(1)).collect();
                         assert!(receipts.iter().all(|&delivery| delivery == 1), "nothing expires here");
                         let gone: Vec<i64> = session
-                            .all_with("SELECT pgq_delete($1::bigint[], $2::int[])", &[&ids, &receipts]);
+                            .all_with("SELECT pgq_delete_batch($1::bigint[], $2::int[])", &[&ids, &receipts]);
                         assert_eq!(gone.len(), ids.len());
                         delivered.extend(ids);
                     }
@@ -433,9 +433,9 @@ fn overlapping_batches_never_deadlock() {
             }
             scope.spawn(move || {
                 for _ in 0..20 {
-                    session.execute("SELECT pgq_extend($1::bigint[], '1 h')", &[&ids]).unwrap();
+                    session.execute("SELECT pgq_extend_batch($1::bigint[], '1 h')", &[&ids]).unwrap();
                 }
-                session.execute("SELECT pgq_delete($1::bigint[])", &[&ids]).unwrap();
+                session.execute("SELECT pgq_delete_batch($1::bigint[])", &[&ids]).unwrap();
             });
         }
     });

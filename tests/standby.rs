@@ -18,33 +18,34 @@ enum Kind {
 }
 use Kind::{Reads, Trigger, Writes};
 
-/// Every function, as often as it is overloaded. Those that read show only what time does
+/// Every function. Those that read show only what time does
 /// not change.
 #[rustfmt::skip]
-const CALLS: [(&str, Kind, &str); 50] = [
+const CALLS: [(&str, Kind, &str); 51] = [
     ("pgq_alter_queue", Writes, "SELECT pgq_alter_queue('q', '{}')"),
     ("pgq_bury", Writes, "SELECT pgq_bury(1, 'no')"),
-    ("pgq_bury", Writes, "SELECT pgq_bury(ARRAY[1], 'no')"),
+    ("pgq_bury_batch", Writes, "SELECT pgq_bury_batch(ARRAY[1], 'no')"),
     ("pgq_cancel", Writes, "SELECT pgq_cancel(1)"),
-    ("pgq_cancel", Writes, "SELECT pgq_cancel(ARRAY[1])"),
+    ("pgq_cancel_batch", Writes, "SELECT pgq_cancel_batch(ARRAY[1])"),
     ("pgq_capture", Trigger, ""),
     ("pgq_count", Reads, "SELECT pgq_count('q'), pgq_count('q', exact => true), pgq_count('q', group_key => 'g')"),
     ("pgq_create_queue", Writes, "SELECT pgq_create_queue('new')"),
     ("pgq_delete", Writes, "SELECT pgq_delete(1)"),
-    ("pgq_delete", Writes, "SELECT pgq_delete(ARRAY[1])"),
+    ("pgq_delete_batch", Writes, "SELECT pgq_delete_batch(ARRAY[1])"),
     ("pgq_drop_queue", Writes, "SELECT pgq_drop_queue('q')"),
     ("pgq_dump_dead", Writes, "SELECT pgq_dump_dead('q')"),
     ("pgq_extend", Writes, "SELECT pgq_extend(1, '1 min')"),
-    ("pgq_extend", Writes, "SELECT pgq_extend(ARRAY[1], '1 min')"),
+    ("pgq_extend_batch", Writes, "SELECT pgq_extend_batch(ARRAY[1], '1 min')"),
     ("pgq_fail", Writes, "SELECT pgq_fail(1, 'no')"),
-    ("pgq_fail", Writes, "SELECT pgq_fail(ARRAY[1], 'no')"),
+    ("pgq_fail_batch", Writes, "SELECT pgq_fail_batch(ARRAY[1], 'no')"),
     ("pgq_get", Reads, "SELECT m.* FROM generate_series(1, 10) id, pgq_get(id) m"),
     ("pgq_grant", Writes, "SELECT pgq_grant('q', 'pg_monitor', 'push')"),
     ("pgq_list_grants", Reads, "SELECT * FROM pgq_list_grants()"),
     ("pgq_list_queues", Reads, "SELECT * FROM pgq_list_queues()"),
     ("pgq_list_schedules", Reads, "SELECT * FROM pgq_list_schedules()"),
     ("pgq_list_watches", Reads, "SELECT name, queue, query FROM pgq_list_watches()"),
-    ("pgq_move", Writes, "SELECT pgq_move(ARRAY[1], 'q')"),
+    ("pgq_move", Writes, "SELECT pgq_move(1, 'q')"),
+    ("pgq_move_batch", Writes, "SELECT pgq_move_batch(ARRAY[1], 'q')"),
     ("pgq_next", Writes, "SELECT pgq_next('q', ARRAY[1])"),
     ("pgq_pause", Writes, "SELECT pgq_pause('q')"),
     ("pgq_peek", Reads, "SELECT state, m.* FROM unnest(ARRAY['ready', 'delayed', 'leased', 'blocked', 'archived']) state, pgq_peek('q', 10, state) m"),
@@ -59,7 +60,7 @@ const CALLS: [(&str, Kind, &str); 50] = [
     ("pgq_reassign_owned", Writes, "SELECT pgq_reassign_owned('pg_monitor', 'postgres')"),
     ("pgq_redrive", Writes, "SELECT pgq_redrive('q')"),
     ("pgq_release", Writes, "SELECT pgq_release(1)"),
-    ("pgq_release", Writes, "SELECT pgq_release(ARRAY[1])"),
+    ("pgq_release_batch", Writes, "SELECT pgq_release_batch(ARRAY[1])"),
     ("pgq_reserve", Writes, "SELECT pgq_reserve('q')"),
     ("pgq_resume", Writes, "SELECT pgq_resume('q')"),
     ("pgq_revoke", Writes, "SELECT pgq_revoke('q', 'pg_monitor', 'consume')"),

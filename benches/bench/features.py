@@ -44,7 +44,7 @@ def groups(db):
             )
             own.append(time_of(reserve))
             assert len(taken) == BATCH, f"{queue}: {len(taken)}"
-            db.execute("SELECT count(*) FROM pgq_delete(%s::bigint[])", ([id for id, _ in taken],))
+            db.execute("SELECT count(*) FROM pgq_delete_batch(%s::bigint[])", ([id for id, _ in taken],))
     return {"many": many} | {
         queue: {"p50": statistics.median(own), "p99": percentile(own, 0.99)} for queue, own in times.items()
     }

@@ -1,4 +1,5 @@
-//! `pgq_update`, `pgq_cancel`, `pgq_move`: for messages that nobody holds.
+//! `pgq_update`, `pgq_cancel`, `pgq_move`: for messages that nobody holds. As in `settle`, what has the
+//! plain name here is the batch form.
 
 use super::produce;
 use crate::call::{Answer, Call};
@@ -6,7 +7,7 @@ use crate::engine::change::{self, Change};
 use crate::engine::{check_writable, queue};
 use crate::value::right::Right;
 
-crate::export_to_sql!(pgq_update, pgq_cancel, pgq_cancel_one, pgq_move);
+crate::export_to_sql!(pgq_update, pgq_cancel, pgq_cancel_one, pgq_move, pgq_move_one);
 
 fn pgq_update(call: &Call) -> Answer {
     let id = call.required(0, "id")?;
@@ -22,7 +23,7 @@ fn pgq_update(call: &Call) -> Answer {
 
 fn pgq_cancel(call: &Call) -> Answer {
     let ids: Vec<i64> = call.required(0, "ids")?;
-    check_writable("pgq_cancel")?;
+    check_writable("pgq_cancel_batch")?;
     let mut rows = call.rows()?;
     for id in change::cancel(&ids)? {
         rows.push(&[Some(id.into())]);
@@ -39,10 +40,17 @@ fn pgq_cancel_one(call: &Call) -> Answer {
 fn pgq_move(call: &Call) -> Answer {
     let ids: Vec<i64> = call.required(0, "ids")?;
     let to = queue::existing(&call.name(1, "to_queue")?, Right::Push)?;
-    check_writable("pgq_move")?;
+    check_writable("pgq_move_batch")?;
     let mut rows = call.rows()?;
     for (id, new_id) in change::relocate(&ids, &to)? {
         rows.push(&[Some(id.into()), Some(new_id.into())]);
     }
     rows.done()
+}
+
+fn pgq_move_one(call: &Call) -> Answer {
+    let id = call.required(0, "id")?;
+    let to = queue::existing(&call.name(1, "to_queue")?, Right::Push)?;
+    check_writable("pgq_move")?;
+    Ok(change::relocate(&[id], &to)?.first().map(|&(_, new_id)| new_id.into()))
 }

@@ -1,5 +1,7 @@
-//! `pgq_delete`, `pgq_extend`, `pgq_release`, `pgq_fail`, `pgq_bury`: each for many
-//! messages and, as `…_one`, for one.
+//! `pgq_delete`, `pgq_extend`, `pgq_release`, `pgq_fail`, `pgq_bury`, and the same of batches.
+//!
+//! Here `…_one` is what SQL calls by the plain name, and the plain name is `…_batch` there: SQL of
+//! older versions calls these, to be told to upgrade.
 
 use pgrx::pg_sys::Datum;
 
@@ -57,7 +59,7 @@ fn any<T>(settled: &[T]) -> Answer {
 
 fn pgq_delete(call: &Call) -> Answer {
     let receipts = receipts(call, 0, "ids", 1)?;
-    check_writable("pgq_delete")?;
+    check_writable("pgq_delete_batch")?;
     ids(call, settle(&receipts, Verdict::Delete)?.iter().map(|message| message.id))
 }
 
@@ -68,16 +70,16 @@ fn pgq_delete_one(call: &Call) -> Answer {
 }
 
 fn pgq_extend(call: &Call) -> Answer {
-    extend(call, receipts(call, 0, "ids", 2)?)
+    extend(call, "pgq_extend_batch", receipts(call, 0, "ids", 2)?)
 }
 
 fn pgq_extend_one(call: &Call) -> Answer {
-    extend(call, receipt(call, 2)?)
+    extend(call, "pgq_extend", receipt(call, 2)?)
 }
 
-fn extend(call: &Call, receipts: Vec<Receipt>) -> Answer {
+fn extend(call: &Call, function: &str, receipts: Vec<Receipt>) -> Answer {
     let lease = call.span(1, "lease")?.ok_or_else(|| Error::null("lease"))?;
-    check_writable("pgq_extend")?;
+    check_writable(function)?;
     let mut rows = call.rows()?;
     for message in settle(&receipts, Verdict::Extend(lease))? {
         rows.push(&[Some(message.id.into()), Some((message.at + lease.as_micros()).into())]);
@@ -86,18 +88,18 @@ fn extend(call: &Call, receipts: Vec<Receipt>) -> Answer {
 }
 
 fn pgq_release(call: &Call) -> Answer {
-    let released = release(call, receipts(call, 0, "ids", 2)?)?;
+    let released = release(call, "pgq_release_batch", receipts(call, 0, "ids", 2)?)?;
     ids(call, released.iter().map(|message| message.id))
 }
 
 fn pgq_release_one(call: &Call) -> Answer {
-    any(&release(call, receipt(call, 2)?)?)
+    any(&release(call, "pgq_release", receipt(call, 2)?)?)
 }
 
-fn release(call: &Call, receipts: Vec<Receipt>) -> Result<Vec<Settled>> {
+fn release(call: &Call, function: &str, receipts: Vec<Receipt>) -> Result<Vec<Settled>> {
     let delay: Millis = call.required(1, "delay")?;
     let strict: bool = call.required(3, "strict")?;
-    check_writable("pgq_release")?;
+    check_writable(function)?;
     let released = settle(&receipts, Verdict::Release(delay))?;
     if strict {
         // They rise by id.
@@ -113,17 +115,17 @@ fn release(call: &Call, receipts: Vec<Receipt>) -> Result<Vec<Settled>> {
 }
 
 fn pgq_fail(call: &Call) -> Answer {
-    fail(call, receipts(call, 0, "ids", 2)?)
+    fail(call, "pgq_fail_batch", receipts(call, 0, "ids", 2)?)
 }
 
 fn pgq_fail_one(call: &Call) -> Answer {
-    fail(call, receipt(call, 2)?)
+    fail(call, "pgq_fail", receipt(call, 2)?)
 }
 
-fn fail(call: &Call, receipts: Vec<Receipt>) -> Answer {
+fn fail(call: &Call, function: &str, receipts: Vec<Receipt>) -> Answer {
     let error = call.beginning(1, "error", dead::LONGEST_ERROR)?;
     let delay: Option<Millis> = call.optional(3, "delay")?;
-    check_writable("pgq_fail")?;
+    check_writable(function)?;
     let mut rows = call.rows()?;
     for failure in dead::fail(&receipts, error, delay)? {
         let outcome: &[u8] = if failure.retry_at.is_some() { b"retry" } else { b"dead" };
@@ -133,16 +135,16 @@ fn fail(call: &Call, receipts: Vec<Receipt>) -> Answer {
 }
 
 fn pgq_bury(call: &Call) -> Answer {
-    let buried = bury(call, receipts(call, 0, "ids", 2)?)?;
+    let buried = bury(call, "pgq_bury_batch", receipts(call, 0, "ids", 2)?)?;
     ids(call, buried)
 }
 
 fn pgq_bury_one(call: &Call) -> Answer {
-    any(&bury(call, receipt(call, 2)?)?)
+    any(&bury(call, "pgq_bury", receipt(call, 2)?)?)
 }
 
-fn bury(call: &Call, receipts: Vec<Receipt>) -> Result<Vec<i64>> {
+fn bury(call: &Call, function: &str, receipts: Vec<Receipt>) -> Result<Vec<i64>> {
     let error = call.beginning(1, "error", dead::LONGEST_ERROR)?;
-    check_writable("pgq_bury")?;
+    check_writable(function)?;
     dead::bury(&receipts, error)
 }

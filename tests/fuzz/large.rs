@@ -45,7 +45,7 @@ fn a_body_of_all_bytes_stays_what_it_is_on_every_way() {
         ("SELECT pgq_release(id) FROM pgq_reserve('large', '1 h', max => 3)", "pgq_peek('large', max => 10)"),
         ("SELECT count(*) FROM pgq_pop('large')", "pgq_peek('large', max => 10, state => 'archived')"),
         (
-            "SELECT pgq_move(ARRAY[id], 'large too') FROM pgq_create_queue('large too'), pgq_peek('large')",
+            "SELECT pgq_move_batch(ARRAY[id], 'large too') FROM pgq_create_queue('large too'), pgq_peek('large')",
             "pgq_peek('large too')",
         ),
         ("SELECT pgq_bury(id, 'no') FROM pgq_reserve('large')", "pgq_peek_dead('large')"),
@@ -71,41 +71,41 @@ fn a_million_ids_are_settled_by_one_call() {
     session.batch_execute(some).unwrap();
     let deliveries = "array_fill(1, ARRAY[1000000])";
     assert_eq!(count(&mut session, "pgq_reserve('q', '1 h', max => 2147483647)"), 20_000);
-    assert_eq!(count(&mut session, &format!("pgq_extend({MILLION}, '2 h', {deliveries})")), 20_000);
-    assert_eq!(count(&mut session, &format!("pgq_release({MILLION}, '0', {deliveries})")), 20_000);
+    assert_eq!(count(&mut session, &format!("pgq_extend_batch({MILLION}, '2 h', {deliveries})")), 20_000);
+    assert_eq!(count(&mut session, &format!("pgq_release_batch({MILLION}, '0', {deliveries})")), 20_000);
     assert_eq!(count(&mut session, "pgq_reserve('q', '1 h', max => 20000)"), 20_000);
     assert_eq!(
-        count(&mut session, &format!("pgq_fail({MILLION}, 'no', array_fill(2, ARRAY[1000000]), '0')")),
+        count(&mut session, &format!("pgq_fail_batch({MILLION}, 'no', array_fill(2, ARRAY[1000000]), '0')")),
         20_000
     );
     assert_eq!(count(&mut session, "pgq_reserve('q', '1 h', max => 20000)"), 20_000);
     let of_those = "ARRAY(SELECT id FROM pgqueue.message ORDER BY id)";
-    assert_eq!(count(&mut session, &format!("pgq_release({of_those}, strict => true)")), 20_000);
-    assert_eq!(session.sqlstate(&format!("SELECT pgq_release({MILLION}, strict => true)")), "P0002");
+    assert_eq!(count(&mut session, &format!("pgq_release_batch({of_those}, strict => true)")), 20_000);
+    assert_eq!(session.sqlstate(&format!("SELECT pgq_release_batch({MILLION}, strict => true)")), "P0002");
     session.batch_execute("SELECT pgq_create_queue('to')").unwrap();
     assert_eq!(
         count(
             &mut session,
-            "pgq_move(ARRAY(SELECT generate_series(1, 1000)::bigint) || ARRAY(SELECT generate_series(1, 999000)::bigint), 'to')"
+            "pgq_move_batch(ARRAY(SELECT generate_series(1, 1000)::bigint) || ARRAY(SELECT generate_series(1, 999000)::bigint), 'to')"
         ),
         20_000
     );
     assert_eq!(
         count(
             &mut session,
-            &format!("pgq_bury(ARRAY(SELECT id FROM pgqueue.message LIMIT 10000) || {OTHERS}, 'no')")
+            &format!("pgq_bury_batch(ARRAY(SELECT id FROM pgqueue.message LIMIT 10000) || {OTHERS}, 'no')")
         ),
         10_000
     );
     assert_eq!(
         count(
             &mut session,
-            &format!("pgq_cancel({OTHERS} || ARRAY(SELECT id FROM pgqueue.message LIMIT 5000))")
+            &format!("pgq_cancel_batch({OTHERS} || ARRAY(SELECT id FROM pgqueue.message LIMIT 5000))")
         ),
         5_000
     );
     assert_eq!(
-        count(&mut session, &format!("pgq_delete({OTHERS} || ARRAY(SELECT id FROM pgqueue.message))")),
+        count(&mut session, &format!("pgq_delete_batch({OTHERS} || ARRAY(SELECT id FROM pgqueue.message))")),
         5_000
     );
     assert_eq!(count(&mut session, "pgqueue.message"), 0);

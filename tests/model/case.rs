@@ -268,14 +268,15 @@ impl Case<'_> {
 
     fn delete(&mut self, picks: &[Pick], delivery: Delivery) -> Result<(), Difference> {
         let receipts = self.receipts(picks, delivery);
-        let ids = self.ids(&format!("SELECT pgq_delete({})", receipts_sql(&receipts, "deliveries")))?;
+        let ids = self.ids(&format!("SELECT pgq_delete_batch({})", receipts_sql(&receipts, "deliveries")))?;
         same(self.model.delete(&receipts), ids)
     }
 
     fn extend(&mut self, picks: &[Pick], delivery: Delivery, lease: Hours) -> Result<(), Difference> {
         let receipts = self.receipts(picks, delivery);
         let arguments = receipts_sql(&receipts, "deliveries");
-        let ids = self.ids(&format!("SELECT id FROM pgq_extend({arguments}, lease => {})", hours(lease)))?;
+        let ids =
+            self.ids(&format!("SELECT id FROM pgq_extend_batch({arguments}, lease => {})", hours(lease)))?;
         same(self.model.extend(&receipts, lease), ids)
     }
 
@@ -288,8 +289,10 @@ impl Case<'_> {
     ) -> Result<(), Difference> {
         let receipts = self.receipts(picks, delivery);
         let arguments = receipts_sql(&receipts, "deliveries");
-        let answer = self
-            .call(&format!("SELECT pgq_release({arguments}, delay => {}, strict => {strict})", hours(delay)));
+        let answer = self.call(&format!(
+            "SELECT pgq_release_batch({arguments}, delay => {}, strict => {strict})",
+            hours(delay)
+        ));
         match (self.model.release(&receipts, delay, strict), answer) {
             (Err(expected), Err(state)) if expected == state => Ok(()),
             (Ok(expected), Ok(rows)) => same(expected, rows.iter().map(|row| number(row, 0)).collect()),
@@ -301,7 +304,7 @@ impl Case<'_> {
         let receipts = self.receipts(picks, delivery);
         let delay_sql = delay.map_or(String::new(), |delay| format!(", delay => {}", hours(delay)));
         let rows = self.rows(&format!(
-            "SELECT id, outcome, round(extract(epoch FROM retry_at - clock_timestamp()) / 3600) FROM pgq_fail({}, error => 'no luck'{delay_sql})",
+            "SELECT id, outcome, round(extract(epoch FROM retry_at - clock_timestamp()) / 3600) FROM pgq_fail_batch({}, error => 'no luck'{delay_sql})",
             receipts_sql(&receipts, "deliveries")
         ))?;
         let outcome = |row: &Vec<Option<String>>| {
@@ -314,7 +317,7 @@ impl Case<'_> {
     fn bury(&mut self, picks: &[Pick], delivery: Delivery) -> Result<(), Difference> {
         let receipts = self.receipts(picks, delivery);
         let ids = self.ids(&format!(
-            "SELECT pgq_bury({}, error => 'no hope')",
+            "SELECT pgq_bury_batch({}, error => 'no hope')",
             receipts_sql(&receipts, "deliveries")
         ))?;
         same(self.model.bury(&receipts), ids)
@@ -338,14 +341,16 @@ impl Case<'_> {
 
     fn cancel(&mut self, picks: &[Pick]) -> Result<(), Difference> {
         let ids = self.picks(picks);
-        let gone = self.ids(&format!("SELECT pgq_cancel(ARRAY{ids:?}::bigint[])"))?;
+        let gone = self.ids(&format!("SELECT pgq_cancel_batch(ARRAY{ids:?}::bigint[])"))?;
         same(self.model.cancel(&ids), gone)
     }
 
     fn relocate(&mut self, picks: &[Pick], to: usize) -> Result<(), Difference> {
         let ids = self.picks(picks);
-        let rows =
-            self.rows(&format!("SELECT id, new_id FROM pgq_move(ARRAY{ids:?}::bigint[], '{}')", NAMES[to]))?;
+        let rows = self.rows(&format!(
+            "SELECT id, new_id FROM pgq_move_batch(ARRAY{ids:?}::bigint[], '{}')",
+            NAMES[to]
+        ))?;
         let moved: Vec<(Id, Id)> = rows.iter().map(|row| (number(row, 0), number(row, 1))).collect();
         let expected = self.model.relocate(&ids, to, &moved);
         same(expected, moved.into_iter().map(|(id, _)| id).collect())

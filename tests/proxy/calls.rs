@@ -77,20 +77,20 @@ const DAY: &[&str] = &[
     "SELECT outcome, retry_at > now() + '50 min' FROM m, pgq_fail(m.id, 'no', delay => '1 h') WHERE payload = '5'",
     "SELECT pgq_bury(id, 'never', delivery) FROM m WHERE payload = '6'",
     // Settling many.
-    "SELECT count(*) FROM pgq_extend(ARRAY(SELECT id FROM m), '4 h')",
-    "SELECT count(*) FROM pgq_release(ARRAY(SELECT id FROM m WHERE payload = '7'), strict => true)",
+    "SELECT count(*) FROM pgq_extend_batch(ARRAY(SELECT id FROM m), '4 h')",
+    "SELECT count(*) FROM pgq_release_batch(ARRAY(SELECT id FROM m WHERE payload = '7'), strict => true)",
     "SELECT payload FROM pgq_reserve('{day} jobs', max => 10) ORDER BY id",
-    "SELECT outcome FROM pgq_fail(ARRAY(SELECT id FROM m), 'no') ORDER BY id",
-    "SELECT count(*) FROM pgq_bury(ARRAY(SELECT id FROM n), 'never', ARRAY(SELECT delivery FROM n))",
-    "SELECT count(*) FROM pgq_delete(ARRAY(SELECT id FROM m))",
+    "SELECT outcome FROM pgq_fail_batch(ARRAY(SELECT id FROM m), 'no') ORDER BY id",
+    "SELECT count(*) FROM pgq_bury_batch(ARRAY(SELECT id FROM n), 'never', ARRAY(SELECT delivery FROM n))",
+    "SELECT count(*) FROM pgq_delete_batch(ARRAY(SELECT id FROM m))",
     "SELECT payload ->> 'event', payload ->> 'reason' FROM pgq_pop('{day} events', 20) ORDER BY id",
     // Changing what nobody holds.
     "CREATE TEMP TABLE waiting AS SELECT pgq_push('{day} jobs', n::text::jsonb, delay => '1 h') AS id FROM generate_series(21, 26) n",
     "SELECT pgq_update(min(id), '{\"new\": 1}', deliver_at => now()) FROM waiting",
     "SELECT payload FROM pgq_peek('{day} jobs', 10)",
     "SELECT pgq_cancel(max(id)), pgq_cancel(max(id)) FROM waiting",
-    "SELECT count(*) FROM pgq_cancel(ARRAY(SELECT id FROM waiting ORDER BY id DESC LIMIT 2))",
-    "SELECT new_id > id FROM pgq_move(ARRAY(SELECT id FROM waiting), '{day} events')",
+    "SELECT count(*) FROM pgq_cancel_batch(ARRAY(SELECT id FROM waiting ORDER BY id DESC LIMIT 2))",
+    "SELECT new_id > id FROM pgq_move_batch(ARRAY(SELECT id FROM waiting), '{day} events')",
     // The dead.
     "SELECT payload, deliveries, reason, errors -> 0 ->> 'error' FROM pgq_peek_dead('{day} jobs', 10)",
     "SELECT pgq_redrive('{day} jobs', max => 1, to_queue => '{day} events')",
@@ -131,21 +131,21 @@ const MISTAKES: &[&str] = &[
     "SELECT pgq_push('q', '1', on_duplicate => 'maybe')",
     "SELECT pgq_reserve('q', max => 0)",
     "SELECT pgq_delete(NULL::bigint)",
-    "SELECT pgq_delete(NULL::bigint[])",
-    "SELECT pgq_delete('{}'::bigint[])",
-    "SELECT pgq_delete('{1, NULL}'::bigint[])",
-    "SELECT pgq_delete('{1, 10000000000001, NULL}'::bigint[])",
-    "SELECT pgq_delete('{1, 10000000000001}'::bigint[], '{1}')",
-    "SELECT pgq_delete('{1, 10000000000001}'::bigint[], '{1, NULL}')",
-    "SELECT pgq_delete('{{1, 10000000000001}, {2, 3}}'::bigint[])",
-    "SELECT pgq_extend('{1, 10000000000001}'::bigint[], '0')",
+    "SELECT pgq_delete_batch(NULL::bigint[])",
+    "SELECT pgq_delete_batch('{}'::bigint[])",
+    "SELECT pgq_delete_batch('{1, NULL}'::bigint[])",
+    "SELECT pgq_delete_batch('{1, 10000000000001, NULL}'::bigint[])",
+    "SELECT pgq_delete_batch('{1, 10000000000001}'::bigint[], '{1}')",
+    "SELECT pgq_delete_batch('{1, 10000000000001}'::bigint[], '{1, NULL}')",
+    "SELECT pgq_delete_batch('{{1, 10000000000001}, {2, 3}}'::bigint[])",
+    "SELECT pgq_extend_batch('{1, 10000000000001}'::bigint[], '0')",
     "SELECT pgq_delete(-1), pgq_delete(9223372036854775807), pgq_delete(0)",
     "SELECT pgq_get(NULL)",
     "SELECT pgq_drop_queue('nobody')",
     "SELECT pgq_create_queue('q', '{\"no\": 1}')",
     "SELECT pgq_create_queue('q', '[]')",
     "SELECT pgq_create_queue('q', NULL)",
-    "SELECT pgq_move('{}', 'q')",
+    "SELECT pgq_move_batch('{}', 'q')",
     "SELECT pgq_schedule(NULL, 'q', '1 h', '1')",
     "SELECT pgq_schedule('s', 'q', 'whenever', '1')",
     "SELECT pgq_unschedule(NULL)",
@@ -157,17 +157,17 @@ const MISTAKES: &[&str] = &[
     "CALL pgq_wait('q', '101 years')",
     "CALL pgq_wait('q', '1000000 years')",
     // What the proxy looks at before.
-    "SELECT pgq_move('{20000000000001}', NULL)",
-    "SELECT pgq_move('{20000000000001, NULL}', 'q')",
-    "SELECT pgq_move('{-30000000000001, 0}', 'q')",
+    "SELECT pgq_move_batch('{20000000000001}', NULL)",
+    "SELECT pgq_move_batch('{20000000000001, NULL}', 'q')",
+    "SELECT pgq_move_batch('{-30000000000001, 0}', 'q')",
     "SELECT pgq_next('q', '{NULL}'::bigint[])",
     "SELECT pgq_next(NULL, '{20000000000001}'::bigint[])",
-    "SELECT pgq_release('{1, 10000000000001, NULL}'::bigint[], strict => true)",
+    "SELECT pgq_release_batch('{1, 10000000000001, NULL}'::bigint[], strict => true)",
     "SELECT pgq_redrive(NULL, to_queue => 'q')",
     "SELECT pgq_redrive('q', to_queue => '')",
     "SELECT pgq_create_queue('z', '{\"events_to\": \"\"}')",
     "SELECT pgq_create_queue('z', '{\"events_to\": 5}')",
-    "SELECT pgq_extend('{1, 10000000000001}'::bigint[], '1 h', '{{1}, {1}}')",
+    "SELECT pgq_extend_batch('{1, 10000000000001}'::bigint[], '1 h', '{{1}, {1}}')",
     "SELECT pgq_grant('q', 999999, 'push')",
 ];
 
@@ -263,7 +263,7 @@ fn an_array_of_ids_may_begin_anywhere() {
     let mut proxy = sharded.proxy();
     for queue in queue_of_each(&mut proxy) {
         let id: i64 = proxy.query_one("SELECT pgq_push($1, '1')", &[&queue]).unwrap().get(0);
-        let cancel = format!("SELECT pgq_cancel('[5:5]={{{id}}}'::bigint[])");
+        let cancel = format!("SELECT pgq_cancel_batch('[5:5]={{{id}}}'::bigint[])");
         assert_eq!(proxy.all::<i64>(&cancel), [id]);
     }
 }

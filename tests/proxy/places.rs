@@ -37,7 +37,7 @@ fn a_settle_call_finds_each_message_by_its_id() {
     }
     let (given, deliveries): (Vec<i64>, Vec<i32>) = receipts.into_iter().unzip();
     let settled: Vec<i64> =
-        proxy.all_with("SELECT pgq_delete($1::bigint[], $2::int[])", &[&given, &deliveries]);
+        proxy.all_with("SELECT pgq_delete_batch($1::bigint[], $2::int[])", &[&given, &deliveries]);
     let mut expected: Vec<i64> = given.clone();
     expected.retain(|id| *id < 4 * IDS_EACH && !wrong.contains(id));
     expected.sort();
@@ -45,7 +45,7 @@ fn a_settle_call_finds_each_message_by_its_id() {
     assert_eq!(settled.len(), 12);
     // What is left is left.
     assert_eq!(proxy.one::<i64>("SELECT sum(total)::bigint FROM pgq_stats()"), 8);
-    assert_eq!(proxy.all_with::<i64>("SELECT pgq_cancel($1::bigint[])", &[&ids]).len(), 4);
+    assert_eq!(proxy.all_with::<i64>("SELECT pgq_cancel_batch($1::bigint[])", &[&ids]).len(), 4);
 }
 
 #[test]
@@ -62,11 +62,11 @@ fn receipts_that_cannot_be_read_change_nothing_on_any_partition() {
         .unwrap();
     let ids = "ARRAY(SELECT id FROM held ORDER BY id)";
     for (mistake, sqlstate) in [
-        (format!("pgq_delete({ids}, '{{1, 1, 1, NULL}}')"), "22004"),
-        (format!("pgq_delete({ids} || NULL::bigint)"), "22004"),
-        (format!("pgq_delete({ids}, '{{1, 1, 1}}')"), "22023"),
-        (format!("pgq_bury({ids}, NULL)"), "22004"),
-        (format!("pgq_release({ids}, '-1 s')"), "22023"),
+        (format!("pgq_delete_batch({ids}, '{{1, 1, 1, NULL}}')"), "22004"),
+        (format!("pgq_delete_batch({ids} || NULL::bigint)"), "22004"),
+        (format!("pgq_delete_batch({ids}, '{{1, 1, 1}}')"), "22023"),
+        (format!("pgq_bury_batch({ids}, NULL)"), "22004"),
+        (format!("pgq_release_batch({ids}, '-1 s')"), "22023"),
     ] {
         assert_eq!(proxy.sqlstate(&format!("SELECT {mistake}")), sqlstate, "{mistake}");
         assert_eq!(proxy.one::<i64>("SELECT sum(leased)::bigint FROM pgq_stats()"), 4, "{mistake}");
@@ -95,10 +95,10 @@ fn what_would_concern_two_partitions_is_refused() {
     };
     let before = state(&mut proxy);
     for statement in [
-        "SELECT pgq_release(ARRAY(SELECT id FROM held), strict => true)".to_owned(),
+        "SELECT pgq_release_batch(ARRAY(SELECT id FROM held), strict => true)".to_owned(),
         format!("SELECT pgq_next('{a}', ARRAY(SELECT id FROM held))"),
         format!("SELECT pgq_next('{b}', ARRAY(SELECT min(id) FROM held))"),
-        format!("SELECT pgq_move(ARRAY(SELECT id FROM waiting), '{b}')"),
+        format!("SELECT pgq_move_batch(ARRAY(SELECT id FROM waiting), '{b}')"),
         format!("SELECT pgq_redrive('{a}', to_queue => '{b}')"),
         format!("SELECT pgq_create_queue('{{{a}}} new', '{{\"events_to\": \"{b}\"}}')"),
         format!("SELECT pgq_alter_queue('{a}', '{{\"events_to\": \"{b}\"}}')"),
@@ -123,7 +123,7 @@ fn queues_with_the_same_part_in_braces_are_on_one_partition() {
              SELECT pgq_push('{shop} orders', '1');
              SELECT pgq_bury(id, 'no') FROM pgq_reserve('{shop} orders');
              SELECT pgq_redrive('{shop} orders', to_queue => 'orders to {shop}s');
-             SELECT pgq_move(ARRAY(SELECT id FROM pgq_peek('orders to {shop}s')), '{shop} orders');
+             SELECT pgq_move_batch(ARRAY(SELECT id FROM pgq_peek('orders to {shop}s')), '{shop} orders');
              SELECT pgq_schedule('s', '{shop} orders', '1 h', '1');
              SELECT pgq_schedule('s', 'shop', '1 h', '2')",
         )

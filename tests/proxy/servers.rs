@@ -25,8 +25,8 @@ fn each_message_is_delivered_once_by_many_sessions_on_three_servers() {
             let mut ids: Vec<i64> = taken.iter().map(|row| row.get(0)).collect();
             let deliveries: Vec<i32> = taken.iter().map(|row| row.get(1)).collect();
             if !ids.is_empty() {
-                let mut gone: Vec<i64> =
-                    session.all_with("SELECT pgq_delete($1::bigint[], $2::int[])", &[&ids, &deliveries]);
+                let mut gone: Vec<i64> = session
+                    .all_with("SELECT pgq_delete_batch($1::bigint[], $2::int[])", &[&ids, &deliveries]);
                 // An id whose push committed meanwhile can come after a higher one.
                 ids.sort();
                 gone.sort();
@@ -93,13 +93,13 @@ fn while_a_server_is_down_the_queues_of_the_others_go_on() {
     assert!(error.hint().unwrap().contains("those of others can be used now"), "{error:?}");
 
     // A call on messages of several partitions has been carried out as far as it came.
-    assert_eq!(proxy.sqlstate(&format!("SELECT pgq_cancel(ARRAY{ids:?})")), "08006");
+    assert_eq!(proxy.sqlstate(&format!("SELECT pgq_cancel_batch(ARRAY{ids:?})")), "08006");
     let gone =
         |proxy: &mut Client, id: i64| proxy.query("SELECT 1 FROM pgq_get($1)", &[&id]).unwrap().is_empty();
     assert_eq!([0, 1, 3].map(|n| gone(&mut proxy, ids[n])), [true, true, false]);
     // What is left can be settled again, without harm to what was.
     ids.remove(down);
-    assert_eq!(proxy.all_with::<i64>("SELECT pgq_cancel($1::bigint[])", &[&ids]), [ids[2]]);
+    assert_eq!(proxy.all_with::<i64>("SELECT pgq_cancel_batch($1::bigint[])", &[&ids]), [ids[2]]);
 
     sharded.server(down).launch();
     until("the same session reaches it again", || answer(&mut proxy, "SELECT pgq_list_queues()").is_ok());

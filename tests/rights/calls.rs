@@ -66,38 +66,39 @@ pub const CALLS: &[SqlCall] = &[
     call("pgq_get(bigint)", "SELECT count(*) = 1 FROM pgq_get(:waiting)", &[Consume]),
     call("pgq_get(bigint)", "SELECT count(*) = 1 FROM pgq_get(:dead)", &[Consume]),
     call("pgq_wait(text,interval,integer)", "CALL pgq_wait('q', '1 ms')", &[Consume]),
-    call("pgq_delete(bigint[],integer[])", "SELECT count(*) = 2 FROM pgq_delete('{:waiting,:leased}'::bigint[])", &[
+    call("pgq_delete_batch(bigint[],integer[])", "SELECT count(*) = 2 FROM pgq_delete_batch('{:waiting,:leased}'::bigint[])", &[
         Consume,
     ]),
     call("pgq_delete(bigint,integer)", "SELECT pgq_delete(:leased, 1)", &[Consume]),
-    call("pgq_extend(bigint[],interval,integer[])", "SELECT count(*) = 1 FROM pgq_extend('{:leased}'::bigint[], '1 h')", &[
+    call("pgq_extend_batch(bigint[],interval,integer[])", "SELECT count(*) = 1 FROM pgq_extend_batch('{:leased}'::bigint[], '1 h')", &[
         Consume,
     ]),
     call("pgq_extend(bigint,interval,integer)", "SELECT count(*) = 1 FROM pgq_extend(:leased, '1 h')", &[Consume]),
     call(
-        "pgq_release(bigint[],interval,integer[],boolean)",
-        "SELECT count(*) = 1 FROM pgq_release('{:leased}'::bigint[])",
+        "pgq_release_batch(bigint[],interval,integer[],boolean)",
+        "SELECT count(*) = 1 FROM pgq_release_batch('{:leased}'::bigint[])",
         &[Consume],
     ),
     call("pgq_release(bigint,interval,integer,boolean)", "SELECT pgq_release(:leased)", &[Consume]),
     call(
-        "pgq_fail(bigint[],text,integer[],interval)",
-        "SELECT count(*) = 1 FROM pgq_fail('{:leased}'::bigint[], 'x')",
+        "pgq_fail_batch(bigint[],text,integer[],interval)",
+        "SELECT count(*) = 1 FROM pgq_fail_batch('{:leased}'::bigint[], 'x')",
         &[Consume],
     ),
     call("pgq_fail(bigint,text,integer,interval)", "SELECT count(*) = 1 FROM pgq_fail(:leased, 'x')", &[Consume]),
-    call("pgq_bury(bigint[],text,integer[])", "SELECT count(*) = 1 FROM pgq_bury('{:leased}'::bigint[], 'x')", &[
+    call("pgq_bury_batch(bigint[],text,integer[])", "SELECT count(*) = 1 FROM pgq_bury_batch('{:leased}'::bigint[], 'x')", &[
         Consume,
     ]),
     call("pgq_bury(bigint,text,integer)", "SELECT pgq_bury(:leased, 'x')", &[Consume]),
-    call("pgq_cancel(bigint[])", "SELECT count(*) = 1 FROM pgq_cancel('{:waiting}'::bigint[])", &[Consume]),
+    call("pgq_cancel_batch(bigint[])", "SELECT count(*) = 1 FROM pgq_cancel_batch('{:waiting}'::bigint[])", &[Consume]),
     call("pgq_cancel(bigint)", "SELECT pgq_cancel(:waiting)", &[Consume]),
     call(
         "pgq_update(bigint,jsonb,jsonb,integer,timestamp with time zone)",
         "SELECT pgq_update(:waiting, '2')",
         &[Consume, Push],
     ),
-    call("pgq_move(bigint[],text)", "SELECT count(*) = 1 FROM pgq_move('{:waiting}', 'other')", &[Consume, Push]),
+    call("pgq_move(bigint,text)", "SELECT pgq_move(:waiting, 'other') IS NOT NULL", &[Consume, Push]),
+    call("pgq_move_batch(bigint[],text)", "SELECT count(*) = 1 FROM pgq_move_batch('{:waiting}', 'other')", &[Consume, Push]),
     call("pgq_peek_dead(text,integer)", "SELECT count(*) = 1 FROM pgq_peek_dead('q')", &[Consume]),
     call("pgq_dump_dead(text,integer)", "SELECT count(*) = 1 FROM pgq_dump_dead('q')", &[Manage]),
     call("pgq_redrive(text,integer,text,text,boolean)", "SELECT pgq_redrive('q') = 1", &[Manage]),

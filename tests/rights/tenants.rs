@@ -399,13 +399,13 @@ fn large_calls() -> [String; 9] {
     let texts = "(SELECT array_agg('key ' || g) FROM generate_series(1, 900000) g)";
     let values = "(SELECT array_agg('1'::jsonb) FROM generate_series(1, 900000))";
     [
-        format!("pgq_delete({ids})"),
-        format!("pgq_extend({ids}, '1 h')"),
-        format!("pgq_release({ids})"),
-        format!("pgq_fail({ids}, 'no')"),
-        format!("pgq_bury({ids}, 'no')"),
-        format!("pgq_cancel({ids})"),
-        format!("pgq_move({ids}, 'other')"),
+        format!("pgq_delete_batch({ids})"),
+        format!("pgq_extend_batch({ids}, '1 h')"),
+        format!("pgq_release_batch({ids})"),
+        format!("pgq_fail_batch({ids}, 'no')"),
+        format!("pgq_bury_batch({ids}, 'no')"),
+        format!("pgq_cancel_batch({ids})"),
+        format!("pgq_move_batch({ids}, 'other')"),
         format!("pgq_push_batch('m q', {values})"),
         format!("pgq_push_batch('m q', {values}, dedup_keys => {texts})"),
     ]
@@ -446,8 +446,8 @@ fn an_array_has_a_longest_length() {
     let server = shared();
     let mut mallory = server.connect_as("mallory");
     for call in [
-        "pgq_delete((SELECT array_agg(g::bigint) FROM generate_series(1, 1000001) g))",
-        "pgq_cancel((SELECT array_agg(g::bigint) FROM generate_series(1, 1000001) g))",
+        "pgq_delete_batch((SELECT array_agg(g::bigint) FROM generate_series(1, 1000001) g))",
+        "pgq_cancel_batch((SELECT array_agg(g::bigint) FROM generate_series(1, 1000001) g))",
         "pgq_push_batch('m q', (SELECT array_agg('1'::jsonb) FROM generate_series(1, 1000001) g))",
     ] {
         assert_eq!(mallory.sqlstate(&format!("SELECT count(*) FROM {call}")), "54000", "{call}");

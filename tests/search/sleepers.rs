@@ -193,14 +193,14 @@ impl Run<'_> {
             return None;
         }
         Some(match act {
-            Act::Delete(_) => format!("SELECT pgq_delete(ARRAY[{ids}]::bigint[], ARRAY[{deliveries}])"),
+            Act::Delete(_) => format!("SELECT pgq_delete_batch(ARRAY[{ids}]::bigint[], ARRAY[{deliveries}])"),
             Act::Release(_) => {
-                format!("SELECT pgq_release(ARRAY[{ids}]::bigint[], deliveries => ARRAY[{deliveries}])")
+                format!("SELECT pgq_release_batch(ARRAY[{ids}]::bigint[], deliveries => ARRAY[{deliveries}])")
             }
             Act::Fail(_) => {
-                format!("SELECT pgq_fail(ARRAY[{ids}]::bigint[], 'no', ARRAY[{deliveries}], '0')")
+                format!("SELECT pgq_fail_batch(ARRAY[{ids}]::bigint[], 'no', ARRAY[{deliveries}], '0')")
             }
-            _ => format!("SELECT pgq_bury(ARRAY[{ids}]::bigint[], 'no', ARRAY[{deliveries}])"),
+            _ => format!("SELECT pgq_bury_batch(ARRAY[{ids}]::bigint[], 'no', ARRAY[{deliveries}])"),
         })
     }
 

@@ -148,7 +148,7 @@ impl Call {
             ),
             Self::Move { ids, to } => select(
                 ["id", "NULL", "NULL", "NULL", "NULL", "new_id"],
-                &format!("pgq_move(ARRAY{ids:?}::bigint[], '{}')", to.name()),
+                &format!("pgq_move_batch(ARRAY{ids:?}::bigint[], '{}')", to.name()),
             ),
         }
     }
@@ -250,16 +250,18 @@ fn settle(verdict: Verdict, receipts: &[Receipt], ms: i64) -> String {
     let (ids, deliveries) = arrays(receipts);
     let (until, died, call) = match verdict {
         Verdict::Extend => {
-            ("micros(leased_until)", "NULL", format!("pgq_extend({ids}, '{ms} ms', {deliveries})"))
+            ("micros(leased_until)", "NULL", format!("pgq_extend_batch({ids}, '{ms} ms', {deliveries})"))
         }
-        Verdict::Release => ("NULL", "NULL", format!("pgq_release({ids}, deliveries => {deliveries}) id")),
+        Verdict::Release => {
+            ("NULL", "NULL", format!("pgq_release_batch({ids}, deliveries => {deliveries}) id"))
+        }
         Verdict::Fail => (
             "NULL",
             "outcome = 'dead'",
-            format!("pgq_fail({ids}, 'no luck', {deliveries}, delay => '{ms} ms')"),
+            format!("pgq_fail_batch({ids}, 'no luck', {deliveries}, delay => '{ms} ms')"),
         ),
-        Verdict::Bury => ("NULL", "true", format!("pgq_bury({ids}, 'no use', {deliveries}) id")),
-        Verdict::Delete => ("NULL", "NULL", format!("pgq_delete({ids}, {deliveries}) id")),
+        Verdict::Bury => ("NULL", "true", format!("pgq_bury_batch({ids}, 'no use', {deliveries}) id")),
+        Verdict::Delete => ("NULL", "NULL", format!("pgq_delete_batch({ids}, {deliveries}) id")),
     };
     select(["id", "NULL", "NULL", until, died, "NULL"], &call)
 }

@@ -101,7 +101,7 @@ impl Consumer {
         }
         let ids: Vec<i64> = in_hand.iter().map(|delivery| delivery.job.id).collect();
         let deliveries: Vec<i32> = in_hand.iter().map(|delivery| delivery.job.delivery).collect();
-        let sql = format!("SELECT id FROM pgq_extend($1::bigint[], '{LEASE}', $2::int[])");
+        let sql = format!("SELECT id FROM pgq_extend_batch($1::bigint[], '{LEASE}', $2::int[])");
         self.extended = Instant::now();
         self.client.query(&sql, &[&ids, &deliveries])?;
         Ok(())

@@ -5,7 +5,7 @@ SELECT array_agg(id) AS ids FROM pgq_push_batch('kept', ARRAY['1', '2', '3', '4'
 SELECT outcome FROM pgq_reserve('kept') m, pgq_fail(m.id, 'boom', m.delivery, '0');
 SELECT payload, delivery FROM pgq_reserve('kept');
 SELECT pgq_delete((:'ids'::bigint[])[1], 2) AS deleted;
-SELECT count(*) FROM pgq_delete((:'ids'::bigint[])[2:3]);
+SELECT count(*) FROM pgq_delete_batch((:'ids'::bigint[])[2:3]);
 SELECT payload FROM pgq_pop('kept');
 SELECT payload FROM pgq_next('kept', NULL);
 SELECT payload FROM pgq_next('kept', (:'ids'::bigint[])[5:5], ARRAY[1]);

@@ -25,8 +25,8 @@ UPDATE pgqueue.message SET expires_at = now() - '1 s'::interval WHERE id = :old;
 UPDATE pgqueue.message SET lease_until = now() - '1 s'::interval WHERE id = :two;
 SELECT state FROM unnest(ARRAY[:one, :two, :dead, :old, :archived, -1]) id, pgq_get(id);
 SELECT pgq_update(id, '"never"'), pgq_cancel(id) FROM unnest(ARRAY[:one, :two, :dead, :old, :archived, -1]) id;
-SELECT count(*) FROM pgq_cancel(ARRAY[:one, :two, :dead, :old, :archived, -1]);
-SELECT count(*) FROM pgq_move(ARRAY[:one, :two, :dead, :old, :archived, -1], 'elsewhere');
+SELECT count(*) FROM pgq_cancel_batch(ARRAY[:one, :two, :dead, :old, :archived, -1]);
+SELECT count(*) FROM pgq_move_batch(ARRAY[:one, :two, :dead, :old, :archived, -1], 'elsewhere');
 SELECT payload, state FROM unnest(ARRAY[:one, :two, :dead, :old, :archived]) id, pgq_get(id);
 -- a lease that has ended, with deliveries left, holds nothing any more
 UPDATE pgqueue.message SET max_deliveries = 5 WHERE id = :two;
@@ -36,7 +36,7 @@ SELECT payload, delivery FROM pgq_reserve('change');
 SELECT array_agg(id) AS ids FROM pgq_push_batch('cancel', ARRAY['1', '2', '3', '4']::jsonb[]) AS id \gset
 SELECT pgq_push('cancel', '5', delay => '1 h') AS later \gset
 SELECT payload FROM pgq_reserve('cancel');
-SELECT id = ANY ((:'ids'::bigint[])[2:3]) AS expected FROM pgq_cancel((:'ids'::bigint[])[3:3] || (:'ids'::bigint[])[1:3]) AS id;
+SELECT id = ANY ((:'ids'::bigint[])[2:3]) AS expected FROM pgq_cancel_batch((:'ids'::bigint[])[3:3] || (:'ids'::bigint[])[1:3]) AS id;
 SELECT pgq_cancel((:'ids'::bigint[])[4]), pgq_cancel((:'ids'::bigint[])[4]), pgq_cancel(:later);
 SELECT ready, delayed, leased, deleted FROM pgq_stats('cancel');
 BEGIN;
@@ -53,7 +53,7 @@ SELECT pgq_push('here', '1', headers => '{"h": 1}', priority => 3, ttl => '1 h',
 SELECT payload FROM pgq_reserve('here');
 SELECT outcome FROM pgq_reserve('here') m, pgq_fail(m.id, 'boom', m.delivery, '0');
 SELECT array_agg(new_id) AS moved, array_agg(id) = ARRAY[:one, :two, :three]::bigint[] AS in_order, min(new_id) > max(id) AS are_new
-  FROM pgq_move(ARRAY[:three, :one, :leased, :two, :two], 'there') \gset
+  FROM pgq_move_batch(ARRAY[:three, :one, :leased, :two, :two], 'there') \gset
 \echo :in_order :are_new
 SELECT g.queue, g.state, g.payload, g.body, g.headers, g.priority, g.delivery, g.max_deliveries, g.expires_at IS NOT NULL AS has_ttl, g.errors -> 0 ->> 'error' AS error
   FROM unnest(:'moved'::bigint[]) id, pgq_get(id) g;
@@ -62,7 +62,7 @@ SELECT queue, ready, delayed, leased, pushed, deleted FROM pgq_stats() WHERE que
 SELECT payload, body, delivery, round(extract(epoch FROM leased_until - clock_timestamp())) AS seconds FROM pgq_reserve('there', max => 9);
 -- what is there already stays
 SELECT pgq_push('there', '"stays"') AS stays \gset
-SELECT count(*) FROM pgq_move(ARRAY[:stays], 'there');
+SELECT count(*) FROM pgq_move_batch(ARRAY[:stays], 'there');
 SELECT state FROM pgq_get(:stays);
 -- groups: whoever has become the first has its turn, whichever way
 SELECT array_agg(id) AS ids FROM (SELECT pgq_push('grouped', to_jsonb(n), group_key => 'g') AS id FROM generate_series(1, 5) n) pushed \gset
@@ -74,7 +74,7 @@ SELECT pgq_cancel((:'ids'::bigint[])[1]);
 SELECT payload FROM pgq_reserve('grouped', max => 9);
 SELECT pgq_release((:'ids'::bigint[])[2]);
 SELECT pgq_push('target', '"first"', group_key => 'g') IS NOT NULL AS pushed;
-SELECT count(*) FROM pgq_move(ARRAY[(:'ids'::bigint[])[2]], 'target');
+SELECT count(*) FROM pgq_move_batch(ARRAY[(:'ids'::bigint[])[2]], 'target');
 SELECT payload FROM pgq_reserve('grouped', max => 9);
 SELECT payload, group_key FROM pgq_pop('target', 9);
 SELECT payload, group_key FROM pgq_pop('target', 9);
@@ -85,23 +85,23 @@ SELECT payload FROM pgq_reserve('grouped', max => 9);
 -- keys: a message stays where it is if another waits with its key there
 SELECT pgq_push('keyed', '1', dedup_key => 'k') AS one, pgq_push('keyed', '2', dedup_key => 'l') AS two \gset
 SELECT pgq_push('target', '"waits"', dedup_key => 'k') IS NOT NULL AS pushed;
-SELECT id = :two AS two FROM pgq_move(ARRAY[:one, :two], 'target');
+SELECT id = :two AS two FROM pgq_move_batch(ARRAY[:one, :two], 'target');
 SELECT queue, ready, pushed, deleted FROM pgq_stats() WHERE queue IN ('keyed', 'target') ORDER BY 1;
 SELECT pgq_push('target', '"another"', dedup_key => 'l', on_duplicate => 'ignore') = id AS same_message FROM pgq_peek('target', 9) WHERE payload = '2';
 SELECT payload FROM pgq_pop('target', 9);
-SELECT count(*) FROM pgq_move(ARRAY[:one], 'target');
+SELECT count(*) FROM pgq_move_batch(ARRAY[:one], 'target');
 -- mistakes
 \set VERBOSITY sqlstate
 SELECT pgq_update(NULL);
 SELECT pgq_update(1, priority => 32768);
 SELECT pgq_update(1, deliver_at => 'infinity');
 SELECT pgq_cancel(NULL::bigint);
-SELECT pgq_cancel('{}'::bigint[]);
-SELECT pgq_cancel(ARRAY[1, NULL]::bigint[]);
-SELECT pgq_move('{}'::bigint[], 'there');
-SELECT pgq_move(ARRAY[1]::bigint[], NULL);
-SELECT pgq_move(ARRAY[1]::bigint[], '');
-SELECT pgq_move(ARRAY[1]::bigint[], 'nobody knows');
+SELECT pgq_cancel_batch('{}'::bigint[]);
+SELECT pgq_cancel_batch(ARRAY[1, NULL]::bigint[]);
+SELECT pgq_move_batch('{}'::bigint[], 'there');
+SELECT pgq_move_batch(ARRAY[1]::bigint[], NULL);
+SELECT pgq_move_batch(ARRAY[1]::bigint[], '');
+SELECT pgq_move_batch(ARRAY[1]::bigint[], 'nobody knows');
 SELECT count(*) FROM pgq_list_queues() WHERE name = 'nobody knows';
 BEGIN READ ONLY;
 SELECT pgq_update(1);
@@ -110,16 +110,16 @@ BEGIN READ ONLY;
 SELECT pgq_cancel(1);
 ROLLBACK;
 BEGIN READ ONLY;
-SELECT pgq_move(ARRAY[1]::bigint[], 'there');
+SELECT pgq_move_batch(ARRAY[1]::bigint[], 'there');
 ROLLBACK;
 -- to those without a right the message is not there; a move needs one on both queues
 CREATE ROLE regress_stranger;
 SET ROLE regress_stranger;
 SELECT pgq_push('strange', '1') AS strange \gset
 SELECT pgq_update(:stays, '"never"'), pgq_cancel(:stays);
-SELECT count(*) FROM pgq_cancel(ARRAY[:stays]::bigint[]);
-SELECT count(*) FROM pgq_move(ARRAY[:stays]::bigint[], 'strange');
-SELECT pgq_move(ARRAY[:strange]::bigint[], 'there');
+SELECT count(*) FROM pgq_cancel_batch(ARRAY[:stays]::bigint[]);
+SELECT count(*) FROM pgq_move_batch(ARRAY[:stays]::bigint[], 'strange');
+SELECT pgq_move_batch(ARRAY[:strange]::bigint[], 'there');
 SELECT pgq_update(:strange, '"own"'), pgq_cancel(:strange);
 RESET ROLE;
 \set VERBOSITY default

@@ -1,7 +1,7 @@
 SELECT pgq_create_queue('dead', '{"max_deliveries": 1}'), pgq_create_queue('other');
 SELECT array_agg(id) AS ids FROM pgq_push_batch('dead', ARRAY['1', '2', '3', '4']::jsonb[], headers => ARRAY['{"h": 1}', NULL, NULL, NULL]::jsonb[]) AS id \gset
 -- bury: leased or not
-SELECT count(*) FROM pgq_bury((:'ids'::bigint[])[1:1], 'never');
+SELECT count(*) FROM pgq_bury_batch((:'ids'::bigint[])[1:1], 'never');
 SELECT count(*) FROM pgq_reserve('dead', max => 2);
 SELECT pgq_bury((:'ids'::bigint[])[2], 'permanent', 1) AS buried;
 SELECT outcome FROM pgq_fail((:'ids'::bigint[])[3], 'failed');
@@ -13,7 +13,7 @@ SELECT dead, ready, total, died FROM pgq_stats('dead');
 -- receipt fits it
 SELECT pgq_redrive('dead', max => 1);
 SELECT payload, headers, delivery, id = ANY (:'ids'::bigint[]) AS old_id FROM pgq_reserve('dead', max => 9);
-SELECT count(*) FROM pgq_delete((:'ids'::bigint[])[1:1], ARRAY[1]);
+SELECT count(*) FROM pgq_delete_batch((:'ids'::bigint[])[1:1], ARRAY[1]);
 SELECT pgq_redrive('dead', reason => 'failed', to_queue => 'other');
 SELECT payload, queue, delivery FROM pgq_reserve('other');
 SELECT queue, pushed, died, leased FROM pgq_stats() WHERE queue IN ('dead', 'other') ORDER BY 1;
@@ -42,7 +42,7 @@ SELECT * FROM pgq_peek_dead('dead');
 -- dead letters are kept for as long as their queue says
 SELECT pgq_create_queue('retained', '{"dead_retention": "7 days"}');
 SELECT array_agg(id) AS ids FROM pgq_push_batch('retained', ARRAY['1', '2', '3']::jsonb[]) AS id \gset
-SELECT pgq_bury(pgq_push('for ever', '1'), 'x'), count(*) FROM pgq_bury(:'ids'::bigint[], 'x');
+SELECT pgq_bury(pgq_push('for ever', '1'), 'x'), count(*) FROM pgq_bury_batch(:'ids'::bigint[], 'x');
 UPDATE pgqueue.dead SET died_at = died_at - '6 days'::interval WHERE id <> (:'ids'::bigint[])[3];
 SELECT dead_dropped FROM pgq_vacuum();
 UPDATE pgqueue.dead SET died_at = died_at - '2 days'::interval;

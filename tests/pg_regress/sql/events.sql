@@ -26,7 +26,7 @@ SELECT outcome FROM pgq_reserve('jobs') m, pgq_fail(m.id, 'second');
 SELECT * FROM events('ops');
 -- pgq_bury, many at once, in the order of their ids; also what is never kept
 SELECT array_agg(id) AS ids FROM pgq_push_batch('jobs', ARRAY['2', '3']::jsonb[]) AS id \gset
-SELECT count(*) FROM pgq_bury(:'ids'::bigint[], 'buried');
+SELECT count(*) FROM pgq_bury_batch(:'ids'::bigint[], 'buried');
 SELECT payload -> 'id' = to_jsonb((:'ids'::bigint[])[row_number() OVER (ORDER BY id)]) AS in_order FROM pgq_peek('ops', 9);
 SELECT * FROM events('ops');
 SELECT pgq_alter_queue('jobs', '{"dead_letter": false}');

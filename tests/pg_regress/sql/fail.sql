@@ -8,7 +8,7 @@ SELECT state, errors #- '{0,at}' AS errors FROM pgq_get(:id);
 SELECT count(*) FROM pgq_fail(:id, 'again', 1);
 UPDATE pgqueue.message SET due_at = now() - '1 s'::interval WHERE id = :id;
 SELECT payload, delivery FROM pgq_reserve('fail');
-SELECT outcome, round(extract(epoch FROM retry_at - clock_timestamp())) AS after FROM pgq_fail(ARRAY[:id], 'bang', ARRAY[2]);
+SELECT outcome, round(extract(epoch FROM retry_at - clock_timestamp())) AS after FROM pgq_fail_batch(ARRAY[:id], 'bang', ARRAY[2]);
 -- delay => overrules the backoff; 0 is now
 UPDATE pgqueue.message SET due_at = now() - '1 s'::interval, max_deliveries = 4 WHERE id = :id;
 SELECT payload, delivery FROM pgq_reserve('fail');
@@ -22,7 +22,7 @@ SELECT retried, died, dead, total FROM pgq_stats('fail');
 -- many at once, each by its own count
 SELECT pgq_push('fail', '3', max_deliveries => 1) IS NOT NULL AS pushed;
 SELECT array_agg(id) AS ids, array_agg(delivery) AS deliveries FROM pgq_reserve('fail', max => 10) \gset
-SELECT outcome, retry_at IS NULL AS for_ever FROM pgq_fail(:'ids'::bigint[], 'both', :'deliveries') ORDER BY outcome;
+SELECT outcome, retry_at IS NULL AS for_ever FROM pgq_fail_batch(:'ids'::bigint[], 'both', :'deliveries') ORDER BY outcome;
 -- only what is leased can fail
 SELECT count(*) FROM pgq_fail(:other, 'not leased');
 -- the last ten errors are kept

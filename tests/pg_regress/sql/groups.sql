@@ -10,7 +10,7 @@ SELECT ready, leased, blocked, total FROM pgq_stats('g');
 SELECT payload, group_key FROM pgq_peek('g', max => 10, state => 'blocked');
 SELECT payload, group_key FROM pgq_peek('g', max => 10, state => 'leased');
 -- the next goes at once when the first is deleted
-SELECT count(*) FROM pgq_delete(ARRAY(SELECT id FROM pgqueue.message WHERE payload IN ('"a1"', '"b1"')));
+SELECT count(*) FROM pgq_delete_batch(ARRAY(SELECT id FROM pgqueue.message WHERE payload IN ('"a1"', '"b1"')));
 SELECT payload FROM pgq_reserve('g', max => 10);
 -- released, it goes first again
 SELECT pgq_release(id, delivery => deliveries) FROM pgqueue.message WHERE payload = '"a2"';
@@ -24,7 +24,7 @@ SELECT payload, delivery FROM pgq_reserve('g', max => 10);
 SELECT pgq_bury(id, 'gone') FROM pgqueue.message WHERE payload = '"a2"';
 SELECT payload FROM pgq_reserve('g', max => 10);
 -- a group that ends begins anew
-SELECT count(*) FROM pgq_delete(ARRAY(SELECT id FROM pgqueue.message));
+SELECT count(*) FROM pgq_delete_batch(ARRAY(SELECT id FROM pgqueue.message));
 SELECT pgq_push('g', '"a4"', group_key => 'a') IS NOT NULL AS pushed;
 SELECT payload FROM pgq_pop('g', max => 10);
 SELECT ready, leased, delayed, blocked, dead, total FROM pgq_stats('g');
@@ -125,10 +125,10 @@ SELECT pgq_alter_queue('both', '{"groups": "parallel"}');
 SELECT payload FROM pgq_reserve('both', max => 2);
 SELECT pgq_alter_queue('both', '{"groups": "ordered"}');
 SELECT payload FROM pgq_reserve('both', max => 2);
-SELECT count(*) FROM pgq_release(ARRAY(SELECT id FROM pgqueue.message WHERE lease_until > now()
+SELECT count(*) FROM pgq_release_batch(ARRAY(SELECT id FROM pgqueue.message WHERE lease_until > now()
     AND queue = (SELECT id FROM pgqueue.queue WHERE name = 'both')));
 SELECT payload FROM pgq_reserve('both', max => 2);
-SELECT count(*) FROM pgq_delete(ARRAY(SELECT id FROM pgqueue.message WHERE payload IN ('1', '2')
+SELECT count(*) FROM pgq_delete_batch(ARRAY(SELECT id FROM pgqueue.message WHERE payload IN ('1', '2')
     AND queue = (SELECT id FROM pgqueue.queue WHERE name = 'both')));
 SELECT payload FROM pgq_reserve('both', max => 2);
 -- whoever changes it sees at once what comes of that, others have passed it or not

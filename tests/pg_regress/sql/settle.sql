@@ -1,12 +1,12 @@
 -- delete: what was there and is gone
 SELECT array_agg(id) AS ids FROM pgq_push_batch('delete', ARRAY['1', '2', '3']::jsonb[]) AS id \gset
-SELECT count(*) FROM pgq_delete(:'ids'::bigint[] || ARRAY[-1, -1]::bigint[]);
-SELECT count(*) FROM pgq_delete(:'ids'::bigint[]);
+SELECT count(*) FROM pgq_delete_batch(:'ids'::bigint[] || ARRAY[-1, -1]::bigint[]);
+SELECT count(*) FROM pgq_delete_batch(:'ids'::bigint[]);
 SELECT pgq_push('delete', '4') AS id \gset
 SELECT pgq_delete(:id), pgq_delete(:id);
 -- the same id twice is one message
 SELECT pgq_push('delete', '5') AS id \gset
-SELECT count(*) FROM pgq_delete(ARRAY[:id, :id]);
+SELECT count(*) FROM pgq_delete_batch(ARRAY[:id, :id]);
 -- a receipt fences every settle call
 SELECT pgq_push('fence', '1') AS id \gset
 SELECT delivery FROM pgq_reserve('fence');
@@ -14,11 +14,11 @@ UPDATE pgqueue.message SET lease_until = now() - '1 s'::interval WHERE id = :id;
 SELECT delivery FROM pgq_reserve('fence');
 SELECT pgq_delete(:id, 1) AS deleted, pgq_release(:id, delivery => 1) AS released, pgq_bury(:id, 'late', 1) AS buried,
        (SELECT count(*) FROM pgq_extend(:id, '1 h', 1)) AS extended, (SELECT count(*) FROM pgq_fail(:id, 'late', 1)) AS failed;
-SELECT count(*) FROM pgq_delete(ARRAY[:id], ARRAY[1]);
-SELECT count(*) FROM pgq_extend(ARRAY[:id], '1 h', ARRAY[1]);
-SELECT count(*) FROM pgq_release(ARRAY[:id], deliveries => ARRAY[1]);
-SELECT count(*) FROM pgq_fail(ARRAY[:id], 'late', ARRAY[1]);
-SELECT count(*) FROM pgq_bury(ARRAY[:id], 'late', ARRAY[1]);
+SELECT count(*) FROM pgq_delete_batch(ARRAY[:id], ARRAY[1]);
+SELECT count(*) FROM pgq_extend_batch(ARRAY[:id], '1 h', ARRAY[1]);
+SELECT count(*) FROM pgq_release_batch(ARRAY[:id], deliveries => ARRAY[1]);
+SELECT count(*) FROM pgq_fail_batch(ARRAY[:id], 'late', ARRAY[1]);
+SELECT count(*) FROM pgq_bury_batch(ARRAY[:id], 'late', ARRAY[1]);
 -- 0 is no delivery, and not a word for any
 SELECT pgq_delete(:id, 0), pgq_release(:id, delivery => 0), pgq_bury(:id, 'x', 0), (SELECT count(*) FROM pgq_fail(:id, 'x', 0));
 SELECT state, delivery, errors FROM pgq_get(:id);
@@ -30,22 +30,22 @@ SELECT count(*) FROM pgq_reserve('extend', lease => '1 min');
 SELECT e.id = :id AS same, e.leased_until - clock_timestamp() BETWEEN '3590 s' AND '3600 s' AS an_hour, e.leased_until = g.leased_until AS kept
   FROM pgq_extend(:id, '1 h', 1) e, LATERAL (SELECT leased_until FROM pgq_get(e.id)) g;
 UPDATE pgqueue.message SET lease_until = now() - '1 s'::interval WHERE id = :id;
-SELECT count(*) FROM pgq_extend(ARRAY[:id], '1 h');
+SELECT count(*) FROM pgq_extend_batch(ARRAY[:id], '1 h');
 -- release: back in its old place, at once or after a delay, the count kept
 SELECT count(*) FROM pgq_push_batch('release', ARRAY['1', '2', '3']::jsonb[]);
 SELECT array_agg(id) AS ids FROM pgq_reserve('release', max => 2) \gset
-SELECT count(*) FROM pgq_release(:'ids'::bigint[]);
-SELECT count(*) FROM pgq_release(:'ids'::bigint[]);
+SELECT count(*) FROM pgq_release_batch(:'ids'::bigint[]);
+SELECT count(*) FROM pgq_release_batch(:'ids'::bigint[]);
 SELECT payload, delivery FROM pgq_reserve('release', max => 1);
 SELECT pgq_release((:'ids'::bigint[])[1], '1 h') AS released;
 SELECT payload, state FROM pgq_get((:'ids'::bigint[])[1]);
 SELECT payload, delivery FROM pgq_reserve('release', max => 10);
 -- strict: all or none
 \set VERBOSITY sqlstate
-SELECT count(*) FROM pgq_release(:'ids'::bigint[], strict => true);
+SELECT count(*) FROM pgq_release_batch(:'ids'::bigint[], strict => true);
 \set VERBOSITY default
 SELECT leased, ready, delayed FROM pgq_stats('release');
-SELECT count(*) FROM pgq_release((:'ids'::bigint[])[2:2], strict => true);
+SELECT count(*) FROM pgq_release_batch((:'ids'::bigint[])[2:2], strict => true);
 -- an expired message is reservable at once, in its old place
 SELECT count(*) FROM pgq_push_batch('expire', ARRAY['1', '2']::jsonb[]);
 SELECT payload FROM pgq_reserve('expire', lease => '1 ms');

@@ -115,11 +115,11 @@ impl Case<'_> {
         let deliveries = list(receipts.iter().map(|receipt| receipt.1.to_string()).collect());
         let (ids, deliveries) = (format!("ARRAY[{ids}]::bigint[]"), format!("ARRAY[{deliveries}]"));
         let sql = match how {
-            Settle::Delete => format!("SELECT pgq_delete({ids}, {deliveries})"),
-            Settle::Release => format!("SELECT pgq_release({ids}, deliveries => {deliveries})"),
-            Settle::Fail => format!("SELECT id, outcome FROM pgq_fail({ids}, 'no', {deliveries}, '0')"),
-            Settle::Bury => format!("SELECT pgq_bury({ids}, 'no', {deliveries})"),
-            Settle::Extend => format!("SELECT id FROM pgq_extend({ids}, '{LONG}', {deliveries})"),
+            Settle::Delete => format!("SELECT pgq_delete_batch({ids}, {deliveries})"),
+            Settle::Release => format!("SELECT pgq_release_batch({ids}, deliveries => {deliveries})"),
+            Settle::Fail => format!("SELECT id, outcome FROM pgq_fail_batch({ids}, 'no', {deliveries}, '0')"),
+            Settle::Bury => format!("SELECT pgq_bury_batch({ids}, 'no', {deliveries})"),
+            Settle::Extend => format!("SELECT id FROM pgq_extend_batch({ids}, '{LONG}', {deliveries})"),
         };
         Some((sql, What::Settled { how, receipts, done: Vec::new(), dead: Vec::new() }))
     }
@@ -144,7 +144,8 @@ impl Case<'_> {
             }
             Step::Move(n, to) => {
                 let id = nth(&self.known, n)?;
-                let sql = format!("SELECT * FROM pgq_move(ARRAY[{id}]::bigint[], '{}')", self.queue(to));
+                let sql =
+                    format!("SELECT * FROM pgq_move_batch(ARRAY[{id}]::bigint[], '{}')", self.queue(to));
                 (sql, What::Moved { id, to, new: None })
             }
             _ => return None,

@@ -176,9 +176,9 @@ impl Recorder {
 
     fn settle(&mut self, taken: &[Taken]) {
         let (verdict, call) = match self.next_number() % 15 {
-            0 => (Verdict::Fail, "id FROM pgq_fail($1::bigint[], 'again', $2::int[], delay => '0')"),
-            1 => (Verdict::Release, "id FROM pgq_release($1::bigint[], '0', $2::int[]) id"),
-            _ => (Verdict::Delete, "id FROM pgq_delete($1::bigint[], $2::int[]) id"),
+            0 => (Verdict::Fail, "id FROM pgq_fail_batch($1::bigint[], 'again', $2::int[], delay => '0')"),
+            1 => (Verdict::Release, "id FROM pgq_release_batch($1::bigint[], '0', $2::int[]) id"),
+            _ => (Verdict::Delete, "id FROM pgq_delete_batch($1::bigint[], $2::int[]) id"),
         };
         let statement = format!("SELECT {TIMES}, {call}");
         let (ids, deliveries): (Vec<i64>, Vec<i32>) =
