@@ -2,6 +2,16 @@
 
 SET LOCAL search_path TO pg_catalog, pg_temp;
 
+-- Drivers: privileges on functions that go are kept for those that take their place (below).
+SELECT set_config('pgqueue_upgrade.privileges', jsonb_agg(jsonb_build_object(
+           'name', p.proname || CASE WHEN p.proargnames[1] = 'ids' THEN '_batch' ELSE '' END, 'number', p.oid, 'are_default', p.proacl IS NULL,
+           'granted', (SELECT coalesce(jsonb_agg(jsonb_build_object('grantee', a.grantee, 'is_grantable', a.is_grantable)), '[]')
+                         FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a WHERE a.grantee <> p.proowner)))::text, true)
+  FROM pg_proc p
+  JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+  JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'pgqueue'
+ WHERE p.pronamespace = e.extnamespace;
+
 -- Unique keys: the order in which the messages of a key were pushed and leased is what counts.
 DROP VIEW pgqueue.message_state;
 ALTER TABLE pgqueue.message ADD COLUMN key_floor bigint, ADD COLUMN given_back integer;
@@ -64,44 +74,6 @@ SELECT m.*,
                                 (q.settings ->> 'max_deliveries')::integer,
                                 current_setting('pgqueue.max_deliveries')::integer) AS deliveries) limits;
 COMMENT ON VIEW pgqueue.message_state IS 'live messages with their state at this moment';
-
--- Batches carry a key for each message.
-DROP FUNCTION @extschema@.pgq_push_batch(text, jsonb[], jsonb[], integer, interval, timestamptz, interval, text, text, text, interval, integer);
-DROP FUNCTION @extschema@.pgq_push_bytes_batch(text, bytea[], jsonb[], integer, interval, timestamptz, interval, text, text, text, interval, integer);
-CREATE FUNCTION @extschema@.pgq_push_batch(
-    queue          text,
-    payloads       jsonb[],
-    headers        jsonb[]     DEFAULT NULL,
-    priority       integer     DEFAULT 0,
-    delay          interval    DEFAULT NULL,
-    deliver_at     timestamptz DEFAULT NULL,
-    ttl            interval    DEFAULT NULL,
-    group_key      text        DEFAULT NULL,
-    dedup_key      text        DEFAULT NULL,
-    on_duplicate   text        DEFAULT 'ignore',
-    lease          interval    DEFAULT NULL,
-    max_deliveries integer     DEFAULT NULL,
-    dedup_keys     text[]      DEFAULT NULL
-) RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'pgq_push_batch';
-COMMENT ON FUNCTION @extschema@.pgq_push_batch(text, jsonb[], jsonb[], integer, interval, timestamptz, interval, text, text, text, interval, integer, text[])
-    IS 'puts all payloads into a queue, or none, and returns their ids in the order of the array';
-CREATE FUNCTION @extschema@.pgq_push_bytes_batch(
-    queue          text,
-    bodies         bytea[],
-    headers        jsonb[]     DEFAULT NULL,
-    priority       integer     DEFAULT 0,
-    delay          interval    DEFAULT NULL,
-    deliver_at     timestamptz DEFAULT NULL,
-    ttl            interval    DEFAULT NULL,
-    group_key      text        DEFAULT NULL,
-    dedup_key      text        DEFAULT NULL,
-    on_duplicate   text        DEFAULT 'ignore',
-    lease          interval    DEFAULT NULL,
-    max_deliveries integer     DEFAULT NULL,
-    dedup_keys     text[]      DEFAULT NULL
-) RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'pgq_push_bytes_batch';
-COMMENT ON FUNCTION @extschema@.pgq_push_bytes_batch(text, bytea[], jsonb[], integer, interval, timestamptz, interval, text, text, text, interval, integer, text[])
-    IS 'puts all bodies into a queue, or none, and returns their ids in the order of the array';
 
 -- Deliveries that consumers give back (pgqueue.message has its column already). Attempts are the others.
 COMMENT ON COLUMN pgqueue.message.given_back
@@ -168,18 +140,336 @@ COMMENT ON TABLE pgqueue.slot
     IS 'as many rows a queue as its max_leased says; each holds the receipt of a lease and the transaction that wrote it there, in place, whatever became of it. Number 0: where they were laid out; negative: beyond a limit that was lowered';
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.slot', 'WHERE false');
 
--- Batches of receipts and ids have functions of their own, so that no driver has to say the types of its parameters.
-ALTER FUNCTION @extschema@.pgq_delete(bigint[], integer[]) RENAME TO pgq_delete_batch;
-ALTER FUNCTION @extschema@.pgq_extend(bigint[], interval, integer[]) RENAME TO pgq_extend_batch;
-ALTER FUNCTION @extschema@.pgq_release(bigint[], interval, integer[], boolean) RENAME TO pgq_release_batch;
-ALTER FUNCTION @extschema@.pgq_fail(bigint[], text, integer[], interval) RENAME TO pgq_fail_batch;
-ALTER FUNCTION @extschema@.pgq_bury(bigint[], text, integer[]) RENAME TO pgq_bury_batch;
-ALTER FUNCTION @extschema@.pgq_cancel(bigint[]) RENAME TO pgq_cancel_batch;
-ALTER FUNCTION @extschema@.pgq_move(bigint[], text) RENAME TO pgq_move_batch;
+-- Drivers: batches of receipts and ids have functions of their own, so that no driver has to say the types of its
+-- parameters; numbers are bigint, which every driver's integers become by themselves.
+DROP FUNCTION @extschema@.pgq_push(text, jsonb, jsonb, integer, interval, timestamptz, interval, text, text, text, interval, integer);
+DROP FUNCTION @extschema@.pgq_push_result(text, jsonb, jsonb, integer, interval, timestamptz, interval, text, text, text, interval, integer);
+DROP FUNCTION @extschema@.pgq_push_batch(text, jsonb[], jsonb[], integer, interval, timestamptz, interval, text, text, text, interval, integer);
+DROP FUNCTION @extschema@.pgq_push_bytes(text, bytea, jsonb, integer, interval, timestamptz, interval, text, text, text, interval, integer);
+DROP FUNCTION @extschema@.pgq_push_bytes_batch(text, bytea[], jsonb[], integer, interval, timestamptz, interval, text, text, text, interval, integer);
+DROP FUNCTION @extschema@.pgq_reserve(text, interval, integer, jsonb, text, boolean);
+DROP FUNCTION @extschema@.pgq_pop(text, integer, jsonb, text, boolean);
+DROP FUNCTION @extschema@.pgq_next(text, bigint[], integer[], interval, integer, jsonb, text, boolean);
+DROP FUNCTION @extschema@.pgq_peek(text, integer, text);
+DROP PROCEDURE @extschema@.pgq_wait(text, interval, integer);
+DROP FUNCTION @extschema@.pgq_delete(bigint[], integer[]);
+DROP FUNCTION @extschema@.pgq_delete(bigint, integer);
+DROP FUNCTION @extschema@.pgq_extend(bigint[], interval, integer[]);
+DROP FUNCTION @extschema@.pgq_extend(bigint, interval, integer);
+DROP FUNCTION @extschema@.pgq_release(bigint[], interval, integer[], boolean);
+DROP FUNCTION @extschema@.pgq_release(bigint, interval, integer, boolean);
+DROP FUNCTION @extschema@.pgq_fail(bigint[], text, integer[], interval);
+DROP FUNCTION @extschema@.pgq_fail(bigint, text, integer, interval);
+DROP FUNCTION @extschema@.pgq_bury(bigint[], text, integer[]);
+DROP FUNCTION @extschema@.pgq_bury(bigint, text, integer);
+DROP FUNCTION @extschema@.pgq_schedule(text, text, text, jsonb, jsonb, integer, text, interval, text, text, text, interval, integer);
+DROP FUNCTION @extschema@.pgq_watch(text, text, text, text, integer, text);
+DROP FUNCTION @extschema@.pgq_dump_dead(text, integer);
+DROP FUNCTION @extschema@.pgq_peek_dead(text, integer);
+DROP FUNCTION @extschema@.pgq_redrive(text, integer, text, text, boolean);
+DROP FUNCTION @extschema@.pgq_update(bigint, jsonb, jsonb, integer, timestamptz);
+DROP FUNCTION @extschema@.pgq_cancel(bigint[]);
+DROP FUNCTION @extschema@.pgq_move(bigint[], text);
+ALTER TYPE @extschema@.pgq_message ALTER ATTRIBUTE delivery TYPE bigint;
+ALTER TYPE @extschema@.pgq_message_details ALTER ATTRIBUTE delivery TYPE bigint;
+CREATE FUNCTION @extschema@.pgq_push(
+    queue          text,
+    payload        jsonb,
+    headers        jsonb       DEFAULT NULL,
+    priority       bigint      DEFAULT 0,
+    delay          interval    DEFAULT NULL,
+    deliver_at     timestamptz DEFAULT NULL,
+    ttl            interval    DEFAULT NULL,
+    group_key      text        DEFAULT NULL,
+    dedup_key      text        DEFAULT NULL,
+    on_duplicate   text        DEFAULT 'ignore',
+    lease          interval    DEFAULT NULL,
+    max_deliveries bigint      DEFAULT NULL
+) RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_push';
+COMMENT ON FUNCTION @extschema@.pgq_push(text, jsonb, jsonb, bigint, interval, timestamptz, interval, text, text, text, interval, bigint)
+    IS 'puts a message into a queue and returns its id; the queue is made on its first push';
+
+CREATE FUNCTION @extschema@.pgq_push_result(
+    queue          text,
+    payload        jsonb,
+    headers        jsonb       DEFAULT NULL,
+    priority       bigint      DEFAULT 0,
+    delay          interval    DEFAULT NULL,
+    deliver_at     timestamptz DEFAULT NULL,
+    ttl            interval    DEFAULT NULL,
+    group_key      text        DEFAULT NULL,
+    dedup_key      text        DEFAULT NULL,
+    on_duplicate   text        DEFAULT 'ignore',
+    lease          interval    DEFAULT NULL,
+    max_deliveries bigint      DEFAULT NULL
+) RETURNS SETOF @extschema@.pgq_push_outcome LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1 AS 'MODULE_PATHNAME', 'pgq_push_result';
+COMMENT ON FUNCTION @extschema@.pgq_push_result(text, jsonb, jsonb, bigint, interval, timestamptz, interval, text, text, text, interval, bigint)
+    IS 'pgq_push that also says what became of it: pushed, ignored or replaced';
+
+CREATE FUNCTION @extschema@.pgq_push_batch(
+    queue          text,
+    payloads       jsonb[],
+    headers        jsonb[]     DEFAULT NULL,
+    priority       bigint      DEFAULT 0,
+    delay          interval    DEFAULT NULL,
+    deliver_at     timestamptz DEFAULT NULL,
+    ttl            interval    DEFAULT NULL,
+    group_key      text        DEFAULT NULL,
+    dedup_key      text        DEFAULT NULL,
+    on_duplicate   text        DEFAULT 'ignore',
+    lease          interval    DEFAULT NULL,
+    max_deliveries bigint      DEFAULT NULL,
+    dedup_keys     text[]      DEFAULT NULL
+) RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'pgq_push_batch';
+COMMENT ON FUNCTION @extschema@.pgq_push_batch(text, jsonb[], jsonb[], bigint, interval, timestamptz, interval, text, text, text, interval, bigint, text[])
+    IS 'puts all payloads into a queue, or none, and returns their ids in the order of the array';
+
+CREATE FUNCTION @extschema@.pgq_push_bytes(
+    queue          text,
+    body           bytea,
+    headers        jsonb       DEFAULT NULL,
+    priority       bigint      DEFAULT 0,
+    delay          interval    DEFAULT NULL,
+    deliver_at     timestamptz DEFAULT NULL,
+    ttl            interval    DEFAULT NULL,
+    group_key      text        DEFAULT NULL,
+    dedup_key      text        DEFAULT NULL,
+    on_duplicate   text        DEFAULT 'ignore',
+    lease          interval    DEFAULT NULL,
+    max_deliveries bigint      DEFAULT NULL
+) RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_push_bytes';
+COMMENT ON FUNCTION @extschema@.pgq_push_bytes(text, bytea, jsonb, bigint, interval, timestamptz, interval, text, text, text, interval, bigint)
+    IS 'puts opaque bytes into a queue as a message and returns its id';
+
+CREATE FUNCTION @extschema@.pgq_push_bytes_batch(
+    queue          text,
+    bodies         bytea[],
+    headers        jsonb[]     DEFAULT NULL,
+    priority       bigint      DEFAULT 0,
+    delay          interval    DEFAULT NULL,
+    deliver_at     timestamptz DEFAULT NULL,
+    ttl            interval    DEFAULT NULL,
+    group_key      text        DEFAULT NULL,
+    dedup_key      text        DEFAULT NULL,
+    on_duplicate   text        DEFAULT 'ignore',
+    lease          interval    DEFAULT NULL,
+    max_deliveries bigint      DEFAULT NULL,
+    dedup_keys     text[]      DEFAULT NULL
+) RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'pgq_push_bytes_batch';
+COMMENT ON FUNCTION @extschema@.pgq_push_bytes_batch(text, bytea[], jsonb[], bigint, interval, timestamptz, interval, text, text, text, interval, bigint, text[])
+    IS 'puts all bodies into a queue, or none, and returns their ids in the order of the array';
+
+CREATE FUNCTION @extschema@.pgq_reserve(
+    queue     text,
+    lease     interval DEFAULT NULL,
+    max       bigint   DEFAULT 1,
+    filter    jsonb    DEFAULT NULL,
+    group_key text     DEFAULT NULL,
+    lifo      boolean  DEFAULT NULL
+) RETURNS SETOF @extschema@.pgq_message LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_reserve';
+COMMENT ON FUNCTION @extschema@.pgq_reserve(text, interval, bigint, jsonb, text, boolean)
+    IS 'leases up to max messages to the caller, by priority and then in the order of their push';
+
+CREATE FUNCTION @extschema@.pgq_pop(
+    queue     text,
+    max       bigint DEFAULT 1,
+    filter    jsonb   DEFAULT NULL,
+    group_key text    DEFAULT NULL,
+    lifo      boolean DEFAULT NULL
+) RETURNS SETOF @extschema@.pgq_message LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_pop';
+COMMENT ON FUNCTION @extschema@.pgq_pop(text, bigint, jsonb, text, boolean)
+    IS 'removes up to max messages and returns them: delivery at most once';
+
+CREATE FUNCTION @extschema@.pgq_next(
+    queue      text,
+    done       bigint[],
+    deliveries bigint[] DEFAULT NULL,
+    lease      interval  DEFAULT NULL,
+    max        bigint    DEFAULT 1,
+    filter     jsonb     DEFAULT NULL,
+    group_key  text      DEFAULT NULL,
+    lifo       boolean   DEFAULT NULL
+) RETURNS SETOF @extschema@.pgq_message LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_next';
+COMMENT ON FUNCTION @extschema@.pgq_next(text, bigint[], bigint[], interval, bigint, jsonb, text, boolean)
+    IS 'deletes the messages that are done and leases the next, in one round trip and one commit';
+
+CREATE FUNCTION @extschema@.pgq_peek(
+    queue text,
+    max   bigint DEFAULT 1,
+    state text    DEFAULT 'ready'
+) RETURNS SETOF @extschema@.pgq_message LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_peek';
+COMMENT ON FUNCTION @extschema@.pgq_peek(text, bigint, text)
+    IS 'shows up to max messages that are ready, delayed, leased or blocked, or archived ones, and changes nothing';
+
+CREATE PROCEDURE @extschema@.pgq_wait(
+    queue   text,
+    timeout interval DEFAULT '30 s',
+    min     bigint   DEFAULT 1
+) LANGUAGE c AS 'MODULE_PATHNAME', 'pgq_wait';
+COMMENT ON PROCEDURE @extschema@.pgq_wait(text, interval, bigint)
+    IS 'returns when min messages may be ready or the time is up; holds no snapshot meanwhile';
+
+CREATE FUNCTION @extschema@.pgq_delete_batch(ids bigint[], deliveries bigint[] DEFAULT NULL)
+    RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_delete';
+COMMENT ON FUNCTION @extschema@.pgq_delete_batch(bigint[], bigint[])
+    IS 'removes messages and returns the ids that were there and are gone';
+
+CREATE FUNCTION @extschema@.pgq_delete(id bigint, delivery bigint DEFAULT NULL)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_delete_one';
+COMMENT ON FUNCTION @extschema@.pgq_delete(bigint, bigint)
+    IS 'removes a message; true if it was there';
+
+CREATE FUNCTION @extschema@.pgq_extend_batch(ids bigint[], lease interval, deliveries bigint[] DEFAULT NULL)
+    RETURNS SETOF @extschema@.pgq_lease LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_extend';
+COMMENT ON FUNCTION @extschema@.pgq_extend_batch(bigint[], interval, bigint[])
+    IS 'lets leases that are still valid end at now + lease';
+
+CREATE FUNCTION @extschema@.pgq_extend(id bigint, lease interval, delivery bigint DEFAULT NULL)
+    RETURNS SETOF @extschema@.pgq_lease LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1 AS 'MODULE_PATHNAME', 'pgq_extend_one';
+COMMENT ON FUNCTION @extschema@.pgq_extend(bigint, interval, bigint)
+    IS 'lets a lease that is still valid end at now + lease; no row if it is not';
+
+CREATE FUNCTION @extschema@.pgq_release_batch(ids bigint[], delay interval DEFAULT '0', deliveries bigint[] DEFAULT NULL, strict boolean DEFAULT false)
+    RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_release';
+COMMENT ON FUNCTION @extschema@.pgq_release_batch(bigint[], interval, bigint[], boolean)
+    IS 'gives leased messages back, at once or after a delay, and returns the ids put back; strict raises unless all were';
+
+CREATE FUNCTION @extschema@.pgq_release(id bigint, delay interval DEFAULT '0', delivery bigint DEFAULT NULL, strict boolean DEFAULT false)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_release_one';
+COMMENT ON FUNCTION @extschema@.pgq_release(bigint, interval, bigint, boolean)
+    IS 'gives a leased message back, at once or after a delay; true if it was put back';
+
+CREATE FUNCTION @extschema@.pgq_fail_batch(ids bigint[], error text, deliveries bigint[] DEFAULT NULL, delay interval DEFAULT NULL)
+    RETURNS SETOF @extschema@.pgq_failure LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_fail';
+COMMENT ON FUNCTION @extschema@.pgq_fail_batch(bigint[], text, bigint[], interval)
+    IS 'says that work on leased messages failed: they are retried after the queue''s backoff, or dead';
+
+CREATE FUNCTION @extschema@.pgq_fail(id bigint, error text, delivery bigint DEFAULT NULL, delay interval DEFAULT NULL)
+    RETURNS SETOF @extschema@.pgq_failure LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1 AS 'MODULE_PATHNAME', 'pgq_fail_one';
+COMMENT ON FUNCTION @extschema@.pgq_fail(bigint, text, bigint, interval)
+    IS 'says that work on a leased message failed: it is retried after the queue''s backoff, or dead';
+
+CREATE FUNCTION @extschema@.pgq_bury_batch(ids bigint[], error text, deliveries bigint[] DEFAULT NULL)
+    RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_bury';
+COMMENT ON FUNCTION @extschema@.pgq_bury_batch(bigint[], text, bigint[])
+    IS 'sends messages to the dead letters at once and returns their ids';
+
+CREATE FUNCTION @extschema@.pgq_bury(id bigint, error text, delivery bigint DEFAULT NULL)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_bury_one';
+COMMENT ON FUNCTION @extschema@.pgq_bury(bigint, text, bigint)
+    IS 'sends a message to the dead letters at once; true if it was there';
+
+CREATE FUNCTION @extschema@.pgq_update(
+    id         bigint,
+    payload    jsonb       DEFAULT NULL,
+    headers    jsonb       DEFAULT NULL,
+    priority   bigint      DEFAULT NULL,
+    deliver_at timestamptz DEFAULT NULL
+) RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_update';
+COMMENT ON FUNCTION @extschema@.pgq_update(bigint, jsonb, jsonb, bigint, timestamptz)
+    IS 'changes a message that is not leased, nulls leave things as they are; false if it was not there';
+
+CREATE FUNCTION @extschema@.pgq_cancel_batch(ids bigint[])
+    RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_cancel';
+COMMENT ON FUNCTION @extschema@.pgq_cancel_batch(bigint[])
+    IS 'removes messages that are not leased and returns the ids that are gone';
+
+CREATE FUNCTION @extschema@.pgq_move_batch(ids bigint[], to_queue text)
+    RETURNS TABLE (id bigint, new_id bigint)
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_move';
+COMMENT ON FUNCTION @extschema@.pgq_move_batch(bigint[], text)
+    IS 'makes messages that are not leased new messages of another queue and returns their ids, old and new';
+
 CREATE FUNCTION @extschema@.pgq_move(id bigint, to_queue text)
     RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_move_one';
 COMMENT ON FUNCTION @extschema@.pgq_move(bigint, text)
     IS 'makes a message that is not leased a new message of another queue and returns its new id; null if it was not there';
+
+CREATE FUNCTION @extschema@.pgq_dump_dead(queue text, max bigint DEFAULT 1)
+    RETURNS TABLE (id bigint, payload jsonb, body bytea, headers jsonb, deliveries integer, reason text,
+                   errors jsonb, enqueued_at timestamptz, died_at timestamptz)
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_dump_dead';
+COMMENT ON FUNCTION @extschema@.pgq_dump_dead(text, bigint)
+    IS 'removes up to max dead letters from the database, oldest first, and returns them';
+
+CREATE FUNCTION @extschema@.pgq_peek_dead(queue text, max bigint DEFAULT 1)
+    RETURNS TABLE (id bigint, payload jsonb, body bytea, headers jsonb, deliveries integer, reason text,
+                   errors jsonb, enqueued_at timestamptz, died_at timestamptz)
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_peek_dead';
+COMMENT ON FUNCTION @extschema@.pgq_peek_dead(text, bigint)
+    IS 'shows up to max dead letters, oldest first, and changes nothing';
+
+CREATE FUNCTION @extschema@.pgq_redrive(
+    queue    text,
+    max      bigint DEFAULT NULL,
+    to_queue text    DEFAULT NULL,
+    reason   text    DEFAULT NULL,
+    reset    boolean DEFAULT true
+) RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_redrive';
+COMMENT ON FUNCTION @extschema@.pgq_redrive(text, bigint, text, text, boolean)
+    IS 'sends dead letters back to their queue, or to another, and returns how many went; reset => false grants one more try';
+
+CREATE FUNCTION @extschema@.pgq_schedule(
+    name           text,
+    queue          text,
+    every          text,
+    payload        jsonb,
+    headers        jsonb    DEFAULT NULL,
+    priority       bigint   DEFAULT 0,
+    time_zone      text     DEFAULT 'UTC',
+    ttl            interval DEFAULT NULL,
+    group_key      text     DEFAULT NULL,
+    dedup_key      text     DEFAULT NULL,
+    on_duplicate   text     DEFAULT 'ignore',
+    lease          interval DEFAULT NULL,
+    max_deliveries bigint   DEFAULT NULL
+) RETURNS timestamptz LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_schedule';
+COMMENT ON FUNCTION @extschema@.pgq_schedule(text, text, text, jsonb, jsonb, bigint, text, interval, text, text, text, interval, bigint)
+    IS 'has the worker push a message again and again, by a cron line or a span of time, and returns when it will first';
+
+CREATE FUNCTION @extschema@.pgq_watch(
+    name      text,
+    queue     text,
+    query     text,
+    every     text,
+    max       bigint DEFAULT 1000,
+    time_zone text    DEFAULT 'UTC'
+) RETURNS timestamptz LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_watch';
+COMMENT ON FUNCTION @extschema@.pgq_watch(text, text, text, text, bigint, text)
+    IS 'has the worker run a query of (object_id, hash) again and again and push what has changed, and returns when it will first';
+
+-- Drivers: the roles that could call the old functions can call the new ones. A GRANT in a script counts as the
+-- extension's own, which no dump has; these are the users'.
+DO $$
+DECLARE
+    made  record;
+    other oid;
+    given record;
+BEGIN
+    FOR made IN
+        SELECT p.oid, p.oid::regprocedure AS routine, p.proowner, coalesce(p.proacl, acldefault('f', p.proowner)) AS acl, before.granted
+          FROM jsonb_to_recordset(current_setting('pgqueue_upgrade.privileges')::jsonb)
+               AS before (name text, number oid, are_default boolean, granted jsonb)
+          JOIN pg_proc p ON p.proname IN (before.name, CASE before.name WHEN 'pgq_move_batch' THEN 'pgq_move' END)
+          JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+          JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'pgqueue'
+         WHERE p.pronamespace = e.extnamespace AND p.oid <> before.number AND NOT (before.are_default AND p.proacl IS NULL)
+    LOOP
+        FOR other IN SELECT grantee FROM aclexplode(made.acl) WHERE grantee <> made.proowner LOOP
+            EXECUTE format('REVOKE ALL ON ROUTINE %s FROM %s', made.routine,
+                           CASE other WHEN 0 THEN 'PUBLIC' ELSE other::regrole::text END);
+        END LOOP;
+        FOR given IN SELECT * FROM jsonb_to_recordset(made.granted) AS g (grantee oid, is_grantable boolean) LOOP
+            EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %s%s', made.routine,
+                           CASE given.grantee WHEN 0 THEN 'PUBLIC' ELSE given.grantee::regrole::text END,
+                           CASE WHEN given.is_grantable THEN ' WITH GRANT OPTION' END);
+        END LOOP;
+        DELETE FROM pg_init_privs WHERE classoid = 'pg_proc'::regclass AND objoid = made.oid;
+        DELETE FROM pg_shdepend
+         WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+           AND classid = 'pg_proc'::regclass AND objid = made.oid AND deptype = 'i';
+    END LOOP;
+END $$;
 
 -- Last: statements of our own run as the owner of the tables, whichever role upgrades.
 DO $$
@@ -192,7 +482,7 @@ BEGIN
           FROM pg_catalog.pg_class c
          WHERE c.relnamespace = 'pgqueue'::regnamespace AND c.relkind IN ('r', 'v') AND c.relowner <> owner
          UNION ALL
-        SELECT format('FUNCTION %s', p.oid::regprocedure)
+        SELECT format('ROUTINE %s', p.oid::regprocedure)
           FROM pg_catalog.pg_depend d
           JOIN pg_catalog.pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
           JOIN pg_catalog.pg_proc p ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid

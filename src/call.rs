@@ -139,13 +139,13 @@ impl Call {
         Ok(unsafe { beginning(text, most) })
     }
 
-    /// How many messages at most: 1 or more.
+    /// How many messages at most: 1 or more. More than an integer holds are as good as all.
     pub fn max(&self, n: usize, argument: &str) -> Result<usize> {
-        let max: i32 = self.required(n, argument)?;
+        let max: i64 = self.required(n, argument)?;
         if max < 1 {
             return Err(Error::invalid(argument, "must be 1 or more", "Ask for at least one message."));
         }
-        Ok(max as usize)
+        Ok(max.min(i64::from(i32::MAX)) as usize)
     }
 
     /// Whether an array argument is null or has no elements.
@@ -219,12 +219,6 @@ impl Argument for i64 {
     }
 }
 
-impl Argument for i32 {
-    unsafe fn read(datum: Datum, _: &str) -> Result<Self> {
-        Ok(datum.value() as i32)
-    }
-}
-
 impl Argument for Oid {
     unsafe fn read(datum: Datum, _: &str) -> Result<Self> {
         Ok(Oid::from(datum.value() as u32))
@@ -277,21 +271,12 @@ fn bad_span(argument: &str, bad: BadSpan) -> Error {
     )
 }
 
-/// `bigint[]` of ids: not empty, no nulls.
+/// `bigint[]` of ids or deliveries: not empty, no nulls.
 impl Argument for Vec<i64> {
     unsafe fn read(datum: Datum, name: &str) -> Result<Self> {
         // SAFETY: the caller vouches for a bigint[] datum.
         let elements = unsafe { elements(datum, name, pg_sys::INT8OID) }?;
         whole(elements, name, |element| element.value() as i64)
-    }
-}
-
-/// `integer[]` of deliveries: no nulls.
-impl Argument for Vec<i32> {
-    unsafe fn read(datum: Datum, name: &str) -> Result<Self> {
-        // SAFETY: the caller vouches for an integer[] datum.
-        let elements = unsafe { elements(datum, name, pg_sys::INT4OID) }?;
-        whole(elements, name, |element| element.value() as i32)
     }
 }
 

@@ -73,7 +73,7 @@ fn prepare(session: &mut Client) -> [(&'static str, String); 2] {
     let leased = session.query_one("SELECT id, delivery FROM pgq_reserve('jobs')", &[]).unwrap();
     assert_eq!(session.one::<i64>("SELECT dead FROM pgq_stats('jobs')"), 1);
     session.execute("SELECT pgq_push('jobs', '2')", &[]).unwrap();
-    let (id, delivery): (i64, i32) = (leased.get(0), leased.get(1));
+    let (id, delivery): (i64, i64) = (leased.get(0), leased.get(1));
     [(":id", id.to_string()), (":delivery", delivery.to_string())]
 }
 

@@ -148,10 +148,8 @@ fn a_crash_loses_no_acknowledged_push_and_doubles_no_acknowledged_delete() {
                         let next = "SELECT id, delivery FROM pgq_reserve('q', max => 3)";
                         while let Ok(rows) = session.query(next, &[]) {
                             for row in rows {
-                                let (id, delivery): (i64, i32) = (row.get(0), row.get(1));
-                                match session
-                                    .query_one("SELECT pgq_delete($1::bigint, $2::int)", &[&id, &delivery])
-                                {
+                                let (id, delivery): (i64, i64) = (row.get(0), row.get(1));
+                                match session.query_one("SELECT pgq_delete($1, $2)", &[&id, &delivery]) {
                                     Ok(gone) if gone.get(0) => deleted.push(id),
                                     _ => {}
                                 }
@@ -223,13 +221,13 @@ fn a_killed_consumer_s_messages_come_back_when_its_lease_ends() {
     let server = Server::start();
     let (mut victim, mut other) = (server.connect(), server.connect());
     victim.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
-    assert_eq!(victim.all::<i32>("SELECT delivery FROM pgq_reserve('q', lease => '8 s')"), [1]);
+    assert_eq!(victim.all::<i64>("SELECT delivery FROM pgq_reserve('q', lease => '8 s')"), [1]);
     let pid: i32 = victim.one("SELECT pg_backend_pid()");
     other.execute(&format!("SELECT pg_terminate_backend({pid}, 5000)"), &[]).unwrap();
-    assert!(other.all::<i32>("SELECT delivery FROM pgq_reserve('q')").is_empty());
+    assert!(other.all::<i64>("SELECT delivery FROM pgq_reserve('q')").is_empty());
     let mut delivery = Vec::new();
     until("the lease has ended", || {
-        delivery = other.all::<i32>("SELECT delivery FROM pgq_reserve('q')");
+        delivery = other.all::<i64>("SELECT delivery FROM pgq_reserve('q')");
         !delivery.is_empty()
     });
     assert_eq!(delivery, [2]);

@@ -17,12 +17,12 @@ fn consume(mut session: Client, is_over: &AtomicBool) {
         let lease = if fastrand::u8(..) < 60 { "3 ms" } else { "1 min" };
         let reserve = format!("SELECT id, delivery FROM pgq_reserve('q', lease => '{lease}', max => 3)");
         for row in session.query(&reserve, &[]).unwrap() {
-            let (id, delivery): (i64, i32) = (row.get(0), row.get(1));
+            let (id, delivery): (i64, i64) = (row.get(0), row.get(1));
             let settle = match fastrand::u8(..) {
-                0..30 => "SELECT pgq_extend($1::bigint, '5 ms', $2::int)",
-                30..60 => "SELECT pgq_release($1::bigint, '0'::interval, $2::int)",
-                60..90 => "SELECT pgq_fail($1::bigint, 'no', $2::int, '2 ms'::interval)",
-                _ => "SELECT pgq_delete($1::bigint, $2::int)",
+                0..30 => "SELECT pgq_extend($1, '5 ms', $2)",
+                30..60 => "SELECT pgq_release($1, '0'::interval, $2)",
+                60..90 => "SELECT pgq_fail($1, 'no', $2, '2 ms'::interval)",
+                _ => "SELECT pgq_delete($1, $2)",
             };
             session.execute(settle, &[&id, &delivery]).unwrap();
         }

@@ -64,16 +64,16 @@ fn consume(mut session: Client, is_over: &AtomicBool) {
             )
             .unwrap();
         for row in rows {
-            let (id, delivery, group): (i64, i32, String) = (row.get(0), row.get(1), row.get(2));
+            let (id, delivery, group): (i64, i64, String) = (row.get(0), row.get(1), row.get(2));
             session.execute("INSERT INTO working VALUES ($1)", &[&group]).expect("nobody else works on it");
             let fate = fastrand::u8(..);
             let mut transaction = session.transaction().unwrap();
             transaction.execute("DELETE FROM working WHERE group_key = $1", &[&group]).unwrap();
             let settle = match fate {
-                0..20 => "SELECT pgq_release($1::bigint, '0'::interval, $2::int)",
-                20..40 => "SELECT pgq_release($1::bigint, '3 ms'::interval, $2::int)",
-                40..60 => "SELECT pgq_fail($1::bigint, 'no', $2::int, '2 ms'::interval)",
-                _ => "SELECT pgq_delete($1::bigint, $2::int)",
+                0..20 => "SELECT pgq_release($1, '0'::interval, $2)",
+                20..40 => "SELECT pgq_release($1, '3 ms'::interval, $2)",
+                40..60 => "SELECT pgq_fail($1, 'no', $2, '2 ms'::interval)",
+                _ => "SELECT pgq_delete($1, $2)",
             };
             if fate >= 60 {
                 let (producer, seq): (i32, i32) = (row.get(3), row.get(4));

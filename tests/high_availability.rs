@@ -138,7 +138,7 @@ fn a_copy_of_a_running_server_counts_right_and_goes_its_own_way() {
     let mut session = server.connect();
     session.batch_execute(IN_ALL_STATES).unwrap();
     let receipt = session.query_one("SELECT id, delivery FROM pgq_reserve('jobs')", &[]).unwrap();
-    let (id, delivery): (i64, i32) = (receipt.get(0), receipt.get(1));
+    let (id, delivery): (i64, i64) = (receipt.get(0), receipt.get(1));
     server.set("synchronous_commit = on");
     session.execute("SELECT pgq_push('other', '1')", &[]).unwrap(); // the lease is on disk, too
     let copy = server.copy();
@@ -146,7 +146,7 @@ fn a_copy_of_a_running_server_counts_right_and_goes_its_own_way() {
     let counted = counts(&mut session, true);
     assert_eq!(counts(&mut there, true), counted);
     until("its worker has counted", || counts(&mut there, false) == counted);
-    let settled = there.query_one("SELECT pgq_delete($1::bigint, $2::int)", &[&id, &delivery]).unwrap();
+    let settled = there.query_one("SELECT pgq_delete($1, $2)", &[&id, &delivery]).unwrap();
     assert!(settled.get::<_, bool>(0), "the lease is there as well");
     let free: i64 = there.one("SELECT pgq_count('jobs', exact => true)");
     there.execute("SELECT pgq_alter_queue('jobs', '{\"max_leased\": null}')", &[]).unwrap();
@@ -211,8 +211,8 @@ fn a_subscriber_gets_everything_and_can_take_over() {
     let mut here = subscriber.connect();
     until("its worker has counted", || counts(&mut here, false) == counts(&mut here, true));
     assert_eq!(counts(&mut here, true), counts(&mut there, true));
-    let (id, delivery): (i64, i32) = (lease.get(0), lease.get(1));
-    let settled = here.query_one("SELECT pgq_delete($1::bigint, $2::int)", &[&id, &delivery]).unwrap();
+    let (id, delivery): (i64, i64) = (lease.get(0), lease.get(1));
+    let settled = here.query_one("SELECT pgq_delete($1, $2)", &[&id, &delivery]).unwrap();
     assert!(settled.get::<_, bool>(0), "the receipt is good here");
     assert!(here.one::<i64>("SELECT pgq_push('jobs', '1')") > highest);
     here.execute("SELECT pgq_create_queue('made here')", &[]).unwrap();

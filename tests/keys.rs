@@ -39,10 +39,10 @@ fn work(session: &mut Client) {
         .query("SELECT id, delivery, payload::int FROM pgq_reserve('q', lease => '1 min', max => 2)", &[])
         .unwrap();
     for row in rows {
-        let (id, delivery, key): (i64, i32, i32) = (row.get(0), row.get(1), row.get(2));
+        let (id, delivery, key): (i64, i64, i32) = (row.get(0), row.get(1), row.get(2));
         let settle = match fastrand::u8(..) {
-            0..30 => "SELECT pgq_fail($1::bigint, 'no', $2::int, '1 ms'::interval)",
-            30..60 => "SELECT pgq_release($1::bigint, '0'::interval, $2::int)",
+            0..30 => "SELECT pgq_fail($1, 'no', $2, '1 ms'::interval)",
+            30..60 => "SELECT pgq_release($1, '0'::interval, $2)",
             _ => {
                 session
                     .execute(
@@ -50,7 +50,7 @@ fn work(session: &mut Client) {
                         &[&key],
                     )
                     .unwrap();
-                "SELECT pgq_delete($1::bigint, $2::int)"
+                "SELECT pgq_delete($1, $2)"
             }
         };
         session.execute(settle, &[&id, &delivery]).unwrap();
@@ -245,7 +245,7 @@ fn who_had_a_message_before_a_push_met_it_cannot_settle_it_any_more() {
     ] {
         for (on_duplicate, stands_for) in [("ignore", "1"), ("replace", "2")] {
             session.execute("SELECT pgq_push('q', '1', dedup_key => 'k')", &[]).unwrap();
-            let taken: Vec<i32> = session.all("SELECT delivery FROM pgq_reserve('q', '1 ms')");
+            let taken: Vec<i64> = session.all("SELECT delivery FROM pgq_reserve('q', '1 ms')");
             assert_eq!(taken, [1]);
             let push =
                 format!("SELECT pgq_push('q', '2', dedup_key => 'k', on_duplicate => '{on_duplicate}')");
@@ -353,14 +353,14 @@ fn work_off(server: &Server) -> i32 {
             break;
         }
         for lease in leases {
-            let (id, delivery): (i64, i32) = (lease.get(0), lease.get(1));
+            let (id, delivery): (i64, i64) = (lease.get(0), lease.get(1));
             if attempt == 0 {
-                let fail = "SELECT pgq_fail($1::bigint, 'no', $2::int, delay => '0')";
+                let fail = "SELECT pgq_fail($1, 'no', $2, delay => '0')";
                 consumer.execute(fail, &[&id, &delivery]).unwrap_or_default();
                 continue;
             }
             consumer.batch_execute("INSERT INTO worked_on SELECT version FROM object").unwrap();
-            consumer.execute("SELECT pgq_delete($1::bigint, $2::int)", &[&id, &delivery]).unwrap();
+            consumer.execute("SELECT pgq_delete($1, $2)", &[&id, &delivery]).unwrap();
         }
     }
     assert_eq!(consumer.one::<i64>("SELECT count(*) FROM pgqueue.message"), 0);

@@ -169,7 +169,7 @@ fn a_lease_waits_for_the_synchronous_standby_only_if_its_queue_says_so() {
     let receipt = |session: &mut Client, queue: &str| {
         let row =
             session.query_one("SELECT id, delivery FROM pgq_reserve($1, lease => '1 h')", &[&queue]).unwrap();
-        (row.get::<_, i64>(0), row.get::<_, i32>(1))
+        (row.get::<_, i64>(0), row.get::<_, i64>(1))
     };
     let mut quick = primary.connect();
     let asking = thread::spawn(move || receipt(&mut quick, "quick"));

@@ -55,10 +55,10 @@ fn ten_consumers_deliver_each_message_exactly_once() {
                             return delivered;
                         }
                         let ids: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
-                        let receipts: Vec<i32> = rows.iter().map(|row| row.get(1)).collect();
+                        let receipts: Vec<i64> = rows.iter().map(|row| row.get(1)).collect();
                         assert!(receipts.iter().all(|&delivery| delivery == 1), "nothing expires here");
-                        let gone: Vec<i64> = session
-                            .all_with("SELECT pgq_delete_batch($1::bigint[], $2::int[])", &[&ids, &receipts]);
+                        let gone: Vec<i64> =
+                            session.all_with("SELECT pgq_delete_batch($1, $2)", &[&ids, &receipts]);
                         assert_eq!(gone.len(), ids.len());
                         delivered.extend(ids);
                     }
@@ -139,7 +139,7 @@ fn a_late_delete_cannot_remove_what_somebody_else_was_given_meanwhile() {
     let id: i64 = late.one("SELECT id FROM pgq_reserve('q')");
     other.execute("UPDATE pgqueue.message SET lease_until = now() - interval '1 s'", &[]).unwrap();
     other.batch_execute("BEGIN").unwrap();
-    assert_eq!(other.one::<i32>("SELECT delivery FROM pgq_reserve('q')"), 2);
+    assert_eq!(other.one::<i64>("SELECT delivery FROM pgq_reserve('q')"), 2);
     // The delete comes while the second lease is not committed: it waits, and then
     // judges the row as it has become.
     let (tell, told) = mpsc::channel();
@@ -178,7 +178,7 @@ fn a_lease_that_ended_while_its_extension_waited_is_not_extended() {
         "SELECT id FROM pgq_fail({id}, 'x', {n})",
     ] {
         let row = worker.query_one("SELECT id, delivery FROM pgq_reserve('q', lease => '2 s')", &[]).unwrap();
-        let (id, delivery): (i64, i32) = (row.get(0), row.get(1));
+        let (id, delivery): (i64, i64) = (row.get(0), row.get(1));
         other
             .batch_execute(&format!("BEGIN; SELECT FROM pgqueue.message WHERE id = {id} FOR UPDATE"))
             .unwrap();
@@ -340,7 +340,7 @@ fn a_prepared_reserve_holds_its_message_until_it_is_decided() {
     first.batch_execute("BEGIN; SELECT pgq_reserve('q'); PREPARE TRANSACTION 'work'").unwrap();
     assert!(second.all::<i64>("SELECT id FROM pgq_reserve('q')").is_empty());
     first.batch_execute("ROLLBACK PREPARED 'work'").unwrap();
-    until("the message is back", || second.all::<i32>("SELECT delivery FROM pgq_reserve('q')") == [1]);
+    until("the message is back", || second.all::<i64>("SELECT delivery FROM pgq_reserve('q')") == [1]);
 }
 
 #[test]

@@ -124,6 +124,50 @@ fn what_an_upgrade_makes_belongs_to_the_owner_of_the_rest() {
 }
 
 #[test]
+fn privileges_on_functions_survive_an_upgrade_and_a_dump() {
+    let server = server();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            "CREATE ROLE consumer; CREATE ROLE \"The Boss\"; CREATE EXTENSION pgqueue VERSION '0.2.0';
+             REVOKE EXECUTE ON FUNCTION pgq_delete(bigint[], integer[]), pgq_delete(bigint, integer), pgq_move(bigint[], text) FROM PUBLIC;
+             REVOKE EXECUTE ON FUNCTION pgq_push_batch FROM PUBLIC;
+             REVOKE EXECUTE ON PROCEDURE pgq_wait FROM PUBLIC;
+             GRANT EXECUTE ON FUNCTION pgq_delete(bigint[], integer[]) TO consumer;
+             GRANT EXECUTE ON FUNCTION pgq_push_batch TO consumer;
+             GRANT EXECUTE ON PROCEDURE pgq_wait TO \"The Boss\" WITH GRANT OPTION;
+             ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+             ALTER EXTENSION pgqueue UPDATE",
+        )
+        .unwrap();
+    check_privileges(&mut session);
+    let dump = server.client("pg_dump", &["postgres"]);
+    session.batch_execute("CREATE DATABASE restored").unwrap();
+    server.restore_into("restored", &dump);
+    check_privileges(&mut server.connect_to("restored"));
+}
+
+fn check_privileges(session: &mut Client) {
+    session.batch_execute("CREATE ROLE anybody").ok();
+    let may: Vec<String> = session.all(
+        "SELECT format('%s may %s', role, p.proname)
+           FROM unnest(ARRAY['anybody', 'consumer', 'The Boss']) role, pg_proc p
+          WHERE p.proname IN ('pgq_delete', 'pgq_delete_batch', 'pgq_move', 'pgq_move_batch', 'pgq_push_batch', 'pgq_wait', 'pgq_push')
+            AND has_function_privilege(role, p.oid, 'EXECUTE')
+          ORDER BY 1",
+    );
+    let expected = [
+        "The Boss may pgq_push",
+        "The Boss may pgq_wait",
+        "anybody may pgq_push",
+        "consumer may pgq_delete_batch",
+        "consumer may pgq_push",
+        "consumer may pgq_push_batch",
+    ];
+    assert_eq!(may, expected);
+}
+
+#[test]
 fn messages_in_every_state_survive_an_upgrade() {
     let server = server();
     server.connect().batch_execute("CREATE ROLE owner; CREATE ROLE stranger").unwrap();
@@ -220,7 +264,7 @@ fn check_messages(session: &mut Client) {
     assert_eq!(stats, expected);
     assert_eq!(session.one::<i64>("SELECT pgq_push('plain', '1', priority => 9)"), 19, "ids go on");
     assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('plain', max => 10)"), [8, 6, 9, 10, 19]);
-    assert_eq!(session.one::<i32>("SELECT delivery FROM pgq_get(6)"), 2);
+    assert_eq!(session.one::<i64>("SELECT delivery FROM pgq_get(6)"), 2);
     assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('slots')"), [0; 0], "the only slot is taken");
     // Receipts of before.
     assert!(session.one::<bool>("SELECT pgq_delete(5, 1) AND pgq_delete(16, 1) AND pgq_delete(11, 1)"));

@@ -71,11 +71,11 @@ fn everything_is_correct_without_any_worker() {
     session.batch_execute("CREATE EXTENSION pgqueue").unwrap();
     let id: i64 = session.one("SELECT pgq_push('q', '1', delay => '2 ms', max_deliveries => 2)");
     until("the delay is over", || session.one::<i64>("SELECT pgq_count('q')") == 1);
-    assert_eq!(session.all::<i32>("SELECT delivery FROM pgq_reserve('q', lease => '2 ms')"), [1]);
+    assert_eq!(session.all::<i64>("SELECT delivery FROM pgq_reserve('q', lease => '2 ms')"), [1]);
     until("the lease has expired", || session.one::<i64>("SELECT pgq_count('q')") == 1);
-    assert_eq!(session.all::<i32>("SELECT delivery FROM pgq_reserve('q', lease => '2 ms')"), [2]);
+    assert_eq!(session.all::<i64>("SELECT delivery FROM pgq_reserve('q', lease => '2 ms')"), [2]);
     until("the last lease has expired", || session.one::<i64>("SELECT leased FROM pgq_stats('q')") == 0);
-    assert!(session.all::<i32>("SELECT delivery FROM pgq_reserve('q')").is_empty());
+    assert!(session.all::<i64>("SELECT delivery FROM pgq_reserve('q')").is_empty());
     assert_eq!(session.one::<String>(&format!("SELECT reason FROM pgq_get({id})")), "timeout");
     session.batch_execute("SET pgqueue.max_deliveries = 1; SELECT pgq_push('q', '2')").unwrap();
     session.batch_execute("CALL pgq_wait('q', '1 s')").unwrap();
@@ -95,7 +95,7 @@ fn the_log_names_a_database_that_finds_no_room_for_its_worker() {
     until("a complaint", || server.log().contains(complaint));
     let mut crowded = server.connect_to("crowded");
     crowded.batch_execute("CREATE EXTENSION pgqueue; SELECT pgq_push('q', '1')").unwrap();
-    assert_eq!(crowded.all::<i32>("SELECT delivery FROM pgq_reserve('q')"), [1]);
+    assert_eq!(crowded.all::<i64>("SELECT delivery FROM pgq_reserve('q')"), [1]);
     assert_eq!(server.log().matches(complaint).count(), 1);
 }
 

@@ -1,6 +1,6 @@
 -- All that is known of one message. The first column is for the check of rights.
 SELECT q.id, m.id, q.name, m.state, m.payload, m.body, m.headers, m.priority::integer, m.group_key, m.dedup_key,
-       m.deliveries, m.max_deliveries, m.enqueued_at,
+       m.deliveries::bigint, m.max_deliveries, m.enqueued_at,
        CASE WHEN m.state = 'leased' THEN m.lease_until END, m.due_at, m.expires_at,
        NULL::timestamptz, NULL::timestamptz, NULL::text, coalesce(m.errors, '[]'), m.attempts
   FROM pgqueue.message_state m
@@ -8,7 +8,7 @@ SELECT q.id, m.id, q.name, m.state, m.payload, m.body, m.headers, m.priority::in
  WHERE m.id = $1
 UNION ALL
 SELECT q.id, d.id, q.name, 'dead', d.payload, d.body, d.headers, d.priority::integer, d.group_key, NULL,
-       d.deliveries, d.max_deliveries, d.enqueued_at,
+       d.deliveries::bigint, d.max_deliveries, d.enqueued_at,
        NULL, NULL, NULL,
        NULL, d.died_at, d.reason, d.errors, d.deliveries - coalesce(d.given_back, 0)
   FROM pgqueue.dead d
@@ -16,7 +16,7 @@ SELECT q.id, d.id, q.name, 'dead', d.payload, d.body, d.headers, d.priority::int
  WHERE d.id = $1
 UNION ALL
 SELECT q.id, a.id, q.name, 'archived', a.payload, a.body, a.headers, a.priority::integer, a.group_key, NULL,
-       a.deliveries, NULL, a.enqueued_at,
+       a.deliveries::bigint, NULL, a.enqueued_at,
        NULL, NULL, NULL,
        a.settled_at, NULL, NULL, coalesce(a.errors, '[]'), a.deliveries - coalesce(a.given_back, 0)
   FROM pgqueue.archive a

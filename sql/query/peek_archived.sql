@@ -1,5 +1,5 @@
 -- The last settled first: what has just been done is what people look for.
-SELECT a.id, q.name, a.payload, a.body, a.headers, a.priority::integer, a.group_key, a.deliveries, a.enqueued_at,
+SELECT a.id, q.name, a.payload, a.body, a.headers, a.priority::integer, a.group_key, a.deliveries::bigint, a.enqueued_at,
        NULL::timestamptz
   FROM pgqueue.archive a
   JOIN pgqueue.queue q ON q.id = a.queue

@@ -4,10 +4,10 @@ CREATE FUNCTION pgq_update(
     id         bigint,
     payload    jsonb       DEFAULT NULL,
     headers    jsonb       DEFAULT NULL,
-    priority   integer     DEFAULT NULL,
+    priority   bigint      DEFAULT NULL,
     deliver_at timestamptz DEFAULT NULL
 ) RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_update';
-COMMENT ON FUNCTION pgq_update(bigint, jsonb, jsonb, integer, timestamptz)
+COMMENT ON FUNCTION pgq_update(bigint, jsonb, jsonb, bigint, timestamptz)
     IS 'changes a message that is not leased, nulls leave things as they are; false if it was not there';
 
 CREATE FUNCTION pgq_cancel_batch(ids bigint[])

@@ -3,43 +3,43 @@
 CREATE FUNCTION pgq_reserve(
     queue     text,
     lease     interval DEFAULT NULL,
-    max       integer  DEFAULT 1,
+    max       bigint   DEFAULT 1,
     filter    jsonb    DEFAULT NULL,
     group_key text     DEFAULT NULL,
     lifo      boolean  DEFAULT NULL
 ) RETURNS SETOF pgq_message LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_reserve';
-COMMENT ON FUNCTION pgq_reserve(text, interval, integer, jsonb, text, boolean)
+COMMENT ON FUNCTION pgq_reserve(text, interval, bigint, jsonb, text, boolean)
     IS 'leases up to max messages to the caller, by priority and then in the order of their push';
 
 CREATE FUNCTION pgq_pop(
     queue     text,
-    max       integer DEFAULT 1,
+    max       bigint DEFAULT 1,
     filter    jsonb   DEFAULT NULL,
     group_key text    DEFAULT NULL,
     lifo      boolean DEFAULT NULL
 ) RETURNS SETOF pgq_message LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_pop';
-COMMENT ON FUNCTION pgq_pop(text, integer, jsonb, text, boolean)
+COMMENT ON FUNCTION pgq_pop(text, bigint, jsonb, text, boolean)
     IS 'removes up to max messages and returns them: delivery at most once';
 
 CREATE FUNCTION pgq_next(
     queue      text,
     done       bigint[],
-    deliveries integer[] DEFAULT NULL,
+    deliveries bigint[] DEFAULT NULL,
     lease      interval  DEFAULT NULL,
-    max        integer   DEFAULT 1,
+    max        bigint    DEFAULT 1,
     filter     jsonb     DEFAULT NULL,
     group_key  text      DEFAULT NULL,
     lifo       boolean   DEFAULT NULL
 ) RETURNS SETOF pgq_message LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_next';
-COMMENT ON FUNCTION pgq_next(text, bigint[], integer[], interval, integer, jsonb, text, boolean)
+COMMENT ON FUNCTION pgq_next(text, bigint[], bigint[], interval, bigint, jsonb, text, boolean)
     IS 'deletes the messages that are done and leases the next, in one round trip and one commit';
 
 CREATE FUNCTION pgq_peek(
     queue text,
-    max   integer DEFAULT 1,
+    max   bigint DEFAULT 1,
     state text    DEFAULT 'ready'
 ) RETURNS SETOF pgq_message LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_peek';
-COMMENT ON FUNCTION pgq_peek(text, integer, text)
+COMMENT ON FUNCTION pgq_peek(text, bigint, text)
     IS 'shows up to max messages that are ready, delayed, leased or blocked, or archived ones, and changes nothing';
 
 CREATE FUNCTION pgq_get(id bigint)
@@ -50,7 +50,7 @@ COMMENT ON FUNCTION pgq_get(bigint)
 CREATE PROCEDURE pgq_wait(
     queue   text,
     timeout interval DEFAULT '30 s',
-    min     integer  DEFAULT 1
+    min     bigint   DEFAULT 1
 ) LANGUAGE c AS 'MODULE_PATHNAME', 'pgq_wait';
-COMMENT ON PROCEDURE pgq_wait(text, interval, integer)
+COMMENT ON PROCEDURE pgq_wait(text, interval, bigint)
     IS 'returns when min messages may be ready or the time is up; holds no snapshot meanwhile';

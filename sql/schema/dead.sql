@@ -1,25 +1,25 @@
 -- Dead letters: looking at them, taking them out, sending them back.
 
-CREATE FUNCTION pgq_dump_dead(queue text, max integer DEFAULT 1)
+CREATE FUNCTION pgq_dump_dead(queue text, max bigint DEFAULT 1)
     RETURNS TABLE (id bigint, payload jsonb, body bytea, headers jsonb, deliveries integer, reason text,
                    errors jsonb, enqueued_at timestamptz, died_at timestamptz)
     LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_dump_dead';
-COMMENT ON FUNCTION pgq_dump_dead(text, integer)
+COMMENT ON FUNCTION pgq_dump_dead(text, bigint)
     IS 'removes up to max dead letters from the database, oldest first, and returns them';
 
-CREATE FUNCTION pgq_peek_dead(queue text, max integer DEFAULT 1)
+CREATE FUNCTION pgq_peek_dead(queue text, max bigint DEFAULT 1)
     RETURNS TABLE (id bigint, payload jsonb, body bytea, headers jsonb, deliveries integer, reason text,
                    errors jsonb, enqueued_at timestamptz, died_at timestamptz)
     LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_peek_dead';
-COMMENT ON FUNCTION pgq_peek_dead(text, integer)
+COMMENT ON FUNCTION pgq_peek_dead(text, bigint)
     IS 'shows up to max dead letters, oldest first, and changes nothing';
 
 CREATE FUNCTION pgq_redrive(
     queue    text,
-    max      integer DEFAULT NULL,
+    max      bigint DEFAULT NULL,
     to_queue text    DEFAULT NULL,
     reason   text    DEFAULT NULL,
     reset    boolean DEFAULT true
 ) RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_redrive';
-COMMENT ON FUNCTION pgq_redrive(text, integer, text, text, boolean)
+COMMENT ON FUNCTION pgq_redrive(text, bigint, text, text, boolean)
     IS 'sends dead letters back to their queue, or to another, and returns how many went; reset => false grants one more try';

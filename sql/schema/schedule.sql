@@ -56,16 +56,16 @@ CREATE FUNCTION pgq_schedule(
     every          text,
     payload        jsonb,
     headers        jsonb    DEFAULT NULL,
-    priority       integer  DEFAULT 0,
+    priority       bigint   DEFAULT 0,
     time_zone      text     DEFAULT 'UTC',
     ttl            interval DEFAULT NULL,
     group_key      text     DEFAULT NULL,
     dedup_key      text     DEFAULT NULL,
     on_duplicate   text     DEFAULT 'ignore',
     lease          interval DEFAULT NULL,
-    max_deliveries integer  DEFAULT NULL
+    max_deliveries bigint   DEFAULT NULL
 ) RETURNS timestamptz LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_schedule';
-COMMENT ON FUNCTION pgq_schedule(text, text, text, jsonb, jsonb, integer, text, interval, text, text, text, interval, integer)
+COMMENT ON FUNCTION pgq_schedule(text, text, text, jsonb, jsonb, bigint, text, interval, text, text, text, interval, bigint)
     IS 'has the worker push a message again and again, by a cron line or a span of time, and returns when it will first';
 
 CREATE FUNCTION pgq_unschedule(name text)

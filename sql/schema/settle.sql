@@ -2,52 +2,52 @@
 -- many messages (arrays) and for one. A delivery given with an id makes it a
 -- receipt: a message that has since been leased to somebody else is left alone.
 
-CREATE FUNCTION pgq_delete_batch(ids bigint[], deliveries integer[] DEFAULT NULL)
+CREATE FUNCTION pgq_delete_batch(ids bigint[], deliveries bigint[] DEFAULT NULL)
     RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_delete';
-COMMENT ON FUNCTION pgq_delete_batch(bigint[], integer[])
+COMMENT ON FUNCTION pgq_delete_batch(bigint[], bigint[])
     IS 'removes messages and returns the ids that were there and are gone';
 
-CREATE FUNCTION pgq_delete(id bigint, delivery integer DEFAULT NULL)
+CREATE FUNCTION pgq_delete(id bigint, delivery bigint DEFAULT NULL)
     RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_delete_one';
-COMMENT ON FUNCTION pgq_delete(bigint, integer)
+COMMENT ON FUNCTION pgq_delete(bigint, bigint)
     IS 'removes a message; true if it was there';
 
-CREATE FUNCTION pgq_extend_batch(ids bigint[], lease interval, deliveries integer[] DEFAULT NULL)
+CREATE FUNCTION pgq_extend_batch(ids bigint[], lease interval, deliveries bigint[] DEFAULT NULL)
     RETURNS SETOF pgq_lease LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_extend';
-COMMENT ON FUNCTION pgq_extend_batch(bigint[], interval, integer[])
+COMMENT ON FUNCTION pgq_extend_batch(bigint[], interval, bigint[])
     IS 'lets leases that are still valid end at now + lease';
 
-CREATE FUNCTION pgq_extend(id bigint, lease interval, delivery integer DEFAULT NULL)
+CREATE FUNCTION pgq_extend(id bigint, lease interval, delivery bigint DEFAULT NULL)
     RETURNS SETOF pgq_lease LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1 AS 'MODULE_PATHNAME', 'pgq_extend_one';
-COMMENT ON FUNCTION pgq_extend(bigint, interval, integer)
+COMMENT ON FUNCTION pgq_extend(bigint, interval, bigint)
     IS 'lets a lease that is still valid end at now + lease; no row if it is not';
 
-CREATE FUNCTION pgq_release_batch(ids bigint[], delay interval DEFAULT '0', deliveries integer[] DEFAULT NULL, strict boolean DEFAULT false)
+CREATE FUNCTION pgq_release_batch(ids bigint[], delay interval DEFAULT '0', deliveries bigint[] DEFAULT NULL, strict boolean DEFAULT false)
     RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_release';
-COMMENT ON FUNCTION pgq_release_batch(bigint[], interval, integer[], boolean)
+COMMENT ON FUNCTION pgq_release_batch(bigint[], interval, bigint[], boolean)
     IS 'gives leased messages back, at once or after a delay, and returns the ids put back; strict raises unless all were';
 
-CREATE FUNCTION pgq_release(id bigint, delay interval DEFAULT '0', delivery integer DEFAULT NULL, strict boolean DEFAULT false)
+CREATE FUNCTION pgq_release(id bigint, delay interval DEFAULT '0', delivery bigint DEFAULT NULL, strict boolean DEFAULT false)
     RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_release_one';
-COMMENT ON FUNCTION pgq_release(bigint, interval, integer, boolean)
+COMMENT ON FUNCTION pgq_release(bigint, interval, bigint, boolean)
     IS 'gives a leased message back, at once or after a delay; true if it was put back';
 
-CREATE FUNCTION pgq_fail_batch(ids bigint[], error text, deliveries integer[] DEFAULT NULL, delay interval DEFAULT NULL)
+CREATE FUNCTION pgq_fail_batch(ids bigint[], error text, deliveries bigint[] DEFAULT NULL, delay interval DEFAULT NULL)
     RETURNS SETOF pgq_failure LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_fail';
-COMMENT ON FUNCTION pgq_fail_batch(bigint[], text, integer[], interval)
+COMMENT ON FUNCTION pgq_fail_batch(bigint[], text, bigint[], interval)
     IS 'says that work on leased messages failed: they are retried after the queue''s backoff, or dead';
 
-CREATE FUNCTION pgq_fail(id bigint, error text, delivery integer DEFAULT NULL, delay interval DEFAULT NULL)
+CREATE FUNCTION pgq_fail(id bigint, error text, delivery bigint DEFAULT NULL, delay interval DEFAULT NULL)
     RETURNS SETOF pgq_failure LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1 AS 'MODULE_PATHNAME', 'pgq_fail_one';
-COMMENT ON FUNCTION pgq_fail(bigint, text, integer, interval)
+COMMENT ON FUNCTION pgq_fail(bigint, text, bigint, interval)
     IS 'says that work on a leased message failed: it is retried after the queue''s backoff, or dead';
 
-CREATE FUNCTION pgq_bury_batch(ids bigint[], error text, deliveries integer[] DEFAULT NULL)
+CREATE FUNCTION pgq_bury_batch(ids bigint[], error text, deliveries bigint[] DEFAULT NULL)
     RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_bury';
-COMMENT ON FUNCTION pgq_bury_batch(bigint[], text, integer[])
+COMMENT ON FUNCTION pgq_bury_batch(bigint[], text, bigint[])
     IS 'sends messages to the dead letters at once and returns their ids';
 
-CREATE FUNCTION pgq_bury(id bigint, error text, delivery integer DEFAULT NULL)
+CREATE FUNCTION pgq_bury(id bigint, error text, delivery bigint DEFAULT NULL)
     RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_bury_one';
-COMMENT ON FUNCTION pgq_bury(bigint, text, integer)
+COMMENT ON FUNCTION pgq_bury(bigint, text, bigint)
     IS 'sends a message to the dead letters at once; true if it was there';

@@ -8,7 +8,7 @@ CREATE TYPE pgq_message AS (
     headers      jsonb,
     priority     integer,
     group_key    text,
-    delivery     integer,
+    delivery     bigint,
     enqueued_at  timestamptz,
     leased_until timestamptz
 );
@@ -24,7 +24,7 @@ CREATE TYPE pgq_message_details AS (
     priority       integer,
     group_key      text,
     dedup_key      text,
-    delivery       integer,
+    delivery       bigint,
     max_deliveries integer,
     enqueued_at    timestamptz,
     leased_until   timestamptz,

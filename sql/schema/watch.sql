@@ -15,10 +15,10 @@ CREATE FUNCTION pgq_watch(
     queue     text,
     query     text,
     every     text,
-    max       integer DEFAULT 1000,
+    max       bigint DEFAULT 1000,
     time_zone text    DEFAULT 'UTC'
 ) RETURNS timestamptz LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_watch';
-COMMENT ON FUNCTION pgq_watch(text, text, text, text, integer, text)
+COMMENT ON FUNCTION pgq_watch(text, text, text, text, bigint, text)
     IS 'has the worker run a query of (object_id, hash) again and again and push what has changed, and returns when it will first';
 
 CREATE FUNCTION pgq_unwatch(name text)

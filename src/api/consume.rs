@@ -75,7 +75,7 @@ fn push_row(rows: &mut Rows, queue: &Queue, taken: &Taken) {
         row.whole(Column::Headers),
         Some(i32::from(row.i16(Column::Priority)).into()),
         row.whole(Column::GroupKey),
-        Some(taken.delivery.into()),
+        Some(i64::from(taken.delivery).into()),
         row.get(Column::EnqueuedAt),
         taken.leased_until.map(Datum::from),
     ]);

@@ -36,7 +36,7 @@ fn queue_with_dead_letters(call: &Call, right: Right) -> Result<Rc<Queue>> {
 
 fn pgq_redrive(call: &Call) -> Answer {
     let from = queue::existing(&call.name(0, "queue")?, Right::Manage)?;
-    let max = match call.optional::<i32>(1, "max")? {
+    let max = match call.optional::<i64>(1, "max")? {
         Some(_) => Some(call.max(1, "max")? as i64),
         None => None,
     };

@@ -138,7 +138,7 @@ fn check_keys(options: &Options, messages: usize) -> Result<()> {
 }
 
 /// A priority as the table takes it.
-pub fn priority(priority: i32) -> Result<i16> {
+pub fn priority(priority: i64) -> Result<i16> {
     i16::try_from(priority).map_err(|_| {
         Error::invalid(
             "priority",
@@ -174,13 +174,13 @@ pub fn finite(deliver_at: TimestampTz) -> Result<TimestampTz> {
 }
 
 pub fn max_deliveries(call: &Call, n: usize) -> Result<Option<i32>> {
-    match call.optional::<i32>(n, "max_deliveries")? {
-        Some(max) if max < 0 => Err(Error::invalid(
-            "max_deliveries",
-            "must not be negative",
-            "0 means no limit; null means as the queue is set.",
-        )),
-        max => Ok(max),
+    let problem = |problem| {
+        Error::invalid("max_deliveries", problem, "0 means no limit; null means as the queue is set.")
+    };
+    match call.optional::<i64>(n, "max_deliveries")? {
+        Some(max) if max < 0 => Err(problem("must not be negative")),
+        Some(max) => i32::try_from(max).map(Some).map_err(|_| problem("must be at most 2147483647")),
+        None => Ok(None),
     }
 }
 

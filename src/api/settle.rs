@@ -8,7 +8,7 @@ use pgrx::pg_sys::Datum;
 use crate::call::{Answer, Call, collected, room_for, text_datum};
 use crate::engine::message::Receipt;
 use crate::engine::settle::{Settled, Verdict, settle};
-use crate::engine::{check_writable, dead};
+use crate::engine::{catalog, check_writable, dead};
 use crate::error::{Error, Result};
 use crate::value::duration::Millis;
 
@@ -27,8 +27,10 @@ crate::export_to_sql!(
 
 /// Reads ids and, if they are given, as many deliveries.
 pub fn receipts(call: &Call, ids: usize, argument: &str, deliveries: usize) -> Result<Vec<Receipt>> {
+    // SQL of another version has other arguments: it is refused before they are read.
+    catalog::refresh();
     let ids: Vec<i64> = call.required(ids, argument)?;
-    let Some(deliveries) = call.optional::<Vec<i32>>(deliveries, "deliveries")? else {
+    let Some(deliveries) = call.optional::<Vec<i64>>(deliveries, "deliveries")? else {
         return Ok(collected(ids.into_iter().map(|id| (id, None))));
     };
     if deliveries.len() != ids.len() {
@@ -38,11 +40,18 @@ pub fn receipts(call: &Call, ids: usize, argument: &str, deliveries: usize) -> R
             "Give the delivery of each message as pgq_reserve returned it.",
         ));
     }
-    Ok(collected(ids.into_iter().zip(deliveries.into_iter().map(Some))))
+    Ok(collected(ids.into_iter().zip(deliveries.into_iter().map(|delivery| Some(number(delivery))))))
 }
 
 fn receipt(call: &Call, delivery: usize) -> Result<Vec<Receipt>> {
-    Ok(vec![(call.required(0, "id")?, call.optional(delivery, "delivery")?)])
+    catalog::refresh();
+    let id = call.required(0, "id")?;
+    Ok(vec![(id, call.optional::<i64>(delivery, "delivery")?.map(number))])
+}
+
+/// The number of a delivery; of one that no message can have, one that none has.
+fn number(delivery: i64) -> i32 {
+    i32::try_from(delivery).unwrap_or(-1)
 }
 
 fn ids(call: &Call, ids: impl IntoIterator<Item = i64>) -> Answer {

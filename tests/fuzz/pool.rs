@@ -50,10 +50,10 @@ pub fn values(argument: &Argument, encoding: Encoding) -> Option<Vec<String>> {
         "jsonb[]" => json_arrays(),
         "bytea" => bodies(),
         "bytea[]" => body_arrays(),
-        "bigint" => ids(),
+        "bigint" if name == "id" => ids(),
+        "bigint" => list(NUMBERS),
+        "bigint[]" if name == "deliveries" => list(DELIVERIES),
         "bigint[]" => id_arrays(),
-        "integer" => list(INTEGERS),
-        "integer[]" => list(INTEGER_ARRAYS),
         "boolean" => list(&["false", "true"]),
         "interval" => list(INTERVALS),
         "timestamp with time zone" => list(MOMENTS),
@@ -76,7 +76,7 @@ fn list(values: &[&str]) -> Vec<String> {
     values.iter().map(|&value| value.to_owned()).collect()
 }
 
-const INTEGERS: &[&str] = &[
+const NUMBERS: &[&str] = &[
     "1",
     "0",
     "-1",
@@ -91,9 +91,13 @@ const INTEGERS: &[&str] = &[
     "2147483647",
     "-2147483648",
     "2147483646",
+    "2147483648",
+    "4294967297",
+    "9223372036854775807",
+    "-9223372036854775808",
 ];
 
-const INTEGER_ARRAYS: &[&str] = &[
+const DELIVERIES: &[&str] = &[
     "NULL",
     "'{1}'",
     "'{}'",
@@ -105,6 +109,7 @@ const INTEGER_ARRAYS: &[&str] = &[
     "'[5:6]={1,2}'",
     "'[-3:-2]={1,1}'",
     "'{2147483647,-2147483648,0}'",
+    "'{2147483648,4294967297,-9223372036854775808}'",
     "ARRAY(SELECT deliveries FROM pgqueue.message ORDER BY id)",
     "array_fill(1, ARRAY[3000])",
 ];

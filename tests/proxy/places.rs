@@ -27,17 +27,16 @@ fn a_settle_call_finds_each_message_by_its_id() {
     for queue in &queues {
         let rows =
             proxy.query("SELECT id, delivery FROM pgq_reserve($1, max => 4) ORDER BY id", &[queue]).unwrap();
-        receipts.extend(rows.iter().map(|row| (row.get::<_, i64>(0), row.get::<_, i32>(1))));
+        receipts.extend(rows.iter().map(|row| (row.get::<_, i64>(0), row.get::<_, i64>(1))));
         wrong.push(receipts.last().unwrap().0);
     }
     receipts.push((9 * IDS_EACH + 1, 1));
     receipts.reverse();
     for (id, delivery) in &mut receipts {
-        *delivery += i32::from(wrong.contains(id));
+        *delivery += i64::from(wrong.contains(id));
     }
-    let (given, deliveries): (Vec<i64>, Vec<i32>) = receipts.into_iter().unzip();
-    let settled: Vec<i64> =
-        proxy.all_with("SELECT pgq_delete_batch($1::bigint[], $2::int[])", &[&given, &deliveries]);
+    let (given, deliveries): (Vec<i64>, Vec<i64>) = receipts.into_iter().unzip();
+    let settled: Vec<i64> = proxy.all_with("SELECT pgq_delete_batch($1, $2)", &[&given, &deliveries]);
     let mut expected: Vec<i64> = given.clone();
     expected.retain(|id| *id < 4 * IDS_EACH && !wrong.contains(id));
     expected.sort();

@@ -23,10 +23,10 @@ fn each_message_is_delivered_once_by_many_sessions_on_three_servers() {
                 .query("SELECT id, delivery, payload::text::int FROM pgq_reserve($1, max => 3)", &[&queue])
                 .unwrap();
             let mut ids: Vec<i64> = taken.iter().map(|row| row.get(0)).collect();
-            let deliveries: Vec<i32> = taken.iter().map(|row| row.get(1)).collect();
+            let deliveries: Vec<i64> = taken.iter().map(|row| row.get(1)).collect();
             if !ids.is_empty() {
-                let mut gone: Vec<i64> = session
-                    .all_with("SELECT pgq_delete_batch($1::bigint[], $2::int[])", &[&ids, &deliveries]);
+                let mut gone: Vec<i64> =
+                    session.all_with("SELECT pgq_delete_batch($1, $2)", &[&ids, &deliveries]);
                 // An id whose push committed meanwhile can come after a higher one.
                 ids.sort();
                 gone.sort();

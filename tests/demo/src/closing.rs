@@ -75,7 +75,7 @@ fn happenings(client: &mut Client, account: &Account) -> Result<String> {
         const SQL: &str = "SELECT delivery FROM audit WHERE package = $1";
         let delivery = client.query_opt(SQL, &[&orphan.package])?;
         let end = delivery
-            .map_or("never finished".into(), |row| format!("finished at delivery {}", row.get::<_, i32>(0)));
+            .map_or("never finished".into(), |row| format!("finished at delivery {}", row.get::<_, i64>(0)));
         text += &format!("    {} (message {}): {end}\n", orphan.package, orphan.id);
     }
     Ok(text)

@@ -100,8 +100,8 @@ impl Consumer {
             return Ok(());
         }
         let ids: Vec<i64> = in_hand.iter().map(|delivery| delivery.job.id).collect();
-        let deliveries: Vec<i32> = in_hand.iter().map(|delivery| delivery.job.delivery).collect();
-        let sql = format!("SELECT id FROM pgq_extend_batch($1::bigint[], '{LEASE}', $2::int[])");
+        let deliveries: Vec<i64> = in_hand.iter().map(|delivery| delivery.job.delivery).collect();
+        let sql = format!("SELECT id FROM pgq_extend_batch($1, '{LEASE}', $2)");
         self.extended = Instant::now();
         self.client.query(&sql, &[&ids, &deliveries])?;
         Ok(())
@@ -112,7 +112,7 @@ impl Consumer {
     /// The message goes first: who comes too late learns it from the queue, before
     /// it could run into the other's row.
     fn finish(&mut self, delivery: &Delivery, audit: &Audit) -> Result<()> {
-        const DELETE: &str = "SELECT pgq_delete($1::bigint, $2::int)";
+        const DELETE: &str = "SELECT pgq_delete($1, $2)";
         const INSERT: &str =
             "INSERT INTO audit (package, delivery, files, missing, altered, unread, enqueued_at)
                               VALUES ($1, $2, $3, $4, $5, $6, $7)";
@@ -131,7 +131,7 @@ impl Consumer {
     }
 
     fn fail(&mut self, job: &Job, error: &str) -> Result<()> {
-        const SQL: &str = "SELECT outcome FROM pgq_fail($1::bigint, $2::text, $3::int)";
+        const SQL: &str = "SELECT outcome FROM pgq_fail($1, $2, $3)";
         self.client.query(SQL, &[&job.id, &error, &job.delivery])?;
         say(Report::Failed(job.package.clone()))
     }

@@ -7,7 +7,7 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
     pub id: i64,
-    pub delivery: i32,
+    pub delivery: i64,
     pub package: String,
 }
 

@@ -195,7 +195,7 @@ impl Run<'_> {
     }
 
     fn still_leased(&mut self, jobs: &[Job]) -> Result<Vec<Job>> {
-        const SQL: &str = "SELECT FROM pgq_get($1::bigint) WHERE state = 'leased' AND delivery = $2::int";
+        const SQL: &str = "SELECT FROM pgq_get($1) WHERE state = 'leased' AND delivery = $2";
         let mut held = Vec::new();
         for job in jobs {
             if !self.client.query(SQL, &[&job.id, &job.delivery])?.is_empty() {

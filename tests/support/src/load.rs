@@ -158,7 +158,7 @@ impl Recorder {
     fn consume(&mut self) {
         let lease = LEASE.as_micros() as i64;
         let statement = format!(
-            "SELECT id, delivery, (payload #>> '{{}}')::bigint AS token,
+            "SELECT id, delivery::int, (payload #>> '{{}}')::bigint AS token,
                     (extract(epoch FROM leased_until) * 1e6)::bigint AS until, {TIMES}
                FROM pgq_reserve($1, lease => $2::bigint * interval '1 us', max => 10)"
         );
