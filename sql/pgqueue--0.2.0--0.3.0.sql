@@ -272,7 +272,7 @@ COMMENT ON FUNCTION @extschema@.pgq_reserve(text, interval, bigint, jsonb, text,
 
 CREATE FUNCTION @extschema@.pgq_pop(
     queue     text,
-    max       bigint DEFAULT 1,
+    max       bigint  DEFAULT 1,
     filter    jsonb   DEFAULT NULL,
     group_key text    DEFAULT NULL,
     lifo      boolean DEFAULT NULL
@@ -281,17 +281,19 @@ COMMENT ON FUNCTION @extschema@.pgq_pop(text, bigint, jsonb, text, boolean)
     IS 'removes up to max messages and returns them: delivery at most once';
 
 CREATE FUNCTION @extschema@.pgq_next(
-    queue      text,
-    done       bigint[],
-    deliveries bigint[] DEFAULT NULL,
-    lease      interval  DEFAULT NULL,
-    max        bigint    DEFAULT 1,
-    filter     jsonb     DEFAULT NULL,
-    group_key  text      DEFAULT NULL,
-    lifo       boolean   DEFAULT NULL
+    queue        text,
+    done         bigint[],
+    deliveries   bigint[] DEFAULT NULL,
+    lease        interval DEFAULT NULL,
+    max          bigint   DEFAULT 1,
+    filter       jsonb    DEFAULT NULL,
+    group_key    text     DEFAULT NULL,
+    lifo         boolean  DEFAULT NULL,
+    strict       boolean  DEFAULT false,
+    show_refused boolean  DEFAULT false
 ) RETURNS SETOF @extschema@.pgq_message LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_next';
-COMMENT ON FUNCTION @extschema@.pgq_next(text, bigint[], bigint[], interval, bigint, jsonb, text, boolean)
-    IS 'deletes the messages that are done and leases the next, in one round trip and one commit';
+COMMENT ON FUNCTION @extschema@.pgq_next(text, bigint[], bigint[], interval, bigint, jsonb, text, boolean, boolean, boolean)
+    IS 'deletes the messages that are done and leases the next, in one round trip and one commit; strict raises if a receipt is refused, show_refused gives a row of id and delivery for it';
 
 CREATE FUNCTION @extschema@.pgq_peek(
     queue text,
@@ -309,25 +311,25 @@ CREATE PROCEDURE @extschema@.pgq_wait(
 COMMENT ON PROCEDURE @extschema@.pgq_wait(text, interval, bigint)
     IS 'returns when min messages may be ready or the time is up; holds no snapshot meanwhile';
 
-CREATE FUNCTION @extschema@.pgq_delete_batch(ids bigint[], deliveries bigint[] DEFAULT NULL)
+CREATE FUNCTION @extschema@.pgq_delete_batch(ids bigint[], deliveries bigint[] DEFAULT NULL, strict boolean DEFAULT false)
     RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_delete';
-COMMENT ON FUNCTION @extschema@.pgq_delete_batch(bigint[], bigint[])
-    IS 'removes messages and returns the ids that were there and are gone';
+COMMENT ON FUNCTION @extschema@.pgq_delete_batch(bigint[], bigint[], boolean)
+    IS 'removes messages and returns the ids that were there and are gone; strict raises unless all were';
 
-CREATE FUNCTION @extschema@.pgq_delete(id bigint, delivery bigint DEFAULT NULL)
+CREATE FUNCTION @extschema@.pgq_delete(id bigint, delivery bigint DEFAULT NULL, strict boolean DEFAULT false)
     RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_delete_one';
-COMMENT ON FUNCTION @extschema@.pgq_delete(bigint, bigint)
-    IS 'removes a message; true if it was there';
+COMMENT ON FUNCTION @extschema@.pgq_delete(bigint, bigint, boolean)
+    IS 'removes a message; true if it was there; strict raises if it was not';
 
-CREATE FUNCTION @extschema@.pgq_extend_batch(ids bigint[], lease interval, deliveries bigint[] DEFAULT NULL)
+CREATE FUNCTION @extschema@.pgq_extend_batch(ids bigint[], lease interval, deliveries bigint[] DEFAULT NULL, strict boolean DEFAULT false)
     RETURNS SETOF @extschema@.pgq_lease LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_extend';
-COMMENT ON FUNCTION @extschema@.pgq_extend_batch(bigint[], interval, bigint[])
-    IS 'lets leases that are still valid end at now + lease';
+COMMENT ON FUNCTION @extschema@.pgq_extend_batch(bigint[], interval, bigint[], boolean)
+    IS 'lets leases that are still valid end at now + lease; strict raises unless all are';
 
-CREATE FUNCTION @extschema@.pgq_extend(id bigint, lease interval, delivery bigint DEFAULT NULL)
+CREATE FUNCTION @extschema@.pgq_extend(id bigint, lease interval, delivery bigint DEFAULT NULL, strict boolean DEFAULT false)
     RETURNS SETOF @extschema@.pgq_lease LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1 AS 'MODULE_PATHNAME', 'pgq_extend_one';
-COMMENT ON FUNCTION @extschema@.pgq_extend(bigint, interval, bigint)
-    IS 'lets a lease that is still valid end at now + lease; no row if it is not';
+COMMENT ON FUNCTION @extschema@.pgq_extend(bigint, interval, bigint, boolean)
+    IS 'lets a lease that is still valid end at now + lease; no row, or with strict an error, if it is not';
 
 CREATE FUNCTION @extschema@.pgq_release_batch(ids bigint[], delay interval DEFAULT '0', deliveries bigint[] DEFAULT NULL, strict boolean DEFAULT false)
     RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_release';
@@ -337,27 +339,27 @@ COMMENT ON FUNCTION @extschema@.pgq_release_batch(bigint[], interval, bigint[], 
 CREATE FUNCTION @extschema@.pgq_release(id bigint, delay interval DEFAULT '0', delivery bigint DEFAULT NULL, strict boolean DEFAULT false)
     RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_release_one';
 COMMENT ON FUNCTION @extschema@.pgq_release(bigint, interval, bigint, boolean)
-    IS 'gives a leased message back, at once or after a delay; true if it was put back';
+    IS 'gives a leased message back, at once or after a delay; true if it was put back; strict raises if it was not';
 
-CREATE FUNCTION @extschema@.pgq_fail_batch(ids bigint[], error text, deliveries bigint[] DEFAULT NULL, delay interval DEFAULT NULL)
+CREATE FUNCTION @extschema@.pgq_fail_batch(ids bigint[], error text, deliveries bigint[] DEFAULT NULL, delay interval DEFAULT NULL, strict boolean DEFAULT false)
     RETURNS SETOF @extschema@.pgq_failure LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_fail';
-COMMENT ON FUNCTION @extschema@.pgq_fail_batch(bigint[], text, bigint[], interval)
-    IS 'says that work on leased messages failed: they are retried after the queue''s backoff, or dead';
+COMMENT ON FUNCTION @extschema@.pgq_fail_batch(bigint[], text, bigint[], interval, boolean)
+    IS 'says that work on leased messages failed: they are retried after the queue''s backoff, or dead; strict raises unless all were leased';
 
-CREATE FUNCTION @extschema@.pgq_fail(id bigint, error text, delivery bigint DEFAULT NULL, delay interval DEFAULT NULL)
+CREATE FUNCTION @extschema@.pgq_fail(id bigint, error text, delivery bigint DEFAULT NULL, delay interval DEFAULT NULL, strict boolean DEFAULT false)
     RETURNS SETOF @extschema@.pgq_failure LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1 AS 'MODULE_PATHNAME', 'pgq_fail_one';
-COMMENT ON FUNCTION @extschema@.pgq_fail(bigint, text, bigint, interval)
-    IS 'says that work on a leased message failed: it is retried after the queue''s backoff, or dead';
+COMMENT ON FUNCTION @extschema@.pgq_fail(bigint, text, bigint, interval, boolean)
+    IS 'says that work on a leased message failed: it is retried after the queue''s backoff, or dead; strict raises if it was not leased';
 
-CREATE FUNCTION @extschema@.pgq_bury_batch(ids bigint[], error text, deliveries bigint[] DEFAULT NULL)
+CREATE FUNCTION @extschema@.pgq_bury_batch(ids bigint[], error text, deliveries bigint[] DEFAULT NULL, strict boolean DEFAULT false)
     RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_bury';
-COMMENT ON FUNCTION @extschema@.pgq_bury_batch(bigint[], text, bigint[])
-    IS 'sends messages to the dead letters at once and returns their ids';
+COMMENT ON FUNCTION @extschema@.pgq_bury_batch(bigint[], text, bigint[], boolean)
+    IS 'sends messages to the dead letters at once and returns their ids; strict raises unless all were there';
 
-CREATE FUNCTION @extschema@.pgq_bury(id bigint, error text, delivery bigint DEFAULT NULL)
+CREATE FUNCTION @extschema@.pgq_bury(id bigint, error text, delivery bigint DEFAULT NULL, strict boolean DEFAULT false)
     RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_bury_one';
-COMMENT ON FUNCTION @extschema@.pgq_bury(bigint, text, bigint)
-    IS 'sends a message to the dead letters at once; true if it was there';
+COMMENT ON FUNCTION @extschema@.pgq_bury(bigint, text, bigint, boolean)
+    IS 'sends a message to the dead letters at once; true if it was there; strict raises if it was not';
 
 CREATE FUNCTION @extschema@.pgq_update(
     id         bigint,

@@ -148,12 +148,8 @@ impl Call {
         Ok(max.min(i64::from(i32::MAX)) as usize)
     }
 
-    /// Whether an array argument is null or has no elements.
-    pub fn is_null_or_empty(&self, n: usize) -> bool {
-        self.argument(n).is_none_or(|datum| {
-            // SAFETY: `sql/schema` declares the argument as an array.
-            unsafe { (*pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast::<pg_sys::ArrayType>()).ndim == 0 }
-        })
+    pub fn is_null(&self, n: usize) -> bool {
+        self.argument(n).is_none()
     }
 
     /// The data of the trigger that is being called, by functions that are nothing else.
@@ -271,7 +267,7 @@ fn bad_span(argument: &str, bad: BadSpan) -> Error {
     )
 }
 
-/// `bigint[]` of ids or deliveries: not empty, no nulls.
+/// `bigint[]` of ids or deliveries: no nulls.
 impl Argument for Vec<i64> {
     unsafe fn read(datum: Datum, name: &str) -> Result<Self> {
         // SAFETY: the caller vouches for a bigint[] datum.
@@ -329,7 +325,7 @@ const MOST_ELEMENTS: usize = 1_000_000;
 /// What a call needs at most for an element while it works, in bytes.
 const BYTES_OF_ELEMENT: usize = 512;
 
-/// The elements of an array that has one dimension and is not empty. There is memory for what is
+/// The elements of an array that has at most one dimension. There is memory for what is
 /// done with so many.
 unsafe fn elements(datum: Datum, name: &str, element: Oid) -> Result<Vec<Option<Datum>>> {
     // SAFETY: the caller vouches for an array of `element`; deconstruct_array
@@ -357,9 +353,6 @@ unsafe fn elements(datum: Datum, name: &str, element: Oid) -> Result<Vec<Option<
             &mut nulls,
             &mut count,
         );
-        if count == 0 {
-            return Err(Error::invalid(name, "must not be empty", "Pass at least one element."));
-        }
         let count = count as usize;
         let values = std::slice::from_raw_parts(values, count);
         let nulls = std::slice::from_raw_parts(nulls, count);

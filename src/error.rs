@@ -363,16 +363,18 @@ impl Error {
         .hint("pgq_alter_queue(queue, '{\"dead_letter\": true}') makes it keep them from now on.")
     }
 
-    /// P0002, as SELECT INTO STRICT raises it: a strict release could not put all messages back.
-    pub fn release_incomplete(missing: &[i64]) -> Self {
-        let ids: Vec<String> = missing.iter().take(10).map(i64::to_string).collect();
-        let more = if missing.len() > ids.len() { ", ..." } else { "" };
-        Self::new(
-            PgSqlErrorCode::ERRCODE_NO_DATA_FOUND,
-            format!("{} of the messages could not be released", missing.len()),
-        )
-        .detail(format!("Not leased any more, or to somebody else: {}{more}.", ids.join(", ")))
-        .hint("Nothing was released. Call again without strict to release those that can be.")
+    /// P0002, as SELECT INTO STRICT raises it: a strict call, and these of its receipts were refused.
+    pub fn refused(ids: &[i64], all: usize) -> Self {
+        const MOST_NAMED: usize = 100;
+        let named: Vec<String> = ids.iter().take(MOST_NAMED).map(i64::to_string).collect();
+        let more = if ids.len() > named.len() { ", ..." } else { "" };
+        let message = match (ids, all) {
+            ([id], 1) => format!("the receipt of message {id} was refused"),
+            _ => format!("refused {} of {all} receipts: of messages {}{more}", ids.len(), named.join(", ")),
+        };
+        Self::new(PgSqlErrorCode::ERRCODE_NO_DATA_FOUND, message)
+            .detail("What is refused is gone, is not leased any more, or was given to another consumer.")
+            .hint("Nothing was changed. Roll back what was done for it, as another consumer may do the same.")
     }
 
     /// 25001: `CALL pgq_wait` would keep a snapshot for as long as it waits.

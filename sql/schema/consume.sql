@@ -13,7 +13,7 @@ COMMENT ON FUNCTION pgq_reserve(text, interval, bigint, jsonb, text, boolean)
 
 CREATE FUNCTION pgq_pop(
     queue     text,
-    max       bigint DEFAULT 1,
+    max       bigint  DEFAULT 1,
     filter    jsonb   DEFAULT NULL,
     group_key text    DEFAULT NULL,
     lifo      boolean DEFAULT NULL
@@ -22,17 +22,19 @@ COMMENT ON FUNCTION pgq_pop(text, bigint, jsonb, text, boolean)
     IS 'removes up to max messages and returns them: delivery at most once';
 
 CREATE FUNCTION pgq_next(
-    queue      text,
-    done       bigint[],
-    deliveries bigint[] DEFAULT NULL,
-    lease      interval  DEFAULT NULL,
-    max        bigint    DEFAULT 1,
-    filter     jsonb     DEFAULT NULL,
-    group_key  text      DEFAULT NULL,
-    lifo       boolean   DEFAULT NULL
+    queue        text,
+    done         bigint[],
+    deliveries   bigint[] DEFAULT NULL,
+    lease        interval DEFAULT NULL,
+    max          bigint   DEFAULT 1,
+    filter       jsonb    DEFAULT NULL,
+    group_key    text     DEFAULT NULL,
+    lifo         boolean  DEFAULT NULL,
+    strict       boolean  DEFAULT false,
+    show_refused boolean  DEFAULT false
 ) RETURNS SETOF pgq_message LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_next';
-COMMENT ON FUNCTION pgq_next(text, bigint[], bigint[], interval, bigint, jsonb, text, boolean)
-    IS 'deletes the messages that are done and leases the next, in one round trip and one commit';
+COMMENT ON FUNCTION pgq_next(text, bigint[], bigint[], interval, bigint, jsonb, text, boolean, boolean, boolean)
+    IS 'deletes the messages that are done and leases the next, in one round trip and one commit; strict raises if a receipt is refused, show_refused gives a row of id and delivery for it';
 
 CREATE FUNCTION pgq_peek(
     queue text,

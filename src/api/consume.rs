@@ -2,12 +2,12 @@
 
 use pgrx::pg_sys::{self, Datum};
 
-use super::settle::receipts;
+use super::settle::{Asked, receipts};
 use crate::call::{Answer, Call, Rows};
-use crate::engine::message::Column;
+use crate::engine::message::{Column, Receipt};
 use crate::engine::queue::Queue;
 use crate::engine::reserve::{Take, Taken, Wish, look, reserve};
-use crate::engine::settle::{Verdict, settle};
+use crate::engine::settle::Verdict;
 use crate::engine::statement::Statement;
 use crate::engine::{archive, check_writable, peek, queue};
 use crate::error::{Error, Result};
@@ -24,24 +24,25 @@ const ARCHIVED: &str = "archived";
 
 fn pgq_reserve(call: &Call) -> Answer {
     let take = Take::Lease(call.span(1, "lease")?);
-    hand_out(call, "pgq_reserve", take, wish(call, 2)?)
+    hand_out(call, "pgq_reserve", take, wish(call, 2)?, &[])
 }
 
 fn pgq_pop(call: &Call) -> Answer {
-    hand_out(call, "pgq_pop", Take::Remove, wish(call, 1)?)
+    hand_out(call, "pgq_pop", Take::Remove, wish(call, 1)?, &[])
 }
 
 fn pgq_next(call: &Call) -> Answer {
     let take = Take::Lease(call.span(3, "lease")?);
     let wish = wish(call, 4)?;
     // The first call of a loop has nothing done yet.
-    let done = if call.is_null_or_empty(1) { Vec::new() } else { receipts(call, 1, "done", 2)? };
+    let receipts = if call.is_null(1) { Vec::new() } else { receipts(call, 1, "done", 2)? };
+    let done = Asked { receipts, strict: call.required(8, "strict")? };
+    let shows_refused: bool = call.required(9, "show_refused")?;
     call.name(0, "queue")?;
     check_writable("pgq_next")?;
-    if !done.is_empty() {
-        settle(&done, Verdict::Delete)?;
-    }
-    hand_out(call, "pgq_next", take, wish)
+    let settled = done.settle(Verdict::Delete)?;
+    let refused = if shows_refused { done.refused(&settled) } else { Vec::new() };
+    hand_out(call, "pgq_next", take, wish, &refused)
 }
 
 /// Reads max, filter, group_key and lifo, which stand together from `first` on.
@@ -54,15 +55,24 @@ fn wish(call: &Call, first: usize) -> Result<Wish> {
     })
 }
 
-fn hand_out(call: &Call, function: &str, take: Take, wish: Wish) -> Answer {
+fn hand_out(call: &Call, function: &str, take: Take, wish: Wish, refused: &[Receipt]) -> Answer {
     let name = call.name(0, "queue")?;
     check_writable(function)?;
     let mut rows = call.rows()?;
+    refused.iter().for_each(|&receipt| push_refused(&mut rows, receipt));
     if let Some(queue) = queue::find(&name, Right::Consume)? {
         worker::ensure_running();
         reserve(&queue, &wish, take, |taken| push_row(&mut rows, &queue, &taken));
     }
     rows.done()
+}
+
+/// A receipt where a message could stand: what is no message has no queue and no lease.
+fn push_refused(rows: &mut Rows, (id, delivery): Receipt) {
+    let mut row = [None; 10];
+    row[0] = Some(id.into());
+    row[7] = delivery.map(|delivery| i64::from(delivery).into());
+    rows.push(&row);
 }
 
 fn push_row(rows: &mut Rows, queue: &Queue, taken: &Taken) {

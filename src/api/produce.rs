@@ -85,6 +85,9 @@ fn push_checked(
     let options = options(call)?;
     check_writable(function)?;
     check_keys(&options, messages.len())?;
+    if messages.is_empty() {
+        return Ok(Vec::new());
+    }
     let queue = queue::for_push(&name)?;
     worker::ensure_running();
     push(&queue, messages, &options)

@@ -5,7 +5,7 @@
 
 use pgrx::pg_sys::Datum;
 
-use crate::call::{Answer, Call, collected, room_for, text_datum};
+use crate::call::{Answer, Call, collected, text_datum};
 use crate::engine::message::Receipt;
 use crate::engine::settle::{Settled, Verdict, settle};
 use crate::engine::{catalog, check_writable, dead};
@@ -25,9 +25,68 @@ crate::export_to_sql!(
     pgq_bury_one,
 );
 
+/// The receipts of a call, and whether it fails if one of them is refused.
+pub struct Asked {
+    pub receipts: Vec<Receipt>,
+    pub strict: bool,
+}
+
+impl Asked {
+    /// Ids and, if they are given, as many deliveries.
+    fn batch(call: &Call, deliveries: usize, strict: usize) -> Result<Self> {
+        Ok(Self { receipts: receipts(call, 0, "ids", deliveries)?, strict: call.required(strict, "strict")? })
+    }
+
+    /// An id and, if it is given, a delivery.
+    fn one(call: &Call, delivery: usize, strict: usize) -> Result<Self> {
+        // SQL of another version has other arguments: it is refused before they are read.
+        catalog::refresh();
+        let id = call.required(0, "id")?;
+        let delivery = call.optional::<i64>(delivery, "delivery")?.map(number);
+        Ok(Self { receipts: vec![(id, delivery)], strict: call.required(strict, "strict")? })
+    }
+
+    pub fn settle(&self, verdict: Verdict) -> Result<Vec<Settled>> {
+        let settled = settle(&self.receipts, verdict)?;
+        self.check(settled.iter().map(Settled::id))?;
+        Ok(settled)
+    }
+
+    /// An error if the call is strict and not all messages are among these, which rise by id.
+    fn check(&self, settled: impl Iterator<Item = i64>) -> Result<()> {
+        if !self.strict {
+            return Ok(());
+        }
+        let mut refused = self.distinct();
+        let (all, mut settled) = (refused.len(), settled.peekable());
+        refused.retain(|(id, _)| settled.next_if_eq(id).is_none());
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<i64> = collected(refused.iter().map(|&(id, _)| id));
+        Err(Error::refused(&ids, all))
+    }
+
+    /// The receipts that are not those of `settled`, rising by id.
+    pub fn refused(&self, settled: &[Settled]) -> Vec<Receipt> {
+        let mut refused = self.distinct();
+        let is_settled = |receipt: &Receipt| settled.binary_search_by_key(receipt, |message| message.receipt);
+        refused.retain(|receipt| is_settled(receipt).is_err());
+        refused
+    }
+
+    /// Each receipt once, rising by id.
+    fn distinct(&self) -> Vec<Receipt> {
+        let mut receipts = collected(self.receipts.iter().copied());
+        receipts.sort_unstable();
+        receipts.dedup();
+        receipts
+    }
+}
+
 /// Reads ids and, if they are given, as many deliveries.
 pub fn receipts(call: &Call, ids: usize, argument: &str, deliveries: usize) -> Result<Vec<Receipt>> {
-    // SQL of another version has other arguments: it is refused before they are read.
+    // As for one message.
     catalog::refresh();
     let ids: Vec<i64> = call.required(ids, argument)?;
     let Some(deliveries) = call.optional::<Vec<i64>>(deliveries, "deliveries")? else {
@@ -41,12 +100,6 @@ pub fn receipts(call: &Call, ids: usize, argument: &str, deliveries: usize) -> R
         ));
     }
     Ok(collected(ids.into_iter().zip(deliveries.into_iter().map(|delivery| Some(number(delivery))))))
-}
-
-fn receipt(call: &Call, delivery: usize) -> Result<Vec<Receipt>> {
-    catalog::refresh();
-    let id = call.required(0, "id")?;
-    Ok(vec![(id, call.optional::<i64>(delivery, "delivery")?.map(number))])
 }
 
 /// The number of a delivery; of one that no message can have, one that none has.
@@ -67,76 +120,68 @@ fn any<T>(settled: &[T]) -> Answer {
 }
 
 fn pgq_delete(call: &Call) -> Answer {
-    let receipts = receipts(call, 0, "ids", 1)?;
-    check_writable("pgq_delete_batch")?;
-    ids(call, settle(&receipts, Verdict::Delete)?.iter().map(|message| message.id))
+    let deleted = delete("pgq_delete_batch", &Asked::batch(call, 1, 2)?)?;
+    ids(call, deleted.iter().map(Settled::id))
 }
 
 fn pgq_delete_one(call: &Call) -> Answer {
-    let receipt = receipt(call, 1)?;
-    check_writable("pgq_delete")?;
-    any(&settle(&receipt, Verdict::Delete)?)
+    any(&delete("pgq_delete", &Asked::one(call, 1, 2)?)?)
+}
+
+fn delete(function: &str, asked: &Asked) -> Result<Vec<Settled>> {
+    check_writable(function)?;
+    asked.settle(Verdict::Delete)
 }
 
 fn pgq_extend(call: &Call) -> Answer {
-    extend(call, "pgq_extend_batch", receipts(call, 0, "ids", 2)?)
+    extend(call, "pgq_extend_batch", &Asked::batch(call, 2, 3)?)
 }
 
 fn pgq_extend_one(call: &Call) -> Answer {
-    extend(call, "pgq_extend", receipt(call, 2)?)
+    extend(call, "pgq_extend", &Asked::one(call, 2, 3)?)
 }
 
-fn extend(call: &Call, function: &str, receipts: Vec<Receipt>) -> Answer {
+fn extend(call: &Call, function: &str, asked: &Asked) -> Answer {
     let lease = call.span(1, "lease")?.ok_or_else(|| Error::null("lease"))?;
     check_writable(function)?;
     let mut rows = call.rows()?;
-    for message in settle(&receipts, Verdict::Extend(lease))? {
-        rows.push(&[Some(message.id.into()), Some((message.at + lease.as_micros()).into())]);
+    for message in asked.settle(Verdict::Extend(lease))? {
+        rows.push(&[Some(message.id().into()), Some((message.at + lease.as_micros()).into())]);
     }
     rows.done()
 }
 
 fn pgq_release(call: &Call) -> Answer {
-    let released = release(call, "pgq_release_batch", receipts(call, 0, "ids", 2)?)?;
-    ids(call, released.iter().map(|message| message.id))
+    let released = release(call, "pgq_release_batch", &Asked::batch(call, 2, 3)?)?;
+    ids(call, released.iter().map(Settled::id))
 }
 
 fn pgq_release_one(call: &Call) -> Answer {
-    any(&release(call, "pgq_release", receipt(call, 2)?)?)
+    any(&release(call, "pgq_release", &Asked::one(call, 2, 3)?)?)
 }
 
-fn release(call: &Call, function: &str, receipts: Vec<Receipt>) -> Result<Vec<Settled>> {
+fn release(call: &Call, function: &str, asked: &Asked) -> Result<Vec<Settled>> {
     let delay: Millis = call.required(1, "delay")?;
-    let strict: bool = call.required(3, "strict")?;
     check_writable(function)?;
-    let released = settle(&receipts, Verdict::Release(delay))?;
-    if strict {
-        // They rise by id.
-        let is_missing = |id: &i64| released.binary_search_by_key(id, |message| message.id).is_err();
-        let mut missing = Vec::new();
-        room_for(&mut missing, receipts.len());
-        missing.extend(receipts.iter().map(|(id, _)| *id).filter(is_missing));
-        if !missing.is_empty() {
-            return Err(Error::release_incomplete(&missing));
-        }
-    }
-    Ok(released)
+    asked.settle(Verdict::Release(delay))
 }
 
 fn pgq_fail(call: &Call) -> Answer {
-    fail(call, "pgq_fail_batch", receipts(call, 0, "ids", 2)?)
+    fail(call, "pgq_fail_batch", &Asked::batch(call, 2, 4)?)
 }
 
 fn pgq_fail_one(call: &Call) -> Answer {
-    fail(call, "pgq_fail", receipt(call, 2)?)
+    fail(call, "pgq_fail", &Asked::one(call, 2, 4)?)
 }
 
-fn fail(call: &Call, function: &str, receipts: Vec<Receipt>) -> Answer {
+fn fail(call: &Call, function: &str, asked: &Asked) -> Answer {
     let error = call.beginning(1, "error", dead::LONGEST_ERROR)?;
     let delay: Option<Millis> = call.optional(3, "delay")?;
     check_writable(function)?;
     let mut rows = call.rows()?;
-    for failure in dead::fail(&receipts, error, delay)? {
+    let failures = dead::fail(&asked.receipts, error, delay)?;
+    asked.check(failures.iter().map(|failure| failure.id))?;
+    for failure in failures {
         let outcome: &[u8] = if failure.retry_at.is_some() { b"retry" } else { b"dead" };
         rows.push(&[Some(failure.id.into()), Some(text_datum(outcome)), failure.retry_at.map(Datum::from)]);
     }
@@ -144,16 +189,18 @@ fn fail(call: &Call, function: &str, receipts: Vec<Receipt>) -> Answer {
 }
 
 fn pgq_bury(call: &Call) -> Answer {
-    let buried = bury(call, "pgq_bury_batch", receipts(call, 0, "ids", 2)?)?;
+    let buried = bury(call, "pgq_bury_batch", &Asked::batch(call, 2, 3)?)?;
     ids(call, buried)
 }
 
 fn pgq_bury_one(call: &Call) -> Answer {
-    any(&bury(call, "pgq_bury", receipt(call, 2)?)?)
+    any(&bury(call, "pgq_bury", &Asked::one(call, 2, 3)?)?)
 }
 
-fn bury(call: &Call, function: &str, receipts: Vec<Receipt>) -> Result<Vec<i64>> {
+fn bury(call: &Call, function: &str, asked: &Asked) -> Result<Vec<i64>> {
     let error = call.beginning(1, "error", dead::LONGEST_ERROR)?;
     check_writable(function)?;
-    dead::bury(&receipts, error)
+    let buried = dead::bury(&asked.receipts, error)?;
+    asked.check(buried.iter().copied())?;
+    Ok(buried)
 }

@@ -37,11 +37,17 @@ pub enum Verdict {
 
 /// A message that was settled.
 pub struct Settled {
-    pub id: i64,
+    pub receipt: Receipt,
     pub at: Timestamp,
     queue: i32,
     /// The group it is gone from, and where it stood.
     left: Option<(Group, group::Place)>,
+}
+
+impl Settled {
+    pub fn id(&self) -> i64 {
+        self.receipt.0
+    }
 }
 
 /// Settles messages and returns those that were, rising by id.
@@ -56,7 +62,7 @@ pub fn settle(receipts: &[Receipt], verdict: Verdict) -> Result<Vec<Settled>> {
         let snapshot = Snapshot::take();
         let mut messages = ById::open(&table, &snapshot);
         while let Some(&receipt) = receipts.get(next) {
-            let is_repeated = settled.last().is_some_and(|last| last.id == receipt.0);
+            let is_repeated = settled.last().is_some_and(|last| last.id() == receipt.0);
             if !is_repeated {
                 match settle_one(&table, &mut messages, receipt, verdict, locked == Some(receipt.0))? {
                     Attempt::Settled(mut message) => {
@@ -163,7 +169,7 @@ fn settle_one(
         Fate::Done => {
             let group = Group::of(&row, &queue).filter(|_| leaves_its_group(&row, verdict));
             let left = group.map(|group| (group, group::place_of(&row)));
-            Attempt::Settled(Settled { id: receipt.0, at: now, queue: queue.id, left })
+            Attempt::Settled(Settled { receipt, at: now, queue: queue.id, left })
         }
         Fate::Gone => Attempt::Refused,
         Fate::Changed | Fate::Busy => Attempt::Changed,

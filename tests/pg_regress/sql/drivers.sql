@@ -101,3 +101,93 @@ EXECUTE big_push('drivers', '1', 0, 2147483648);
 EXECUTE big_push('drivers', '1', 0, -4294967295);
 EXECUTE big_reserve('drivers', -4294967295);
 SELECT count(*) FROM pgq_pop('drivers', max => 9223372036854775807);
+
+-- Strict calls: false would arrive as a text, which is true in many languages.
+SELECT id AS strict FROM pgq_push_batch('strict', ARRAY['1', '2', '3']::jsonb[]) AS id LIMIT 1 \gset
+SELECT array_agg(id) AS ids, array_agg(delivery) AS deliveries FROM pgq_reserve('strict', '1 h', max => 3) \gset
+SELECT :'ids'::bigint[] || 9000000000000000000 AS more, :'deliveries'::bigint[] || 1::bigint AS more_deliveries \gset
+SELECT (:'ids'::bigint[])[1] AS one, (:'ids'::bigint[])[2] AS two \gset
+\set VERBOSITY sqlstate
+SELECT pgq_delete(9000000000000000000, strict => true);
+-- one message with a good receipt and an old one
+SELECT pgq_delete_batch(ARRAY[:one, :one], ARRAY[1, 2], true);
+\set VERBOSITY default
+SELECT pgq_delete(9000000000000000000, 2, true);
+SELECT pgq_extend(9000000000000000000, '1 h', 2, true);
+SELECT pgq_release(9000000000000000000, '0', 2, true);
+SELECT pgq_fail(9000000000000000000, 'no', 2, strict => true);
+SELECT pgq_bury(9000000000000000000, 'no', 2, true);
+SELECT pgq_delete_batch(:'more', :'more_deliveries', true);
+SELECT pgq_extend_batch(:'more', '1 h', :'more_deliveries', true);
+SELECT pgq_release_batch(:'more', '0', :'more_deliveries', true);
+SELECT pgq_fail_batch(:'more', 'no', :'more_deliveries', strict => true);
+SELECT pgq_bury_batch(:'more', 'no', :'more_deliveries', true);
+SELECT * FROM pgq_next('strict', :'more', :'more_deliveries', strict => true);
+SELECT pgq_delete_batch('{9000000000000000001,9000000000000000000}', strict => true);
+-- of very many, the first hundred are named
+DO $$
+BEGIN
+    PERFORM pgq_delete_batch(ARRAY(SELECT generate_series(9000000000000000000, 9000000000000000200)), strict => true);
+EXCEPTION WHEN no_data_found THEN
+    RAISE NOTICE '%', regexp_replace(SQLERRM, '0, .*99, ', '0 to ...99, ');
+END $$;
+-- a refusal has changed nothing
+SELECT count(*), max(delivery), bool_or(leased_until > now() + '59 min'::interval) FROM pgq_peek('strict', 10, 'leased');
+-- good receipts, given twice too
+SELECT pgq_extend(:one, '2 h', 1, true) IS NOT NULL;
+SELECT count(*) FROM pgq_extend_batch(ARRAY[:one, :one], '2 h', ARRAY[1, 1], true);
+SELECT pgq_release(:one, '0', 1, true);
+SELECT id = :one AS one, delivery FROM pgq_reserve('strict', '1 h');
+SELECT outcome FROM pgq_fail(:one, 'no', 2, '0', true);
+SELECT pgq_bury(:one, 'no', 2, true);
+SELECT pgq_delete_batch(ARRAY[:two], ARRAY[1], true) = :two AS two;
+SELECT count(*) FROM pgq_next('strict', (:'ids'::bigint[])[3:3], '{1}', strict => true);
+SELECT pgq_delete(1, strict => NULL);
+-- the work is undone with the call
+CREATE TABLE work (id bigint);
+CREATE FUNCTION work(message bigint, delivery bigint) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO work VALUES (message);
+    PERFORM pgq_delete(message, delivery, strict => true);
+    RETURN 'done';
+EXCEPTION WHEN no_data_found THEN
+    RETURN 'not mine any more';
+END $$;
+SELECT pgq_push('strict', '4') AS id \gset
+SELECT delivery FROM pgq_reserve('strict', '1 h') \gset
+SELECT work(:id, :delivery + 1), work(:id, :delivery), work(:id, :delivery);
+SELECT count(*) FROM work;
+DROP FUNCTION work;
+DROP TABLE work;
+
+-- What pgq_next refused.
+SELECT count(*) FROM pgq_push_batch('next', ARRAY['1', '2', '3']::jsonb[]);
+SELECT array_agg(id) AS ids FROM pgq_reserve('next', '1 h', max => 2) \gset
+SELECT id = (:'ids'::bigint[])[2] AS second, queue, payload, delivery, leased_until IS NULL AS refused
+  FROM pgq_next('next', :'ids', '{1,7}', show_refused => true);
+SELECT id = (:'ids'::bigint[])[2] AS second, queue, payload, delivery, leased_until IS NULL AS refused
+  FROM pgq_next('next', :'ids', NULL, show_refused => true);
+SELECT * FROM pgq_next('next', '{9000000000000000000,9000000000000000000}', show_refused => true);
+SELECT count(*) FROM pgq_next('next', '{9000000000000000000}');
+SELECT pgq_next('next', NULL, strict => NULL);
+SELECT pgq_next('next', NULL, show_refused => NULL);
+
+-- A loop that has settled nothing: no rows, whatever the types of its parameters.
+EXECUTE untyped_delete_batch('{}', '{}');
+EXECUTE untyped_extend_batch('{}', '1 h', '{}');
+EXECUTE untyped_release_batch('{}', '0', '{}');
+EXECUTE untyped_fail_batch('{}', 'no', '{}', NULL);
+EXECUTE untyped_bury_batch('{}', 'no', '{}');
+EXECUTE untyped_cancel_batch('{}');
+EXECUTE untyped_move_batch('{}', 'drivers');
+SELECT count(*) FROM pgq_delete_batch('{}', strict => true);
+SELECT count(*) FROM pgq_next('next', '{}', '{}');
+SELECT count(*) FROM pgq_push_batch('nothing', '{}');
+SELECT count(*) FROM pgq_push_batch('nothing', '{}', '{}', dedup_keys => '{}');
+SELECT count(*) FROM pgq_push_bytes_batch('nothing', '{}');
+SELECT count(*) FROM pgq_list_queues() WHERE name = 'nothing';
+SELECT pgq_delete_batch('{}', '{1}');
+SELECT pgq_delete_batch('{1}', '{}');
+SELECT pgq_push_batch('nothing', '{}', '{1}');
+SELECT pgq_extend_batch('{}', NULL);
+SELECT pgq_fail_batch('{}', NULL);
