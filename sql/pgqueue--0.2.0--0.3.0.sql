@@ -440,6 +440,9 @@ CREATE FUNCTION @extschema@.pgq_watch(
 COMMENT ON FUNCTION @extschema@.pgq_watch(text, text, text, text, bigint, text)
     IS 'has the worker run a query of (object_id, hash) again and again and push what has changed, and returns when it will first';
 
+-- Drivers: a number beside an interval, which not every client reads.
+ALTER TYPE @extschema@.pgq_queue_stats ADD ATTRIBUTE oldest_ready_seconds double precision;
+
 -- Drivers: the roles that could call the old functions can call the new ones. A GRANT in a script counts as the
 -- extension's own, which no dump has; these are the users'.
 DO $$

@@ -440,6 +440,30 @@ fn listeners_hear_of_a_queue_that_notifies() {
 }
 
 #[test]
+fn listeners_hear_of_a_queue_on_the_channel_that_it_names() {
+    let server = Server::start();
+    let (mut listener, mut producer) = (server.connect(), server.connect());
+    let long = "q".repeat(500);
+    producer
+        .batch_execute(&format!(
+            "SELECT pgq_create_queue('{long}', '{{\"notify\": \"orders_ready\"}}'),
+                    pgq_create_queue('too', '{{\"notify\": \"orders_ready\"}}'),
+                    pgq_create_queue('other', '{{\"notify\": true}}')",
+        ))
+        .unwrap();
+    listener.batch_execute("LISTEN orders_ready; LISTEN \"pgq:too\"; LISTEN \"pgq:other\"").unwrap();
+    for queue in [&long, "too"] {
+        producer.execute(&format!("SELECT pgq_push('{queue}', '1')"), &[]).unwrap();
+        assert_eq!(hear(&mut listener, "a push").first().map(String::as_str), Some("orders_ready"));
+        told(&mut listener, Duration::from_secs(1));
+    }
+    producer.execute("SELECT pgq_alter_queue('other', '{\"notify\": \"orders_ready\"}')", &[]).unwrap();
+    producer.execute("SELECT pgq_push('other', '1')", &[]).unwrap();
+    let channels = hear(&mut listener, "a push after the channel was changed");
+    assert!(channels.iter().all(|channel| channel == "orders_ready"), "{channels:?}");
+}
+
+#[test]
 fn listeners_hear_of_what_others_let_go_of_and_decide() {
     let server = Server::start();
     let (mut listener, mut session) = (server.connect(), server.connect());

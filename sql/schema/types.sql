@@ -58,7 +58,8 @@ CREATE TYPE pgq_queue_stats AS (
     deleted          bigint,
     retried          bigint,
     died             bigint,
-    expired          bigint
+    expired          bigint,
+    oldest_ready_seconds double precision
 );
 COMMENT ON TYPE pgq_queue_stats IS 'what is in a queue now, and what has happened in it since it was made';
 

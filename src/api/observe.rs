@@ -1,5 +1,6 @@
 //! `pgq_count`, `pgq_stats`, `pgq_list_queues`.
 
+use pgrx::IntoDatum;
 use pgrx::pg_sys::{self, Datum};
 
 use crate::call::{Answer, Call};
@@ -90,7 +91,9 @@ fn stats(row: &Row, exact: bool) -> Result<Option<Vec<Option<Datum>>>> {
     {
         oldest = reserve::oldest_ready(&queue);
     }
-    states[OLDEST_READY_AGE] = oldest.map(|at| interval((now() - at).max(0)));
+    let age = oldest.map(|at| (now() - at).max(0));
+    states[OLDEST_READY_AGE] = age.map(interval);
+    stats.push(age.and_then(|micros| (micros as f64 / 1e6).into_datum()));
     Ok(Some(stats))
 }
 

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::setting;
 use crate::value::duration::Millis;
 use crate::value::right::Right;
-use crate::value::settings::{BadSetting, DeadLetter, Settings};
+use crate::value::settings::{BadSetting, DeadLetter, Notify, Settings};
 
 static FIND: Statement =
     Statement::new(include_str!("../../sql/query/queue.sql"), &[pg_sys::TEXTOID, pg_sys::INT4OID]);
@@ -158,14 +158,7 @@ pub fn create_for(name: &Name, owner: Oid, settings: Value) -> Result<Option<i32
 /// Reads settings for a queue of this name.
 pub fn check_settings(name: &Name, settings: &Value) -> Result<Settings> {
     let settings = Settings::read(settings).map_err(bad_setting)?;
-    if settings.notify && name.bytes().len() > LONGEST_CHANNEL {
-        return Err(Error::setting(
-            "notify",
-            &format!(
-                "needs a queue whose name has at most {LONGEST_CHANNEL} bytes: it is part of a channel's"
-            ),
-        ));
-    }
+    check_channel(name, &settings)?;
     if events_to(&settings)?.as_ref() == Some(name) {
         return Err(Error::setting("events_to", "must not be the queue itself"));
     }
@@ -176,13 +169,33 @@ fn events_to(settings: &Settings) -> Result<Option<Name>> {
     settings.events_to.as_deref().map(|name| Name::from_text(name, "events_to")).transpose()
 }
 
-/// The channel on which listeners hear of a queue.
-pub fn channel(name: &Name) -> Vec<u8> {
-    [b"pgq:", name.bytes()].concat()
+/// The channel on which listeners hear of a queue of this name, if they do.
+pub fn channel(name: &Name, settings: &Settings) -> Result<Option<Vec<u8>>> {
+    Ok(match &settings.notify {
+        Notify::Nobody => None,
+        Notify::OfQueue => Some([PREFIX, name.bytes()].concat()),
+        Notify::Channel(channel) => Some(Name::from_text(channel, "notify")?.bytes().to_vec()),
+    })
 }
 
-/// What a channel's name leaves for the queue's: NAMEDATALEN without the prefix.
-const LONGEST_CHANNEL: usize = pg_sys::NAMEDATALEN as usize - 1 - "pgq:".len();
+fn check_channel(name: &Name, settings: &Settings) -> Result<()> {
+    if channel(name, settings)?.is_none_or(|channel| channel.len() <= LONGEST_CHANNEL) {
+        return Ok(());
+    }
+    let problem = match settings.notify {
+        Notify::Channel(_) => format!("must be the name of a channel, of at most {LONGEST_CHANNEL} bytes"),
+        _ => format!(
+            "needs a queue whose name has at most {} bytes, as it is part of a channel's, or the name of a channel",
+            LONGEST_CHANNEL - PREFIX.len()
+        ),
+    };
+    Err(Error::setting("notify", &problem))
+}
+
+/// What stands before the queue's name in that of its channel.
+const PREFIX: &[u8] = b"pgq:";
+
+const LONGEST_CHANNEL: usize = pg_sys::NAMEDATALEN as usize - 1;
 
 pub fn bad_setting(bad: BadSetting) -> Error {
     Error::setting(&bad.path, &bad.problem)

@@ -41,8 +41,8 @@ pub struct Settings {
     /// Whether a deletion is on disk before its call returns. Without, a crash of the
     /// server may undo the last ones, and their messages are delivered again.
     pub durable_delete: bool,
-    /// Whether the worker sends NOTIFY when a message becomes ready.
-    pub notify: bool,
+    /// Where the worker sends NOTIFY when a message becomes ready.
+    pub notify: Notify,
     /// The queue that is told of every retry and every death.
     pub events_to: Option<String>,
 }
@@ -67,7 +67,7 @@ impl Default for Settings {
             dedup_window: None,
             durable_lease: false,
             durable_delete: true,
-            notify: false,
+            notify: Notify::default(),
             events_to: None,
         }
     }
@@ -124,6 +124,31 @@ pub enum OnFull {
     Reject,
     /// The oldest messages that nobody holds make room, the least urgent first.
     DropOldest,
+}
+
+/// Whether listeners are told that a message became ready, and on which channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Value")]
+pub enum Notify {
+    #[default]
+    Nobody,
+    /// On the channel that is named after the queue.
+    OfQueue,
+    Channel(String),
+}
+
+impl TryFrom<Value> for Notify {
+    type Error = &'static str;
+
+    fn try_from(value: Value) -> Result<Self, Self::Error> {
+        match value {
+            Value::Bool(false) => Ok(Self::Nobody),
+            Value::Bool(true) => Ok(Self::OfQueue),
+            Value::String(channel) if channel.is_empty() => Err("must not be an empty name"),
+            Value::String(channel) => Ok(Self::Channel(channel)),
+            _ => Err("must be true, false or the name of a channel"),
+        }
+    }
 }
 
 /// What becomes of a message that is dead.
@@ -267,7 +292,8 @@ mod tests {
     fn every_field_is_read() {
         let settings = Settings::read(&json!({
             "lease": "45 s", "max_deliveries": 0, "dead_letter": false, "ttl": "1 day", "archive": "30 days", "on_expire": "dead", "dead_retention": "7 days",
-            "backoff": {"base": "5 s", "jitter": 0}, "order": "lifo", "on_timeout": "dead", "events_to": "ops"
+            "backoff": {"base": "5 s", "jitter": 0}, "order": "lifo", "on_timeout": "dead", "events_to": "ops",
+            "notify": "orders_ready"
         }))
         .unwrap();
         assert_eq!(settings.lease, Some(Millis::from_secs(45)));
@@ -281,6 +307,9 @@ mod tests {
         assert_eq!(settings.order, Order::Lifo);
         assert_eq!(settings.on_timeout, OnTimeout::Dead);
         assert_eq!(settings.events_to.as_deref(), Some("ops"));
+        assert_eq!(settings.notify, Notify::Channel("orders_ready".into()));
+        assert_eq!(Settings::read(&json!({"notify": true})).unwrap().notify, Notify::OfQueue);
+        assert_eq!(Settings::read(&json!({"notify": false})).unwrap().notify, Notify::Nobody);
     }
 
     #[test]
@@ -296,6 +325,8 @@ mod tests {
             (json!({"max_deliveries": -1}), "max_deliveries", "positive"),
             (json!({"max_deliveries": "5"}), "max_deliveries", "invalid type"),
             (json!({"dead_letter": "yes"}), "dead_letter", "boolean"),
+            (json!({"notify": 1}), "notify", "channel"),
+            (json!({"notify": ""}), "notify", "empty"),
             (json!({"order": "random"}), "order", "random"),
             (json!({"on_expire": "archive"}), "on_expire", "archive"),
             (json!({"events_to": ["ops"]}), "events_to", "string"),

@@ -32,9 +32,9 @@ fn take_news() -> Vec<i32> {
 
 fn notify(number: i32) {
     let Ok(Some(queue)) = queue::by_id(number) else { return };
-    let wanted = queue.settings.notify;
-    board::with_known(number, |place| place.is_listened_to = wanted);
-    if wanted && let Ok(channel) = CString::new(queue::channel(&queue.name)) {
+    let channel = queue::channel(&queue.name, &queue.settings).ok().flatten();
+    board::with_known(number, |place| place.is_listened_to = channel.is_some());
+    if let Some(channel) = channel.and_then(|channel| CString::new(channel).ok()) {
         send(&channel);
     }
 }

@@ -191,3 +191,19 @@ SELECT pgq_delete_batch('{1}', '{}');
 SELECT pgq_push_batch('nothing', '{}', '{1}');
 SELECT pgq_extend_batch('{}', NULL);
 SELECT pgq_fail_batch('{}', NULL);
+
+-- A channel that needs no quotes; an age that needs no interval.
+SELECT pgq_create_queue('channel', '{"notify": "orders_ready"}');
+SELECT settings FROM pgq_list_queues() WHERE name = 'channel';
+SELECT pgq_alter_queue('channel', jsonb_build_object('notify', repeat('c', 63))) IS NOT NULL;
+SELECT pgq_alter_queue('channel', jsonb_build_object('notify', repeat('c', 64)));
+SELECT pgq_alter_queue('channel', '{"notify": ""}');
+SELECT pgq_alter_queue('channel', '{"notify": ["orders_ready"]}');
+SELECT pgq_create_queue(repeat('q', 60), '{"notify": true}');
+SELECT pgq_create_queue(repeat('q', 60), '{"notify": "orders_ready"}');
+SELECT oldest_ready_seconds, oldest_ready_age FROM pgq_stats('channel');
+SELECT pgq_push('channel', '1', delay => make_interval(secs => 0)) > 0, pg_sleep(0.05);
+SELECT oldest_ready_seconds BETWEEN 0.05 AND 60, oldest_ready_age >= '50 ms',
+       abs(oldest_ready_seconds - extract(epoch FROM oldest_ready_age)) < 0.000001
+  FROM pgq_stats('channel');
+SELECT pg_typeof(oldest_ready_seconds) FROM pgq_stats('channel');
