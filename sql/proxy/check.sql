@@ -41,8 +41,8 @@ CREATE OR REPLACE FUNCTION pgqueue_proxy.all_or_none(strict boolean, ids bigint[
     RETURN strict IS NOT TRUE
         OR pgqueue_proxy.has_null(ids)
         OR pgqueue_proxy.are_on_one(ids)
-        OR pgqueue_proxy.refuse('a strict release is for messages of one partition');
-COMMENT ON FUNCTION pgqueue_proxy.all_or_none(boolean, bigint[]) IS 'that a release of messages is not strict, or on one partition';
+        OR pgqueue_proxy.refuse('a strict call is for messages of one partition');
+COMMENT ON FUNCTION pgqueue_proxy.all_or_none(boolean, bigint[]) IS 'that a call is not strict, or its messages are on one partition';
 
 CREATE OR REPLACE FUNCTION pgqueue_proxy.name_is_free(name text, queue text)
     RETURNS boolean LANGUAGE plpgsql AS $$

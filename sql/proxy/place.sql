@@ -45,13 +45,16 @@ CREATE OR REPLACE FUNCTION pgqueue_proxy.has_null(list bigint[])
     RETURN EXISTS (SELECT FROM unnest(list) AS element WHERE element IS NULL);
 COMMENT ON FUNCTION pgqueue_proxy.has_null(bigint[]) IS 'whether an array, of however many dimensions, has a null in it';
 
+-- Up to 0.2, deliveries were integers.
+DROP FUNCTION IF EXISTS pgqueue_proxy.by_partition(bigint[], integer[]);
+
 -- Arrays that make no receipts (nulls, unequal lengths) stay as they are: the partition says
 -- what is wrong with them.
-CREATE OR REPLACE FUNCTION pgqueue_proxy.by_partition(INOUT ids bigint[], INOUT deliveries integer[] DEFAULT NULL)
+CREATE OR REPLACE FUNCTION pgqueue_proxy.by_partition(INOUT ids bigint[], INOUT deliveries bigint[] DEFAULT NULL)
     RETURNS SETOF record LANGUAGE plpgsql IMMUTABLE ROWS 1 AS $$
 BEGIN
     IF pgqueue_proxy.are_on_one(ids) OR array_ndims(ids) > 1 OR array_ndims(deliveries) > 1
-        OR pgqueue_proxy.has_null(ids) OR pgqueue_proxy.has_null(deliveries::bigint[])
+        OR pgqueue_proxy.has_null(ids) OR pgqueue_proxy.has_null(deliveries)
         OR cardinality(deliveries) <> cardinality(ids)
     THEN
         RETURN NEXT;
@@ -64,4 +67,4 @@ BEGIN
          ORDER BY pgqueue_proxy.of_id(receipt.id);
     END IF;
 END $$;
-COMMENT ON FUNCTION pgqueue_proxy.by_partition(bigint[], integer[]) IS 'receipts, a row a partition';
+COMMENT ON FUNCTION pgqueue_proxy.by_partition(bigint[], bigint[]) IS 'receipts, a row a partition';

@@ -1,7 +1,10 @@
 -- Waiting through a proxy: by looking again and again. PL/Proxy can only SELECT, and a SELECT
 -- that sleeps on the partition would hold a snapshot there for as long as it does.
 
-CREATE OR REPLACE PROCEDURE pgq_wait(queue text, timeout interval DEFAULT '30 s', min integer DEFAULT 1)
+-- Up to 0.2, min was an integer.
+DROP PROCEDURE IF EXISTS pgq_wait(text, interval, integer);
+
+CREATE OR REPLACE PROCEDURE pgq_wait(queue text, timeout interval DEFAULT '30 s', min bigint DEFAULT 1)
     LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     deadline timestamptz;
@@ -21,5 +24,5 @@ BEGIN
         PERFORM pg_sleep(least(0.05, extract(epoch FROM deadline - clock_timestamp())));
     END LOOP;
 END $$;
-COMMENT ON PROCEDURE pgq_wait(text, interval, integer)
+COMMENT ON PROCEDURE pgq_wait(text, interval, bigint)
     IS 'returns when min messages may be ready or the time is up; looks every 50 ms';

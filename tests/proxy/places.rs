@@ -95,6 +95,11 @@ fn what_would_concern_two_partitions_is_refused() {
     let before = state(&mut proxy);
     for statement in [
         "SELECT pgq_release_batch(ARRAY(SELECT id FROM held), strict => true)".to_owned(),
+        "SELECT pgq_delete_batch(ARRAY(SELECT id FROM held), strict => true)".to_owned(),
+        "SELECT pgq_extend_batch(ARRAY(SELECT id FROM held), '1 h', strict => true)".to_owned(),
+        "SELECT pgq_fail_batch(ARRAY(SELECT id FROM held), 'no', strict => true)".to_owned(),
+        "SELECT pgq_bury_batch(ARRAY(SELECT id FROM held), 'no', strict => true)".to_owned(),
+        format!("SELECT pgq_move((SELECT id FROM waiting), '{b}')"),
         format!("SELECT pgq_next('{a}', ARRAY(SELECT id FROM held))"),
         format!("SELECT pgq_next('{b}', ARRAY(SELECT min(id) FROM held))"),
         format!("SELECT pgq_move_batch(ARRAY(SELECT id FROM waiting), '{b}')"),
