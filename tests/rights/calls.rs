@@ -58,7 +58,7 @@ pub const CALLS: &[SqlCall] = &[
     ),
     call("pgq_pop(text,bigint,jsonb,text,boolean)", "SELECT count(*) = 1 FROM pgq_pop('q')", &[Consume]),
     call(
-        "pgq_next(text,bigint[],bigint[],interval,bigint,jsonb,text,boolean)",
+        "pgq_next(text,bigint[],bigint[],interval,bigint,jsonb,text,boolean,boolean,boolean)",
         "SELECT count(*) = 1 FROM pgq_next('q', '{:leased}')",
         &[Consume],
     ),
@@ -66,14 +66,14 @@ pub const CALLS: &[SqlCall] = &[
     call("pgq_get(bigint)", "SELECT count(*) = 1 FROM pgq_get(:waiting)", &[Consume]),
     call("pgq_get(bigint)", "SELECT count(*) = 1 FROM pgq_get(:dead)", &[Consume]),
     call("pgq_wait(text,interval,bigint)", "CALL pgq_wait('q', '1 ms')", &[Consume]),
-    call("pgq_delete_batch(bigint[],bigint[])", "SELECT count(*) = 2 FROM pgq_delete_batch('{:waiting,:leased}'::bigint[])", &[
+    call("pgq_delete_batch(bigint[],bigint[],boolean)", "SELECT count(*) = 2 FROM pgq_delete_batch('{:waiting,:leased}'::bigint[])", &[
         Consume,
     ]),
-    call("pgq_delete(bigint,bigint)", "SELECT pgq_delete(:leased, 1)", &[Consume]),
-    call("pgq_extend_batch(bigint[],interval,bigint[])", "SELECT count(*) = 1 FROM pgq_extend_batch('{:leased}'::bigint[], '1 h')", &[
+    call("pgq_delete(bigint,bigint,boolean)", "SELECT pgq_delete(:leased, 1)", &[Consume]),
+    call("pgq_extend_batch(bigint[],interval,bigint[],boolean)", "SELECT count(*) = 1 FROM pgq_extend_batch('{:leased}'::bigint[], '1 h')", &[
         Consume,
     ]),
-    call("pgq_extend(bigint,interval,bigint)", "SELECT count(*) = 1 FROM pgq_extend(:leased, '1 h')", &[Consume]),
+    call("pgq_extend(bigint,interval,bigint,boolean)", "SELECT count(*) = 1 FROM pgq_extend(:leased, '1 h')", &[Consume]),
     call(
         "pgq_release_batch(bigint[],interval,bigint[],boolean)",
         "SELECT count(*) = 1 FROM pgq_release_batch('{:leased}'::bigint[])",
@@ -81,15 +81,15 @@ pub const CALLS: &[SqlCall] = &[
     ),
     call("pgq_release(bigint,interval,bigint,boolean)", "SELECT pgq_release(:leased)", &[Consume]),
     call(
-        "pgq_fail_batch(bigint[],text,bigint[],interval)",
+        "pgq_fail_batch(bigint[],text,bigint[],interval,boolean)",
         "SELECT count(*) = 1 FROM pgq_fail_batch('{:leased}'::bigint[], 'x')",
         &[Consume],
     ),
-    call("pgq_fail(bigint,text,bigint,interval)", "SELECT count(*) = 1 FROM pgq_fail(:leased, 'x')", &[Consume]),
-    call("pgq_bury_batch(bigint[],text,bigint[])", "SELECT count(*) = 1 FROM pgq_bury_batch('{:leased}'::bigint[], 'x')", &[
+    call("pgq_fail(bigint,text,bigint,interval,boolean)", "SELECT count(*) = 1 FROM pgq_fail(:leased, 'x')", &[Consume]),
+    call("pgq_bury_batch(bigint[],text,bigint[],boolean)", "SELECT count(*) = 1 FROM pgq_bury_batch('{:leased}'::bigint[], 'x')", &[
         Consume,
     ]),
-    call("pgq_bury(bigint,text,bigint)", "SELECT pgq_bury(:leased, 'x')", &[Consume]),
+    call("pgq_bury(bigint,text,bigint,boolean)", "SELECT pgq_bury(:leased, 'x')", &[Consume]),
     call("pgq_cancel_batch(bigint[])", "SELECT count(*) = 1 FROM pgq_cancel_batch('{:waiting}'::bigint[])", &[Consume]),
     call("pgq_cancel(bigint)", "SELECT pgq_cancel(:waiting)", &[Consume]),
     call(
