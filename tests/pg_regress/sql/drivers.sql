@@ -207,3 +207,7 @@ SELECT oldest_ready_seconds BETWEEN 0.05 AND 60, oldest_ready_age >= '50 ms',
        abs(oldest_ready_seconds - extract(epoch FROM oldest_ready_age)) < 0.000001
   FROM pgq_stats('channel');
 SELECT pg_typeof(oldest_ready_seconds) FROM pgq_stats('channel');
+
+-- No name is overloaded, and no parameter is a smaller integer than a bigint.
+SELECT proname, count(*) FROM pg_proc WHERE proname ~ '^pgq_' GROUP BY 1 HAVING count(*) > 1;
+SELECT oid::regprocedure FROM pg_proc WHERE proname ~ '^pgq_' AND proargtypes::oid[] && '{int2,int4,_int2,_int4}'::regtype[]::oid[];
