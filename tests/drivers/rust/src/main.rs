@@ -30,12 +30,23 @@ fn with_postgres() -> Result<(), postgres::Error> {
     let row = db.query_one(reserve, &[&"rust", &1_i64])?;
     let (id, delivery): (i64, i64) = (row.get(0), row.get(1));
     let extend = "SELECT * FROM pgq_extend($1, make_interval(secs => $2), $3)";
-    say(client, "extend", db.query(extend, &[&id, &60_f64, &delivery])?.len() == 1, "make_interval(secs => $n)");
+    say(
+        client,
+        "extend",
+        db.query(extend, &[&id, &60_f64, &delivery])?.len() == 1,
+        "make_interval(secs => $n)",
+    );
     let release = "SELECT pgq_release($1, make_interval(secs => $2), $3)";
-    say(client, "release", db.query_one(release, &[&id, &0_f64, &delivery])?.get(0), "make_interval(secs => $n)");
+    say(
+        client,
+        "release",
+        db.query_one(release, &[&id, &0_f64, &delivery])?.get(0),
+        "make_interval(secs => $n)",
+    );
     let row = db.query_one(reserve, &[&"rust", &1_i64])?;
     let (id, delivery): (i64, i64) = (row.get(0), row.get(1));
-    let outcome: String = db.query_one("SELECT outcome FROM pgq_fail($1, $2, $3)", &[&id, &"no", &delivery])?.get(0);
+    let outcome: String =
+        db.query_one("SELECT outcome FROM pgq_fail($1, $2, $3)", &[&id, &"no", &delivery])?.get(0);
     say(client, "fail", outcome == "retry", "");
     let row = db.query_one(reserve, &[&"rust", &1_i64])?;
     let (id, delivery): (i64, i64) = (row.get(0), row.get(1));
@@ -45,8 +56,11 @@ fn with_postgres() -> Result<(), postgres::Error> {
     let strict = db.query_one("SELECT pgq_delete($1, $2, strict => true)", &[&id, &delivery]).err();
     let code = strict.as_ref().and_then(|error| error.code()).map(|code| code.code().to_owned());
     say(client, "strict", code.as_deref() == Some("P0002"), &code.clone().unwrap_or_default());
-    let (ids, deliveries): (Vec<i64>, Vec<i64>) =
-        db.query(reserve, &[&"rust", &2_i64])?.iter().map(|row| (row.get(0), row.get(1))).unzip();
+    let (ids, deliveries): (Vec<i64>, Vec<i64>) = db
+        .query(reserve, &[&"rust", &2_i64])?
+        .iter()
+        .map(|row| (row.get::<_, i64>(0), row.get::<_, i64>(1)))
+        .unzip();
     let batch = "SELECT pgq_delete_batch($1, $2)";
     say(client, "batch", db.query(batch, &[&ids, &deliveries])?.len() == 2, "Vec<i64>");
     let none: Vec<i64> = Vec::new();
@@ -66,15 +80,19 @@ async fn with_sqlx() -> Result<(), sqlx::Error> {
     }
     say(client, "push", last > 1 << 53, "i64");
     let reserve = "SELECT id, delivery FROM pgq_reserve($1, max => $2)";
-    let (id, delivery): (i64, i64) = sqlx::query_as(reserve).bind("sqlx").bind(1).fetch_one(&mut db).await?;
+    let (id, delivery): (i64, i64) =
+        sqlx::query_as(reserve).bind("sqlx").bind(1_i64).fetch_one(&mut db).await?;
     let extend = sqlx::query("SELECT * FROM pgq_extend($1, $2, $3)").bind(id).bind(Duration::from_secs(60));
     say(client, "extend", extend.bind(delivery).fetch_all(&mut db).await?.len() == 1, "Duration");
     let release = sqlx::query_scalar("SELECT pgq_release($1, $2, $3)").bind(id).bind(Duration::ZERO);
     say(client, "release", release.bind(delivery).fetch_one(&mut db).await?, "Duration");
-    let (id, delivery): (i64, i64) = sqlx::query_as(reserve).bind("sqlx").bind(1_i64).fetch_one(&mut db).await?;
-    let fail = sqlx::query_scalar::<_, String>("SELECT outcome FROM pgq_fail($1, $2, $3)").bind(id).bind("no");
+    let (id, delivery): (i64, i64) =
+        sqlx::query_as(reserve).bind("sqlx").bind(1_i64).fetch_one(&mut db).await?;
+    let fail =
+        sqlx::query_scalar::<_, String>("SELECT outcome FROM pgq_fail($1, $2, $3)").bind(id).bind("no");
     say(client, "fail", fail.bind(delivery).fetch_one(&mut db).await? == "retry", "");
-    let (id, delivery): (i64, i64) = sqlx::query_as(reserve).bind("sqlx").bind(1_i64).fetch_one(&mut db).await?;
+    let (id, delivery): (i64, i64) =
+        sqlx::query_as(reserve).bind("sqlx").bind(1_i64).fetch_one(&mut db).await?;
     let delete = || sqlx::query_scalar::<_, bool>("SELECT pgq_delete($1, $2)").bind(id).bind(delivery);
     say(client, "delete", delete().fetch_one(&mut db).await?, "i64");
     say(client, "refused", !delete().fetch_one(&mut db).await?, "false");
@@ -83,7 +101,8 @@ async fn with_sqlx() -> Result<(), sqlx::Error> {
     let code = error.as_ref().and_then(|error| error.as_database_error()?.code()).unwrap_or_default();
     say(client, "strict", code == "P0002", &code);
     let rows = sqlx::query(reserve).bind("sqlx").bind(2_i64).fetch_all(&mut db).await?;
-    let (ids, deliveries): (Vec<i64>, Vec<i64>) = rows.iter().map(|row| (row.get(0), row.get(1))).unzip();
+    let (ids, deliveries): (Vec<i64>, Vec<i64>) =
+        rows.iter().map(|row| (row.get::<i64, _>(0), row.get::<i64, _>(1))).unzip();
     let batch = |ids: Vec<i64>, deliveries: Vec<i64>| {
         sqlx::query("SELECT pgq_delete_batch($1, $2)").bind(ids).bind(deliveries)
     };
