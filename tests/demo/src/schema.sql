@@ -11,7 +11,7 @@ CREATE TABLE package (
 -- message worked on twice would be an error here, not a second row.
 CREATE TABLE audit (
     package     text        PRIMARY KEY,
-    delivery    int         NOT NULL,
+    delivery    bigint      NOT NULL,
     files       int         NOT NULL,
     missing     int         NOT NULL,
     altered     int         NOT NULL,
