@@ -406,6 +406,25 @@ impl Error {
         .hint("on_duplicate => 'ignore' keeps that one, 'replace' puts the new one in its place.")
     }
 
+    /// 55000: somebody has put something on one of our tables that its writers cannot obey.
+    pub fn cannot_obey(object: &str, problem: &str, hint: &str) -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("pgqueue cannot obey {object}"),
+        )
+        .detail(problem)
+        .hint(hint)
+    }
+
+    /// 55000: somebody has changed one of our tables, or an index of it.
+    pub fn table_is_changed(object: &str, problem: &str, hint: &str) -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("pgqueue cannot use {object}: {problem}"),
+        )
+        .hint(hint)
+    }
+
     /// 55P03: what is done in passing waits for nobody. No caller sees it.
     pub fn busy() -> Self {
         Self::new(

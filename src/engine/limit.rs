@@ -435,10 +435,10 @@ impl Slots {
             // stay if the transaction is rolled back.
             return true;
         }
-        let has_room = entry != NOTHING && self.table.write(slot.place, slot.holds, entry);
-        let has_moved = has_room && self.table.write(from, entry, NOTHING);
+        let has_room = entry != NOTHING && self.put(slot, slot.holds, entry);
+        let has_moved = has_room && self.put(Slot { place: from, ..slot }, entry, NOTHING);
         if has_room && !has_moved {
-            self.table.write(slot.place, entry, slot.holds);
+            self.put(slot, entry, slot.holds);
         }
         self.has_lost |= !has_moved;
         has_moved
@@ -470,7 +470,7 @@ impl Slots {
     }
 
     fn put(&self, slot: Slot, before: Entry, after: Entry) -> bool {
-        if slot.is_by_us {
+        if slot.is_by_us || self.table.is_observed() {
             self.put_anew(slot.place, before, after)
         } else {
             self.table.write(slot.place, before, after)

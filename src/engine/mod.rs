@@ -6,6 +6,7 @@
 pub mod access;
 pub mod archive;
 pub mod attempt;
+mod beside;
 pub mod board;
 pub mod capture;
 pub mod catalog;
@@ -14,6 +15,7 @@ pub mod counter;
 pub mod dead;
 mod due;
 pub mod events;
+mod firing;
 pub mod group;
 mod grouped;
 mod hinted;

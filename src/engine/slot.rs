@@ -60,6 +60,11 @@ impl SlotTable {
         Self(Pages::open(table))
     }
 
+    /// Whether somebody wants to hear of changes: then nothing is written in place.
+    pub fn is_observed(&self) -> bool {
+        self.0.table.has_guests()
+    }
+
     /// Where a queue's slots are, as committed now, and what they hold; by number.
     pub fn all(&self, queue: i32) -> Vec<(Place, Entry)> {
         let snapshot = Snapshot::latest();

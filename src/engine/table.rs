@@ -6,6 +6,7 @@
 //! they write only rows that the table's constraints allow.
 //!
 //! Invariants:
+//! - what others have put on a table is obeyed, or the table cannot be opened (`beside`);
 //! - every row added, and every row version that is not heap-only, gets its entries
 //!   in all indexes, those a DBA added included;
 //! - a row that somebody else is changing is never overwritten: the heap says so
@@ -19,20 +20,22 @@ use std::sync::OnceLock;
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
+use super::beside::{self, Guests};
+use super::firing::{self, Event, Firing, Target};
 use super::message::{COLUMNS, Column};
 use super::scan::{Found, Own};
+use super::{catalog, owner};
 
 /// A table that is open.
 pub struct Table {
     pub(super) relation: pg_sys::Relation,
     indexing: OnceCell<Indexing>,
+    guests: Guests,
 }
 
-/// What index entries are made with.
+/// What index entries are made with, and triggers are fired with.
 struct Indexing {
-    result: *mut pg_sys::ResultRelInfo,
-    estate: *mut pg_sys::EState,
-    slot: *mut pg_sys::TupleTableSlot,
+    target: Target,
 }
 
 /// What became of a change.
@@ -57,19 +60,42 @@ pub enum Patience {
 impl Table {
     /// Opens a table for changes, with the lock that INSERT, UPDATE and DELETE take.
     pub fn open(table: Oid) -> Self {
-        Self::open_with(table, pg_sys::RowExclusiveLock)
+        Self::open_with(table, pg_sys::RowExclusiveLock, true)
     }
 
     /// Opens a table for scans only, as a standby allows them too.
     pub fn open_to_read(table: Oid) -> Self {
-        Self::open_with(table, pg_sys::AccessShareLock)
+        Self::open_with(table, pg_sys::AccessShareLock, false)
     }
 
-    fn open_with(table: Oid, lock: u32) -> Self {
+    fn open_with(table: Oid, lock: u32, is_for_changes: bool) -> Self {
         // SAFETY: raises if there is no such table; the lock is kept until the end of
         // the transaction.
         let relation = unsafe { pg_sys::table_open(table, lock as i32) };
-        Self { relation, indexing: OnceCell::new() }
+        Self { relation, indexing: OnceCell::new(), guests: beside::judged(relation, is_for_changes) }
+    }
+
+    /// Whether others have put something on the table that its writers obey.
+    pub fn has_guests(&self) -> bool {
+        self.guests.are_there()
+    }
+
+    /// Runs a write of one row so that it obeys what others have put on the table.
+    fn writing<R>(&self, event: Event, columns: &[Column], write: impl FnOnce(Option<&Firing>) -> R) -> R {
+        if !self.guests.are_there() {
+            return write(None);
+        }
+        owner::act_as(catalog::known().owner, || {
+            let indexing =
+                self.indexing.get_or_init(|| Indexing::open(self.relation, &[], self.has_guests()));
+            // SAFETY: the table is open, and the target made for it.
+            unsafe {
+                let firing = Firing::begin(indexing.target, self.guests, event, columns);
+                let result = write(Some(&firing));
+                firing.end();
+                result
+            }
+        })
     }
 
     fn descriptor(&self) -> pg_sys::TupleDesc {
@@ -80,23 +106,32 @@ impl Table {
     /// Leaves indexes alone whose condition holds for none of the rows that will be added.
     /// Opening one costs about as much as an entry.
     pub fn skip_indexes(&self, unneeded: &[Oid]) {
-        self.indexing.get_or_init(|| Indexing::open(self.relation, unneeded));
+        self.indexing.get_or_init(|| Indexing::open(self.relation, unneeded, self.has_guests()));
     }
 
     /// Adds a row. Columns beyond those given are null.
     pub fn insert(&self, row: &[Option<Datum>]) {
         // SAFETY: the tuple is ours until it is freed, after the last use of the slot
         // that shows it.
-        unsafe {
+        self.writing(Event::Insert, &[], |firing| unsafe {
             let tuple = self.form(row);
+            if let Some(firing) = firing {
+                firing.check(tuple);
+            }
             pg_sys::heap_insert(self.relation, tuple, pg_sys::GetCurrentCommandId(true), 0, ptr::null_mut());
-            self.index(tuple, Entries::Insert);
+            let recheck = self.index(tuple, Entries::Insert);
+            if let Some(firing) = firing {
+                firing.has_inserted(tuple, recheck);
+            }
             pg_sys::heap_freetuple(tuple);
-        }
+        });
     }
 
     /// Adds rows, as many at a time as their page takes.
     pub fn insert_all(&self, rows: &[[Option<Datum>; COLUMNS]]) {
+        if self.has_guests() {
+            return rows.iter().for_each(|row| self.insert(row));
+        }
         // SAFETY: tuples and slots are ours until they are freed, after their last use.
         unsafe {
             let mut slots: Vec<*mut pg_sys::TupleTableSlot> = rows
@@ -162,9 +197,13 @@ impl Table {
             nulls[n] = value.is_none();
             replace[n] = true;
         }
+        let written: Vec<Column> = match self.has_guests() {
+            true => changes.iter().map(|&(column, _)| column).collect(),
+            false => Vec::new(),
+        };
         // SAFETY: the slot holds a heap tuple of this table, pinned; the new tuple is a
         // copy of our own.
-        unsafe {
+        self.writing(Event::Update, &written, |firing| unsafe {
             let mut must_free = false;
             let old = pg_sys::ExecFetchSlotHeapTuple(found.slot, false, &mut must_free);
             let new = pg_sys::heap_modify_tuple(
@@ -174,12 +213,19 @@ impl Table {
                 nulls.as_mut_ptr(),
                 replace.as_mut_ptr(),
             );
-            let (result, summarizing) = self.heap_update(&mut (*old).t_self.clone(), new, patience);
+            if let Some(firing) = firing {
+                firing.check(new);
+            }
+            let place = (*old).t_self;
+            let (result, summarizing) = self.heap_update(&mut place.clone(), new, patience);
             if result == pg_sys::TM_Result::TM_Ok {
-                match is_heap_only(new) {
+                let recheck = match is_heap_only(new) {
                     false => self.index(new, Entries::Update),
                     true if summarizing => self.index(new, Entries::Summaries),
-                    true => {}
+                    true => ptr::null_mut(),
+                };
+                if let Some(firing) = firing {
+                    firing.has_updated(place, new, recheck);
                 }
             }
             pg_sys::heap_freetuple(new);
@@ -187,7 +233,7 @@ impl Table {
                 pg_sys::heap_freetuple(old);
             }
             fate(result)
-        }
+        })
     }
 
     /// What became of it, and whether indexes that sum up pages (BRIN) need an entry though the
@@ -273,22 +319,26 @@ impl Table {
         let mut failure = pg_sys::TM_FailureData::default();
         let mut must_free = false;
         // SAFETY: the slot holds a heap tuple of this table, pinned.
-        unsafe {
+        self.writing(Event::Delete, &[], |firing| unsafe {
             let tuple = pg_sys::ExecFetchSlotHeapTuple(found.slot, false, &mut must_free);
+            let place = (*tuple).t_self;
             let result = pg_sys::heap_delete(
                 self.relation,
-                &mut (*tuple).t_self.clone(),
+                &mut place.clone(),
                 pg_sys::GetCurrentCommandId(true),
                 ptr::null_mut(),
                 patience == Patience::Wait,
                 &mut failure,
                 false,
             );
+            if let Some(firing) = firing.filter(|_| result == pg_sys::TM_Result::TM_Ok) {
+                firing.has_deleted(place);
+            }
             if must_free {
                 pg_sys::heap_freetuple(tuple);
             }
             fate(result)
-        }
+        })
     }
 
     fn columns(&self) -> usize {
@@ -296,13 +346,14 @@ impl Table {
         unsafe { (*self.descriptor()).natts as usize }
     }
 
-    /// Makes the index entries of a tuple that the heap has just taken.
-    unsafe fn index(&self, tuple: pg_sys::HeapTuple, entries: Entries) {
+    /// Makes the index entries of a tuple that the heap has just taken. Returns the indexes of
+    /// which it has to be checked again later.
+    unsafe fn index(&self, tuple: pg_sys::HeapTuple, entries: Entries) -> *mut pg_sys::List {
         // SAFETY: the relation is open.
         if !unsafe { (*(*self.relation).rd_rel).relhasindex } {
-            return;
+            return ptr::null_mut();
         }
-        let indexing = self.indexing.get_or_init(|| Indexing::open(self.relation, &[]));
+        let indexing = self.indexing.get_or_init(|| Indexing::open(self.relation, &[], self.has_guests()));
         // SAFETY: the tuple outlives its stay in the slot.
         unsafe { indexing.add(tuple, entries) }
     }
@@ -331,27 +382,31 @@ enum Entries {
 }
 
 impl Indexing {
-    fn open(relation: pg_sys::Relation, unneeded: &[Oid]) -> Self {
+    fn open(relation: pg_sys::Relation, unneeded: &[Oid], has_guests: bool) -> Self {
         // SAFETY: all of it lives in the current memory context and is closed in `close`.
         unsafe {
             let result = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
             (*result).type_ = pg_sys::NodeTag::T_ResultRelInfo;
             pg_sys::InitResultRelInfo(result, relation, 0, ptr::null_mut(), 0);
+            if has_guests {
+                firing::keep_guests_only(result);
+            }
             open_indexes(result, relation, unneeded);
             let slot =
                 pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, &raw const pg_sys::TTSOpsHeapTuple);
-            Self { result, estate: pg_sys::CreateExecutorState(), slot }
+            Self { target: Target { result, estate: pg_sys::CreateExecutorState(), slot } }
         }
     }
 
-    unsafe fn add(&self, tuple: pg_sys::HeapTuple, entries: Entries) {
+    unsafe fn add(&self, tuple: pg_sys::HeapTuple, entries: Entries) -> *mut pg_sys::List {
+        let Target { result, estate, slot } = self.target;
         // SAFETY: the slot only shows the tuple until it is cleared.
         unsafe {
-            pg_sys::ExecStoreHeapTuple(tuple, self.slot, false);
-            pg_sys::ExecInsertIndexTuples(
-                self.result,
-                self.slot,
-                self.estate,
+            pg_sys::ExecStoreHeapTuple(tuple, slot, false);
+            let recheck = pg_sys::ExecInsertIndexTuples(
+                result,
+                slot,
+                estate,
                 entries != Entries::Insert,
                 false,
                 ptr::null_mut(),
@@ -361,21 +416,26 @@ impl Indexing {
                     entries == Entries::Summaries
                 },
             );
-            let context = (*self.estate).es_per_tuple_exprcontext;
+            let context = (*estate).es_per_tuple_exprcontext;
             if !context.is_null() {
                 pg_sys::MemoryContextReset((*context).ecxt_per_tuple_memory);
             }
-            pg_sys::ExecClearTuple(self.slot);
+            pg_sys::ExecClearTuple(slot);
+            recheck
         }
     }
 
     fn close(self) {
+        let Target { result, estate, slot } = self.target;
         // SAFETY: opened in `open`.
         unsafe {
-            pg_sys::ExecDropSingleTupleTableSlot(self.slot);
-            pg_sys::ExecCloseIndices(self.result);
-            pg_sys::FreeExecutorState(self.estate);
-            pg_sys::pfree(self.result.cast());
+            pg_sys::ExecDropSingleTupleTableSlot(slot);
+            pg_sys::ExecCloseIndices(result);
+            // What firing triggers has opened.
+            pg_sys::ExecCloseResultRelations(estate);
+            pg_sys::ExecResetTupleTable((*estate).es_tupleTable, false);
+            pg_sys::FreeExecutorState(estate);
+            pg_sys::pfree(result.cast());
         }
     }
 }
