@@ -14,9 +14,8 @@ const REPACKED: [&str; 4] = ["message", "archive", "slot", "dead"];
 /// A server with pg_repack; other majors than 15 lack it.
 fn server_with_repack() -> Option<Server> {
     let server = Server::start();
-    let is_there: bool = server
-        .connect()
-        .one("SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_repack')");
+    let is_there: bool =
+        server.connect().one("SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_repack')");
     assert_eq!(is_there, std::env::var("PG_MAJOR").is_ok_and(|major| major == "15"), "Debian has it for 15");
     is_there.then(|| {
         server.connect().batch_execute("CREATE EXTENSION pg_repack").unwrap();
@@ -32,8 +31,10 @@ fn repack(server: &Server, table: &str) {
 /// its place: an old transaction keeps it there.
 fn while_repacked(server: &Server, table: &str, work: impl FnOnce(&mut Client)) {
     let (mut old, mut session) = (server.connect(), server.connect());
-    old.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; CREATE TEMP TABLE held (); SELECT txid_current()")
-        .unwrap();
+    old.batch_execute(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ; CREATE TEMP TABLE held (); SELECT txid_current()",
+    )
+    .unwrap();
     thread::scope(|scope| {
         let tool = scope.spawn(|| repack(server, table));
         until("the table is copied", || {
@@ -124,4 +125,261 @@ fn nothing_is_lost_or_delivered_twice_beside_pg_repack() {
         "SELECT bool_and(pushed = deleted AND pushed = (SELECT count(*) FROM pgqueue.archive)) FROM pgq_stats('load')",
     );
     assert!(is_whole, "each message is in the archive");
+}
+
+/// What a session is told with an error: SQLSTATE and message.
+fn refusal(session: &mut Client, statement: &str) -> (String, String) {
+    let error = session.batch_execute(statement).expect_err(statement);
+    let told = error.as_db_error().expect("an error of the server");
+    assert!(told.hint().is_some(), "{told}");
+    (told.code().code().to_owned(), told.message().to_owned())
+}
+
+const LIFE: [&str; 6] = [
+    "SELECT pgq_push('q', '1')",
+    "SELECT pgq_push_batch('q', '{2,3}')",
+    "SELECT pgq_reserve('q', '1 h', max => 2)",
+    "SELECT pgq_delete(1::bigint, 1)",
+    "SELECT pgq_release(2::bigint, '0', 1)",
+    "SELECT pgq_pop('q')",
+];
+
+#[test]
+fn triggers_of_others_see_each_row_that_the_engine_writes() {
+    let server = Server::start();
+    let (mut dba, mut session) = (server.connect(), server.connect());
+    dba.batch_execute(
+        "CREATE ROLE app; GRANT CREATE, USAGE ON SCHEMA public TO app;
+         CREATE TABLE audit (n int GENERATED ALWAYS AS IDENTITY, what text);
+         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+             INSERT INTO public.audit (what) VALUES (concat_ws(' ', TG_ARGV[0], TG_OP, OLD.id, NEW.id, current_user));
+             RETURN NULL;
+         END$$;
+         CREATE FUNCTION note_all() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+             INSERT INTO public.audit (what) SELECT 'all ' || id FROM gone; RETURN NULL;
+         END$$",
+    )
+    .unwrap();
+    session.batch_execute("SET SESSION AUTHORIZATION app; SELECT pgq_create_queue('q')").unwrap();
+    session.batch_execute("SELECT pgq_pop('q')").unwrap(); // the table is known by now
+    dba.batch_execute(
+        "CREATE TRIGGER row AFTER INSERT OR UPDATE OR DELETE ON pgqueue.message FOR EACH ROW EXECUTE FUNCTION note('row');
+         CREATE TRIGGER payload AFTER UPDATE OF payload ON pgqueue.message FOR EACH ROW EXECUTE FUNCTION note('payload');
+         CREATE TRIGGER lease AFTER UPDATE OF id, lease_until ON pgqueue.message FOR EACH ROW
+             WHEN (NEW.lease_until > 'now' AND NEW.payload = '2') EXECUTE FUNCTION note('lease');
+         CREATE CONSTRAINT TRIGGER late AFTER INSERT ON pgqueue.message DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+             WHEN (NEW.payload = '2') EXECUTE FUNCTION note('late');
+         CREATE TRIGGER all_of_them AFTER DELETE ON pgqueue.message REFERENCING OLD TABLE AS gone
+             FOR EACH STATEMENT EXECUTE FUNCTION note_all();
+         ALTER TABLE pgqueue.message ENABLE ALWAYS TRIGGER lease;
+         CREATE TRIGGER off AFTER INSERT ON pgqueue.message FOR EACH ROW EXECUTE FUNCTION note('off');
+         ALTER TABLE pgqueue.message DISABLE TRIGGER off",
+    )
+    .unwrap();
+    dba.batch_execute("GRANT INSERT ON audit TO app").unwrap(); // a deferred trigger runs as it would by itself
+    for statement in LIFE {
+        session.batch_execute(statement).unwrap();
+    }
+    let seen: Vec<String> = dba.all("SELECT what FROM audit ORDER BY n");
+    let expected = [
+        "row INSERT 1 postgres",
+        "row INSERT 2 postgres",
+        "row INSERT 3 postgres",
+        "late INSERT 2 app",
+        "row UPDATE 1 1 postgres",
+        "lease UPDATE 2 2 postgres",
+        "row UPDATE 2 2 postgres",
+        "row DELETE 1 postgres",
+        "all 1",
+        "row UPDATE 2 2 postgres",
+        "row DELETE 2 postgres",
+        "all 2",
+    ];
+    assert_eq!(seen, expected);
+    let counted: Vec<i64> = session.all("SELECT unnest(ARRAY[pushed, deleted, ready]) FROM pgq_stats('q')");
+    assert_eq!(counted, [3, 2, 1]);
+}
+
+#[test]
+fn a_trigger_of_others_may_call_us_and_may_refuse() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            "SELECT pgq_create_queue('q', '{\"archive\": \"1 day\"}'), pgq_create_queue('copies');
+             CREATE FUNCTION copy() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+                 IF NEW.payload = '13' THEN RAISE EXCEPTION 'not that'; END IF;
+                 IF NEW.queue = (SELECT id FROM pgqueue.queue WHERE name = 'q') THEN
+                     PERFORM public.pgq_push('copies', NEW.payload, dedup_key => TG_TABLE_NAME || NEW.id);
+                 END IF;
+                 RETURN NULL;
+             END$$;
+             CREATE TRIGGER copy AFTER INSERT ON pgqueue.message FOR EACH ROW EXECUTE FUNCTION copy();
+             CREATE TRIGGER copy AFTER INSERT ON pgqueue.archive FOR EACH ROW EXECUTE FUNCTION copy()",
+        )
+        .unwrap();
+    assert_eq!(session.sqlstate("SELECT pgq_push_batch('q', '{12,13}')"), "P0001");
+    session
+        .batch_execute("SELECT pgq_push_batch('q', '{1,2}'); SELECT pgq_push('q', '3', dedup_key => 'k')")
+        .unwrap();
+    session.batch_execute("SELECT pgq_pop('q', max => 5)").unwrap();
+    let copies: Vec<String> =
+        session.all("SELECT payload::text FROM pgq_pop('copies', max => 9) ORDER BY id");
+    assert_eq!(copies, ["1", "2", "3", "1", "2", "3"], "of messages, and of what is archived");
+    assert_eq!(session.one::<i64>("SELECT total FROM pgq_stats('q', exact => true)"), 0);
+}
+
+#[test]
+fn foreign_keys_to_messages_hold() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            "SELECT pgq_push_batch('q', '{1,2,3,4}');
+             CREATE TABLE note (message bigint REFERENCES pgqueue.message ON DELETE CASCADE);
+             CREATE TABLE lock (message bigint REFERENCES pgqueue.message);
+             CREATE TABLE late (message bigint REFERENCES pgqueue.message DEFERRABLE INITIALLY DEFERRED);
+             INSERT INTO note VALUES (1), (4); INSERT INTO lock VALUES (2); INSERT INTO late VALUES (3)",
+        )
+        .unwrap();
+    session
+        .batch_execute("SELECT pgq_reserve('q', '1 h', max => 4); SELECT pgq_delete(1::bigint, 1)")
+        .unwrap();
+    assert_eq!(session.all::<i64>("SELECT message FROM note"), [4], "the note went with its message");
+    assert_eq!(session.sqlstate("SELECT pgq_delete(2::bigint, 1)"), "23503");
+    assert_eq!(session.sqlstate("SELECT pgq_delete(3::bigint, 1)"), "23503", "at the commit");
+    session.batch_execute("BEGIN; SELECT pgq_delete(3::bigint, 1)").unwrap();
+    session.batch_execute("DELETE FROM late; COMMIT").unwrap();
+    session.batch_execute("SELECT pgq_release('{2,4}'::bigint[], '0')").unwrap();
+    assert_eq!(session.sqlstate("SELECT pgq_pop('q', max => 2)"), "23503");
+    assert_eq!(session.all::<i64>("SELECT id FROM pgqueue.message ORDER BY id"), [2, 4]);
+    // The other way round.
+    session
+        .batch_execute(
+            "CREATE TABLE allowed (queue int PRIMARY KEY); INSERT INTO allowed SELECT id FROM pgqueue.queue;
+             ALTER TABLE pgqueue.message ADD FOREIGN KEY (queue) REFERENCES allowed;
+             SELECT pgq_push('q', '5')",
+        )
+        .unwrap();
+    assert_eq!(session.sqlstate("SELECT pgq_push('new', '1')"), "23503");
+}
+
+#[test]
+fn constraints_of_others_hold() {
+    let server = Server::start();
+    let (mut dba, mut session) = (server.connect(), server.connect());
+    session.batch_execute("SELECT pgq_push('q', '1')").unwrap();
+    for (statement, refused, goes, code) in [
+        (
+            "ADD CONSTRAINT small CHECK (pg_column_size(payload) < 100)",
+            "SELECT pgq_push_batch('q', ARRAY['1', to_jsonb(repeat('x', 200))])",
+            "SELECT pgq_push('q', '1')",
+            "23514",
+        ),
+        (
+            "ADD CONSTRAINT few CHECK (deliveries < 2)",
+            "SELECT pgq_release(id) FROM pgq_reserve('q', '1 h'); SELECT id FROM pgq_reserve('q', '1 h', max => 9)",
+            "SELECT id FROM pgq_reserve('q', '1 h')",
+            "23514",
+        ),
+        (
+            "ALTER COLUMN group_key SET NOT NULL",
+            "SELECT pgq_push('q', '1')",
+            "SELECT pgq_push('q', '1', group_key => 'g')",
+            "23502",
+        ),
+        (
+            "ADD CONSTRAINT one UNIQUE (payload) DEFERRABLE",
+            "SELECT pgq_push_batch('q', '{1,1}', group_key => 'g')",
+            "SELECT pgq_push('q', '1', group_key => 'g')",
+            "23505",
+        ),
+    ] {
+        if statement.contains("NOT NULL") || statement.contains("UNIQUE") {
+            dba.batch_execute("SELECT pgq_purge('q')").unwrap();
+        }
+        dba.batch_execute(&format!("ALTER TABLE pgqueue.message {statement}")).unwrap();
+        assert_eq!(session.sqlstate(refused), code, "{statement}");
+        session.batch_execute(goes).unwrap_or_else(|error| panic!("{statement}: {error:?}"));
+    }
+}
+
+#[test]
+fn what_cannot_be_obeyed_is_refused_by_its_name() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off"); // a worker would be in the way of the changes
+    let (mut dba, mut session) = (server.connect(), server.connect());
+    dba.batch_execute(
+        "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+         CREATE ROLE plain; GRANT USAGE ON SCHEMA pgqueue TO plain;
+         CREATE PROCEDURE give(owner name) LANGUAGE plpgsql AS $$DECLARE it regclass; BEGIN
+             FOR it IN SELECT oid FROM pg_class WHERE relnamespace = 'pgqueue'::regnamespace AND relkind IN ('r', 'v') LOOP
+                 EXECUTE format('ALTER TABLE %s OWNER TO %I', it, owner);
+             END LOOP;
+         END$$;
+         SELECT pgq_create_queue('q', '{\"archive\": \"1 day\"}')",
+    )
+    .unwrap();
+    const PUSH: &str = "SELECT pgq_push('q', '1')";
+    const POP: &str = "SELECT pgq_pop('q')";
+    for (does, undoes, call, told) in [
+        (
+            "CREATE TRIGGER first BEFORE INSERT ON pgqueue.message FOR EACH ROW EXECUTE FUNCTION nothing()",
+            "DROP TRIGGER first ON pgqueue.message",
+            PUSH,
+            "pgqueue cannot obey trigger first on table pgqueue.message",
+        ),
+        (
+            "CREATE RULE twice AS ON INSERT TO pgqueue.message DO ALSO NOTHING",
+            "DROP RULE twice ON pgqueue.message",
+            PUSH,
+            "pgqueue cannot obey rule twice on table pgqueue.message",
+        ),
+        (
+            "ALTER TABLE pgqueue.message ADD note text DEFAULT 'x'",
+            "ALTER TABLE pgqueue.message ALTER note DROP DEFAULT",
+            PUSH,
+            "pgqueue cannot obey column note of table pgqueue.message",
+        ),
+        (
+            "ALTER TABLE pgqueue.archive ADD note int GENERATED ALWAYS AS (priority + 1) STORED",
+            "ALTER TABLE pgqueue.archive DROP note",
+            POP,
+            "pgqueue cannot obey column note of table pgqueue.archive",
+        ),
+        (
+            "CREATE TABLE child () INHERITS (pgqueue.message)",
+            "DROP TABLE child; ANALYZE pgqueue.message",
+            PUSH,
+            "pgqueue cannot use pgqueue.message: it is a partition, or other tables inherit from it",
+        ),
+        (
+            "ALTER TABLE pgqueue.message DISABLE TRIGGER ALL",
+            "ALTER TABLE pgqueue.message ENABLE ALWAYS TRIGGER announce_message;
+             ALTER TABLE pgqueue.message ENABLE ALWAYS TRIGGER announce_removal",
+            PUSH,
+            "pgqueue cannot use pgqueue.message: its trigger announce_message is disabled",
+        ),
+        (
+            "CALL give('plain'); ALTER TABLE pgqueue.message ENABLE ROW LEVEL SECURITY;
+             ALTER TABLE pgqueue.message FORCE ROW LEVEL SECURITY",
+            "CALL give('postgres')",
+            PUSH,
+            "pgqueue cannot use pgqueue.message: its row security is forced upon its owner",
+        ),
+    ] {
+        session.batch_execute("SELECT pgq_push('q', '1')").unwrap();
+        dba.batch_execute(does).unwrap();
+        assert_eq!(refusal(&mut session, call), ("55000".to_owned(), told.to_owned()));
+        dba.batch_execute(undoes).unwrap();
+        session.batch_execute(call).unwrap_or_else(|error| panic!("after {undoes}: {error:?}"));
+    }
+    // Counts are written where the board has no place for them: a prepared transaction's.
+    dba.batch_execute(
+        "CREATE TRIGGER t AFTER INSERT ON pgqueue.counter FOR EACH ROW EXECUTE FUNCTION nothing()",
+    )
+    .unwrap();
+    session.batch_execute("BEGIN; SELECT pgq_push('q', '1')").unwrap();
+    let told = refusal(&mut session, "PREPARE TRANSACTION 'p'").1;
+    assert_eq!(told, "pgqueue cannot obey trigger t on table pgqueue.counter");
 }
