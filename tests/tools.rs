@@ -383,3 +383,179 @@ fn what_cannot_be_obeyed_is_refused_by_its_name() {
     let told = refusal(&mut session, "PREPARE TRANSACTION 'p'").1;
     assert_eq!(told, "pgqueue cannot obey trigger t on table pgqueue.counter");
 }
+
+/// An index of pgqueue, statements that need it, and one that makes it again.
+const INDEXES: [(&str, &str, &str); 7] = [
+    (
+        "message_id_is_unique",
+        "SELECT pgq_extend(1::bigint, '1 h')",
+        "ALTER TABLE pgqueue.message ADD CONSTRAINT message_id_is_unique PRIMARY KEY (id)",
+    ),
+    (
+        "message_ready",
+        "SELECT pgq_peek('q')",
+        "CREATE INDEX message_ready ON pgqueue.message (queue, priority, id) WHERE lane = 'r'",
+    ),
+    (
+        "message_due",
+        "SELECT pgq_push('late', '1', delay => '1 ms'), pg_sleep(0.01); SELECT pgq_reserve('late')",
+        "CREATE INDEX message_due ON pgqueue.message (queue, due_at, id) WHERE lane = 'd'",
+    ),
+    (
+        "message_expires",
+        "SELECT pg_sleep(0.3); SELECT pgq_push('short', '1')",
+        "CREATE INDEX message_expires ON pgqueue.message (expires_at) WHERE expires_at IS NOT NULL",
+    ),
+    (
+        "message_group",
+        "SELECT pgq_pop('groups')",
+        "CREATE INDEX message_group ON pgqueue.message (queue, group_key, in_turn DESC, priority, id) WHERE group_key IS NOT NULL",
+    ),
+    (
+        "message_key",
+        "SELECT pgq_push('q', '1', dedup_key => 'k')",
+        "CREATE INDEX message_key ON pgqueue.message (queue, dedup_key, id) WHERE dedup_key IS NOT NULL",
+    ),
+    (
+        "slot_is_unique",
+        "SELECT pgq_reserve('few')",
+        "ALTER TABLE pgqueue.slot ADD CONSTRAINT slot_is_unique PRIMARY KEY (queue, number)",
+    ),
+];
+
+fn server_with_queues() -> Server {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off");
+    server
+        .connect()
+        .batch_execute(
+            "SELECT pgq_create_queue('short', '{\"max_length\": 1, \"on_full\": \"drop_oldest\"}'),
+                    pgq_create_queue('few', '{\"max_leased\": 2}');
+             SELECT pgq_push('q', '1'), pgq_push('few', '1'), pgq_push('short', '1');
+             SELECT pgq_push_batch('groups', '{1,2}', group_key => 'g')",
+        )
+        .unwrap();
+    server
+}
+
+#[test]
+fn an_index_is_used_only_if_it_is_valid() {
+    let server = server_with_queues();
+    let (mut dba, mut session) = (server.connect(), server.connect());
+    for (name, statements, _) in INDEXES {
+        let try_it = format!("BEGIN; {statements}; ROLLBACK");
+        session.batch_execute(&try_it).unwrap_or_else(|error| panic!("{statements}: {error:?}"));
+        // As CREATE INDEX CONCURRENTLY leaves it behind when it fails.
+        dba.batch_execute(&format!(
+            "UPDATE pg_index SET indisvalid = false, indisready = false WHERE indexrelid = 'pgqueue.{name}'::regclass"
+        ))
+        .unwrap();
+        let (code, told) = refusal(&mut session, &try_it);
+        assert_eq!(code, "55000", "{told}");
+        assert!(
+            told.starts_with(&format!("pgqueue cannot use index pgqueue.{name}: it is not valid")),
+            "{told}"
+        );
+        session.batch_execute("ROLLBACK").unwrap();
+        session.batch_execute("SELECT pgq_push('other', '1')").unwrap(); // this needs none to be valid
+        dba.batch_execute(&format!("REINDEX INDEX pgqueue.{name}")).unwrap();
+        session.batch_execute(&try_it).unwrap_or_else(|error| panic!("{statements}: {error:?}"));
+    }
+    // What was pushed meanwhile is in the index.
+    assert_eq!(session.all::<i64>("SELECT id FROM pgq_pop('other', max => 99)").len(), INDEXES.len());
+}
+
+#[test]
+fn an_index_is_used_only_if_it_is_what_its_name_says() {
+    let server = server_with_queues();
+    let (mut dba, mut session) = (server.connect(), server.connect());
+    for (name, statements, made_by) in INDEXES {
+        let table = if name == "slot_is_unique" { "slot" } else { "message" };
+        let drop = if name.ends_with("is_unique") {
+            format!("ALTER TABLE pgqueue.{table} DROP CONSTRAINT {name}")
+        } else {
+            format!("DROP INDEX pgqueue.{name}")
+        };
+        let try_it = format!("BEGIN; {statements}; ROLLBACK");
+        dba.batch_execute(&drop).unwrap();
+        let (code, told) = refusal(&mut session, &try_it);
+        assert_eq!(
+            (code.as_str(), told),
+            ("55000", format!("pgqueue cannot use index pgqueue.{name}: it is gone"))
+        );
+        session.batch_execute("ROLLBACK").unwrap();
+        let created = |rest: &str| format!("CREATE INDEX {name} ON {rest}");
+        let mut others = vec![
+            created(&format!("pgqueue.{table} (queue)")),
+            created(&format!("pgqueue.{table} USING hash (queue)")),
+            created("pgqueue.queue (id)"),
+        ];
+        if made_by.starts_with("CREATE") {
+            others.push(made_by.replace("id) WHERE", "id, payload) WHERE"));
+            others.push(made_by.replace("id) WHERE", "id) INCLUDE (payload) WHERE"));
+            others.push(made_by.replace("queue,", "queue DESC,"));
+            others.push(made_by.split(" WHERE").next().unwrap().to_owned());
+            others.push(made_by.replace("lane = ", "lane <> ").replace("IS NOT NULL", "IS NULL"));
+            others.push(
+                made_by
+                    .replace("group_key,", "group_key COLLATE \"C.utf8\",")
+                    .replace("dedup_key,", "dedup_key text_pattern_ops,"),
+            );
+        }
+        for other in others.iter().filter(|other| *other != made_by) {
+            dba.batch_execute(other).unwrap_or_else(|error| panic!("{other}: {error:?}"));
+            session.batch_execute("SELECT pgq_push('other', '1')").unwrap();
+            let told = refusal(&mut session, &try_it).1;
+            assert!(
+                told.contains(&format!("index pgqueue.{name}: it is not as the extension has made it")),
+                "{other}: {told}"
+            );
+            session.batch_execute("ROLLBACK").unwrap();
+            let schema = if other.contains("pgqueue.queue (") { "queue" } else { table };
+            assert_eq!(dba.one::<String>(&format!("SELECT relname::text FROM pg_class WHERE oid = (SELECT indrelid FROM pg_index WHERE indexrelid = 'pgqueue.{name}'::regclass)")), schema);
+            dba.batch_execute(&format!("DROP INDEX pgqueue.{name}")).unwrap();
+        }
+        dba.batch_execute(made_by).unwrap();
+        session.batch_execute(&try_it).unwrap_or_else(|error| panic!("{statements}: {error:?}"));
+    }
+}
+
+#[test]
+fn an_index_of_another_shape_gets_entries_of_all_its_rows() {
+    let server = server_with_queues();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            "CREATE EXTENSION amcheck; ALTER INDEX pgqueue.message_key RENAME TO old_key;
+             CREATE INDEX message_key ON pgqueue.message (queue, id)",
+        )
+        .unwrap();
+    session.batch_execute("SELECT pgq_push_batch('q', '{1,2,3}'); SELECT pgq_push('q', '4')").unwrap();
+    session.batch_execute("SELECT bt_index_check('pgqueue.message_key', true)").unwrap();
+}
+
+#[test]
+fn indexes_are_rebuilt_beside_the_clients() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session
+        .batch_execute("CREATE EXTENSION amcheck; SELECT pgq_create_queue('load', '{\"max_leased\": 15}')")
+        .unwrap();
+    let load = Load::start(&server.config("postgres"), 2, 2);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _ending = Ending(&stop);
+        scope.spawn(|| {
+            let mut dba = server.connect();
+            while !stop.load(Ordering::Relaxed) {
+                dba.batch_execute("REINDEX TABLE CONCURRENTLY pgqueue.message").unwrap();
+                dba.batch_execute("REINDEX TABLE CONCURRENTLY pgqueue.slot").unwrap();
+            }
+        });
+        load.go_on(4_000);
+    });
+    assert_kept(&load.finish(&mut session));
+    session
+        .batch_execute("SELECT bt_index_check(indexrelid, true) FROM pg_index WHERE indrelid = 'pgqueue.message'::regclass")
+        .unwrap();
+}

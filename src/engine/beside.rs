@@ -319,7 +319,10 @@ impl Table<'_> {
 }
 
 /// A column of a relation, which is open; counted from 0.
-unsafe fn attribute(relation: pg_sys::Relation, n: usize) -> Option<*const pg_sys::FormData_pg_attribute> {
+pub unsafe fn attribute(
+    relation: pg_sys::Relation,
+    n: usize,
+) -> Option<*const pg_sys::FormData_pg_attribute> {
     // SAFETY: the caller vouches for the relation; the descriptor has as many columns as it says.
     unsafe {
         let descriptor = (*relation).rd_att;

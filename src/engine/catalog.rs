@@ -11,6 +11,7 @@ use std::sync::Once;
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
+use super::index::{self, Index};
 use super::version;
 
 /// Object ids of the tables and indexes the engine opens itself.
@@ -19,17 +20,17 @@ pub struct Catalog {
     pub owner: Oid,
     pub queue: Oid,
     pub message: Oid,
-    pub message_by_id: Oid,
-    pub message_ready: Oid,
-    pub message_due: Oid,
-    pub message_expires: Oid,
-    pub message_group: Oid,
-    pub message_key: Oid,
+    pub message_by_id: Index,
+    pub message_ready: Index,
+    pub message_due: Index,
+    pub message_expires: Index,
+    pub message_group: Index,
+    pub message_key: Index,
     pub message_id: Oid,
     pub counter: Oid,
     pub archive: Oid,
     pub slot: Oid,
-    pub slot_by_number: Oid,
+    pub slot_by_number: Index,
 }
 
 thread_local! {
@@ -107,17 +108,17 @@ impl Catalog {
         [
             self.queue,
             self.message,
-            self.message_by_id,
-            self.message_ready,
-            self.message_due,
-            self.message_expires,
-            self.message_group,
-            self.message_key,
+            self.message_by_id.oid,
+            self.message_ready.oid,
+            self.message_due.oid,
+            self.message_expires.oid,
+            self.message_group.oid,
+            self.message_key.oid,
             self.message_id,
             self.counter,
             self.archive,
             self.slot,
-            self.slot_by_number,
+            self.slot_by_number.oid,
         ]
     }
 }
@@ -135,21 +136,22 @@ fn look_up() -> Catalog {
     unsafe {
         let schema = pg_sys::get_namespace_oid(c"pgqueue".as_ptr(), false);
         let find = |name: &CStr| pg_sys::get_relname_relid(name.as_ptr(), schema);
+        let index = |which| Index::find(schema, which);
         Catalog {
             owner: owner_of(find(c"message")),
             queue: find(c"queue"),
             message: find(c"message"),
-            message_by_id: find(c"message_id_is_unique"),
-            message_ready: find(c"message_ready"),
-            message_due: find(c"message_due"),
-            message_expires: find(c"message_expires"),
-            message_group: find(c"message_group"),
-            message_key: find(c"message_key"),
+            message_by_id: index(index::BY_ID),
+            message_ready: index(index::READY),
+            message_due: index(index::DUE),
+            message_expires: index(index::EXPIRES),
+            message_group: index(index::GROUP),
+            message_key: index(index::KEY),
             message_id: find(c"message_id"),
             counter: find(c"counter"),
             archive: find(c"archive"),
             slot: find(c"slot"),
-            slot_by_number: find(c"slot_is_unique"),
+            slot_by_number: index(index::SLOTS),
         }
     }
 }

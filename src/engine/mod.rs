@@ -21,6 +21,7 @@ mod grouped;
 mod hinted;
 mod id;
 mod in_place;
+mod index;
 mod json;
 mod lane;
 pub mod limit;

@@ -142,7 +142,7 @@ impl<'a> Writer<'a> {
     fn new(queue: &'a Queue, options: &'a Options) -> Self {
         let template = template(queue, options);
         let table = Table::open(catalog::refresh().message);
-        table.skip_indexes(&unneeded_indexes(&template, options.keys.is_some()));
+        table.skip_indexes(&unneeded_indexes(&table, &template, options.keys.is_some()));
         let is_delayed = template[Column::DueAt as usize].is_some();
         let group = options.group_key.as_ref().filter(|_| queue.settings.keeps_order() && !is_delayed);
         let group = group.map(|key| Group { queue: queue.id, key: key.bytes().to_vec() });
@@ -242,7 +242,7 @@ impl<'a> Writer<'a> {
 }
 
 /// Indexes in which no message of these columns has an entry.
-fn unneeded_indexes(row: &Row, has_keys: bool) -> Vec<Oid> {
+fn unneeded_indexes(table: &Table, row: &Row, has_keys: bool) -> Vec<Oid> {
     let catalog = catalog::known();
     let lacks = |column: Column| row[column as usize].is_none();
     let partial = [
@@ -251,7 +251,11 @@ fn unneeded_indexes(row: &Row, has_keys: bool) -> Vec<Oid> {
         (lacks(Column::GroupKey), catalog.message_group),
         (!has_keys, catalog.message_key),
     ];
-    partial.into_iter().filter(|(is_unneeded, _)| *is_unneeded).map(|(_, index)| index).collect()
+    partial
+        .into_iter()
+        .filter(|(is_unneeded, index)| *is_unneeded && index.is_what_it_says(table))
+        .map(|(_, index)| index.oid)
+        .collect()
 }
 
 /// The columns of a message.

@@ -9,6 +9,7 @@ use pgrx::itemptr::item_pointer_get_both;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use super::counter::Counts;
+use super::index::Index;
 use super::message::{Column, Lane};
 use super::table::Table;
 use crate::call::{Timestamp, varlena_bytes};
@@ -151,12 +152,12 @@ impl Key {
 impl Scan {
     /// Begins a scan of the rows that satisfy `keys`, in the order of the index or
     /// backwards.
-    pub fn begin(table: &Table, index: Oid, snapshot: &Snapshot, keys: &[Key], backward: bool) -> Self {
+    pub fn begin(table: &Table, index: Index, snapshot: &Snapshot, keys: &[Key], backward: bool) -> Self {
         Self::begin_with(table, index, snapshot.0, keys, backward, false)
     }
 
     /// Begins a scan that shows what others are doing; `dirty` says what of each row.
-    pub fn begin_dirty(table: &Table, index: Oid, dirty: &mut Dirty, keys: &[Key]) -> Self {
+    pub fn begin_dirty(table: &Table, index: Index, dirty: &mut Dirty, keys: &[Key]) -> Self {
         Self::begin_with(table, index, &raw mut *dirty.0, keys, false, false)
     }
 
@@ -164,7 +165,7 @@ impl Scan {
     /// that are not known to be dead. Which row is visible only `fetch` tells.
     pub fn begin_entries(
         table: &Table,
-        index: Oid,
+        index: Index,
         snapshot: Option<&Snapshot>,
         keys: &[Key],
         backward: bool,
@@ -175,13 +176,13 @@ impl Scan {
 
     /// Begins a scan of all versions of rows that are there, dead ones too; `Found::doing` says
     /// what each is.
-    pub fn begin_any(table: &Table, index: Oid, keys: &[Key], backward: bool) -> Self {
+    pub fn begin_any(table: &Table, index: Index, keys: &[Key], backward: bool) -> Self {
         Self::begin_with(table, index, &raw mut pg_sys::SnapshotAnyData, keys, backward, false)
     }
 
     fn begin_with(
         table: &Table,
-        index: Oid,
+        index: Index,
         snapshot: pg_sys::Snapshot,
         keys: &[Key],
         backward: bool,
@@ -189,7 +190,7 @@ impl Scan {
     ) -> Self {
         // SAFETY: the keys are copied into the scan; all is closed in `drop`.
         unsafe {
-            let index = pg_sys::index_open(index, pg_sys::AccessShareLock as i32);
+            let index = index.open(table);
             let mut entries: Vec<pg_sys::ScanKeyData> = keys
                 .iter()
                 .map(|key| {

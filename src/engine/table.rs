@@ -341,6 +341,17 @@ impl Table {
         })
     }
 
+    /// The type of a column, counted from 1, and its collation.
+    pub(super) fn kind_of(&self, column: i16) -> (Oid, Oid) {
+        let attribute = usize::try_from(column - 1)
+            .ok()
+            // SAFETY: the relation is open.
+            .and_then(|n| unsafe { beside::attribute(self.relation, n) })
+            .expect("a column of the table");
+        // SAFETY: the descriptor lives as long as the relation is open.
+        unsafe { ((*attribute).atttypid, (*attribute).attcollation) }
+    }
+
     fn columns(&self) -> usize {
         // SAFETY: the descriptor lives as long as the relation is open.
         unsafe { (*self.descriptor()).natts as usize }
