@@ -559,3 +559,136 @@ fn indexes_are_rebuilt_beside_the_clients() {
         .batch_execute("SELECT bt_index_check(indexrelid, true) FROM pg_index WHERE indrelid = 'pgqueue.message'::regclass")
         .unwrap();
 }
+
+/// A server whose roles have been made in this order, so that they have numbers in this order.
+fn server_with_roles(roles: [&str; 2]) -> Server {
+    let server = Server::start();
+    for role in roles {
+        server.connect().batch_execute(&format!("CREATE ROLE {role} LOGIN")).unwrap();
+    }
+    server
+}
+
+/// Triggers of pgqueue that would not fire for a subscription.
+const WEAKENED: &str = "SELECT count(*) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+    WHERE c.relnamespace = 'pgqueue'::regnamespace AND NOT t.tgisinternal AND t.tgenabled <> 'A'";
+
+const COUNTS: &str =
+    "SELECT concat_ws(' ', queue, ready, leased, delayed, dead) FROM pgq_stats(exact => false) ORDER BY 1";
+
+#[test]
+fn a_restore_that_disables_triggers_is_mended() {
+    let source = server_with_roles(["alice", "mallory"]);
+    source
+        .connect()
+        .batch_execute(
+            "CREATE TABLE noted (id int); INSERT INTO noted VALUES (1);
+             SET ROLE alice;
+             SELECT pgq_create_queue('hers');
+             SELECT pgq_push('hers', to_jsonb(n)) FROM generate_series(1, 300) n;
+             SELECT pgq_push('hers', '1', delay => '1 h');
+             SELECT pgq_bury(id, 'x') FROM pgq_reserve('hers');
+             SELECT pgq_schedule('tick', 'hers', '1 day', '1');
+             SELECT pgq_create_queue('shared'), pgq_grant('shared', 'alice', 'consume')",
+        )
+        .unwrap();
+    let expected: Vec<String> = source.connect().all(COUNTS);
+    let dump = source.place().join("dump");
+    source.client("pg_dump", &["-Fc", "-f", dump.to_str().unwrap()]);
+    // Here the number of alice there is that of mallory.
+    let server = server_with_roles(["mallory", "alice"]);
+    let mut session = server.connect();
+    assert_eq!(session.one::<i64>(WEAKENED), 0);
+    session.batch_execute("CREATE TABLE noted (id int)").unwrap();
+    server.client("pg_restore", &["-a", "--disable-triggers", "-d", "postgres", dump.to_str().unwrap()]);
+    until("the triggers fire always", || session.one::<i64>(WEAKENED) == 0);
+    until("what was loaded is counted", || session.all::<String>(COUNTS) == expected);
+    let owners: Vec<String> = session.all(
+        "SELECT DISTINCT owner || ' ' || owner_id::regrole FROM (SELECT owner, owner_id FROM pgqueue.queue
+            UNION ALL SELECT owner, owner_id FROM pgqueue.schedule
+            UNION ALL SELECT role, role_id FROM pgqueue.privilege) owned",
+    );
+    assert_eq!(owners, ["alice alice"]);
+    assert_eq!(server.connect_as("mallory").sqlstate("SELECT pgq_pop('hers')"), "42501");
+    assert_eq!(
+        server.connect_as("alice").one::<i64>("SELECT count(*) FROM pgq_pop('hers', max => 999)"),
+        299
+    );
+}
+
+#[test]
+fn without_our_triggers_nothing_is_written() {
+    let server = Server::start();
+    let (mut dba, mut session) = (server.connect(), server.connect());
+    session.batch_execute("SELECT pgq_push('q', '1')").unwrap();
+    for (state, told) in [
+        ("DISABLE TRIGGER announce_removal", "its trigger announce_removal is disabled"),
+        ("ENABLE REPLICA TRIGGER announce_message", "its trigger announce_message is disabled"),
+    ] {
+        dba.batch_execute(&format!("ALTER TABLE pgqueue.message {state}")).unwrap();
+        let name = state.rsplit(' ').next().unwrap();
+        assert_eq!(
+            refusal(&mut session, "SELECT pgq_pop('q')").1,
+            format!("pgqueue cannot use pgqueue.message: {told}")
+        );
+        dba.batch_execute(&format!("ALTER TABLE pgqueue.message ENABLE ALWAYS TRIGGER {name}")).unwrap();
+    }
+    assert_eq!(session.all::<i64>("SELECT id FROM pgq_pop('q')"), [1]);
+}
+
+/// How a part of a dump is taken and loaded, and how many messages and queues are there afterwards.
+/// `+`: the extension was made before.
+const PARTS: [(&[&str], &[&str], &str, [i64; 2]); 12] = [
+    (&[], &[], "", [3, 2]),
+    (&["-j", "2"], &["-j", "2"], "", [3, 2]),
+    (&[], &[], "+", [3, 2]),
+    (&["-n", "public", "-e", "pgqueue"], &[], "", [3, 2]),
+    (&["-t", "mine", "-e", "pgqueue"], &[], "", [3, 2]),
+    (&["-N", "pgqueue"], &[], "", [0, 0]),
+    (&["-T", "pgqueue.message"], &[], "", [0, 2]),
+    (&["-s"], &[], "", [0, 0]),
+    (&[], &["-n", "public"], "+", [0, 0]),
+    (&["-t", "pgqueue.*"], &["-a"], "+", [3, 2]),
+    (&["-t", "pgqueue.message"], &["-a"], "+", [3, 0]),
+    (&["--data-only"], &[], "+", [3, 2]),
+];
+
+#[test]
+fn dumps_in_parts_hold_what_the_page_says() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            "SELECT pgq_push_batch('a', '{1,2}'); SELECT pgq_push('b', '3');
+             CREATE TABLE mine (id int); INSERT INTO mine VALUES (1)",
+        )
+        .unwrap();
+    let dump = server.place().join("dump");
+    let dump = dump.to_str().unwrap();
+    for (n, (dumped, restored, before, expected)) in PARTS.iter().enumerate() {
+        let database = format!("part{n}");
+        session.batch_execute(&format!("CREATE DATABASE {database}")).unwrap();
+        if *before == "+" {
+            server
+                .connect_to(&database)
+                .batch_execute("CREATE EXTENSION pgqueue; CREATE TABLE mine (id int)")
+                .unwrap();
+        }
+        let _ = std::fs::remove_dir_all(dump);
+        server.client("pg_dump", &[&["-Fd", "-f", dump], *dumped].concat());
+        let place = [*restored, &["-d", &database, dump]].concat();
+        let told = server.try_client("pg_restore", &place).stderr;
+        let told = String::from_utf8_lossy(&told);
+        let mut errors = told.lines().filter(|line| line.contains("error:"));
+        assert!(errors.all(|error| error.contains("already exists")), "{restored:?}: {told}");
+        let found: Vec<i64> = server
+            .connect_to(&database)
+            .all("SELECT count(*) FROM pgqueue.message UNION ALL SELECT count(*) FROM pgqueue.queue");
+        assert_eq!(found, expected, "pg_dump {dumped:?}, pg_restore {restored:?}");
+    }
+    let empty = server.client("pg_dump", &["-n", "pgqueue"]);
+    assert!(
+        !empty.contains("COPY") && !empty.contains("CREATE EXTENSION"),
+        "its schema holds nothing to dump"
+    );
+}

@@ -26,6 +26,7 @@ mod json;
 mod lane;
 pub mod limit;
 mod locked;
+pub mod mend;
 pub mod message;
 pub mod news;
 pub mod owner;

@@ -41,6 +41,9 @@ pub extern "C-unwind" fn pgqueue_worker(argument: pg_sys::Datum) {
     }
     let mut recount = Recount::default();
     while extension_exists() && !should_leave(database) {
+        if setting::auto_vacuum() && sweep::mend() {
+            recount = Recount::default();
+        }
         recount.go_on();
         let left_work = setting::auto_vacuum() && sweep::round().left_work;
         rest(database, if left_work { SHORT_PAUSE } else { interval() });

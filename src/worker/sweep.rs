@@ -15,7 +15,7 @@ use crate::engine::attempt::Problem;
 use crate::engine::dead::{self, Reason};
 use crate::engine::statement::{Row, Statement, i64_array};
 use crate::engine::table::Table;
-use crate::engine::{catalog, counter, group, now, pass, rights, run, unique};
+use crate::engine::{catalog, counter, group, mend, now, pass, rights, run, unique};
 use crate::setting;
 use crate::worker::{listeners, retention, watchers};
 
@@ -216,7 +216,16 @@ fn clear_dropped(_: &mut Report) {
 
 /// Our tables follow roles that were renamed or dropped.
 fn follow_roles(_: &mut Report) {
-    rights::tidy();
+    // Rows that were loaded without triggers have yet to get the numbers of their roles here.
+    if mend::is_whole() {
+        rights::tidy();
+    }
+}
+
+/// Mends what a restore without triggers has left behind. True if there was something.
+pub fn mend() -> bool {
+    let mut was_needed = false;
+    logged("triggers", || was_needed = mend::enable_triggers()) && was_needed
 }
 
 /// Drops dead letters that were kept for as long as their queue says.

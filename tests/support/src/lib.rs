@@ -12,7 +12,7 @@ mod standby;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -200,11 +200,15 @@ impl Server {
 
     /// Runs a client program of Postgres against this server; returns what it prints.
     pub fn client(&self, program: &str, args: &[&str]) -> String {
-        let output =
-            Command::new(self.bin.join(program)).envs(self.environment()).args(args).output().unwrap();
+        let output = self.try_client(program, args);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{program} {args:?}: {errors}");
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The same, which may fail.
+    pub fn try_client(&self, program: &str, args: &[&str]) -> Output {
+        Command::new(self.bin.join(program)).envs(self.environment()).args(args).output().unwrap()
     }
 
     /// Loads what pg_dump has printed.
