@@ -15,6 +15,15 @@ fn what_is_named_exists() {
     assert_eq!(missing, [""; 0]);
 }
 
+#[test]
+fn tests_that_the_page_of_tools_names_exist() {
+    let page = file("docs/tools.md");
+    let named: Vec<&str> = quoted(&page).into_iter().filter(|name| name.contains(".rs")).collect();
+    assert!(named.len() > 15, "{}", named.len());
+    let missing: Vec<&str> = named.into_iter().filter(|name| !exists(name)).collect();
+    assert_eq!(missing, [""; 0]);
+}
+
 /// Whether there is a command of the Makefile, a test, a rule of histories, or a file.
 fn exists(name: &str) -> bool {
     if let Some(target) = name.strip_prefix("make ") {
