@@ -152,7 +152,8 @@ fn rows_that_nobody_tells_of_are_found_soon() {
         let untold = "SET session_replication_role = replica;
                       ALTER TABLE pgqueue.message DISABLE TRIGGER ALL;
                       UPDATE pgqueue.message SET lease_until = '-infinity' WHERE id = 5;
-                      ALTER TABLE pgqueue.message ENABLE ALWAYS TRIGGER announce_message";
+                      ALTER TABLE pgqueue.message ENABLE ALWAYS TRIGGER announce_message;
+                      ALTER TABLE pgqueue.message ENABLE ALWAYS TRIGGER announce_removal";
         session.batch_execute(untold).unwrap();
         until("a routine pass finds it", || reserve(&mut session) == ["5"]);
     }
