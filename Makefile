@@ -1,13 +1,13 @@
 # Everything a person does with this checkout. What is missing on the machine is
 # installed first; each command starts and stops its own server.
 
-.PHONY: demo test test-all test-cassert chaos search failover bench psql build setup regress clean
+.PHONY: demo test test-all test-cassert test-bare chaos search failover bench psql build setup regress clean
 
 demo: build ## the main job on real input, with a live display
 	cargo build --quiet --release -p pgqueue-demo
 	.ci/with-server pgqueue.vacuum_interval=500ms -- target/release/pgqueue-demo
 
-test: ## all tests
+test: ## all tests; QUICK=1 one of each kind
 	.ci/test
 
 test-all: ## on each major there is a server for, and pg_upgrade between them (docs/majors.md)
@@ -15,6 +15,9 @@ test-all: ## on each major there is a server for, and pg_upgrade between them (d
 
 test-cassert: ## on a server that checks its own assertions
 	PG_MAJOR=18 PG_VARIANT=cassert .ci/test
+
+test-bare: ## demo and test on a minimal Debian 12, as root and as a user with sudo; QUICK=1 one test of each kind
+	.ci/bare
 
 failover: build ## two servers run by pg_auto_failover, whose primary dies again and again; ROUNDS=10
 	. .ci/env && ROUNDS=$${ROUNDS:-10} cargo test --no-default-features --features "pg$$PG_MAJOR pg_test" --test failover
