@@ -128,7 +128,7 @@ fn a_reserve_waits_for_nobody() {
     assert!(second.all::<i64>("SELECT id FROM pgq_reserve('q')").is_empty());
     first.batch_execute("ROLLBACK").unwrap();
     let again = second.query_one("SELECT id, delivery FROM pgq_reserve('q')", &[]).unwrap();
-    assert_eq!((again.get::<_, i64>(0), again.get::<_, i32>(1)), (held, 1));
+    assert_eq!((again.get::<_, i64>(0), again.get::<_, i64>(1)), (held, 1));
 }
 
 #[test]
