@@ -55,7 +55,7 @@ fn consume(mut session: Client, is_over: &AtomicBool) {
             transaction.query("SELECT id FROM pgq_reserve('q', max => 3)", &[]).unwrap();
             transaction.rollback().unwrap();
         }
-        let max = fastrand::i32(1..8);
+        let max = fastrand::i64(1..8);
         let rows = session
             .query(
                 "SELECT id, delivery, group_key, (payload ->> 'producer')::int, (payload ->> 'seq')::int

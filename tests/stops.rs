@@ -244,7 +244,7 @@ fn a_message_that_gets_a_new_place_during_a_look_at_its_group_is_not_passed() {
     let look =
         Stopped::at("TurnPassedOne", &server, |session| reserve(session, r#", filter => '{"kind": "b"}'"#));
     // Each look, the one under the lock too, has copied the page before the new version is on it.
-    for priority in [-1, -2] {
+    for priority in [-1_i64, -2] {
         look.point.reach();
         session.execute("SELECT pgq_update($1, priority => $2)", &[&first, &priority]).unwrap();
         look.point.go_on();
