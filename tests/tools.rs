@@ -248,7 +248,7 @@ fn foreign_keys_to_messages_hold() {
     assert_eq!(session.sqlstate("SELECT pgq_delete(3::bigint, 1)"), "23503", "at the commit");
     session.batch_execute("BEGIN; SELECT pgq_delete(3::bigint, 1)").unwrap();
     session.batch_execute("DELETE FROM late; COMMIT").unwrap();
-    session.batch_execute("SELECT pgq_release('{2,4}'::bigint[], '0')").unwrap();
+    session.batch_execute("SELECT pgq_release_batch('{2,4}', '0')").unwrap();
     assert_eq!(session.sqlstate("SELECT pgq_pop('q', max => 2)"), "23503");
     assert_eq!(session.all::<i64>("SELECT id FROM pgqueue.message ORDER BY id"), [2, 4]);
     // The other way round.
