@@ -67,28 +67,27 @@ fn the_call_in_a_function_is_told_as_context() {
     assert_eq!(context.matches("PL/pgSQL function caller() line 1 at PERFORM").count(), 1, "{context}");
 }
 
-/// A captured table with a column whose cast raises what its value says.
-const CAST_THAT_FAILS: &str = "
+/// A trigger on the table of messages that raises what a payload says.
+const TRIGGER_THAT_FAILS: &str = "
     CREATE TABLE one (id int CONSTRAINT only_one PRIMARY KEY);
     INSERT INTO one VALUES (1);
-    CREATE TYPE mood AS ENUM ('own', 'twice', 'lost');
     CREATE FUNCTION own() RETURNS void LANGUAGE plpgsql AS $$
     BEGIN
         RAISE 'bang' USING ERRCODE = 'SHOP1', DETAIL = 'its detail', HINT = 'its hint', TABLE = 'shop';
     END $$;
-    CREATE FUNCTION as_json(mood) RETURNS json LANGUAGE plpgsql AS $$
+    CREATE FUNCTION check_message() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-        CASE $1 WHEN 'own' THEN PERFORM public.own();
-                WHEN 'twice' THEN INSERT INTO public.one VALUES (1);
-                ELSE PERFORM 1 FROM public.lost; END CASE;
-        RETURN '1';
+        CASE NEW.payload ->> 'raises'
+            WHEN 'own' THEN PERFORM public.own();
+            WHEN 'twice' THEN INSERT INTO public.one VALUES (1);
+            ELSE PERFORM 1 FROM public.lost; END CASE;
+        RETURN NULL;
     END $$;
-    CREATE CAST (mood AS json) WITH FUNCTION as_json(mood);
-    CREATE TABLE captured (id int PRIMARY KEY, mood mood);
-    CREATE TRIGGER captured AFTER INSERT ON captured FOR EACH ROW EXECUTE FUNCTION pgq_capture('q');
-    CREATE FUNCTION caller(mood) RETURNS void LANGUAGE plpgsql AS $$
+    SELECT pgq_create_queue('q');
+    CREATE TRIGGER check_message AFTER INSERT ON pgqueue.message FOR EACH ROW EXECUTE FUNCTION check_message();
+    CREATE FUNCTION caller(raises text) RETURNS void LANGUAGE plpgsql AS $$
     BEGIN
-        INSERT INTO captured VALUES (1, $1);
+        PERFORM pgq_push('q', jsonb_build_object('raises', raises));
     END $$";
 
 /// What the error tells of where it was raised, each line once and in the order of the calls.
@@ -101,24 +100,24 @@ fn calls_told(error: &DbError) -> Vec<&str> {
 fn an_error_that_passes_through_a_call_keeps_all_that_postgres_tells_of_it() {
     let server = Server::start();
     let mut session = server.connect();
-    session.batch_execute(CAST_THAT_FAILS).unwrap();
+    session.batch_execute(TRIGGER_THAT_FAILS).unwrap();
 
     let own = error_of(&mut session, "SELECT caller('own')");
     assert_eq!((own.code().code(), own.message()), ("SHOP1", "bang"));
     assert_eq!((own.detail(), own.hint()), (Some("its detail"), Some("its hint")));
     assert_eq!(own.table(), Some("shop"));
-    assert_eq!(calls_told(&own), ["own", "as_json", "caller"]);
+    assert_eq!(calls_told(&own), ["own", "public.check_message", "caller"]);
 
     let twice = error_of(&mut session, "SELECT caller('twice')");
     assert_eq!(twice.code().code(), "23505");
     assert_eq!((twice.table(), twice.constraint()), (Some("one"), Some("only_one")));
-    assert_eq!(calls_told(&twice), ["as_json", "caller"]);
+    assert_eq!(calls_told(&twice), ["public.check_message", "caller"]);
 
     let lost = error_of(&mut session, "SELECT caller('lost')");
     assert_eq!(lost.code().code(), "42P01");
     let query = ErrorPosition::Internal { position: 15, query: "SELECT 1 FROM public.lost".into() };
     assert_eq!(lost.position(), Some(&query));
-    assert_eq!(calls_told(&lost), ["as_json", "caller"]);
+    assert_eq!(calls_told(&lost), ["public.check_message", "caller"]);
 }
 
 #[test]
@@ -148,13 +147,13 @@ fn a_watch_that_fails_says_so_with_the_sqlstate_of_the_error() {
 fn an_error_tells_nothing_of_another_that_was_caught_before() {
     let server = Server::start();
     let mut session = server.connect();
-    session.batch_execute(CAST_THAT_FAILS).unwrap();
+    session.batch_execute(TRIGGER_THAT_FAILS).unwrap();
     session
         .batch_execute(
-            "CREATE FUNCTION caught(mood) RETURNS text LANGUAGE plpgsql AS $$
+            "CREATE FUNCTION caught(raises text) RETURNS text LANGUAGE plpgsql AS $$
              DECLARE told text;
              BEGIN
-                 PERFORM caller($1);
+                 PERFORM caller(raises);
              EXCEPTION WHEN sqlstate 'SHOP1' OR unique_violation THEN
                  GET STACKED DIAGNOSTICS told = PG_EXCEPTION_CONTEXT;
                  RETURN told;
