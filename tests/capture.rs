@@ -117,3 +117,30 @@ fn server_without_rounds() -> Server {
     server.connect().batch_execute("CREATE EXTENSION pgqueue").unwrap();
     server
 }
+
+#[test]
+fn captured_xml_is_written_the_same_whatever_the_session_takes_for_xml() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            "CREATE TABLE page (id int PRIMARY KEY, x xml);
+             CREATE TRIGGER r AFTER INSERT ON page FOR EACH ROW EXECUTE FUNCTION pgq_capture('pages');
+             CREATE TRIGGER i AFTER INSERT ON page REFERENCING NEW TABLE AS n
+                 FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('pages')",
+        )
+        .unwrap();
+    let has_xml = "SELECT setting LIKE '%libxml%' FROM pg_config WHERE name = 'CONFIGURE'";
+    if !session.one::<bool>(has_xml) {
+        assert_eq!(session.sqlstate("INSERT INTO page VALUES (1, '<a/>')"), "0A000");
+        return;
+    }
+    session
+        .batch_execute(
+            "INSERT INTO page VALUES (1, 'a<b/>');
+             SET xmloption = document; INSERT INTO page SELECT 2, x FROM page",
+        )
+        .unwrap();
+    let written: Vec<String> = session.all("SELECT payload -> 'new' ->> 'x' FROM pgq_pop('pages', max => 9)");
+    assert_eq!(written, ["a<b/>"; 4]);
+}
