@@ -6,7 +6,7 @@ use std::thread;
 
 use postgres::Client;
 use support::load::{Load, assert_kept};
-use support::{Ask, Ending, Server, until};
+use support::{Ask, Ending, Server, Stop, until};
 
 /// The tables of pgqueue that pg_repack can rewrite: those with a key.
 const REPACKED: [&str; 4] = ["message", "archive", "slot", "dead"];
@@ -699,4 +699,67 @@ fn dumps_in_parts_hold_what_the_page_says() {
         !empty.contains("COPY") && !empty.contains("CREATE EXTENSION"),
         "its schema holds nothing to dump"
     );
+}
+
+#[test]
+fn a_trigger_of_others_on_some_columns_sees_rows_that_come_and_go_after_an_update_of_others() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            "SELECT pgq_create_queue('q');
+             CREATE TABLE audit (n bigserial, what text);
+             CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+                 INSERT INTO public.audit (what) VALUES (TG_OP); RETURN NULL;
+             END$$;
+             CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE OF payload ON pgqueue.message
+                 FOR EACH ROW EXECUTE FUNCTION note()",
+        )
+        .unwrap();
+    session.execute("SELECT pgq_push('q', '1', dedup_key => 'k')", &[]).unwrap();
+    // The first is ignored: it updates the message that waits, but not its payload.
+    session
+        .execute(
+            "SELECT pgq_push_batch('q', ARRAY['2', '3', '4']::jsonb[], dedup_keys => ARRAY['k', 'l', 'm'])",
+            &[],
+        )
+        .unwrap();
+    assert_eq!(session.all::<String>("SELECT what FROM audit ORDER BY n"), ["INSERT"; 3]);
+    session.execute("SELECT pgq_pop('q', max => 9)", &[]).unwrap();
+    assert_eq!(session.one::<i64>("SELECT count(*) FROM audit WHERE what = 'DELETE'"), 3);
+}
+
+#[test]
+fn a_crash_loses_nothing_that_a_trigger_has_written_beside_a_lease() {
+    // The log reaches the disk with commits that wait for it, or not at all.
+    let server = Server::bare(
+        "shared_preload_libraries = 'pgqueue'\npgqueue.auto_vacuum = off\nwal_writer_delay = '10 s'\nautovacuum = off",
+    );
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            "CREATE EXTENSION pgqueue;
+             SELECT pgq_create_queue('q', '{\"durable_delete\": false}');
+             CREATE TABLE audit (what text);
+             CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+                 INSERT INTO public.audit VALUES (TG_OP); RETURN NULL;
+             END$$;
+             CREATE TRIGGER audit AFTER DELETE OR UPDATE ON pgqueue.message FOR EACH ROW EXECUTE FUNCTION note();
+             SELECT pgq_push('q', '1')",
+        )
+        .unwrap();
+    for (statement, what) in [
+        ("SELECT pgq_reserve('q', lease => '1 ms')", "UPDATE"),
+        ("SELECT pgq_delete(id) FROM pgqueue.message", "DELETE"),
+    ] {
+        session.execute(statement, &[]).unwrap();
+        server.stop(Stop::Immediate);
+        server.launch();
+        session = server.connect();
+        assert_eq!(
+            session.one::<i64>(&format!("SELECT count(*) FROM audit WHERE what = '{what}'")),
+            1,
+            "{statement}"
+        );
+    }
 }

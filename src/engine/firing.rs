@@ -5,6 +5,7 @@
 //! that the engine runs. Our own triggers stay silent: what is written directly is told of by its
 //! writer.
 
+use std::cell::Cell;
 use std::ptr;
 
 use pgrx::pg_sys;
@@ -34,6 +35,15 @@ pub struct Firing {
     guests: Guests,
     event: Event,
     capture: *mut pg_sys::TransitionCaptureState,
+}
+
+thread_local! {
+    static TIMES_FIRED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How often this session has fired triggers of others, which may have written anything.
+pub fn times_fired() -> u64 {
+    TIMES_FIRED.get()
 }
 
 /// Leaves the triggers of others to a table of which the executor knows.
@@ -79,6 +89,7 @@ impl Firing {
             }
             let mut capture = ptr::null_mut();
             if guests.triggers {
+                TIMES_FIRED.set(TIMES_FIRED.get() + 1);
                 choose(result, event, columns);
                 pg_sys::AfterTriggerBeginQuery();
                 let table = (*(*result).ri_RelationDesc).rd_id;
@@ -202,11 +213,8 @@ impl Event {
 }
 
 /// Says which triggers UPDATE OF columns fires: Postgres would look for the columns in a statement,
-/// and there is none.
+/// and there is none. INSERT and DELETE fire them whatever an update before has said.
 unsafe fn choose(result: *mut pg_sys::ResultRelInfo, event: Event, columns: &[Column]) {
-    if event != Event::Update {
-        return;
-    }
     // SAFETY: the triggers are a copy of our own; each has as many columns as it says.
     unsafe {
         let (all, relation) = ((*result).ri_TrigDesc, (*result).ri_RelationDesc);
@@ -217,7 +225,8 @@ unsafe fn choose(result: *mut pg_sys::ResultRelInfo, event: Event, columns: &[Co
                 .find(|before| (**before).tgoid == (*trigger).tgoid);
             let Some(original) = original.filter(|it| (**it).tgnattr > 0) else { continue };
             let named = std::slice::from_raw_parts((*original).tgattr, (*original).tgnattr as usize);
-            let fires = columns.iter().any(|&column| named.contains(&(column as i16 + 1)));
+            let is_named = |&column: &Column| named.contains(&(column as i16 + 1));
+            let fires = event != Event::Update || columns.iter().any(is_named);
             (*trigger).tgnattr = 0;
             // Without an event it fires for none.
             (*trigger).tgtype = if fires { (*original).tgtype } else { 0 };

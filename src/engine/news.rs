@@ -14,7 +14,7 @@ use pgrx::pg_sys;
 
 use super::counter::{self, Counts};
 use super::waking::{self, LONGEST_SLEEP};
-use super::{board, catalog, now, queue};
+use super::{board, catalog, firing, now, queue};
 use crate::error::Error;
 use crate::hint::ids::Ids;
 use crate::hint::slots::SlotHint;
@@ -518,10 +518,11 @@ pub fn harmless<R>(write: impl FnOnce() -> R) -> R {
     let log_end = || unsafe { pg_sys::XactLastRecEnd };
     // SAFETY: reads state of the transaction.
     let has_number = unsafe { pg_sys::GetTopTransactionIdIfAny() } != pg_sys::InvalidTransactionId;
-    let before = log_end();
+    let (before, fired) = (log_end(), firing::times_fired());
     let nothing_else = before == 0 || !has_number || HARMLESS.get() == Some(before);
     let result = write();
-    HARMLESS.set((nothing_else && log_end() != 0).then(log_end));
+    let is_harmless = nothing_else && firing::times_fired() == fired;
+    HARMLESS.set((is_harmless && log_end() != 0).then(log_end));
     result
 }
 
