@@ -763,3 +763,27 @@ fn a_crash_loses_nothing_that_a_trigger_has_written_beside_a_lease() {
         );
     }
 }
+
+#[test]
+fn a_message_that_a_foreign_key_keeps_from_dying_is_in_the_way_of_no_other() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            r#"CREATE TABLE job (message bigint REFERENCES pgqueue.message);
+               SELECT pgq_create_queue(q, '{"max_deliveries": 1}') FROM unnest(ARRAY['q', 'other']) q;
+               SELECT pgq_push('q', '"kept"'), pgq_push('other', '1');
+               INSERT INTO job SELECT id FROM pgq_reserve('q', lease => '10 ms');
+               SELECT pgq_reserve('other', lease => '10 ms');
+               SELECT pgq_push('q', '"good"'), pg_sleep(0.02)"#,
+        )
+        .unwrap();
+    let given: Vec<String> = session.all("SELECT payload::text FROM pgq_reserve('q', max => 9)");
+    assert_eq!(given, ["\"good\""]);
+    until("the other queue's message is dead", || {
+        session.one("SELECT count(*) = 1 FROM pgq_peek_dead('other', 9)")
+    });
+    assert!(session.all::<i64>("SELECT id FROM pgq_peek_dead('q', 9)").is_empty());
+    session.execute("DELETE FROM job", &[]).unwrap();
+    until("the message is dead, too", || session.one("SELECT count(*) = 1 FROM pgq_peek_dead('q', 9)"));
+}

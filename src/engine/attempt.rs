@@ -78,14 +78,6 @@ pub fn attempt<T>(work: impl FnOnce() -> error::Result<T>) -> Result<T, Problem>
     })
 }
 
-/// The same; none if it failed with one of these codes, while any other error is passed on.
-pub fn unless<T>(codes: &[PgSqlErrorCode], work: impl FnOnce() -> error::Result<T>) -> Option<T> {
-    in_subtransaction(work).map_or_else(
-        |caught| if codes.contains(&report(&caught).sql_error_code()) { None } else { caught.rethrow() },
-        Some,
-    )
-}
-
 /// What goes wrong whatever is worked on, by the class or the whole of its code: a conflict or a
 /// deadlock, what the server lacks or is not ready for, a transaction's end, a request to end, data
 /// that are damaged.
@@ -93,15 +85,27 @@ const NOT_ITS_FAULT: [&str; 9] = ["25", "40", "53", "55", "57", "58", "F0", "XX0
 
 /// The same; none if what is worked on is to blame, while any other error is passed on.
 pub fn unless_refused<T>(work: impl FnOnce() -> error::Result<T>) -> Option<T> {
+    unless(&[], |_| {}, work)
+}
+
+/// The same; none also if it failed with one of these codes. A refusal is told of.
+pub fn unless<T>(
+    codes: &[PgSqlErrorCode],
+    is_refused: impl FnOnce(&Problem),
+    work: impl FnOnce() -> error::Result<T>,
+) -> Option<T> {
     in_subtransaction(work).map_or_else(
         |caught| {
-            let code = sqlstate(report(&caught).sql_error_code() as c_int);
+            let problem = Problem::from(&*caught);
             let is_ours = matches!(*caught, CaughtError::RustPanic { .. });
-            if is_ours || NOT_ITS_FAULT.iter().any(|other| code.starts_with(other)) {
-                caught.rethrow()
-            } else {
-                None
+            if codes.contains(&report(&caught).sql_error_code()) {
+                return None;
             }
+            if is_ours || NOT_ITS_FAULT.iter().any(|other| problem.sqlstate.starts_with(other)) {
+                caught.rethrow()
+            }
+            is_refused(&problem);
+            None
         },
         Some,
     )

@@ -3,6 +3,7 @@
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::{self, Datum};
 
+use super::attempt::Problem;
 use super::counter::{self, Counts};
 use super::events::{self, Event};
 use super::locked::lock;
@@ -10,6 +11,7 @@ use super::message::{Column, NOT_LEASED, Receipt, is_exhausted};
 use super::queue::{self, Queue};
 use super::scan::Found;
 use super::statement::{Row, Statement, i64_array, timestamp_array};
+use super::time_limit::is_worker;
 use super::{attempt, group, id, news};
 use crate::call::{Timestamp, collected, room_for, text_datum};
 use crate::error::Result;
@@ -155,27 +157,35 @@ pub fn bury(receipts: &[Receipt], error: Datum) -> Result<Vec<i64>> {
 }
 
 /// Does something that others need not wait for; not at all where it would have to wait for
-/// somebody who is changing the next message of a group, or where an old snapshot shows what
-/// somebody else has done already.
+/// another transaction that is changing the next message of a group, where an old snapshot shows
+/// what another has done already, or where a trigger or foreign key of others refuses it.
 pub fn in_passing<T>(work: impl FnOnce() -> T) -> Option<T> {
     const LEFT_TO_OTHERS: [PgSqlErrorCode; 2] =
         [PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE, PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE];
-    group::without_waiting(|| attempt::unless(&LEFT_TO_OTHERS, || Ok(work())))
+    let is_refused = |problem: &Problem| {
+        if is_worker() {
+            pgrx::log!("pgqueue worker: messages cannot be cleared away: {problem}");
+        }
+    };
+    group::without_waiting(|| attempt::unless(&LEFT_TO_OTHERS, is_refused, || Ok(work())))
 }
 
-/// The same in passing: leaves those for later that would have to wait for somebody who is
-/// changing the next message of their group.
-pub fn bury_without_waiting(messages: &[(i64, Reason)]) -> Buried {
+/// Does something with messages in passing, all at once, or each by itself where that fails for one.
+pub fn each_in_passing<T, R>(messages: &[T], work: impl Fn(&[T]) -> R) -> Vec<R> {
     if messages.is_empty() {
-        return Buried::default();
+        return Vec::new();
     }
-    let bury = |messages: &[(i64, Reason)]| in_passing(|| bury_exhausted(messages));
-    bury(messages).unwrap_or_else(|| {
-        let mut all = Buried::default();
-        for one in messages.iter().filter_map(|message| bury(std::slice::from_ref(message))) {
-            all.kept += one.kept;
-            all.dropped += one.dropped;
-        }
+    match in_passing(|| work(messages)) {
+        Some(done) => vec![done],
+        None => messages.chunks(1).filter_map(|one| in_passing(|| work(one))).collect(),
+    }
+}
+
+/// The same in passing: leaves those for later that cannot be buried now.
+pub fn bury_without_waiting(messages: &[(i64, Reason)]) -> Buried {
+    each_in_passing(messages, bury_exhausted).into_iter().fold(Buried::default(), |mut all, some| {
+        all.kept += some.kept;
+        all.dropped += some.dropped;
         all
     })
 }

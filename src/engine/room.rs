@@ -111,7 +111,7 @@ fn clear_dead(queue: &Queue, max: usize) {
     board::with_room(queue.id, |rest| *rest = next);
     dead::bury_without_waiting(&gone);
     if !superseded.is_empty() {
-        dead::in_passing(|| unique::drop_superseded(&superseded));
+        dead::each_in_passing(&superseded, unique::drop_superseded);
     }
 }
 

@@ -159,7 +159,7 @@ impl<'a> Round<'a> {
     fn clear_away(&mut self) -> bool {
         let superseded = std::mem::take(&mut self.superseded);
         if !superseded.is_empty() {
-            dead::in_passing(|| unique::drop_superseded(&superseded));
+            dead::each_in_passing(&superseded, unique::drop_superseded);
         }
         dead::bury_without_waiting(&std::mem::take(&mut self.exhausted));
         std::mem::take(&mut self.clears_group)

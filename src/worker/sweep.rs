@@ -180,7 +180,7 @@ fn sweep_leases(report: &mut Report) {
         UNBLOCK.run(&[Some(i64_array(&unblocked))], |_| {});
     }
     if !superseded.is_empty() {
-        dead::in_passing(|| unique::drop_superseded(&superseded));
+        dead::each_in_passing(&superseded, unique::drop_superseded);
     }
     let mut deleted = 0;
     if !orphans.is_empty() {
