@@ -731,3 +731,16 @@ fn a_message_whose_predecessor_is_dropped_for_it_does_not_wait_for_that() {
         session.batch_execute("SELECT pgq_drop_queue('q')").unwrap();
     }
 }
+
+#[test]
+fn a_transaction_makes_more_queues_than_there_is_room_for_locks() {
+    let server = Server::start();
+    let mut session = server.connect();
+    let made: i64 = session.one(
+        r#"SELECT count(pgq_create_queue('q' || n, CASE WHEN n % 2 = 0 THEN '{"max_leased": 1}'::jsonb ELSE '{}' END))
+             FROM generate_series(1, 30000) n"#,
+    );
+    assert_eq!(made, 30_000);
+    session.execute("SELECT pgq_push_batch('q2', ARRAY['1', '2']::jsonb[])", &[]).unwrap();
+    assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('q2', max => 9)").len(), 1);
+}

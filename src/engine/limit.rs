@@ -74,6 +74,14 @@ pub fn ended(queue: i32, id: i64) {
     }
 }
 
+/// Gives its slots to a queue that this transaction makes: nothing of it is out, and no other session
+/// sees it. So no lock is kept, of which a transaction that makes many queues would need many.
+pub fn lay_out_new(queue: i32, limit: Option<i32>) {
+    if let Some(limit) = limit {
+        write_layout(queue, limit, &[]);
+    }
+}
+
 /// Gives a queue its slots, those that are leased already in them.
 pub fn lay_out(queue: i32, limit: Option<i32>) {
     slot::layout_lock(queue).keep();
@@ -87,23 +95,27 @@ fn lay_out_alone(queue: i32, limit: Option<i32>) {
     CLEAR.run(&[Some(queue.into())], |_| {});
     news::forget(queue);
     if let (Some(limit), Some(leases)) = (limit, leases) {
-        let ids: Vec<i64> = leases.iter().map(|entry| entry.lease.0).collect();
-        let deliveries: Vec<i32> = leases.iter().map(|entry| entry.lease.1).collect();
-        let writers: Vec<i64> = leases.iter().map(|entry| entry.writer.0).collect();
-        let (server, database) = here();
-        LAY_OUT.run(
-            &[
-                Some(queue.into()),
-                Some(limit.into()),
-                Some(i64_array(&ids)),
-                Some(i32_array(&deliveries)),
-                Some(i64_array(&writers)),
-                Some(server.into()),
-                Some(database.into()),
-            ],
-            |_| {},
-        );
+        write_layout(queue, limit, &leases);
     }
+}
+
+fn write_layout(queue: i32, limit: i32, leases: &[Entry]) {
+    let ids: Vec<i64> = leases.iter().map(|entry| entry.lease.0).collect();
+    let deliveries: Vec<i32> = leases.iter().map(|entry| entry.lease.1).collect();
+    let writers: Vec<i64> = leases.iter().map(|entry| entry.writer.0).collect();
+    let (server, database) = here();
+    LAY_OUT.run(
+        &[
+            Some(queue.into()),
+            Some(limit.into()),
+            Some(i64_array(&ids)),
+            Some(i32_array(&deliveries)),
+            Some(i64_array(&writers)),
+            Some(server.into()),
+            Some(database.into()),
+        ],
+        |_| {},
+    );
 }
 
 /// What is out of a queue: what its slots hold, committed or not, and what is committed and in

@@ -149,7 +149,7 @@ pub fn create_for(name: &Name, owner: Oid, settings: Value) -> Result<Option<i32
     CREATE
         .run(&[Some(name.datum()), Some(text_datum(&owner)), Some(settings)], |row| made = Some(row.i32(0)));
     if let Some(queue) = made {
-        limit::lay_out(queue, limit.map(|limit| limit.0));
+        limit::lay_out_new(queue, limit.map(|limit| limit.0));
         news::resumed(waking::NO_QUEUE);
     }
     Ok(made)
