@@ -85,12 +85,14 @@ const NOT_ITS_FAULT: [&str; 9] = ["25", "40", "53", "55", "57", "58", "F0", "XX0
 
 /// The same; none if what is worked on is to blame, while any other error is passed on.
 pub fn unless_refused<T>(work: impl FnOnce() -> error::Result<T>) -> Option<T> {
-    unless(&[], |_| {}, work)
+    unless(&[], &[], |_| {}, work)
 }
 
-/// The same; none also if it failed with one of these codes. A refusal is told of.
+/// The same; none also if it failed with one of these codes, and classes more are passed on. A refusal
+/// is told of.
 pub fn unless<T>(
     codes: &[PgSqlErrorCode],
+    not_its_fault: &[&str],
     is_refused: impl FnOnce(&Problem),
     work: impl FnOnce() -> error::Result<T>,
 ) -> Option<T> {
@@ -101,7 +103,8 @@ pub fn unless<T>(
             if codes.contains(&report(&caught).sql_error_code()) {
                 return None;
             }
-            if is_ours || NOT_ITS_FAULT.iter().any(|other| problem.sqlstate.starts_with(other)) {
+            let is_class = |class: &&str| problem.sqlstate.starts_with(*class);
+            if is_ours || NOT_ITS_FAULT.iter().chain(not_its_fault).any(is_class) {
                 caught.rethrow()
             }
             is_refused(&problem);

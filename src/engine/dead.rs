@@ -162,12 +162,14 @@ pub fn bury(receipts: &[Receipt], error: Datum) -> Result<Vec<i64>> {
 pub fn in_passing<T>(work: impl FnOnce() -> T) -> Option<T> {
     const LEFT_TO_OTHERS: [PgSqlErrorCode; 2] =
         [PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE, PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE];
+    /// A table or function that is missing is so for all of them.
+    const NOT_OF_A_MESSAGE: [&str; 1] = ["42"];
     let is_refused = |problem: &Problem| {
         if is_worker() {
             pgrx::log!("pgqueue worker: messages cannot be cleared away: {problem}");
         }
     };
-    group::without_waiting(|| attempt::unless(&LEFT_TO_OTHERS, is_refused, || Ok(work())))
+    group::without_waiting(|| attempt::unless(&LEFT_TO_OTHERS, &NOT_OF_A_MESSAGE, is_refused, || Ok(work())))
 }
 
 /// Does something with messages in passing, all at once, or each by itself where that fails for one.
