@@ -161,8 +161,8 @@ fn all_at_once(session: &mut Session, queue: Queue) -> Result<(), Failure> {
 
 fn pop(session: &mut Session, queue: Queue) -> Result<(), Failure> {
     let call = Call::Pop { max: session.rng.usize(1..4) };
-    let (isolation, ending) = (isolation(session), ending(session));
-    session.transaction(isolation, ending, |open| {
+    let ending = ending(session);
+    session.transaction("READ COMMITTED", ending, |open| {
         let manner = Manner::at_random(&mut open.session.rng);
         open.call(queue, &call, manner).map(drop)
     })
@@ -183,7 +183,7 @@ fn reserve(session: &mut Session) -> Call {
     Call::Reserve { max, lease_ms, lifo: session.one_in(20) }
 }
 
-pub fn isolation(session: &mut Session) -> &'static str {
+fn isolation(session: &mut Session) -> &'static str {
     match session.rng.u32(0..10) {
         0 => "REPEATABLE READ",
         1 => "SERIALIZABLE",

@@ -6,7 +6,6 @@ use std::time::Duration;
 use pgqueue_history::{Id, Length, Order};
 
 use crate::call::{Call, ids};
-use crate::consumer::isolation;
 use crate::queue::Queue;
 use crate::session::{Ending, Failure, Manner, Session};
 
@@ -49,8 +48,7 @@ fn push_some(session: &mut Session, queue: Queue) -> Result<(), Failure> {
         3 => Ending::Prepare { commit: false },
         _ => Ending::Commit,
     };
-    let isolation = isolation(session);
-    session.transaction(isolation, ending, |open| {
+    session.transaction("READ COMMITTED", ending, |open| {
         for _ in 0..open.session.rng.u32(1..4) {
             let call = push(open.session, queue);
             let manner = Manner::at_random(&mut open.session.rng);
