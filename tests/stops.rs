@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use postgres::Client;
-use support::{Ask, Server, until};
+use support::{Ask, Server, until, until_asleep};
 
 /// A point at which sessions of a server wait.
 struct Point {
@@ -80,11 +80,7 @@ fn a_commit_wakes_sleepers_when_others_can_hear_which_queues_it_has_changed() {
     session.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
     let pid: i32 = sleeper.one("SELECT pg_backend_pid()");
     let sleeping = thread::spawn(move || sleeper.batch_execute("CALL pgq_wait('q', '60 s')").unwrap());
-    until("it sleeps", || {
-        session.one(&format!(
-            "SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = {pid} AND wait_event_type = 'Extension'"
-        ))
-    });
+    until_asleep(&mut session, pid);
     let anew = Stopped::at("CommitToldOfNews", &server, |session| {
         session.batch_execute("SELECT pgq_drop_queue('q'); SELECT pgq_push('q', '1')").unwrap();
     });

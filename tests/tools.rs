@@ -101,6 +101,22 @@ fn leases_stay_within_the_limit_while_pg_repack_rewrites_the_slots() {
     assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('q', '10 min', max => 5)").len(), 1);
 }
 
+/// Nothing is lost or delivered twice of a load, while something is done over and over.
+fn assert_kept_beside(server: &Server, session: &mut Client, mut something: impl FnMut() + Send) {
+    let load = Load::start(&server.config("postgres"), 2, 2);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _ending = Ending(&stop);
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                something();
+            }
+        });
+        load.go_on(4_000);
+    });
+    assert_kept(&load.finish(session));
+}
+
 #[test]
 fn nothing_is_lost_or_delivered_twice_beside_pg_repack() {
     let Some(server) = server_with_repack() else { return };
@@ -108,19 +124,7 @@ fn nothing_is_lost_or_delivered_twice_beside_pg_repack() {
     session
         .batch_execute("SELECT pgq_create_queue('load', '{\"archive\": \"1 day\", \"max_leased\": 15}')")
         .unwrap();
-    let load = Load::start(&server.config("postgres"), 2, 2);
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let _ending = Ending(&stop);
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                REPACKED.iter().for_each(|table| repack(&server, table));
-            }
-        });
-        load.go_on(4_000);
-    });
-    let history = load.finish(&mut session);
-    assert_kept(&history);
+    assert_kept_beside(&server, &mut session, || REPACKED.iter().for_each(|table| repack(&server, table)));
     let is_whole: bool = session.one(
         "SELECT bool_and(pushed = deleted AND pushed = (SELECT count(*) FROM pgqueue.archive)) FROM pgq_stats('load')",
     );
@@ -547,20 +551,11 @@ fn indexes_are_rebuilt_beside_the_clients() {
     session
         .batch_execute("CREATE EXTENSION amcheck; SELECT pgq_create_queue('load', '{\"max_leased\": 15}')")
         .unwrap();
-    let load = Load::start(&server.config("postgres"), 2, 2);
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let _ending = Ending(&stop);
-        scope.spawn(|| {
-            let mut dba = server.connect();
-            while !stop.load(Ordering::Relaxed) {
-                dba.batch_execute("REINDEX TABLE CONCURRENTLY pgqueue.message").unwrap();
-                dba.batch_execute("REINDEX TABLE CONCURRENTLY pgqueue.slot").unwrap();
-            }
-        });
-        load.go_on(4_000);
+    let mut dba = server.connect();
+    assert_kept_beside(&server, &mut session, || {
+        dba.batch_execute("REINDEX TABLE CONCURRENTLY pgqueue.message").unwrap();
+        dba.batch_execute("REINDEX TABLE CONCURRENTLY pgqueue.slot").unwrap();
     });
-    assert_kept(&load.finish(&mut session));
     session
         .batch_execute("SELECT bt_index_check(indexrelid, true) FROM pg_index WHERE indrelid = 'pgqueue.message'::regclass")
         .unwrap();

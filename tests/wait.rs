@@ -7,16 +7,7 @@ use std::time::{Duration, Instant};
 use postgres::Client;
 use postgres::fallible_iterator::FallibleIterator;
 use support::signal::{self, Signal};
-use support::{Ask, Server, until};
-
-/// Waits until a session sleeps in `pgq_wait`.
-fn until_asleep(observer: &mut Client, pid: i32) {
-    until("it sleeps", || {
-        observer.one(&format!(
-            "SELECT coalesce((SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = {pid}), false)"
-        ))
-    });
-}
+use support::{Ask, Server, until, until_asleep};
 
 #[test]
 fn a_push_wakes_it_and_meanwhile_it_holds_no_snapshot() {

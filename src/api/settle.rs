@@ -7,7 +7,7 @@ use pgrx::pg_sys::Datum;
 
 use crate::call::{Answer, Call, collected, text_datum};
 use crate::engine::message::Receipt;
-use crate::engine::settle::{Settled, Verdict, settle};
+use crate::engine::settle::{Settled, Verdict, in_order, settle};
 use crate::engine::{catalog, check_writable, dead};
 use crate::error::{Error, Result};
 use crate::value::duration::Millis;
@@ -57,7 +57,7 @@ impl Asked {
         if !self.strict {
             return Ok(());
         }
-        let mut refused = self.distinct();
+        let mut refused = in_order(&self.receipts);
         let (all, mut settled) = (refused.len(), settled.peekable());
         refused.retain(|(id, _)| settled.next_if_eq(id).is_none());
         if refused.is_empty() {
@@ -69,18 +69,10 @@ impl Asked {
 
     /// The receipts that are not those of `settled`, rising by id.
     pub fn refused(&self, settled: &[Settled]) -> Vec<Receipt> {
-        let mut refused = self.distinct();
+        let mut refused = in_order(&self.receipts);
         let is_settled = |receipt: &Receipt| settled.binary_search_by_key(receipt, |message| message.receipt);
         refused.retain(|receipt| is_settled(receipt).is_err());
         refused
-    }
-
-    /// Each receipt once, rising by id.
-    fn distinct(&self) -> Vec<Receipt> {
-        let mut receipts = collected(self.receipts.iter().copied());
-        receipts.sort_unstable();
-        receipts.dedup();
-        receipts
     }
 }
 

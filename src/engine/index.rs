@@ -14,6 +14,9 @@ use super::message::{Column, Lane};
 use super::table::Table;
 use crate::error::{Error, Result};
 
+/// The lock of an index that is scanned.
+const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as i32;
+
 /// An index as it was found.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Index {
@@ -131,16 +134,9 @@ impl Index {
     }
 
     fn try_open(self, table: &Table) -> Result<pg_sys::Relation> {
-        let lock = pg_sys::AccessShareLock as i32;
-        if self.oid == Oid::INVALID {
-            return Err(self.refuse("it is gone", self.shape().made_by));
-        }
-        // SAFETY: gives a relation that is open, or null if it is gone.
+        let Some(index) = self.opened() else { return Err(self.refuse("it is gone", self.shape().made_by)) };
+        // SAFETY: it is open, and closed here unless it is returned.
         unsafe {
-            let index = pg_sys::try_relation_open(self.oid, lock);
-            if index.is_null() {
-                return Err(self.refuse("it is gone", self.shape().made_by));
-            }
             let problem = if !self.is_as_made(index, table) {
                 let hint = format!("Drop or rename it, then {}", self.shape().made_by);
                 self.refuse("it is not as the extension has made it", &hint)
@@ -150,7 +146,7 @@ impl Index {
             } else {
                 return Ok(index);
             };
-            pg_sys::relation_close(index, lock);
+            pg_sys::relation_close(index, LOCK);
             Err(problem)
         }
     }
@@ -160,21 +156,23 @@ impl Index {
         if self.is_known() {
             return true;
         }
-        let lock = pg_sys::AccessShareLock as i32;
-        // SAFETY: as in `try_open`.
+        let Some(index) = self.opened() else { return false };
+        // SAFETY: it is open, and closed here.
         unsafe {
-            let index = if self.oid == Oid::INVALID {
-                std::ptr::null_mut()
-            } else {
-                pg_sys::try_relation_open(self.oid, lock)
-            };
-            if index.is_null() {
-                return false;
-            }
             let answer = self.is_as_made(index, table);
-            pg_sys::relation_close(index, lock);
+            pg_sys::relation_close(index, LOCK);
             answer
         }
+    }
+
+    /// Opens whatever has its number; none if it is gone.
+    fn opened(self) -> Option<pg_sys::Relation> {
+        if self.oid == Oid::INVALID {
+            return None;
+        }
+        // SAFETY: gives a relation that is open, or null if it is gone.
+        let index = unsafe { pg_sys::try_relation_open(self.oid, LOCK) };
+        (!index.is_null()).then_some(index)
     }
 
     fn is_known(self) -> bool {

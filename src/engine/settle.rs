@@ -109,7 +109,8 @@ pub fn permitted(receipts: &[Receipt]) -> Result<Vec<Receipt>> {
     Ok(permitted)
 }
 
-fn in_order(receipts: &[Receipt]) -> Vec<Receipt> {
+/// Each receipt once, rising by id.
+pub fn in_order(receipts: &[Receipt]) -> Vec<Receipt> {
     let mut receipts = collected(receipts.iter().copied());
     receipts.sort_unstable();
     receipts.dedup();

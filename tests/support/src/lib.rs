@@ -335,6 +335,15 @@ pub fn until_blocked(observer: &mut Client, sessions: i64) {
     until("sessions wait for locks", || blocked(observer) == sessions);
 }
 
+/// Waits until a session sleeps in `pgq_wait`.
+pub fn until_asleep(observer: &mut Client, pid: i32) {
+    until("it sleeps", || {
+        observer.one(&format!(
+            "SELECT coalesce((SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = {pid}), false)"
+        ))
+    });
+}
+
 /// How many sessions wait for a lock.
 pub fn blocked(observer: &mut Client) -> i64 {
     observer.one(
