@@ -5,7 +5,7 @@ use std::thread;
 
 use postgres::error::SqlState;
 use postgres::{Client, IsolationLevel};
-use support::{Ask, Ending, Server, until, until_blocked};
+use support::{Ask, Ending, Server, assert_indexes_are_whole, until, until_blocked};
 
 const KEYS: i32 = 4;
 
@@ -816,4 +816,27 @@ fn what_is_pushed_behind_an_echo_in_a_batch_does_not_wait_for_it() {
         ));
     }
     assert_eq!(given, ["1", "3"]);
+}
+
+#[test]
+fn a_push_that_counts_on_a_message_of_another_kind_leaves_it_in_all_its_indexes() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            "SELECT pgq_create_queue('q');
+             SELECT pgq_push('q', '1', dedup_key => 'k', delay => '1 h', ttl => '1 day', group_key => 'g')",
+        )
+        .unwrap();
+    let mut old = server.connect();
+    old.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pgqueue.queue").unwrap();
+    let place = "SELECT (ctid::text::point)[0] FROM pgqueue.message WHERE dedup_key = 'k'";
+    until("it moves to another page", || {
+        session
+            .batch_execute("SELECT pgq_push('q', '2', dedup_key => 'k', on_duplicate => 'ignore')")
+            .unwrap();
+        session.one::<f64>(place) > 0.0
+    });
+    assert_eq!(session.one::<i64>("SELECT count(*) FROM pgqueue.message"), 1);
+    assert_indexes_are_whole(&mut session);
 }

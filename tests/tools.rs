@@ -6,7 +6,7 @@ use std::thread;
 
 use postgres::Client;
 use support::load::{Load, assert_kept};
-use support::{Ask, Ending, Server, Stop, until};
+use support::{Ask, Ending, Server, Stop, assert_indexes_are_whole, until};
 
 /// The tables of pgqueue that pg_repack can rewrite: those with a key.
 const REPACKED: [&str; 4] = ["message", "archive", "slot", "dead"];
@@ -536,29 +536,25 @@ fn an_index_of_another_shape_gets_entries_of_all_its_rows() {
     let mut session = server.connect();
     session
         .batch_execute(
-            "CREATE EXTENSION amcheck; ALTER INDEX pgqueue.message_key RENAME TO old_key;
+            "ALTER INDEX pgqueue.message_key RENAME TO old_key;
              CREATE INDEX message_key ON pgqueue.message (queue, id)",
         )
         .unwrap();
     session.batch_execute("SELECT pgq_push_batch('q', '{1,2,3}'); SELECT pgq_push('q', '4')").unwrap();
-    session.batch_execute("SELECT bt_index_check('pgqueue.message_key', true)").unwrap();
+    assert_indexes_are_whole(&mut session);
 }
 
 #[test]
 fn indexes_are_rebuilt_beside_the_clients() {
     let server = Server::start();
     let mut session = server.connect();
-    session
-        .batch_execute("CREATE EXTENSION amcheck; SELECT pgq_create_queue('load', '{\"max_leased\": 15}')")
-        .unwrap();
+    session.batch_execute("SELECT pgq_create_queue('load', '{\"max_leased\": 15}')").unwrap();
     let mut dba = server.connect();
     assert_kept_beside(&server, &mut session, || {
         dba.batch_execute("REINDEX TABLE CONCURRENTLY pgqueue.message").unwrap();
         dba.batch_execute("REINDEX TABLE CONCURRENTLY pgqueue.slot").unwrap();
     });
-    session
-        .batch_execute("SELECT bt_index_check(indexrelid, true) FROM pg_index WHERE indrelid = 'pgqueue.message'::regclass")
-        .unwrap();
+    assert_indexes_are_whole(&mut session);
 }
 
 /// A server whose roles have been made in this order, so that they have numbers in this order.

@@ -142,7 +142,7 @@ impl<'a> Writer<'a> {
     fn new(queue: &'a Queue, options: &'a Options) -> Self {
         let template = template(queue, options);
         let table = Table::open(catalog::refresh().message);
-        table.skip_indexes(&unneeded_indexes(&table, &template, options.keys.is_some()));
+        table.add_without(&unneeded_indexes(&table, &template, options.keys.is_some()));
         let is_delayed = template[Column::DueAt as usize].is_some();
         let group = options.group_key.as_ref().filter(|_| queue.settings.keeps_order() && !is_delayed);
         let group = group.map(|key| Group { queue: queue.id, key: key.bytes().to_vec() });

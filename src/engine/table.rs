@@ -30,6 +30,8 @@ use super::{catalog, owner};
 pub struct Table {
     pub(super) relation: pg_sys::Relation,
     indexing: OnceCell<Indexing>,
+    /// For the rows that are added, where those have entries in some of the indexes only.
+    indexing_of_added: OnceCell<Indexing>,
     guests: Guests,
 }
 
@@ -72,7 +74,8 @@ impl Table {
         // SAFETY: raises if there is no such table; the lock is kept until the end of
         // the transaction.
         let relation = unsafe { pg_sys::table_open(table, lock as i32) };
-        Self { relation, indexing: OnceCell::new(), guests: beside::judged(relation, is_for_changes) }
+        let guests = beside::judged(relation, is_for_changes);
+        Self { relation, indexing: OnceCell::new(), indexing_of_added: OnceCell::new(), guests }
     }
 
     /// Whether others have put something on the table that its writers obey.
@@ -86,11 +89,9 @@ impl Table {
             return write(None);
         }
         owner::act_as(catalog::known().owner, || {
-            let indexing =
-                self.indexing.get_or_init(|| Indexing::open(self.relation, &[], self.has_guests()));
             // SAFETY: the table is open, and the target made for it.
             unsafe {
-                let firing = Firing::begin(indexing.target, self.guests, event, columns);
+                let firing = Firing::begin(self.indexing().target, self.guests, event, columns);
                 let result = write(Some(&firing));
                 firing.end();
                 result
@@ -103,10 +104,16 @@ impl Table {
         unsafe { (*self.relation).rd_att }
     }
 
-    /// Leaves indexes alone whose condition holds for none of the rows that will be added.
-    /// Opening one costs about as much as an entry.
-    pub fn skip_indexes(&self, unneeded: &[Oid]) {
-        self.indexing.get_or_init(|| Indexing::open(self.relation, unneeded, self.has_guests()));
+    /// Leaves indexes alone whose condition holds for none of the rows that will be added. Opening
+    /// one costs about as much as an entry. Rows that are changed have their entries in all.
+    pub fn add_without(&self, unneeded: &[Oid]) {
+        if !self.has_guests() {
+            self.indexing_of_added.get_or_init(|| Indexing::open(self.relation, unneeded, false));
+        }
+    }
+
+    fn indexing(&self) -> &Indexing {
+        self.indexing.get_or_init(|| Indexing::open(self.relation, &[], self.has_guests()))
     }
 
     /// Adds a row. Columns beyond those given are null.
@@ -364,7 +371,8 @@ impl Table {
         if !unsafe { (*(*self.relation).rd_rel).relhasindex } {
             return ptr::null_mut();
         }
-        let indexing = self.indexing.get_or_init(|| Indexing::open(self.relation, &[], self.has_guests()));
+        let of_added = self.indexing_of_added.get().filter(|_| entries == Entries::Insert);
+        let indexing = of_added.unwrap_or_else(|| self.indexing());
         // SAFETY: the tuple outlives its stay in the slot.
         unsafe { indexing.add(tuple, entries) }
     }
@@ -375,9 +383,10 @@ impl Drop for Table {
         if std::thread::panicking() {
             return;
         }
-        if let Some(indexing) = self.indexing.take() {
-            indexing.close();
-        }
+        [&mut self.indexing, &mut self.indexing_of_added]
+            .into_iter()
+            .filter_map(OnceCell::take)
+            .for_each(Indexing::close);
         // SAFETY: opened in `open`; the lock stays until the transaction ends.
         unsafe { pg_sys::table_close(self.relation, pg_sys::NoLock as i32) }
     }

@@ -17,7 +17,7 @@ use op::{Op, QUEUES, Setting};
 use proptest::collection::vec;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use queues::Queues;
-use support::Server;
+use support::{Server, assert_indexes_are_whole};
 
 const CASES: u32 = 60;
 
@@ -58,7 +58,7 @@ fn is_what_the_reference_says(server: &Server) {
     let inputs = (vec(op::settings(), QUEUES), vec(op::op(), 1..MOST_OPERATIONS));
     let outcome = runner().run(&inputs, |(settings, ops)| run(&settings, &ops).map_err(TestCaseError::fail));
     match outcome {
-        Ok(()) => {}
+        Ok(()) => assert_indexes_are_whole(&mut server.connect()),
         Err(TestError::Fail(_, (settings, ops))) => {
             let difference = run(&settings, &ops).expect_err("it differs again");
             panic!("{difference}\n{}", queues.borrow().script());

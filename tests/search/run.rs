@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use postgres::Client;
-use support::Server;
+use support::{Server, assert_indexes_are_whole};
 
 use crate::history::{Event, History, Message, Receipt, Tick, Tx, What};
 use crate::script::{LONG, Level, Mode, PAUSE, Push, SHORT, Scenario, Settle, Step, Which, payload};
@@ -83,6 +83,7 @@ impl Runner {
 
     /// What queues that are gone have left makes indexes long.
     fn clean_up(&mut self) {
+        assert_indexes_are_whole(&mut self.control);
         let tables = "pgqueue.message, pgqueue.queue, pgqueue.slot, pgqueue.dead, pgqueue.counter";
         let vacuum = format!("VACUUM (TRUNCATE off) {tables}");
         for sql in ["SELECT pgq_drop_queue(name) FROM pgqueue.queue", "SELECT FROM pgq_vacuum()", &vacuum] {

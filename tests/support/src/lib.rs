@@ -351,6 +351,17 @@ pub fn blocked(observer: &mut Client) -> i64 {
     )
 }
 
+/// Indexes of the extension have entries of all their rows, and no damage.
+pub fn assert_indexes_are_whole(session: &mut Client) {
+    session
+        .batch_execute(
+            "CREATE EXTENSION IF NOT EXISTS amcheck;
+             SELECT bt_index_check(indexrelid, true) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+              WHERE c.relnamespace = 'pgqueue'::regnamespace",
+        )
+        .unwrap();
+}
+
 /// Tells threads that look at a flag to end, at the latest when the test fails: it would
 /// wait for them.
 pub struct Ending<'a>(pub &'a AtomicBool);
