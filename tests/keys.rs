@@ -840,3 +840,52 @@ fn a_push_that_counts_on_a_message_of_another_kind_leaves_it_in_all_its_indexes(
     assert_eq!(session.one::<i64>("SELECT count(*) FROM pgqueue.message"), 1);
     assert_indexes_are_whole(&mut session);
 }
+
+/// Pushes a message with a key, and while that is not committed another.
+fn push_beside_an_open_push(first: &mut Client, second: &mut Client, on_duplicate: &str) {
+    first.batch_execute("BEGIN; SELECT pgq_push('q', '1', dedup_key => 'k')").unwrap();
+    let push = format!("SELECT pgq_push('q', '2', dedup_key => 'k', on_duplicate => '{on_duplicate}')");
+    second.batch_execute(&push).unwrap();
+    first.batch_execute("COMMIT").unwrap();
+}
+
+#[test]
+fn a_message_that_is_replaced_is_neither_updated_nor_moved() {
+    let server = Server::start();
+    let (mut first, mut second) = (server.connect(), server.connect());
+    first.batch_execute("SELECT pgq_create_queue('q'); SELECT pgq_create_queue('other')").unwrap();
+    push_beside_an_open_push(&mut first, &mut second, "replace");
+    for change in ["pgq_update(1, '3')", "pgq_update(1, priority => 5)", "pgq_move(1, 'other') IS NOT NULL"] {
+        assert!(!first.one::<bool>(&format!("SELECT {change}")), "{change}: it is delivered as 2");
+    }
+    assert!(first.one::<bool>("SELECT pgq_update(2, '4')"));
+    assert_eq!(first.all::<String>("SELECT payload::text FROM pgq_pop('q', 9)"), ["4"]);
+}
+
+#[test]
+fn an_update_of_a_message_waits_for_one_that_may_replace_it() {
+    for (end, is_updated, delivered) in [("COMMIT", false, "2"), ("ROLLBACK", true, "3")] {
+        let server = Server::start();
+        let (mut first, mut second) = (server.connect(), server.connect());
+        first.batch_execute("SELECT pgq_create_queue('q')").unwrap();
+        second.batch_execute("BEGIN").unwrap();
+        push_beside_an_open_push(&mut first, &mut second, "replace");
+        thread::scope(|scope| {
+            let update = scope.spawn(|| first.one::<bool>("SELECT pgq_update(1, '3')"));
+            until_blocked(&mut server.connect(), 1);
+            second.batch_execute(end).unwrap();
+            assert_eq!(update.join().unwrap(), is_updated, "{end}");
+        });
+        assert_eq!(second.all::<String>("SELECT payload::text FROM pgq_pop('q', 9)"), [delivered], "{end}");
+    }
+}
+
+#[test]
+fn an_update_of_a_message_that_stands_behind_another_is_delivered() {
+    let server = Server::start();
+    let (mut first, mut second) = (server.connect(), server.connect());
+    first.batch_execute("SELECT pgq_create_queue('q')").unwrap();
+    push_beside_an_open_push(&mut first, &mut second, "ignore");
+    assert!(first.one::<bool>("SELECT pgq_update(2, '3')"));
+    assert_eq!(first.all::<String>("SELECT payload::text FROM pgq_pop('q', 9)"), ["3"]);
+}

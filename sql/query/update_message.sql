@@ -1,8 +1,10 @@
 -- Changes a message, now being $6; a null leaves things as they are. What was blocked is
 -- not any more: it may have become the first of its group, which the next reserve sees. Of
--- new content no receipt is good (engine/unique.rs).
+-- new content no receipt is good, and that of an echo replaces the older one's (engine/unique.rs).
 UPDATE pgqueue.message
-   SET key_place = CASE WHEN num_nonnulls($2, $3) > 0 AND deliveries > 0 AND coalesce(key_place, 0) >= 0 THEN 0
+   SET key_place = CASE WHEN num_nonnulls($2, $3) = 0 THEN key_place
+                        WHEN key_place < 0 THEN -2
+                        WHEN deliveries > 0 THEN 0
                         ELSE key_place END,
        payload  = coalesce($2, payload),
        body     = CASE WHEN $2 IS NULL THEN body END,

@@ -125,7 +125,7 @@ fn ids_of(messages: &[Waiting]) -> Vec<i64> {
     collected(messages.iter().map(|message| message.locked.id))
 }
 
-/// Whether something is done to messages that a newer one with their key has superseded.
+/// Whether something is done to messages that a newer one with their key stands for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Superseded {
     Too,

@@ -476,18 +476,23 @@ pub fn drop_echoes(ids: &[i64]) {
     counter::add_each(queues, |deleted| Counts { deleted, ..Counts::default() });
 }
 
-/// Changes the content of a message; false if a newer one with its key is there. Waits for a transaction
-/// that is pushing one. Called under no lock but that of the message's row.
+/// Changes the content of a message; false if a newer one with its key is there, or one that replaces
+/// its content. Waits for a transaction that is pushing one. Called under no lock but that of the
+/// message's row.
 pub fn may_change(table: &Table, queue: &Queue, id: i64, key: &Name, change: impl FnOnce() -> bool) -> bool {
+    let stands_for_it = |version: &Version| version.place >= UNSEEN || version.place == REPLACEMENT;
     let mut change = Some(change);
     once_it_is_sure(table, queue, key, |siblings| {
-        let is_plain = |sibling: &&Sibling| {
-            let is_plain = |version: &Version| version.place >= UNSEEN;
-            sibling.id > id && sibling.settled.iter().chain(&sibling.pending).any(is_plain)
-        };
-        match siblings.alive().find(is_plain) {
+        let newer = siblings.alive().find(|sibling| {
+            sibling.id > id && sibling.settled.iter().chain(&sibling.pending).any(stands_for_it)
+        });
+        match newer {
             None => Ok(change.take().is_some_and(|change| change())),
-            Some(Sibling { settled: None, changer: Some(changer), .. }) => Err(*changer),
+            Some(Sibling { settled, changer: Some(changer), .. })
+                if !settled.as_ref().is_some_and(stands_for_it) =>
+            {
+                Err(*changer)
+            }
             Some(_) => Ok(false),
         }
     })

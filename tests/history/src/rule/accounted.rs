@@ -143,7 +143,7 @@ fn is_delivered_with_its_key(facts: &Facts, push: &Pushing, id: Id) -> bool {
     };
     others_of_key(facts, push).any(|other| match replaces {
         true => other.pushed.met != Some(Met::Ignored) && has_replaced(other),
-        false => other.pushed.id.is_some_and(|other| other != id && is_given(other)),
+        false => ids(facts, other).iter().any(|&other| other != id && is_given(other)),
     })
 }
 
@@ -221,6 +221,23 @@ mod tests {
         before.delete(1, 1);
         before.push_key(2);
         assert!(broken(&before), "it was pushed after that delivery");
+    }
+
+    #[test]
+    fn another_of_its_key_may_be_given_under_an_id_that_its_producer_never_heard() {
+        let mut sample = Sample::new();
+        sample.push_key(1);
+        sample.reserve(1, 1);
+        sample.meet(2, 1, Met::Ignored);
+        sample.delete(1, 1);
+        sample.push_key(3);
+        let mut lost = sample.clone();
+        sample.reserve_token(4, 2, 1); // the second push had an echo
+        sample.delete(4, 1);
+        assert!(!broken(&sample));
+        lost.reserve_token(4, 9, 1);
+        lost.delete(4, 1);
+        assert!(broken(&lost), "of another key");
     }
 
     #[test]
