@@ -84,6 +84,7 @@ pub extern "C-unwind" fn _PG_init() {
             worker::register_launcher();
         }
     }
+    setting::refuse_others();
 }
 
 /// `cargo pgrx test` looks for this module here.

@@ -184,6 +184,11 @@ pub fn define() {
         GucContext::Sighup,
         GucFlags::default(),
     );
+}
+
+/// Refuses names that begin as ours do and are none of ours. After all are defined: a value from
+/// the server's configuration is forgotten if its name is not known by now.
+pub fn refuse_others() {
     #[cfg(not(feature = "pg14"))]
     // SAFETY: a C string; what is misspelled is warned of, and refused from now on.
     unsafe {

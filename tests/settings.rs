@@ -1,0 +1,37 @@
+//! Settings of the server.
+
+use support::{Ask, Server};
+
+const DEFAULTS: &str = "SELECT name, vartype, setting, max_val FROM pg_settings WHERE name LIKE 'pgqueue.%'";
+
+/// Another value than the one that a setting has by default.
+fn another(kind: &str, value: &str, most: Option<&str>) -> String {
+    match (kind, value) {
+        ("bool", "on") => "off".into(),
+        ("bool", _) => "on".into(),
+        ("integer", _) => {
+            let (value, most): (i64, i64) = (value.parse().unwrap(), most.unwrap().parse().unwrap());
+            if value < most { value + 1 } else { value - 1 }.to_string()
+        }
+        _ => r#"{"postgres": ["push"]}"#.into(),
+    }
+}
+
+#[test]
+fn each_setting_in_the_configuration_has_an_effect_from_the_start() {
+    let server = Server::bare("shared_preload_libraries = 'pgqueue'");
+    let rows = server.connect().query(DEFAULTS, &[]).unwrap();
+    let wanted: Vec<(String, String)> = rows
+        .iter()
+        .map(|row| (row.get(0), another(row.get(1), row.get::<_, Option<&str>>(2).unwrap_or(""), row.get(3))))
+        .collect();
+    assert!(wanted.len() > 8, "{wanted:?}");
+    let lines: String = wanted.iter().map(|(name, value)| format!("{name} = '{value}'\n")).collect();
+    let server = Server::bare(&format!("shared_preload_libraries = 'pgqueue'\n{lines}"));
+    let mut session = server.connect();
+    for (name, value) in wanted {
+        let is: String = session.one(&format!("SELECT setting FROM pg_settings WHERE name = '{name}'"));
+        assert_eq!(is, value, "{name}");
+    }
+    assert!(!server.log().contains("WARNING"), "{}", server.log());
+}
