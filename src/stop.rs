@@ -28,6 +28,8 @@ pub enum Point {
     TurnPassedOne,
     /// Echoes behind a message that was just leased were seen, and are to be removed.
     EchoesAreSeen,
+    /// A push into a full queue looks for dead messages.
+    DeadAreLookedFor,
 }
 
 #[cfg(not(feature = "stops"))]

@@ -268,3 +268,24 @@ fn an_echo_that_becomes_a_replacement_before_it_is_removed_stays() {
     session.execute("SELECT pgq_delete($1::bigint)", &[&leased[0]]).unwrap();
     assert_eq!(session.all::<String>("SELECT payload::text FROM pgq_reserve('q')"), ["\"new\""]);
 }
+
+#[test]
+fn a_look_for_dead_messages_that_others_made_slow_is_repeated_at_once() {
+    let server = without_rounds();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            r#"SELECT pgq_create_queue('q', '{"max_length": 2, "on_full": "drop_oldest"}');
+               SELECT pgq_push_batch('q', '{1,2}')"#,
+        )
+        .unwrap();
+    let slow = Stopped::at("DeadAreLookedFor", &server, |session| {
+        session.batch_execute("SELECT pgq_push('q', '3')").unwrap();
+    });
+    thread::sleep(Duration::from_millis(100));
+    slow.go_on();
+    let ends = "UPDATE pgqueue.message SET expires_at = '-infinity' WHERE payload = '3'";
+    session.batch_execute(ends).unwrap();
+    session.batch_execute("SELECT pgq_push('q', '4')").unwrap();
+    assert_eq!(session.all::<String>("SELECT payload::text FROM pgq_pop('q', max => 9)"), ["2", "4"]);
+}

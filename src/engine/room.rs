@@ -26,6 +26,7 @@ use crate::call::Timestamp;
 use crate::error::{Error, Result};
 use crate::hint::rest::Rest;
 use crate::hint::{Direction, START};
+use crate::stop::{self, Point};
 use crate::value::settings::{MaxLength, OnFull};
 
 /// Sees to it that so many more messages do not exceed the queue's `max_length`, as far
@@ -90,10 +91,10 @@ fn could_be_dropped(queue: &Queue, missing: usize) -> bool {
 /// How many messages one look for dead ones comes by at most.
 const MOST_LOOKED_AT: usize = 10_000;
 
-/// A look that found nothing is not repeated before so many times as long are over, unless it was
-/// short.
+/// A look that found nothing is not repeated before so many times as long are over, unless it came by
+/// few.
 const REST: i64 = 50;
-const SHORT: Duration = Duration::from_micros(100);
+const FEW: usize = 200;
 
 /// Removes up to `max` messages that nobody will ever be given.
 fn clear_dead(queue: &Queue, max: usize) {
@@ -102,11 +103,11 @@ fn clear_dead(queue: &Queue, max: usize) {
         return;
     }
     let looked = Instant::now();
+    stop::at(Point::DeadAreLookedFor);
     let found = Dead::of(queue, max);
-    let (gone, superseded) = (found.gone, found.superseded);
-    let took = looked.elapsed();
-    let is_to_rest = gone.is_empty() && superseded.is_empty() && took > SHORT;
-    let length = took.as_micros() as Timestamp * REST;
+    let Dead { gone, superseded, looked_at } = found;
+    let is_to_rest = gone.is_empty() && superseded.is_empty() && looked_at > FEW;
+    let length = looked.elapsed().as_micros() as Timestamp * REST;
     let next = if is_to_rest { Rest::begin(now(), length) } else { Rest::OVER };
     board::with_room(queue.id, |rest| *rest = next);
     dead::bury_without_waiting(&gone);
@@ -121,6 +122,8 @@ struct Dead {
     gone: Vec<(i64, Reason)>,
     /// Each with its place.
     superseded: Vec<(i64, i64)>,
+    /// How many index entries it has come by.
+    looked_at: usize,
 }
 
 impl Dead {
@@ -160,15 +163,16 @@ impl Look<'_> {
 
     fn at_all(&mut self, mut rows: Scan) {
         let mut looked_at = 0;
-        while !self.is_over()
-            && looked_at < MOST_LOOKED_AT
-            && let Some(row) = rows.next()
-        {
+        while !self.is_over() && looked_at < MOST_LOOKED_AT && rows.next_place() {
             looked_at += 1;
-            if row.i32(Column::Queue) == self.queue.id && !is_leased(row.i64(Column::LeaseUntil), self.now) {
+            let waits = |row: &Found| {
+                row.i32(Column::Queue) == self.queue.id && !is_leased(row.i64(Column::LeaseUntil), self.now)
+            };
+            if let Some(row) = rows.fetch().filter(waits) {
                 self.at(&row);
             }
         }
+        self.found.looked_at += looked_at;
     }
 
     fn at(&mut self, row: &Found) {

@@ -244,19 +244,31 @@ impl Scan {
         if self.ended { None } else { Some(self.found()) }
     }
 
-    /// The next entry of the index, or none. For scans of entries.
-    pub fn next_entry(&mut self) -> Option<Entry> {
+    /// Goes on to the next entry of the index; false if there is none. Which row is visible only
+    /// `fetch` tells.
+    pub fn next_place(&mut self) -> bool {
+        self.next_tid().is_some()
+    }
+
+    fn next_tid(&mut self) -> Option<pg_sys::ItemPointerData> {
         pg_sys::check_for_interrupts!();
+        // Asked again after its end, an index scan would begin anew.
         if self.ended {
             return None;
         }
-        // SAFETY: the scan was begun with entries asked for; the index has three columns.
+        // SAFETY: the scan is open, and what it points to lives until it goes on.
         unsafe {
             let place = pg_sys::index_getnext_tid(self.scan, self.direction);
             self.ended = place.is_null();
-            if self.ended {
-                return None;
-            }
+            (!self.ended).then(|| *place)
+        }
+    }
+
+    /// The next entry of the index, or none. For scans of entries.
+    pub fn next_entry(&mut self) -> Option<Entry> {
+        let place = self.next_tid()?;
+        // SAFETY: the scan was begun with entries asked for; the index has three columns.
+        unsafe {
             let (mut values, mut nulls) = ([Datum::null(); 3], [false; 3]);
             pg_sys::index_deform_tuple(
                 (*self.scan).xs_itup,
@@ -265,13 +277,13 @@ impl Scan {
                 nulls.as_mut_ptr(),
             );
             let [_, priority, id] = values.map(|value| value.value() as i64);
-            Some(Entry { priority: priority as i16, id, place: *place })
+            Some(Entry { priority: priority as i16, id, place })
         }
     }
 
     /// The row of the entry the scan stands on, if the scan's snapshot shows it.
     pub fn fetch(&mut self) -> Option<Found> {
-        // SAFETY: called after `next_entry` of a scan with a snapshot.
+        // SAFETY: called after `next_entry` or `next_place` of a scan with a snapshot.
         unsafe { pg_sys::index_fetch_heap(self.scan, self.slot) }.then(|| self.found())
     }
 
