@@ -296,18 +296,21 @@ impl<'a> Judge<'a> {
     }
 
     /// The highest limit that a statement may have seen; none: perhaps there was none.
+    ///
+    /// Of changes that were committed beside each other any may have been the last.
     fn limit(&self, queue: usize, at: &Done) -> Option<u32> {
         let from = if at.tx.level == Level::ReadCommitted { at.event.start } else { at.tx.begin };
-        let mut possible = vec![(0, self.scenario.queues[queue].max_leased)];
+        let mut possible = vec![((0, 0), self.scenario.queues[queue].max_leased)];
         possible.extend(
             self.limits(queue)
                 .filter(|(done, _)| done.event.start < at.end)
-                .map(|(done, limit)| (done.commit.1, limit)),
+                .map(|(done, limit)| (done.commit, limit)),
         );
-        let last = possible.iter().map(|&(commit, _)| commit).filter(|&commit| commit < from).max()?;
+        let before = possible.iter().map(|&(commit, _)| commit).filter(|commit| commit.1 < from);
+        let (last, _) = before.max_by_key(|commit| commit.1)?;
         let mut highest = 0;
         for (commit, limit) in possible {
-            if commit >= last {
+            if commit.1 >= last {
                 highest = highest.max(limit?);
             }
         }
