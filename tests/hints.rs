@@ -436,3 +436,41 @@ fn a_message_that_has_got_another_priority_does_not_come_at_its_old_one() {
         assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('q')"), [expected]);
     }
 }
+
+/// A server with eight places, whose worker writes no counts down.
+fn crowded_server() -> Server {
+    let settings =
+        "shared_preload_libraries = 'pgqueue'\npgqueue.max_queues_hint = 8\npgqueue.vacuum_interval = '1 h'";
+    let server = Server::bare(settings);
+    server.connect().batch_execute("CREATE EXTENSION pgqueue").unwrap();
+    server
+}
+
+/// Pushes into many queues and consumes from some.
+const CROWD: [&str; 3] = [
+    "SELECT pgq_vacuum()", // what was counted before is written down
+    "SELECT pgq_push('crowd' || n, '1') FROM generate_series(1, 100) n",
+    "SELECT pgq_reserve('crowd' || n) FROM generate_series(1, 4) n",
+];
+
+#[test]
+fn a_queue_that_is_used_keeps_its_hint_beside_a_crowd_of_others() {
+    let server = crowded_server();
+    let (mut old, mut session, mut others) = (server.connect(), server.connect(), server.connect());
+    session.batch_execute("SELECT pgq_create_queue('q')").unwrap();
+    old.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pgqueue.queue").unwrap();
+    session.batch_execute("SELECT pgq_push_batch('q', array_fill('1'::jsonb, ARRAY[20000]))").unwrap();
+    session.batch_execute("SELECT count(pgq_delete(id)) FROM pgq_reserve('q', max => 20000)").unwrap();
+    for _ in 0..20 {
+        CROWD.iter().for_each(|call| others.batch_execute(call).unwrap());
+        session.batch_execute("SELECT pgq_push('q', '2')").unwrap();
+        // What was fetched by transactions before may be counted too.
+        let fetched = "SELECT pg_stat_get_xact_blocks_fetched('pgqueue.message_ready'::regclass)";
+        let mut reserving = session.transaction().unwrap();
+        let before: i64 = reserving.query_one(fetched, &[]).unwrap().get(0);
+        reserving.batch_execute("SELECT pgq_delete(id) FROM pgq_reserve('q')").unwrap();
+        let blocks = reserving.query_one(fetched, &[]).unwrap().get::<_, i64>(0) - before;
+        assert!((1..30).contains(&blocks), "a reserve reads {blocks} blocks of the index");
+        reserving.commit().unwrap();
+    }
+}

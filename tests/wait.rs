@@ -431,6 +431,25 @@ fn listeners_hear_of_a_queue_that_notifies() {
 }
 
 #[test]
+fn listeners_hear_of_a_queue_beside_a_crowd_of_others() {
+    let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.max_queues_hint = 8");
+    let (mut listener, mut producer) = (server.connect(), server.connect());
+    producer
+        .batch_execute("CREATE EXTENSION pgqueue; SELECT pgq_create_queue('q', '{\"notify\": true}')")
+        .unwrap();
+    listener.batch_execute("LISTEN \"pgq:q\"").unwrap();
+    for n in 0..10 {
+        producer.batch_execute("SELECT pgq_vacuum()").unwrap(); // counts are written down
+        producer
+            .batch_execute("SELECT pgq_push('crowd' || n, '1'), pgq_reserve('crowd' || n) FROM generate_series(1, 100) n")
+            .unwrap();
+        told(&mut listener, Duration::from_millis(300));
+        producer.batch_execute("SELECT pgq_push('q', '1')").unwrap();
+        hear(&mut listener, &format!("push {n}"));
+    }
+}
+
+#[test]
 fn listeners_hear_of_a_queue_on_the_channel_that_it_names() {
     let server = Server::start();
     let (mut listener, mut producer) = (server.connect(), server.connect());

@@ -1,9 +1,11 @@
 //! The board: what all backends know together about queues, in shared memory.
 //!
-//! A place a queue and direction, found by hashing; places are few, and the one that
-//! was not used longest is taken for another queue. Losing a place costs a scan from
-//! the beginning of its queue, nothing else. Beside the hints it holds counters that
-//! the worker has yet to write down, and condition variables for sleepers.
+//! A place a queue and direction, found by hashing. Places are few. Each use gives a place credit,
+//! and each queue that comes for one takes a little of everybody's; the first without credit is
+//! taken. So many queues that are used seldom do not drive out one that is used often. Losing a
+//! place costs a scan from the beginning of its queue, nothing else. Beside the hints it holds
+//! counters that the worker has yet to write down, in half of the places at most; and condition
+//! variables for sleepers.
 //!
 //! Each bucket of places has one lock, held for the length of a closure that neither
 //! raises nor allocates; nobody holds two. Without shared memory (not preloaded), and
@@ -17,6 +19,7 @@ use pgrx::pg_sys;
 
 use super::counter::Counts;
 use super::lane::Address;
+use super::listened::{self, Listened};
 use super::waking::{GRACE, LONGEST_SLEEP, WORKER};
 use super::{is_standby, now};
 use crate::hint::level::Level;
@@ -29,6 +32,12 @@ use crate::setting;
 /// Places in a bucket.
 const WAYS: usize = 8;
 
+/// How many of them may hold what must not be lost. The others are left to hints.
+const MOST_NEEDED: usize = WAYS / 2;
+
+/// The credit of a place that has just been used.
+const CREDIT: u8 = 8;
+
 const TRANCHE: &std::ffi::CStr = c"pgqueue board";
 
 /// What is known of a queue.
@@ -37,17 +46,15 @@ pub struct Place {
     database: u32,
     pub queue: i32,
     pub direction: Direction,
-    last_used: u64,
+    is_in_use: bool,
+    /// How often others may come for it before it is theirs.
+    credit: u8,
     /// Counted by committed transactions and not yet written to `pgqueue.counter`.
     pub counts: Counts,
     /// How often something was counted.
     times_counted: u64,
     /// Transactions that are about to count something.
     kept_for: u32,
-    /// Messages became ready since the worker looked last.
-    pub has_news: bool,
-    /// The worker wants to know of news at once: it sends them to listeners.
-    pub is_listened_to: bool,
     /// When a reserve last came by a message with a unique key that a push was holding.
     waited_for_key: Rest,
     pub hint: QueueHint,
@@ -65,7 +72,7 @@ struct Bucket {
 
 #[repr(C)]
 struct Header {
-    uses: AtomicU64,
+    listened: [Listened; listened::MANY],
     /// Transactions that have begun, and ended, to write counts down.
     drains: [AtomicU64; 2],
     tranche: i32,
@@ -224,7 +231,8 @@ unsafe extern "C-unwind" fn startup() {
         let tranche = pg_sys::LWLockNewTrancheId();
         pg_sys::LWLockRegisterTranche(tranche, TRANCHE.as_ptr());
         let drains = [AtomicU64::new(0), AtomicU64::new(0)];
-        board.header.write(Header { uses: AtomicU64::new(1), drains, tranche });
+        let listened = [const { Listened::new() }; listened::MANY];
+        board.header.write(Header { listened, drains, tranche });
         for n in 0..wanted_buckets() {
             let bucket = board.buckets.add(n);
             pg_sys::LWLockInitialize(&raw mut (*bucket).lock, tranche);
@@ -253,12 +261,11 @@ impl Place {
             database: 0,
             queue: 0,
             direction: Direction::OldestFirst,
-            last_used: 0,
+            is_in_use: false,
+            credit: 0,
             counts: Counts::default(),
             times_counted: 0,
             kept_for: 0,
-            has_news: false,
-            is_listened_to: false,
             waited_for_key: Rest::OVER,
             hint: QueueHint::new(),
             slots: SlotHint::new(),
@@ -269,20 +276,32 @@ impl Place {
     fn vacate(&mut self) {
         self.counts = Counts::default();
         self.kept_for = 0;
-        self.last_used = 0;
+        self.is_in_use = false;
     }
 
     fn is_of(&self, database: u32, queue: i32) -> bool {
-        self.queue == queue && self.database == database && self.last_used > 0
+        self.queue == queue && self.database == database && self.is_in_use
     }
 
-    /// Whether another queue may have it: nothing would be lost.
-    fn may_be_taken(&self) -> bool {
-        let is_needed = self.counts != Counts::default()
-            || self.kept_for > 0
-            || self.hint.times_prepared() > 0
-            || (self.has_news && self.is_listened_to);
-        self.last_used == 0 || !is_needed
+    /// Whether it holds something that must not be lost.
+    fn is_needed(&self) -> bool {
+        self.is_in_use
+            && (self.counts != Counts::default() || self.kept_for > 0 || self.hint.times_prepared() > 0)
+    }
+
+    /// Gives it to another queue, or to none that it was of before.
+    fn begin_anew(&mut self, database: u32, queue: i32, direction: Direction) {
+        (self.database, self.queue, self.direction) = (database, queue, direction);
+        (self.is_in_use, self.credit, self.kept_for) = (true, 1, 0);
+        self.waited_for_key = Rest::OVER;
+        self.hint.begin_anew();
+        self.slots.forget();
+        self.rest_of_looks_for_dead = Rest::OVER;
+    }
+
+    /// Lets places lose their credit that are not used any more.
+    pub fn grow_old(&mut self) {
+        self.credit = self.credit.saturating_sub(1);
     }
 }
 
@@ -337,58 +356,57 @@ impl Board {
     fn with_places_of<R>(self, queue: i32, work: impl FnOnce(&mut [Place; WAYS]) -> R) -> R {
         self.with_bucket(hash(queue) as usize % wanted_buckets(), work)
     }
-
-    fn next_use(self) -> u64 {
-        // SAFETY: written before anybody else runs; the counter is atomic.
-        unsafe { (*self.header).uses.fetch_add(1, Ordering::Relaxed) }
-    }
 }
 
 /// Does something with the hint of a queue, which is made if it is not there. None if
 /// there is no board, or no room on it.
 pub fn with_hint<R>(queue: i32, direction: Direction, work: impl FnOnce(&mut QueueHint) -> R) -> Option<R> {
-    let board = BOARD.get().filter(|_| is_there())?;
-    let (database, last_used) = (database(), board.next_use());
-    board.with_places_of(queue, |places| {
-        let place = place_of(places, database, queue, direction)?;
-        place.last_used = last_used;
-        Some(work(&mut place.hint))
-    })
+    with_place(queue, direction, |place| work(&mut place.hint))
 }
 
 /// Does something with what is known of a queue's slots. None if there is no board, or no room
 /// on it.
 pub fn with_slots<R>(queue: i32, work: impl FnOnce(&mut SlotHint) -> R) -> Option<R> {
+    with_place(queue, Direction::OldestFirst, |place| work(&mut place.slots))
+}
+
+fn with_place<R>(queue: i32, direction: Direction, work: impl FnOnce(&mut Place) -> R) -> Option<R> {
     let board = BOARD.get().filter(|_| is_there())?;
-    let (database, last_used) = (database(), board.next_use());
+    let database = database();
     board.with_places_of(queue, |places| {
-        let place = place_of(places, database, queue, Direction::OldestFirst)?;
-        place.last_used = last_used;
-        Some(work(&mut place.slots))
+        let n = find_place(places, database, queue, direction)
+            .or_else(|| take_place(places, database, queue, direction, 0))?;
+        places[n].credit = CREDIT;
+        Some(work(&mut places[n]))
     })
 }
 
-fn place_of(
+/// A reserve has found no place: each in the bucket comes a little nearer to be taken.
+pub fn wants_place(queue: i32) {
+    if let Some(board) = BOARD.get().filter(|_| is_there()) {
+        board.with_places_of(queue, |places| places.iter_mut().for_each(Place::grow_old));
+    }
+}
+
+fn find_place(places: &[Place; WAYS], database: u32, queue: i32, direction: Direction) -> Option<usize> {
+    places.iter().position(|place| place.is_of(database, queue) && place.direction == direction)
+}
+
+/// Takes a place that nobody uses, or the one with the least credit; none if each has more than that.
+fn take_place(
     places: &mut [Place; WAYS],
     database: u32,
     queue: i32,
     direction: Direction,
-) -> Option<&mut Place> {
-    let is_it = |place: &Place| place.is_of(database, queue) && place.direction == direction;
-    if let Some(n) = places.iter().position(is_it) {
-        return Some(&mut places[n]);
+    most_credit: u8,
+) -> Option<usize> {
+    let free = (0..WAYS).filter(|&n| !places[n].is_needed());
+    let n = free.min_by_key(|&n| (places[n].is_in_use, places[n].credit))?;
+    if places[n].is_in_use && places[n].credit > most_credit {
+        return None;
     }
-    let mut free = places.iter_mut().filter(|place| place.may_be_taken());
-    let first = free.next()?;
-    let place =
-        free.fold(first, |oldest, place| if place.last_used < oldest.last_used { place } else { oldest });
-    (place.database, place.queue, place.direction) = (database, queue, direction);
-    (place.has_news, place.is_listened_to, place.kept_for) = (false, false, 0);
-    place.waited_for_key = Rest::OVER;
-    place.hint.begin_anew();
-    place.slots.forget();
-    place.rest_of_looks_for_dead = Rest::OVER;
-    Some(place)
+    places[n].begin_anew(database, queue, direction);
+    Some(n)
 }
 
 /// Does something with one level of a queue, if its hint has it.
@@ -437,7 +455,7 @@ fn with_known_of_bucket(n: usize, work: impl FnMut(&mut Place)) {
     let Some(board) = BOARD.get() else { return };
     let database = database();
     board.with_bucket(n, |places| {
-        places.iter_mut().filter(|place| place.last_used > 0 && place.database == database).for_each(work);
+        places.iter_mut().filter(|place| place.is_in_use && place.database == database).for_each(work);
     });
 }
 
@@ -455,49 +473,54 @@ pub fn is_waited_for_key(queue: i32) -> bool {
     is_waited_for
 }
 
-/// Whether there is room to count what happens to a queue.
-pub fn has_room_for(queue: i32) -> bool {
-    with_hint(queue, Direction::OldestFirst, |_| ()).is_some()
+/// Makes a place for a queue of which something must be known, whoever has used it lately.
+pub fn make_place(queue: i32) {
+    let Some(board) = BOARD.get().filter(|_| is_there()) else { return };
+    let database = database();
+    board.with_places_of(queue, |places| {
+        find_place(places, database, queue, Direction::OldestFirst)
+            .or_else(|| take_place(places, database, queue, Direction::OldestFirst, CREDIT));
+    });
 }
 
 /// Does something with the rest after a look for dead messages of a full queue.
 pub fn with_room<R>(queue: i32, work: impl FnOnce(&mut Rest) -> R) -> Option<R> {
-    let mut result = None;
-    if is_there() {
-        with_counted_place(queue, |place| result = Some(work(&mut place.rest_of_looks_for_dead)));
-    }
-    result
+    with_place(queue, Direction::OldestFirst, |place| work(&mut place.rest_of_looks_for_dead))
 }
 
-/// Keeps room to count what happens to a queue, until `add_counts`; false if there is none.
+/// Keeps room to count what happens to a queue, until `add_counts`; false if there is none. A queue
+/// that has no place gets one only if its bucket does not hold many counts already: hints need some.
 pub fn keep_place(queue: i32) -> bool {
-    if !is_there() {
-        return false;
-    }
-    with_counted_place(queue, |place| place.kept_for += 1)
+    let Some(board) = BOARD.get().filter(|_| is_there()) else { return false };
+    let database = database();
+    board.with_places_of(queue, |places| {
+        let has_room = places.iter().filter(|place| place.is_needed()).count() < MOST_NEEDED;
+        let place = find_place(places, database, queue, Direction::OldestFirst).or_else(|| {
+            has_room.then(|| take_place(places, database, queue, Direction::OldestFirst, 0)).flatten()
+        });
+        place.map(|n| places[n].kept_for += 1).is_some()
+    })
 }
 
 /// Counts what happened to a queue, for which room was kept.
 pub fn add_counts(queue: i32, counts: Counts) {
-    with_counted_place(queue, |place| {
-        place.kept_for = place.kept_for.saturating_sub(1);
-        place.counts += counts;
-        place.times_counted += 1;
+    let Some(board) = BOARD.get() else { return };
+    let database = database();
+    board.with_places_of(queue, |places| {
+        if let Some(n) = find_place(places, database, queue, Direction::OldestFirst) {
+            places[n].kept_for = places[n].kept_for.saturating_sub(1);
+            places[n].counts += counts;
+            places[n].times_counted += 1;
+        }
     });
 }
 
-fn with_counted_place(queue: i32, work: impl FnOnce(&mut Place)) -> bool {
-    let Some(board) = BOARD.get() else { return false };
-    let (database, last_used) = (database(), board.next_use());
-    board.with_places_of(queue, |places| {
-        let place = place_of(places, database, queue, Direction::OldestFirst);
-        place
-            .map(|place| {
-                place.last_used = last_used;
-                work(place);
-            })
-            .is_some()
-    })
+/// What is known of a queue that is listened to, or of another that shares it. None if there is no
+/// board.
+pub fn listened(queue: i32) -> Option<&'static Listened> {
+    let board = BOARD.get().filter(|_| is_there())?;
+    // SAFETY: written before anybody else runs; what changes in it is atomic.
+    Some(unsafe { &(*board.header).listened[hash(queue) as usize % listened::MANY] })
 }
 
 /// How many transactions have begun, and how many have ended, to write counts down. In

@@ -81,6 +81,12 @@ pub fn known() -> Catalog {
     CATALOG.get().unwrap_or_else(refresh)
 }
 
+/// Hears what other sessions have committed and returns the generation.
+pub fn heard() -> u64 {
+    hear();
+    generation()
+}
+
 /// Counts up with every change of the tables or of a queue.
 pub fn generation() -> u64 {
     GENERATION.get()

@@ -111,7 +111,10 @@ impl<'a> Hinted<'a> {
     /// None if there is no board, or no room on it.
     pub fn open(table: &'a Table, queue: &'a Queue, round: &Round) -> Option<Self> {
         let direction = round.direction;
-        let priorities = Priorities::of(table, queue.id, direction, round)?;
+        let Some(priorities) = Priorities::of(table, queue.id, direction, round) else {
+            board::wants_place(queue.id);
+            return None;
+        };
         Some(Self {
             table,
             queue,

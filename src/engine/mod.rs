@@ -25,6 +25,7 @@ mod index;
 mod json;
 mod lane;
 pub mod limit;
+pub mod listened;
 mod locked;
 pub mod mend;
 pub mod message;

@@ -14,7 +14,7 @@ use pgrx::pg_sys;
 
 use super::counter::{self, Counts};
 use super::waking::{self, LONGEST_SLEEP};
-use super::{board, catalog, firing, now, queue};
+use super::{board, catalog, firing, listened, now, queue};
 use crate::error::Error;
 use crate::hint::ids::Ids;
 use crate::hint::slots::SlotHint;
@@ -413,9 +413,8 @@ unsafe extern "C-unwind" fn at_end_of_savepoint(
 fn publish(news: &QueueNews, end: End) {
     let now = now();
     let makes_ready = end == End::Commit && news.makes_ready();
-    let mut is_listened_to = false;
-    if makes_ready || end == End::Prepare {
-        board::has_room_for(news.queue); // listeners are to hear of it, or it is to be looked at
+    if end == End::Prepare {
+        board::make_place(news.queue); // it is to be looked at
     }
     board::with_known(news.queue, |place| {
         let direction = place.direction;
@@ -452,16 +451,14 @@ fn publish(news: &QueueNews, end: End) {
         if place.direction == Direction::OldestFirst {
             news.tell_of_slots(&mut place.slots, end);
         }
-        place.has_news |= makes_ready;
-        is_listened_to |= place.is_listened_to;
         let must_look_again = if end == End::Abort { news.removed } else { news.forget };
         if must_look_again {
             place.hint.clear();
         }
     });
     waking::owe(news.queue, news.sleepers_to_wake(end, now));
-    if makes_ready && is_listened_to {
-        waking::owe(waking::WORKER, 1);
+    if makes_ready {
+        listened::will_have_news(news.queue);
     }
 }
 

@@ -13,7 +13,7 @@ use super::message::{Column, is_leased};
 use super::queue::{self, Queue};
 use super::scan::{Found, Snapshot};
 use super::table::Table;
-use super::{now, waking};
+use super::{listened, now, waking};
 use crate::hint::level::{Chunk, Findings, STASH, Sweeper};
 use crate::hint::{Direction, NEVER, NOWHERE, START, Timestamp};
 
@@ -35,7 +35,7 @@ pub fn sweep(table: &Table, at: Address, chunk: Chunk, most: u64) -> Swept {
     let found = !findings.found.is_empty();
     board::with_level(at, |level| level.swept(chunk, findings, now()));
     if found {
-        board::with_known(at.queue, |place| place.has_news = true);
+        listened::has_news(at.queue);
     }
     Swept { vain, waiting }
 }
@@ -215,7 +215,7 @@ pub fn settle_prepared(list: impl FnOnce() -> Vec<i64>) {
                 hint.look_for_prepared();
             }
         });
-        board::with_known(queue, |place| place.has_news = true);
+        listened::has_news(queue);
         waking::wake(queue, usize::MAX);
     }
     SEEN.set(now_seen);

@@ -15,7 +15,7 @@ use crate::engine::attempt::Problem;
 use crate::engine::dead::{self, Reason};
 use crate::engine::statement::{Row, Statement, i64_array};
 use crate::engine::table::Table;
-use crate::engine::{catalog, counter, group, mend, now, pass, rights, run, unique};
+use crate::engine::{board, catalog, counter, group, mend, now, pass, rights, run, unique};
 use crate::setting;
 use crate::worker::{listeners, retention, watchers};
 
@@ -249,6 +249,7 @@ fn forget_keys(report: &mut Report) {
 /// to read.
 fn fold_counters(report: &mut Report) {
     counter::drain();
+    board::for_each_place(board::Place::grow_old);
     let rows = page() * 10;
     let mut folded = 0;
     FOLD_COUNTERS.run(&[Some(rows.into())], |row| folded = row.i64(0));

@@ -1,0 +1,58 @@
+//! Queues that are listened to: which of them a worker sends NOTIFY for, and how often there was
+//! something to tell.
+//!
+//! Some queues share one of these; then a listener hears of a queue that has no news, which costs
+//! a look. They are beside the board's places, so nothing that other queues do makes them forget.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use super::waking::{self, WORKER};
+use super::{board, now};
+use crate::hint::Timestamp;
+
+/// How many there are, for the queues of all databases.
+pub const MANY: usize = 1024;
+
+/// What is known of a queue that is listened to.
+pub struct Listened {
+    /// Until then a worker wants to be woken.
+    until: AtomicI64,
+    news: AtomicU64,
+}
+
+impl Listened {
+    pub const fn new() -> Self {
+        Self { until: AtomicI64::new(Timestamp::MIN), news: AtomicU64::new(0) }
+    }
+
+    /// A worker listens until then.
+    pub fn listen(&self, until: Timestamp) {
+        self.until.fetch_max(until, Ordering::Relaxed);
+    }
+
+    /// How often there was something to tell.
+    pub fn news(&self) -> u64 {
+        self.news.load(Ordering::Acquire)
+    }
+
+    /// True if a worker wants to be woken.
+    fn has_news(&self) -> bool {
+        let is_listened_to = self.until.load(Ordering::Relaxed) > now();
+        if is_listened_to {
+            self.news.fetch_add(1, Ordering::Release);
+        }
+        is_listened_to
+    }
+}
+
+/// Messages of a queue may be ready: its listeners are to hear of it, soon.
+pub fn has_news(queue: i32) {
+    board::listened(queue).map(Listened::has_news);
+}
+
+/// The same when this transaction has ended.
+pub fn will_have_news(queue: i32) {
+    if board::listened(queue).is_some_and(Listened::has_news) {
+        waking::owe(WORKER, 1);
+    }
+}
