@@ -166,13 +166,14 @@ impl Call {
     fn acts(&self, answers: Option<&[Answer]>) -> Vec<Act> {
         let taken = || answers.map(|answers| answers.iter().filter_map(as_taken).collect::<Vec<_>>());
         match self {
-            Self::Push { tokens, order, ttl, .. } => {
+            Self::Push { tokens, order, delay, ttl, .. } => {
                 let id_of = |token: Token| {
                     answers?.iter().find(|answer| answer.token == Some(token)).map(|answer| answer.id)
                 };
                 let messages =
                     tokens.iter().map(|&token| Pushed { token, id: id_of(token), met: None }).collect();
-                vec![Act::Push { messages, order: order.clone(), ttl: *ttl, key: None }]
+                let delay = delay.map_or(0, |ms| i64::from(ms) * 1000);
+                vec![Act::Push { messages, order: order.clone(), delay, ttl: *ttl, key: None }]
             }
             Self::PushKey { token, key, .. } => {
                 let answer = answers.and_then(<[Answer]>::first);
@@ -182,22 +183,35 @@ impl Call {
                     _ => None,
                 };
                 let messages = vec![Pushed { token: *token, id: answer.map(|answer| answer.id), met }];
-                vec![Act::Push { messages, order: Order::default(), ttl: None, key: Some(key.clone()) }]
+                vec![Act::Push {
+                    messages,
+                    order: Order::default(),
+                    delay: 0,
+                    ttl: None,
+                    key: Some(key.clone()),
+                }]
             }
-            Self::Reserve { lease_ms, .. } => vec![Act::Reserve { lease: lease_ms * 1000, taken: taken() }],
+            Self::Reserve { lease_ms, lifo, .. } => {
+                vec![Act::Reserve { lease: lease_ms * 1000, lifo: *lifo, taken: taken() }]
+            }
             Self::Pop { max } => vec![Act::Pop { max: *max, taken: taken() }],
             Self::Next { done, lease_ms, .. } => vec![
-                Act::Settle { verdict: Verdict::Delete, receipts: done.clone(), done: None },
-                Act::Reserve { lease: lease_ms * 1000, taken: taken() },
+                Act::Settle { verdict: Verdict::Delete, receipts: done.clone(), delay: None, done: None },
+                Act::Reserve { lease: lease_ms * 1000, lifo: false, taken: taken() },
             ],
-            Self::Settle { verdict, receipts, .. } => {
+            Self::Settle { verdict, receipts, ms } => {
                 let as_done = |answer: &Answer| Done {
                     id: answer.id,
                     until: answer.until,
                     died: answer.died == Some(true),
                 };
                 let done = answers.map(|answers| answers.iter().map(as_done).collect());
-                vec![Act::Settle { verdict: *verdict, receipts: receipts.clone(), done }]
+                let delay = match verdict {
+                    Verdict::Release => Some(0),
+                    Verdict::Fail => Some(ms * 1000),
+                    Verdict::Extend | Verdict::Bury | Verdict::Delete => None,
+                };
+                vec![Act::Settle { verdict: *verdict, receipts: receipts.clone(), delay, done }]
             }
             Self::Purge => vec![Act::Purge],
             Self::DumpDead { max } => {
@@ -209,7 +223,7 @@ impl Call {
             Self::Update { .. } if answers.is_some_and(<[Answer]>::is_empty) => Vec::new(),
             Self::Update { id, token, key } => {
                 let messages = vec![Pushed { token: *token, id: Some(*id), met: Some(Met::Replaced) }];
-                vec![Act::Push { messages, order: Order::default(), ttl: None, key: key.clone() }]
+                vec![Act::Push { messages, order: Order::default(), delay: 0, ttl: None, key: key.clone() }]
             }
             Self::Move { ids, to } => {
                 let new_id = |answer: &Answer| answer.outcome.as_ref()?.parse().ok();

@@ -43,8 +43,8 @@ impl Consumer {
         let held = if session.one_in(2) {
             receipts(&session.once(queue, &call)?)
         } else {
-            let (isolation, ending) = (isolation(session), ending(session));
-            let held = session.transaction(isolation, ending, |open| {
+            let ending = ending(session);
+            let held = session.transaction(ending, |open| {
                 let manner = Manner::at_random(&mut open.session.rng);
                 open.call(queue, &call, manner).map(|rows| receipts(&rows))
             })?;
@@ -77,8 +77,8 @@ impl Consumer {
         if session.one_in(3) {
             session.once(queue, &call)?;
         } else {
-            let (isolation, ending) = (isolation(session), ending(session));
-            session.transaction(isolation, ending, |open| {
+            let ending = ending(session);
+            session.transaction(ending, |open| {
                 let manner = Manner::at_random(&mut open.session.rng);
                 open.call(queue, &call, manner).map(drop)
             })?;
@@ -147,8 +147,8 @@ fn quietly(session: &mut Session, queue: Queue) -> Result<(), Failure> {
 
 /// Reserves, works and deletes in one transaction.
 fn all_at_once(session: &mut Session, queue: Queue) -> Result<(), Failure> {
-    let (isolation, ending, reserve) = (isolation(session), ending(session), reserve(session));
-    session.transaction(isolation, ending, |open| {
+    let (ending, reserve) = (ending(session), reserve(session));
+    session.transaction(ending, |open| {
         let held = receipts(&open.call(queue, &reserve, Manner::Plain)?);
         if held.is_empty() {
             return Ok(());
@@ -162,7 +162,7 @@ fn all_at_once(session: &mut Session, queue: Queue) -> Result<(), Failure> {
 fn pop(session: &mut Session, queue: Queue) -> Result<(), Failure> {
     let call = Call::Pop { max: session.rng.usize(1..4) };
     let ending = ending(session);
-    session.transaction("READ COMMITTED", ending, |open| {
+    session.transaction(ending, |open| {
         let manner = Manner::at_random(&mut open.session.rng);
         open.call(queue, &call, manner).map(drop)
     })
@@ -181,14 +181,6 @@ fn reserve(session: &mut Session) -> Call {
     let max = if session.one_in(5) { session.rng.usize(2..40) } else { 1 };
     let lease_ms = if session.one_in(20) { 1500 } else { session.rng.i64(30..400) };
     Call::Reserve { max, lease_ms, lifo: session.one_in(20) }
-}
-
-fn isolation(session: &mut Session) -> &'static str {
-    match session.rng.u32(0..10) {
-        0 => "REPEATABLE READ",
-        1 => "SERIALIZABLE",
-        _ => "READ COMMITTED",
-    }
 }
 
 fn ending(session: &mut Session) -> Ending {

@@ -24,9 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(40);
 const SOON: Duration = Duration::from_secs(3);
 const SOON_AFTER_A_START: Duration = Duration::from_secs(10);
 
-/// Brings a round to its end, which began when the server had been started so: the history is
+/// Brings a round to its end, which began at a moment, when the server had been started so: the history is
 /// complete afterwards.
-pub fn come_to(stage: &Stage, started: &str) {
+pub fn come_to(stage: &Stage, started: &str, begun: Moment) {
     stage.wait_until_up();
     stage.wait_until_alone();
     let mut session = stage.server.connect();
@@ -39,6 +39,9 @@ pub fn come_to(stage: &Stage, started: &str) {
     settle_unknown(stage, &mut session);
     let has_restarted = stage.started() != started;
     drain(stage, &mut session, if has_restarted { SOON_AFTER_A_START } else { SOON });
+    if has_restarted {
+        stage.history.lock().unwrap().excused.push(since(begun));
+    }
     look(stage, &mut session);
 }
 

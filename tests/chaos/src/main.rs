@@ -106,10 +106,10 @@ fn play(fault: &mut dyn Fault, share: Duration, mut rng: Rng) -> Outcome {
 /// One round; returns what was wrong in the whole history so far.
 fn round(fault: &mut dyn Fault, stage: &Stage, rng: &mut Rng) -> Vec<String> {
     stage.round.fetch_add(1, Ordering::Relaxed);
-    let started = stage.started();
+    let (started, begun) = (stage.started(), clock::now());
     crowd::load(stage, rng, |rng| fault.strike(stage, rng));
     fault.relent(stage);
-    ending::come_to(stage, &started);
+    ending::come_to(stage, &started, begun);
     let history = stage.history.lock().unwrap();
     let mut wrong = stage.complaints.all();
     wrong.extend(check(&history).iter().map(|violation| report::in_full(&history, violation)));

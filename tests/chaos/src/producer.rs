@@ -48,7 +48,7 @@ fn push_some(session: &mut Session, queue: Queue) -> Result<(), Failure> {
         3 => Ending::Prepare { commit: false },
         _ => Ending::Commit,
     };
-    session.transaction("READ COMMITTED", ending, |open| {
+    session.transaction(ending, |open| {
         for _ in 0..open.session.rng.u32(1..4) {
             let call = push(open.session, queue);
             let manner = Manner::at_random(&mut open.session.rng);

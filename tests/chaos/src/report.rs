@@ -73,7 +73,8 @@ pub fn keep_evidence(fault: &str, log: &str, history: &History) -> io::Result<()
     let transactions = history.transactions.iter().map(|transaction| format!("{transaction:?}\n"));
     let crashes = history.crashes.iter().map(|crash| format!("{crash:?}\n"));
     let steps = history.clock_steps.iter().map(|step| format!("{step:?}\n"));
-    let all = crashes.chain(steps).chain(transactions).collect::<String>();
+    let excused = history.excused.iter().map(|span| format!("Excused {span:?}\n"));
+    let all = crashes.chain(steps).chain(excused).chain(transactions).collect::<String>();
     fs::write(place()?.join(format!("{name}.history")), all)?;
     fs::write(place()?.join(format!("{name}.log")), log)
 }

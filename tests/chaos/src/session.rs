@@ -117,10 +117,9 @@ impl<'a> Session<'a> {
         answer
     }
 
-    /// Does `work` in a transaction.
+    /// Does `work` in a transaction of some level of isolation.
     pub fn transaction<T>(
         &mut self,
-        isolation: &str,
         ending: Ending,
         work: impl FnOnce(&mut Open) -> Outcome<T>,
     ) -> Outcome<T> {
@@ -128,6 +127,7 @@ impl<'a> Session<'a> {
         // What is prepared may have to be found again.
         let is_noted = prepares || self.one_in(2);
         let transaction = self.begin(is_noted);
+        let isolation = self.isolation();
         self.execute(&format!("BEGIN ISOLATION LEVEL {isolation}"))?;
         let mut open = Open { session: self, transaction };
         let done = open.note().and_then(|()| work(&mut open));
@@ -138,6 +138,14 @@ impl<'a> Session<'a> {
                 let _ = self.end(transaction, Ending::Rollback);
                 Err(failure)
             }
+        }
+    }
+
+    fn isolation(&mut self) -> &'static str {
+        match self.rng.u32(0..10) {
+            0 => "REPEATABLE READ",
+            1 => "SERIALIZABLE",
+            _ => "READ COMMITTED",
         }
     }
 

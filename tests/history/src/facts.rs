@@ -71,6 +71,7 @@ pub struct Settled<'a> {
     pub step: Step<'a>,
     pub verdict: Verdict,
     pub receipt: Receipt,
+    pub delay: Option<i64>,
     pub answer: Answer<'a>,
 }
 
@@ -109,6 +110,7 @@ pub struct Pushing<'a> {
     pub step: Step<'a>,
     pub pushed: &'a Pushed,
     pub order: &'a Order,
+    pub delay: i64,
     pub ttl: Option<i64>,
     pub key: Option<&'a str>,
 }
@@ -169,9 +171,9 @@ impl<'a> Facts<'a> {
 
     fn add(&mut self, step: Step<'a>) {
         match &step.operation.act {
-            Act::Push { messages, order, ttl, key } => {
+            Act::Push { messages, order, delay, ttl, key } => {
                 for pushed in messages {
-                    let push = Pushing { step, pushed, order, ttl: *ttl, key: key.as_deref() };
+                    let push = Pushing { step, pushed, order, delay: *delay, ttl: *ttl, key: key.as_deref() };
                     self.pushes.entry(pushed.token).or_default().push(push);
                     if let Some(id) = pushed.id {
                         self.name(pushed.token, id);
@@ -187,12 +189,13 @@ impl<'a> Facts<'a> {
                     self.name(taken.token, taken.id);
                 }
             }
-            Act::Settle { verdict, receipts, done } => {
+            Act::Settle { verdict, receipts, delay, done } => {
                 for receipt in receipts {
                     let answer = done.as_ref().map_or(Answer::None, |done| {
                         done.iter().find(|done| done.id == receipt.id).map_or(Answer::Refused, Answer::Done)
                     });
-                    let settled = Settled { step, verdict: *verdict, receipt: *receipt, answer };
+                    let settled =
+                        Settled { step, verdict: *verdict, receipt: *receipt, delay: *delay, answer };
                     self.settled.entry(receipt.id).or_default().push(settled);
                 }
             }

@@ -24,6 +24,9 @@ pub struct History {
     pub transactions: Vec<Transaction>,
     pub crashes: Vec<Crash>,
     pub clock_steps: Vec<ClockStep>,
+    /// When what is ready may be given late: queues were paused, or their settings changed, or the server
+    /// was started again.
+    pub excused: Vec<Span>,
     pub ending: Ending,
     /// How many messages of a queue may be leased at once, where it has a limit.
     pub limits: HashMap<String, usize>,
@@ -79,11 +82,15 @@ pub enum Act {
     Push {
         messages: Vec<Pushed>,
         order: Order,
+        /// How long they are to wait before they may be given.
+        delay: Length,
         ttl: Option<Length>,
         key: Option<String>,
     },
     Reserve {
         lease: Length,
+        /// The newest first.
+        lifo: bool,
         taken: Option<Vec<Taken>>,
     },
     Pop {
@@ -93,6 +100,8 @@ pub enum Act {
     Settle {
         verdict: Verdict,
         receipts: Vec<Receipt>,
+        /// How long what is released or fails is to wait, if that was said.
+        delay: Option<Length>,
         done: Option<Vec<Done>>,
     },
     Purge,

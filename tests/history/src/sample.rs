@@ -68,7 +68,7 @@ impl Sample {
 
     fn push_with(&mut self, id: Id, order: Order) -> &mut Transaction {
         let messages = vec![Pushed { token: id, id: Some(id), met: None }];
-        self.add(Act::Push { messages, order, ttl: None, key: None })
+        self.add(Act::Push { messages, order, delay: 0, ttl: None, key: None })
     }
 
     /// Pushes a message with a key, which is the same for all.
@@ -84,7 +84,7 @@ impl Sample {
     /// Changes the content of a message.
     pub fn update(&mut self, token: Token, id: Id) -> &mut Transaction {
         let messages = vec![Pushed { token, id: Some(id), met: Some(Met::Replaced) }];
-        self.add(Act::Push { messages, order: Order::default(), ttl: None, key: None })
+        self.add(Act::Push { messages, order: Order::default(), delay: 0, ttl: None, key: None })
     }
 
     /// Makes a message another one, elsewhere.
@@ -94,7 +94,7 @@ impl Sample {
 
     fn push_of_key(&mut self, pushed: Pushed) -> &mut Transaction {
         let order = Order::default();
-        self.add(Act::Push { messages: vec![pushed], order, ttl: None, key: Some("k".into()) })
+        self.add(Act::Push { messages: vec![pushed], order, delay: 0, ttl: None, key: Some("k".into()) })
     }
 
     pub fn reserve(&mut self, id: Id, delivery: i32) -> &mut Transaction {
@@ -103,7 +103,11 @@ impl Sample {
 
     pub fn reserve_token(&mut self, id: Id, token: Token, delivery: i32) -> &mut Transaction {
         let until = Some(self.clock() + LEASE);
-        self.add(Act::Reserve { lease: LEASE, taken: Some(vec![Taken { id, token, delivery, until }]) })
+        self.add(Act::Reserve {
+            lease: LEASE,
+            lifo: false,
+            taken: Some(vec![Taken { id, token, delivery, until }]),
+        })
     }
 
     pub fn pop(&mut self, id: Id, delivery: i32) -> &mut Transaction {
@@ -129,14 +133,19 @@ impl Sample {
     pub fn extend(&mut self, id: Id, delivery: i32, lease: Length) -> &mut Transaction {
         let done = Done { id, until: Some(self.clock() + lease), died: false };
         let receipts = vec![Receipt { id, delivery: Some(delivery) }];
-        self.add(Act::Settle { verdict: Verdict::Extend, receipts, done: Some(vec![done]) })
+        self.add(Act::Settle { verdict: Verdict::Extend, receipts, delay: None, done: Some(vec![done]) })
     }
 
     fn answered(&mut self, verdict: Verdict, receipt: Receipt, is_done: bool) -> &mut Transaction {
         let until = (verdict == Verdict::Extend).then(|| self.clock() + LEASE);
         let done = Done { id: receipt.id, until, died: verdict == Verdict::Bury };
         let done = if is_done { vec![done] } else { Vec::new() };
-        self.add(Act::Settle { verdict, receipts: vec![receipt], done: Some(done) })
+        self.add(Act::Settle {
+            verdict,
+            receipts: vec![receipt],
+            delay: (verdict == Verdict::Release).then_some(0),
+            done: Some(done),
+        })
     }
 
     /// The server crashes now, and forgets what did not wait for the disk in a time before.

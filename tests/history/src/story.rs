@@ -85,7 +85,7 @@ impl Display for Act {
             }
             Self::Reserve { taken, .. } => list(f, "reserve:", taken),
             Self::Pop { taken, .. } => list(f, "pop:", taken),
-            Self::Settle { verdict, receipts, done } => {
+            Self::Settle { verdict, receipts, done, .. } => {
                 let verb = match verdict {
                     Verdict::Extend => "extend",
                     Verdict::Release => "release",

@@ -150,7 +150,7 @@ impl Recorder {
             let id = |n: usize| rows.map(|rows| rows[n].get("id"));
             let messages =
                 tokens.iter().enumerate().map(|(n, &token)| Pushed { token, id: id(n), met: None });
-            Act::Push { messages: messages.collect(), order, ttl: None, key: None }
+            Act::Push { messages: messages.collect(), order, delay: 0, ttl: None, key: None }
         });
     }
 
@@ -165,7 +165,7 @@ impl Recorder {
         let mut taken = Vec::new();
         self.call(&statement, &[&QUEUE, &lease], false, |rows| {
             taken = rows.unwrap_or_default().iter().map(taken_from).collect();
-            Act::Reserve { lease, taken: rows.map(|_| taken.clone()) }
+            Act::Reserve { lease, lifo: false, taken: rows.map(|_| taken.clone()) }
         });
         if !taken.is_empty() {
             self.settle(&taken);
@@ -187,7 +187,7 @@ impl Recorder {
         self.call(&statement, &[&ids, &deliveries], true, |rows| {
             let done = |row: &Row| Done { id: row.get("id"), until: None, died: false };
             let done = rows.map(|rows| rows.iter().map(done).collect());
-            Act::Settle { verdict, receipts: taken.iter().map(receipt).collect(), done }
+            Act::Settle { verdict, receipts: taken.iter().map(receipt).collect(), delay: Some(0), done }
         });
     }
 

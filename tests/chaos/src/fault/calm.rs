@@ -1,5 +1,6 @@
 //! No fault: only what the clients do themselves: rollbacks, savepoints, exception blocks,
-//! prepared transactions, all levels of isolation, leases that run out.
+//! prepared transactions, all levels of isolation, leases that run out. Its rounds are long enough
+//! for a message to be starved in.
 
 use fastrand::Rng;
 
@@ -15,6 +16,6 @@ impl Fault for Calm {
     }
 
     fn strike(&mut self, _stage: &Stage, rng: &mut Rng) {
-        pause(rng, 1000..2000);
+        pause(rng, 1000..5000);
     }
 }

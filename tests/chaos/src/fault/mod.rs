@@ -71,6 +71,6 @@ pub fn all() -> Vec<Box<dyn Fault>> {
         Box::<disk::WalFull>::default(),
         Box::<clock::Steps>::default(),
         Box::new(rebuild::Rebuild),
-        Box::new(settings::Settings),
+        Box::<settings::Settings>::default(),
     ]
 }

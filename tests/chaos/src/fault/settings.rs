@@ -2,8 +2,10 @@
 //! paused, and let go on.
 
 use fastrand::Rng;
+use pgqueue_history::Moment;
 
 use super::Fault;
+use crate::clock::{now, since};
 use crate::crowd::pause;
 use crate::queue::Queue;
 use crate::stage::Stage;
@@ -22,7 +24,11 @@ const CHANGES: [&str; 10] = [
 ];
 const RESUME: &str = "SELECT pgq_resume(name) FROM pgq_list_queues()";
 
-pub struct Settings;
+#[derive(Default)]
+pub struct Settings {
+    /// Since when the queues are not what they were.
+    since: Moment,
+}
 
 impl Fault for Settings {
     fn name(&self) -> &'static str {
@@ -30,6 +36,7 @@ impl Fault for Settings {
     }
 
     fn strike(&mut self, stage: &Stage, rng: &mut Rng) {
+        self.since = now();
         for _ in 0..10 {
             change(stage, rng.choice(CHANGES).expect("there are some"));
             pause(rng, 20..200);
@@ -44,6 +51,7 @@ impl Fault for Settings {
         for queue in Queue::ALL {
             change(stage, &format!("SELECT pgq_alter_queue('{}', '{}')", queue.name(), queue.settings()));
         }
+        stage.history.lock().unwrap().excused.push(since(self.since));
     }
 }
 

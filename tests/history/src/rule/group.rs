@@ -221,7 +221,7 @@ mod tests {
             sample.push_to(2, "g", 0);
             sample.reserve(2, 1);
             let messages = vec![Pushed { token: 11, id: Some(1), met: None }];
-            sample.add(Act::Push { messages, order: Order::default(), ttl: None, key: None });
+            sample.add(Act::Push { messages, order: Order::default(), delay: 0, ttl: None, key: None });
             sample.reserve_token(1, 11, 1);
             sample.reserve(2, 2);
             assert!(!broken(&sample), "{end:?}");

@@ -11,6 +11,7 @@ mod lease;
 mod limit;
 mod number;
 mod receipt;
+mod starved;
 
 use std::fmt::{Display, Formatter, Result};
 
@@ -41,10 +42,12 @@ pub enum Rule {
     Limited,
     /// A queue that keeps what was removed has all of that, and nothing else.
     Archived,
+    /// What is ready is given, if its queue is asked.
+    Starved,
 }
 
 impl Rule {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Accounted,
         Self::Committed,
         Self::OneLease,
@@ -56,6 +59,7 @@ impl Rule {
         Self::Outdated,
         Self::Limited,
         Self::Archived,
+        Self::Starved,
     ];
 
     fn look(self, facts: &Facts) -> Vec<Violation> {
@@ -71,6 +75,7 @@ impl Rule {
             Self::Outdated => key::look(facts),
             Self::Limited => limit::look(facts),
             Self::Archived => archived::look(facts),
+            Self::Starved => starved::look(facts),
         }
     }
 }

@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn a_reserve_without_an_answer_explains_one_gap() {
         let unknown = End::Unknown(Span { invoked: 0, returned: i64::MAX });
-        let unanswered = Act::Reserve { lease: 1, taken: None };
+        let unanswered = Act::Reserve { lease: 1, lifo: false, taken: None };
         let mut sample = delivered(&[1]);
         sample.add(unanswered.clone()).end = unknown;
         let mut two = sample.clone();
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_reserve_that_was_rolled_back_or_came_later_explains_nothing() {
-        let unanswered = Act::Reserve { lease: 1, taken: None };
+        let unanswered = Act::Reserve { lease: 1, lifo: false, taken: None };
         let mut sample = delivered(&[1]);
         sample.add(unanswered.clone()).end = End::RolledBack;
         sample.reserve(1, 3);
