@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use postgres::error::SqlState;
 use postgres::{Client, IsolationLevel};
@@ -222,7 +223,7 @@ fn a_message_that_expired_while_a_push_held_it_is_not_counted_on() {
     server.set("pgqueue.auto_vacuum = off");
     let (mut holder, mut other, mut observer) = (server.connect(), server.connect(), server.connect());
     holder.execute("SELECT pgq_push('q', '1', dedup_key => 'k', ttl => '1 s')", &[]).unwrap();
-    holder.batch_execute("BEGIN; SELECT pgq_push('q', '2', dedup_key => 'k')").unwrap();
+    holder.batch_execute("BEGIN; SELECT pgq_push('q', '2', dedup_key => 'k', ttl => '10 ms')").unwrap();
     until("it has expired", || observer.one("SELECT state = 'gone' FROM pgqueue.message_state"));
     assert_eq!(
         other.one::<String>("SELECT outcome FROM pgq_push_result('q', '3', dedup_key => 'k')"),
@@ -453,7 +454,7 @@ fn a_push_does_not_count_on_a_message_whose_last_lease_ends_meanwhile() {
         consumer.batch_execute("BEGIN; SELECT id FROM pgq_reserve('q', lease => '300 ms')").unwrap();
         thread::scope(|scope| {
             let changing = scope.spawn(|| producer.batch_execute(&change_and_push("ignore")).unwrap());
-            thread::sleep(std::time::Duration::from_millis(600));
+            thread::sleep(Duration::from_millis(600));
             consumer.batch_execute("COMMIT").unwrap();
             changing.join().unwrap();
         });
@@ -888,4 +889,114 @@ fn an_update_of_a_message_that_stands_behind_another_is_delivered() {
     push_beside_an_open_push(&mut first, &mut second, "ignore");
     assert!(first.one::<bool>("SELECT pgq_update(2, '3')"));
     assert_eq!(first.all::<String>("SELECT payload::text FROM pgq_pop('q', 9)"), ["3"]);
+}
+
+#[test]
+fn a_push_that_counts_on_a_message_lives_as_long_as_it_asked_for() {
+    let server = Server::start();
+    let mut session = server.connect();
+    let push = |session: &mut Client, key: &str, ttl: &str| -> String {
+        session.one(&format!(
+            "SELECT outcome FROM pgq_push_result('q', to_jsonb('{key}'::text), dedup_key => '{key}', ttl => {ttl})"
+        ))
+    };
+    let orders = [
+        ("short, long", ["'300 ms'", "'1 h'"]),
+        ("long, short", ["'1 h'", "'300 ms'"]),
+        ("short, none", ["'300 ms'", "NULL"]),
+        ("none, short", ["NULL", "'300 ms'"]),
+        ("short, short", ["'300 ms'", "'300 ms'"]),
+    ];
+    for (key, ttls) in orders {
+        assert_eq!(ttls.map(|ttl| push(&mut session, key, ttl)), ["pushed", "ignored"], "{key}");
+    }
+    // A transaction that counts on its own message writes a version too.
+    let mut own = session.transaction().unwrap();
+    for ttl in ["'300 ms'", "'200 ms'", "NULL"] {
+        let push = format!("SELECT pgq_push('q', '\"own\"', dedup_key => 'own', ttl => {ttl})");
+        own.execute(&push, &[]).unwrap();
+    }
+    own.commit().unwrap();
+    thread::sleep(Duration::from_millis(400));
+    session.batch_execute("SELECT pgq_vacuum()").unwrap();
+    assert_indexes_are_whole(&mut session);
+    let left: Vec<String> = session.all("SELECT payload #>> '{}' FROM pgq_pop('q', 9) ORDER BY 1");
+    assert_eq!(left, ["long, short", "none, short", "own", "short, long", "short, none"]);
+}
+
+#[test]
+fn a_push_that_counts_on_an_echo_lives_as_long_as_it_asked_for() {
+    let server = Server::start();
+    let (mut first, mut second) = (server.connect(), server.connect());
+    first.batch_execute("SELECT pgq_create_queue('q')").unwrap();
+    let push = |ttl: &str| format!("SELECT pgq_push('q', '1', dedup_key => 'k', ttl => {ttl})");
+    second.batch_execute(&push("'300 ms'")).unwrap();
+    first.batch_execute("BEGIN").unwrap();
+    first.batch_execute(&push("'300 ms'")).unwrap();
+    second.batch_execute(&push("'300 ms'")).unwrap(); // an echo
+    second.batch_execute(&push("NULL")).unwrap(); // counts on it
+    first.batch_execute("COMMIT").unwrap();
+    assert_eq!(first.one::<i64>("SELECT count(*) FROM pgqueue.message"), 2);
+    thread::sleep(Duration::from_millis(400));
+    first.batch_execute("SELECT pgq_vacuum()").unwrap();
+    assert_eq!(first.all::<i64>("SELECT id FROM pgq_reserve('q')"), [2]);
+}
+
+#[test]
+fn an_echo_of_a_message_that_expires_while_it_is_put_off_is_delivered() {
+    for preload in ["shared_preload_libraries = 'pgqueue'", ""] {
+        let server = Server::bare(&format!("{preload}\npgqueue.auto_vacuum = off"));
+        let (mut first, mut second) = (server.connect(), server.connect());
+        first.batch_execute("CREATE EXTENSION pgqueue; SELECT pgq_create_queue('q')").unwrap();
+        let head = "SELECT pgq_push('q', '1', dedup_key => 'k', ttl => '1 s', delay => '1 h')";
+        second.batch_execute(head).unwrap();
+        first.batch_execute("BEGIN").unwrap();
+        first.batch_execute(head).unwrap();
+        second.batch_execute("SELECT pgq_push('q', '2', dedup_key => 'k')").unwrap();
+        first.batch_execute("ROLLBACK").unwrap();
+        assert!(first.all::<i64>("SELECT id FROM pgq_reserve('q')").is_empty());
+        thread::sleep(Duration::from_millis(1100));
+        assert_eq!(first.all::<i64>("SELECT id FROM pgq_reserve('q')"), [2], "{preload}");
+    }
+}
+
+#[test]
+fn a_delivery_that_stands_for_an_echo_lives_as_long_as_that_would_have() {
+    let server = Server::start();
+    let (mut first, mut second) = (server.connect(), server.connect());
+    let push = |ttl: &str| format!("SELECT pgq_push('q', '1', dedup_key => 'k', ttl => {ttl})");
+    second.batch_execute(&push("'500 ms'")).unwrap();
+    first.batch_execute("BEGIN").unwrap();
+    first.batch_execute(&push("'500 ms'")).unwrap();
+    second.batch_execute(&push("NULL")).unwrap(); // an echo
+    first.batch_execute("ROLLBACK").unwrap();
+    assert_eq!(first.all::<i64>("SELECT id FROM pgq_reserve('q', lease => '600 ms')"), [1]);
+    assert_eq!(first.one::<i64>("SELECT count(*) FROM pgqueue.message"), 1, "the echo is absorbed");
+    thread::sleep(Duration::from_millis(700));
+    first.batch_execute("SELECT pgq_vacuum()").unwrap();
+    assert_eq!(first.all::<i64>("SELECT id FROM pgq_reserve('q')"), [1]);
+    assert_indexes_are_whole(&mut first);
+}
+
+#[test]
+fn a_message_that_is_moved_lives_as_long_as_what_counts_on_it() {
+    let server = Server::start();
+    let (mut first, mut second) = (server.connect(), server.connect());
+    first.batch_execute("SELECT pgq_create_queue('other')").unwrap();
+    let push = |ttl: &str| format!("SELECT pgq_push('q', '1', dedup_key => 'k', ttl => {ttl})");
+    let head: i64 = second.one(&push("'500 ms'"));
+    // While the message is held, a push adds one behind it; while that one is held, an echo of the first.
+    for (ttl, told) in [("'500 ms'", head + 1), ("NULL", head)] {
+        first.batch_execute("BEGIN").unwrap();
+        first.batch_execute(&push("'500 ms'")).unwrap();
+        assert_eq!(second.one::<i64>(&push(ttl)), told);
+        first.batch_execute("ROLLBACK").unwrap();
+    }
+    let moved: i64 = first.one(&format!("SELECT coalesce(pgq_move({head}, 'other'), 0)"));
+    assert!(moved > 0);
+    assert_eq!(first.one::<i64>("SELECT count(*) FROM pgqueue.message"), 2, "it takes in the echo");
+    thread::sleep(Duration::from_millis(600));
+    first.batch_execute("SELECT pgq_vacuum()").unwrap();
+    let left: Vec<i64> = first.all("SELECT id FROM pgqueue.message");
+    assert_eq!(left, [moved]);
 }

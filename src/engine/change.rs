@@ -94,8 +94,10 @@ pub fn relocate(ids: &[i64], to: &Queue) -> Result<Vec<(i64, i64)>> {
         let table = Table::open(catalog::refresh().message);
         for message in keyed {
             let Some(key) = &message.key else { continue };
-            unique::drop_echoes(&[message.locked.id]);
-            let move_it = || move_messages(&[message.locked.id], to, &mut moved);
+            let move_it = || {
+                unique::take_in_echoes(&table, message.locked.id);
+                move_messages(&[message.locked.id], to, &mut moved);
+            };
             unique::unless_one_waits(&table, to, key, move_it);
         }
         move_messages(&collected(others.iter().map(|message| message.locked.id)), to, &mut moved);

@@ -169,6 +169,11 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// When the next message expires.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.template[Column::ExpiresAt as usize].map(|at| at.value() as Timestamp)
+    }
+
     /// A row for a message as it would be pushed, without an id.
     pub fn row(&self, &(content, headers): &Message) -> Row {
         let mut row = self.template;

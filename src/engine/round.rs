@@ -434,7 +434,10 @@ impl<'a> Round<'a> {
         let fate = self.take_this(row, takes_turn);
         match fate {
             Fate::Done if is_dropped => echoes.tell(self.queue.id),
-            Fate::Done => echoes.absorb(self.table, self.queue, None),
+            Fate::Done => {
+                let leased = matches!(self.take, Take::Lease(_)).then(|| row.i64(Column::Id));
+                echoes.absorb(self.table, self.queue, leased);
+            }
             _ => {}
         }
         fate
@@ -449,7 +452,7 @@ impl<'a> Round<'a> {
         }
         self.note_taken(row, None);
         self.counts.deleted += 1;
-        echoes.absorb(self.table, self.queue, Some(replacement));
+        echoes.remove_replaced(self.table, self.queue, replacement);
         let snapshot = Snapshot::take();
         let mut messages = ById::open(self.table, &snapshot);
         let Some(row) = messages.find(replacement) else { return Fate::Gone };
@@ -561,7 +564,8 @@ impl<'a> Round<'a> {
     fn stands_for_its_key(&mut self, row: &Found) -> bool {
         match unique::turn(self.table, self.queue, row) {
             unique::Turn::Now => return true,
-            unique::Turn::Later => {}
+            // Nobody tells when that one expires.
+            unique::Turn::Later { until } => until.into_iter().for_each(|end| self.passes_lease(end)),
             unique::Turn::Unsure => self.put_off(row),
             unique::Turn::Superseded => {
                 // What the removal claims must be seen again if that is rolled back.

@@ -560,7 +560,12 @@ impl Found {
 
     /// Whether its time to live is over.
     pub fn has_expired(&self, now: Timestamp) -> bool {
-        self.get(Column::ExpiresAt).is_some_and(|at| at.value() as i64 <= now)
+        self.expires_at().is_some_and(|at| at <= now)
+    }
+
+    /// When its time to live is over; none: never.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.get(Column::ExpiresAt).map(|at| at.value() as i64)
     }
 
     /// How many deliveries its consumers have given back.

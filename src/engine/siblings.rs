@@ -39,6 +39,7 @@ pub struct Version {
     pub place: i64,
     pub standing: Standing,
     pub priority: i16,
+    pub expires_at: Option<Timestamp>,
     /// This transaction has written it.
     pub is_ours: bool,
 }
@@ -69,6 +70,7 @@ impl Version {
             place: row.i64(Column::KeyPlace),
             standing,
             priority: row.i16(Column::Priority),
+            expires_at: row.expires_at(),
             is_ours: row.is_our_own(),
         }
     }

@@ -29,7 +29,7 @@ use super::siblings::{ECHO, LEASED_BLINDLY, NAMED_ECHO, REPLACEMENT, Sibling, Si
 use super::statement::{Sees, Statement, i64_array};
 use super::table::{Fate, Patience, Table};
 use super::{board, has_one_snapshot, id, news, now};
-use crate::call::Name;
+use crate::call::{Name, Timestamp};
 use crate::error::{Error, Result};
 use crate::stop::{self, Point};
 
@@ -139,7 +139,7 @@ impl Keyed<'_> {
         let siblings = Siblings::look(&writer.table, self.queue, self.key.datum());
         let met = match self.on_duplicate {
             OnDuplicate::Reject => self.refuse(&siblings)?,
-            OnDuplicate::Ignore => self.count_on(&writer.table, &siblings),
+            OnDuplicate::Ignore => self.count_on(writer, &siblings),
             OnDuplicate::Replace => self.replace(writer, &siblings)?,
         };
         if let Some(step) = met {
@@ -188,16 +188,21 @@ impl Keyed<'_> {
     }
 
     /// Leaves the trace of this push on a message that waits; none if there is none to be had at
-    /// this moment.
-    fn count_on(&self, table: &Table, siblings: &Siblings) -> Option<Step> {
-        let ours = |sibling: &&Sibling| {
-            sibling.free().is_some_and(|version| version.is_ours && version.is_unseen() && version.waits())
-        };
-        if let Some(sibling) = siblings.alive().find(ours) {
-            return Some(self.ignored(siblings, sibling.id));
+    /// this moment. The message lives as long as this push asks for, at least.
+    fn count_on(&self, writer: &Writer, siblings: &Siblings) -> Option<Step> {
+        let until = writer.expires_at();
+        let ours = siblings.alive().find_map(|sibling| {
+            let is_trace = |version: &&Version| version.is_ours && version.is_unseen() && version.waits();
+            Some((sibling, sibling.free().filter(is_trace)?))
+        });
+        if let Some((sibling, version)) = ours {
+            let lives_on = lives_longer(until, version.expires_at).is_none();
+            if lives_on || touch(&writer.table, sibling.id, version.place, until) {
+                return Some(self.ignored(siblings, sibling.id));
+            }
         }
         let (sibling, place) = self.to_count_on(siblings)?;
-        touch(table, sibling.id, place).then(|| self.ignored(siblings, sibling.id))
+        touch(&writer.table, sibling.id, place, until).then(|| self.ignored(siblings, sibling.id))
     }
 
     /// The newest message if it waits; else an echo, which is not the next to be delivered.
@@ -305,8 +310,21 @@ impl Keyed<'_> {
     }
 }
 
-/// Writes a new version of a message that waits; false if another transaction is changing it.
-fn touch(table: &Table, id: i64, place: i64) -> bool {
+/// The end of the longer of two lives, if the first is longer than the second. No end: for ever.
+fn lives_longer(first: Option<Timestamp>, second: Option<Timestamp>) -> Option<Option<Timestamp>> {
+    let is_longer = second.is_some_and(|second| first.is_none_or(|first| first > second));
+    is_longer.then_some(first)
+}
+
+/// How a row changes if it is to live until a time at least.
+fn longer_life(row: &Found, until: Option<Timestamp>) -> Option<(Column, Option<Datum>)> {
+    let longer = lives_longer(until, row.expires_at())?;
+    Some((Column::ExpiresAt, longer.map(Datum::from)))
+}
+
+/// Writes a new version of a message that waits, which lives until `until` at least; false if another
+/// transaction is changing it.
+fn touch(table: &Table, id: i64, place: i64, until: Option<Timestamp>) -> bool {
     let snapshot = Snapshot::latest();
     let mut messages = ById::open(table, &snapshot);
     let Some(row) = messages.find(id) else { return false };
@@ -316,7 +334,9 @@ fn touch(table: &Table, id: i64, place: i64) -> bool {
     }
     let (queue, priority) = (row.i32(Column::Queue), row.i16(Column::Priority));
     news::touched(queue, priority, id);
-    if table.update(&row, &[(Column::KeyPlace, Some(place.into()))], Patience::Skip) != Fate::Done {
+    let mut changes = vec![(Column::KeyPlace, Some(place.into()))];
+    changes.extend(longer_life(&row, until)); // only if it is one: an index has the column
+    if table.update(&row, &changes, Patience::Skip) != Fate::Done {
         return false;
     }
     match row.lane() {
@@ -327,13 +347,17 @@ fn touch(table: &Table, id: i64, place: i64) -> bool {
     true
 }
 
-/// Removes a message whose place, as it is now, is such, unless another transaction is changing it; true
-/// if it is removed.
-fn remove_if(is_such: impl Fn(i64) -> bool, table: &Table, queue: &Queue, id: i64) -> bool {
+/// Removes a message whose place, as it is now, is such, unless another transaction is changing it. Some if
+/// it is removed: when it would have expired.
+fn remove_if(
+    is_such: impl Fn(i64) -> bool,
+    table: &Table,
+    queue: &Queue,
+    id: i64,
+) -> Option<Option<Timestamp>> {
     let snapshot = Snapshot::take();
     let mut messages = ById::open(table, &snapshot);
-    let row = messages.find(id).filter(|row| is_such(row.i64(Column::KeyPlace)));
-    let Some(row) = row else { return false };
+    let row = messages.find(id).filter(|row| is_such(row.i64(Column::KeyPlace)))?;
     news::touched(queue.id, row.i16(Column::Priority), id);
     if row.lane() == Lane::Delayed {
         news::undelayed(queue.id);
@@ -343,7 +367,18 @@ fn remove_if(is_such: impl Fn(i64) -> bool, table: &Table, queue: &Queue, id: i6
         counter::add(queue.id, Counts { deleted: 1, ..Counts::default() });
         counter::add(queue.id, -row.counts());
     }
-    is_removed
+    is_removed.then(|| row.expires_at())
+}
+
+/// Has a message that this transaction has leased or locked live until a time at least.
+fn prolong(table: &Table, id: i64, until: Option<Timestamp>) {
+    let snapshot = Snapshot::take();
+    let mut messages = ById::open(table, &snapshot);
+    if let Some(row) = messages.find(id)
+        && let Some(change) = longer_life(&row, until)
+    {
+        table.update(&row, &[change], Patience::Wait); // nobody else can change it
+    }
 }
 
 /// Whether a message has a receipt that is no good any more: nobody was given it since it was
@@ -357,8 +392,8 @@ pub fn is_unseen(row: &Found) -> bool {
 pub enum Turn {
     /// It may be delivered.
     Now,
-    /// An older one, which nobody has had, is delivered first.
-    Later,
+    /// An older one, which nobody has had, is delivered first, unless it expires before.
+    Later { until: Option<Timestamp> },
     /// The same, but another transaction is changing that one.
     Unsure,
     /// It was delivered, and another stands for its key now.
@@ -381,7 +416,7 @@ pub fn turn(table: &Table, queue: &Queue, row: &Found) -> Turn {
     match before.next() {
         None => Turn::Now,
         Some(sibling) if sibling.changer.is_some() => Turn::Unsure,
-        Some(_) => Turn::Later,
+        Some(sibling) => Turn::Later { until: sibling.settled.and_then(|version| version.expires_at) },
     }
 }
 
@@ -407,14 +442,19 @@ impl Echoes {
         Some(Self { replacement, all })
     }
 
-    /// Removes those that the delivery of the message covers: committed ones that the consumer's
-    /// snapshot shows. Those from the replacement on are left alone, and so are those that have become
-    /// replacements since.
-    pub fn absorb(&self, table: &Table, queue: &Queue, replacement: Option<i64>) {
-        self.remove_those(table, queue, |id, place| match replacement {
-            Some(newest) => id < newest && place < UNSEEN,
-            None => place < UNSEEN && place != REPLACEMENT,
-        });
+    /// Removes those that the delivery of the message `leased` covers: committed ones that the
+    /// consumer's snapshot shows, but for replacements, which some may have become since. Should the
+    /// delivery fail, the message stands for them: it lives as long as they would have.
+    pub fn absorb(&self, table: &Table, queue: &Queue, leased: Option<i64>) {
+        let lives = self.remove_those(table, queue, |_, place| place < UNSEEN && place != REPLACEMENT);
+        if let Some(id) = leased {
+            lives.into_iter().for_each(|until| prolong(table, id, until));
+        }
+    }
+
+    /// Removes those that the replacement has replaced.
+    pub fn remove_replaced(&self, table: &Table, queue: &Queue, replacement: i64) {
+        self.remove_those(table, queue, |id, place| id < replacement && place < UNSEEN);
     }
 
     /// Removes those that count on the message by its id, which is removed undelivered.
@@ -423,14 +463,22 @@ impl Echoes {
     }
 
     /// Removes those whose id and place, as it is now, are such. Of the others consumers hear when this
-    /// transaction commits.
-    fn remove_those(&self, table: &Table, queue: &Queue, are_such: impl Fn(i64, i64) -> bool) {
+    /// transaction commits. Returns when those that are removed would have expired.
+    fn remove_those(
+        &self,
+        table: &Table,
+        queue: &Queue,
+        are_such: impl Fn(i64, i64) -> bool,
+    ) -> Vec<Option<Timestamp>> {
         stop::at(Point::EchoesAreSeen);
+        let mut lives = Vec::new();
         for &(priority, id) in &self.all {
-            if !remove_if(|place| are_such(id, place), table, queue, id) {
-                news::ready(queue.id, priority, id);
+            match remove_if(|place| are_such(id, place), table, queue, id) {
+                Some(until) => lives.push(until),
+                None => news::ready(queue.id, priority, id),
             }
         }
+        lives
     }
 
     /// Lets consumers hear of them when this transaction, which removes the message, commits.
@@ -448,7 +496,7 @@ pub fn place_of_lease(row: &Found) -> i64 {
 
 /// Whether a message stands behind another of its key, which is delivered in its place.
 pub fn stands_behind(table: &Table, queue: &Queue, row: &Found) -> bool {
-    is_echo(row) && turn(table, queue, row) == Turn::Later
+    is_echo(row) && matches!(turn(table, queue, row), Turn::Later { .. })
 }
 
 /// Whether a message was pushed while an older one of its key was waiting.
@@ -469,11 +517,21 @@ pub fn drop_superseded(messages: &[(i64, i64)]) {
     counter::add_each(queues, |deleted| Counts { deleted, ..Counts::default() });
 }
 
-/// Removes what stands behind messages that leave their queue undelivered.
-pub fn drop_echoes(ids: &[i64]) {
-    let mut queues = Vec::new();
-    DROP_ECHOES.run(&[Some(i64_array(ids))], |row| queues.push(row.i32(0)));
+/// Removes what stands behind messages that leave their queue undelivered. Returns of each echo the
+/// message, and when the echo would have expired.
+pub fn drop_echoes(ids: &[i64]) -> Vec<(i64, Option<Timestamp>)> {
+    let (mut queues, mut lives) = (Vec::new(), Vec::new());
+    DROP_ECHOES.run(&[Some(i64_array(ids))], |row| {
+        queues.push(row.i32(0));
+        lives.push((row.i64(1), row.get(2).map(|at| at.value() as Timestamp)));
+    });
     counter::add_each(queues, |deleted| Counts { deleted, ..Counts::default() });
+    lives
+}
+
+/// Has a message, which this transaction has locked, stand for the echoes behind it.
+pub fn take_in_echoes(table: &Table, id: i64) {
+    drop_echoes(&[id]).into_iter().for_each(|(head, until)| prolong(table, head, until));
 }
 
 /// Changes the content of a message; false if a newer one with its key is there, or one that replaces

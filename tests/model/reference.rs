@@ -431,7 +431,12 @@ impl Reference {
         let message = self.messages.get_mut(&id).unwrap();
         match on_duplicate {
             OnDuplicate::Reject => return Err("23505"),
-            OnDuplicate::Ignore => message.holds_key = true,
+            OnDuplicate::Ignore => {
+                message.holds_key = true;
+                // It lives until the later of the two; without an end, for ever.
+                message.expires_at =
+                    message.expires_at.zip(new.expires_at).map(|(first, second)| first.max(second));
+            }
             OnDuplicate::Replace => {
                 let in_turn = message.in_turn && message.group == new.group;
                 // It is delivered once at least.

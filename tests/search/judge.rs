@@ -130,6 +130,17 @@ impl<'a> Judge<'a> {
         })
     }
 
+    /// Whether a change asked for a time to live, or took over that of a message, or may have been
+    /// replaced by one that asked for it. A push that is ignored has the message live as long as both.
+    fn is_short_lived(&self, change: &Change) -> bool {
+        let asked_for_it = !matches!(change.done.event.what, What::Push { has_ttl: false, .. });
+        asked_for_it
+            || self.history.events.iter().any(|event| {
+                matches!(event.what, What::Push { subject, mode: Mode::Replace, has_ttl: true, .. }
+                    if subject == change.subject)
+            })
+    }
+
     fn drops(&self) -> bool {
         self.scenario.queues.iter().any(|queue| queue.drops_oldest)
     }
@@ -144,10 +155,15 @@ impl<'a> Judge<'a> {
             let of_it = deliveries.iter().filter(|delivery| delivery.message.subject == change.subject);
             of_it.into_iter().any(|delivery| delivery.has_seen(change.change) && self.is_worked_on(delivery))
         };
-        let lost =
-            |change: &&Change| !self.has_ttl(change.subject) && !is_seen(change) && !self.is_removed(change);
+        // What was given, and came back, may expire, and so may what replaced it.
+        let is_given = |change: &Change| deliveries.iter().any(|delivery| delivery.has_seen(change.change));
+        let may_expire = |change: &Change| {
+            self.has_ttl(change.subject) && (self.is_short_lived(change) || is_given(change))
+        };
         let changes = self.changes();
-        let lost = changes.iter().find(lost)?;
+        let lost = changes
+            .iter()
+            .find(|change| !may_expire(change) && !is_seen(change) && !self.is_removed(change))?;
         Some(format!("change {} is lost: whoever worked on its messages did not see it", lost.change))
     }
 
