@@ -71,7 +71,7 @@ fn hand_out(call: &Call, function: &str, take: Take, wish: Wish, refused: &[Rece
 fn push_refused(rows: &mut Rows, (id, delivery): Receipt) {
     let mut row = [None; 10];
     row[0] = Some(id.into());
-    row[7] = delivery.map(|delivery| i64::from(delivery).into());
+    row[7] = delivery.map(Datum::from);
     rows.push(&row);
 }
 

@@ -42,7 +42,7 @@ impl Asked {
         // SQL of another version has other arguments: it is refused before they are read.
         catalog::refresh();
         let id = call.required(0, "id")?;
-        let delivery = call.optional::<i64>(delivery, "delivery")?.map(number);
+        let delivery = call.optional::<i64>(delivery, "delivery")?;
         Ok(Self { receipts: vec![(id, delivery)], strict: call.required(strict, "strict")? })
     }
 
@@ -91,12 +91,7 @@ pub fn receipts(call: &Call, ids: usize, argument: &str, deliveries: usize) -> R
             "Give the delivery of each message as pgq_reserve returned it.",
         ));
     }
-    Ok(collected(ids.into_iter().zip(deliveries.into_iter().map(|delivery| Some(number(delivery))))))
-}
-
-/// The number of a delivery; of one that no message can have, one that none has.
-fn number(delivery: i64) -> i32 {
-    i32::try_from(delivery).unwrap_or(-1)
+    Ok(collected(ids.into_iter().zip(deliveries.into_iter().map(Some))))
 }
 
 fn ids(call: &Call, ids: impl IntoIterator<Item = i64>) -> Answer {

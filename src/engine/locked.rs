@@ -8,14 +8,14 @@ use pgrx::pg_sys;
 use super::message::{Receipt, is_leased};
 use super::queue;
 use super::settle::permitted;
-use super::statement::{Row, Statement, i32_array, i64_array};
+use super::statement::{Row, Statement, i64_array};
 use crate::call::{Timestamp, collected, room_for};
 use crate::error::Result;
 use crate::value::right::Right;
 
 static LOCK: Statement = Statement::new(
     include_str!("../../sql/query/lock_messages.sql"),
-    &[pg_sys::INT8ARRAYOID, pg_sys::INT4ARRAYOID],
+    &[pg_sys::INT8ARRAYOID, pg_sys::INT8ARRAYOID],
 );
 
 /// A message that this transaction has locked.
@@ -62,7 +62,7 @@ pub fn lock(receipts: &[Receipt]) -> Result<Vec<Locked>> {
         has_deliveries.then(|| collected(receipts.iter().map(|(_, delivery)| delivery.unwrap_or_default())));
     let mut locked = Vec::new();
     if !ids.is_empty() {
-        let args = [Some(i64_array(&ids)), deliveries.as_deref().map(i32_array)];
+        let args = [Some(i64_array(&ids)), deliveries.as_deref().map(i64_array)];
         LOCK.run(&args, |row| {
             room_for(&mut locked, 1);
             locked.push(Locked::from_row(row));

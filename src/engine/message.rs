@@ -64,8 +64,8 @@ impl Lane {
     }
 }
 
-/// An id and, if the caller gave one, the delivery that makes it a receipt.
-pub type Receipt = (i64, Option<i32>);
+/// An id and, if the caller gave one, the delivery that makes it a receipt: any number, as it was given.
+pub type Receipt = (i64, Option<i64>);
 
 /// Whether somebody holds the message at `now`.
 pub fn is_leased(lease_until: Timestamp, now: Timestamp) -> bool {

@@ -187,7 +187,7 @@ fn leaves_its_group(row: &Found, verdict: Verdict) -> bool {
 }
 
 fn is_good(row: &Found, (_, delivery): Receipt, verdict: Verdict, now: Timestamp) -> bool {
-    let is_the_last = |delivery| delivery == row.i32(Column::Deliveries) && !unique::is_unseen(row);
+    let is_the_last = |delivery| delivery == i64::from(row.i32(Column::Deliveries)) && !unique::is_unseen(row);
     let is_this_delivery = delivery.is_none_or(is_the_last);
     let needs_lease = !matches!(verdict, Verdict::Delete);
     is_this_delivery && (!needs_lease || is_leased(row.i64(Column::LeaseUntil), now))

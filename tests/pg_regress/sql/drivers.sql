@@ -168,6 +168,9 @@ SELECT id = (:'ids'::bigint[])[2] AS second, queue, payload, delivery, leased_un
 SELECT id = (:'ids'::bigint[])[2] AS second, queue, payload, delivery, leased_until IS NULL AS refused
   FROM pgq_next('next', :'ids', NULL, show_refused => true);
 SELECT * FROM pgq_next('next', '{9000000000000000000,9000000000000000000}', show_refused => true);
+SELECT id, delivery FROM pgq_next('next', '{1,1,2}', '{9000000000000000000,5000000000,-5000000000}', show_refused => true);
+SELECT pgq_delete(1, 5000000000), pgq_release(1, '0', -5000000000);
+SELECT count(*) FROM pgq_fail_batch('{1}', 'no', '{5000000000}');
 SELECT count(*) FROM pgq_next('next', '{9000000000000000000}');
 SELECT pgq_next('next', NULL, strict => NULL);
 SELECT pgq_next('next', NULL, show_refused => NULL);
