@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::setting;
 use crate::value::duration::Millis;
 use crate::value::right::Right;
-use crate::value::settings::{BadSetting, DeadLetter, Notify, Settings};
+use crate::value::settings::{BadSetting, DeadLetter, NOT_A_BOOLEAN, Notify, Settings};
 
 static FIND: Statement =
     Statement::new(include_str!("../../sql/query/queue.sql"), &[pg_sys::TEXTOID, pg_sys::INT4OID]);
@@ -198,7 +198,11 @@ const PREFIX: &[u8] = b"pgq:";
 const LONGEST_CHANNEL: usize = pg_sys::NAMEDATALEN as usize - 1;
 
 pub fn bad_setting(bad: BadSetting) -> Error {
-    Error::setting(&bad.path, &bad.problem)
+    let error = Error::setting(&bad.path, &bad.problem);
+    match bad.problem.as_str() {
+        NOT_A_BOOLEAN => error.hint("Give the boolean, without quotes: {\"notify\": true}."),
+        _ => error,
+    }
 }
 
 fn remembered<R>(look: impl FnOnce(&Remembered) -> Option<R>) -> Option<R> {

@@ -137,6 +137,9 @@ pub enum Notify {
     Channel(String),
 }
 
+/// What is wrong with the name of a channel that was meant to be none.
+pub const NOT_A_BOOLEAN: &str = "must not be a boolean as a string, which would name a channel";
+
 impl TryFrom<Value> for Notify {
     type Error = &'static str;
 
@@ -145,6 +148,9 @@ impl TryFrom<Value> for Notify {
             Value::Bool(false) => Ok(Self::Nobody),
             Value::Bool(true) => Ok(Self::OfQueue),
             Value::String(channel) if channel.is_empty() => Err("must not be an empty name"),
+            Value::String(word) if ["true", "false"].iter().any(|it| word.eq_ignore_ascii_case(it)) => {
+                Err(NOT_A_BOOLEAN)
+            }
             Value::String(channel) => Ok(Self::Channel(channel)),
             _ => Err("must be true, false or the name of a channel"),
         }
@@ -309,6 +315,10 @@ mod tests {
         assert_eq!(settings.events_to.as_deref(), Some("ops"));
         assert_eq!(settings.notify, Notify::Channel("orders_ready".into()));
         assert_eq!(Settings::read(&json!({"notify": true})).unwrap().notify, Notify::OfQueue);
+        assert_eq!(
+            Settings::read(&json!({"notify": "truest"})).unwrap().notify,
+            Notify::Channel("truest".into())
+        );
         assert_eq!(Settings::read(&json!({"notify": false})).unwrap().notify, Notify::Nobody);
     }
 
@@ -327,6 +337,8 @@ mod tests {
             (json!({"dead_letter": "yes"}), "dead_letter", "boolean"),
             (json!({"notify": 1}), "notify", "channel"),
             (json!({"notify": ""}), "notify", "empty"),
+            (json!({"notify": "true"}), "notify", "boolean"),
+            (json!({"notify": "FALSE"}), "notify", "boolean"),
             (json!({"order": "random"}), "order", "random"),
             (json!({"on_expire": "archive"}), "on_expire", "archive"),
             (json!({"events_to": ["ops"]}), "events_to", "string"),

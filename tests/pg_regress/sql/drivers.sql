@@ -202,6 +202,8 @@ SELECT pgq_alter_queue('channel', jsonb_build_object('notify', repeat('c', 63)))
 SELECT pgq_alter_queue('channel', jsonb_build_object('notify', repeat('c', 64)));
 SELECT pgq_alter_queue('channel', '{"notify": ""}');
 SELECT pgq_alter_queue('channel', '{"notify": ["orders_ready"]}');
+SELECT pgq_alter_queue('channel', '{"notify": "true"}');
+SELECT pgq_create_queue('a string', '{"notify": "False"}');
 SELECT pgq_create_queue(repeat('q', 60), '{"notify": true}');
 SELECT pgq_create_queue(repeat('q', 60), '{"notify": "orders_ready"}');
 SELECT oldest_ready_seconds, oldest_ready_age FROM pgq_stats('channel');
