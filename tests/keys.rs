@@ -559,13 +559,21 @@ fn a_window_names_the_message_that_a_key_was_pushed_with() {
     let (mut mover, mut producer) = (server.connect(), server.connect());
     producer.batch_execute("SELECT pgq_create_queue('q', '{\"dedup_window\": \"1 h\"}')").unwrap();
     let there: i64 = mover.one("SELECT pgq_push('source', '1', dedup_key => 'k')");
-    mover.batch_execute(&format!("BEGIN; SELECT pgq_move_batch(ARRAY[{there}], 'q')")).unwrap();
-    producer.batch_execute("SET statement_timeout = '20 s'").unwrap();
-    let pushed: i64 = producer.one("SELECT pgq_push('q', '2', dedup_key => 'k')");
-    mover.batch_execute("COMMIT").unwrap();
-    producer.batch_execute("SELECT id FROM pgq_pop('q', 9)").unwrap();
-    let again: i64 = producer.one("SELECT pgq_push('q', '3', dedup_key => 'k')");
-    assert_eq!(again, pushed, "the key was seen with this message");
+    for (end, counts_on) in [("ROLLBACK", false), ("COMMIT", true)] {
+        mover.batch_execute("BEGIN").unwrap();
+        let moved: i64 = mover.one(&format!("SELECT new_id FROM pgq_move_batch(ARRAY[{there}], 'q')"));
+        let pushed: i64 = thread::scope(|scope| {
+            let push = scope.spawn(|| producer.one::<i64>("SELECT pgq_push('q', '2', dedup_key => 'k')"));
+            until_blocked(&mut server.connect(), 1);
+            mover.batch_execute(end).unwrap();
+            push.join().unwrap()
+        });
+        assert_eq!(pushed == moved, counts_on, "{end}");
+        producer.batch_execute("SELECT id FROM pgq_pop('q', 9)").unwrap();
+        let again: i64 = producer.one("SELECT pgq_push('q', '3', dedup_key => 'k')");
+        assert_eq!(again, pushed, "the key was seen with this message");
+        producer.batch_execute("DELETE FROM pgqueue.recent_key").unwrap();
+    }
 }
 
 #[test]
@@ -976,6 +984,76 @@ fn a_delivery_that_stands_for_an_echo_lives_as_long_as_that_would_have() {
     first.batch_execute("SELECT pgq_vacuum()").unwrap();
     assert_eq!(first.all::<i64>("SELECT id FROM pgq_reserve('q')"), [1]);
     assert_indexes_are_whole(&mut first);
+}
+
+#[test]
+fn a_key_that_was_seen_within_the_window_is_not_moved_there_and_a_moved_one_counts_as_seen() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session.batch_execute("SELECT pgq_create_queue('target', '{\"dedup_window\": \"1 h\"}')").unwrap();
+    session.batch_execute("SELECT pgq_push('target', '1', dedup_key => 'seen'), pgq_pop('target')").unwrap();
+    let [seen, new, plain] = ["'seen'", "'new'", "NULL"]
+        .map(|key| session.one::<i64>(&format!("SELECT pgq_push('source', '2', dedup_key => {key})")));
+    let moved: Vec<i64> = session
+        .all(&format!("SELECT id FROM pgq_move_batch(ARRAY[{seen}, {new}, {plain}], 'target') ORDER BY id"));
+    assert_eq!(moved, [new, plain]);
+    assert_eq!(session.all::<i64>("SELECT id FROM pgq_peek('source', 9)"), [seen], "it stays");
+    let there: i64 = session.one("SELECT id FROM pgq_pop('target', 9) ORDER BY id LIMIT 1");
+    let row = session
+        .query_one("SELECT id, outcome FROM pgq_push_result('target', '3', dedup_key => 'new')", &[])
+        .unwrap();
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, &str>(1)), (there, "ignored"));
+    // Where it is leased, the window counts, too.
+    session
+        .batch_execute("SELECT pgq_push('target', '4', dedup_key => 'leased'), pgq_reserve('target')")
+        .unwrap();
+    let leased: i64 = session.one("SELECT pgq_push('source', '5', dedup_key => 'leased')");
+    assert!(session.one::<bool>(&format!("SELECT pgq_move({leased}, 'target') IS NULL")));
+}
+
+#[test]
+fn a_move_of_a_key_waits_for_a_push_of_it_where_there_is_a_window() {
+    for (end, is_moved) in [("COMMIT", false), ("ROLLBACK", true)] {
+        let server = Server::start();
+        let (mut pusher, mut mover) = (server.connect(), server.connect());
+        pusher.batch_execute("SELECT pgq_create_queue('target', '{\"dedup_window\": \"1 h\"}')").unwrap();
+        let id: i64 = mover.one("SELECT pgq_push('source', '1', dedup_key => 'k')");
+        pusher
+            .batch_execute("BEGIN; SELECT pgq_push('target', '2', dedup_key => 'k'), pgq_pop('target')")
+            .unwrap();
+        thread::scope(|scope| {
+            let moving =
+                scope.spawn(|| mover.one::<bool>(&format!("SELECT pgq_move({id}, 'target') IS NOT NULL")));
+            until_blocked(&mut server.connect(), 1);
+            pusher.batch_execute(end).unwrap();
+            assert_eq!(moving.join().unwrap(), is_moved, "{end}");
+        });
+        assert_eq!(pusher.one::<i64>("SELECT count(*) FROM pgq_peek('target')"), i64::from(is_moved));
+    }
+}
+
+#[test]
+fn a_move_that_waited_for_the_window_sees_what_waits_by_then() {
+    let server = Server::start();
+    let (mut pusher, mut mover, mut consumer) = (server.connect(), server.connect(), server.connect());
+    consumer.batch_execute("SELECT pgq_create_queue('target')").unwrap();
+    let there: i64 = consumer.one("SELECT pgq_push('target', '\"there\"', dedup_key => 'k')");
+    consumer
+        .batch_execute(
+            "SELECT pgq_reserve('target'), pgq_alter_queue('target', '{\"dedup_window\": \"1 h\"}')",
+        )
+        .unwrap();
+    let id: i64 = mover.one("SELECT pgq_push('source', '1', dedup_key => 'k')");
+    pusher.batch_execute("BEGIN; SELECT pgq_push('target', '2', dedup_key => 'k')").unwrap();
+    thread::scope(|scope| {
+        let moving =
+            scope.spawn(|| mover.one::<bool>(&format!("SELECT pgq_move({id}, 'target') IS NOT NULL")));
+        until_blocked(&mut server.connect(), 1);
+        consumer.execute("SELECT pgq_release($1::bigint)", &[&there]).unwrap();
+        pusher.batch_execute("ROLLBACK").unwrap();
+        assert!(!moving.join().unwrap(), "another waits there");
+    });
+    assert_eq!(consumer.all::<i64>("SELECT id FROM pgq_reserve('target', max => 9)"), [there]);
 }
 
 #[test]

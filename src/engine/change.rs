@@ -82,7 +82,8 @@ pub fn cancel(ids: &[i64]) -> Result<Vec<i64>> {
 }
 
 /// Makes messages of other queues new messages of `to`, and returns their ids, old and
-/// new. One whose key another waits with there stays, and so does one that is superseded.
+/// new. One whose key another waits with there, or was seen with there within its `dedup_window`,
+/// stays, and so does one that is superseded.
 pub fn relocate(ids: &[i64], to: &Queue) -> Result<Vec<(i64, i64)>> {
     let mut messages = waiting(ids, Superseded::Spare)?;
     messages.retain(|message| message.locked.queue != to.id);
@@ -97,8 +98,9 @@ pub fn relocate(ids: &[i64], to: &Queue) -> Result<Vec<(i64, i64)>> {
             let move_it = || {
                 unique::take_in_echoes(&table, message.locked.id);
                 move_messages(&[message.locked.id], to, &mut moved);
+                moved.get(&message.locked.id).copied()
             };
-            unique::unless_one_waits(&table, to, key, move_it);
+            unique::bring(&table, to, key, move_it);
         }
         move_messages(&collected(others.iter().map(|message| message.locked.id)), to, &mut moved);
         messages.retain(|message| moved.contains_key(&message.locked.id));

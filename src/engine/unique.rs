@@ -116,12 +116,14 @@ pub fn push(keyed: &Keyed, writer: &mut Writer) -> Result<(i64, Outcome)> {
         let decide = || keyed.decide(writer, may_add);
         match deciding(keyed.queue.id, keyed.key.bytes(), decide)? {
             Step::Done(id, outcome) => {
-                keyed.note_in_window(id, may_add);
+                if may_add {
+                    note_in_window(keyed.queue, keyed.key, id);
+                }
                 return Ok((id, outcome));
             }
             Step::Depends(transaction) => wait_for(transaction),
             Step::Adds { needs_room } => {
-                if let Some(seen) = keyed.seen_lately() {
+                if let Some(seen) = seen_lately(keyed.queue, keyed.key) {
                     return keyed.repeated(seen);
                 }
                 if needs_room {
@@ -281,32 +283,27 @@ impl Keyed<'_> {
             replaced => Ok(replaced == 1),
         }
     }
+}
 
-    /// The message with which the key was pushed within the queue's `dedup_window`. If there is
-    /// none, the key is seen now. Waits for a transaction that pushes the key at this moment.
-    fn seen_lately(&self) -> Option<i64> {
-        let window = self.queue.settings.dedup_window?;
-        let since = now() - window.as_micros();
-        let claim = [
-            Some(self.queue.id.into()),
-            Some(self.key.datum()),
-            Some(0i64.into()),
-            Some(now().into()),
-            Some(Datum::from(since)),
-        ];
-        if CLAIM.run(&claim, |_| {}) > 0 {
-            return None;
-        }
-        let mut seen = None;
-        SEEN.run_seeing(Sees::Latest, &claim[..2], |row| seen = Some(row.i64(0)));
-        seen
+/// The message with which a key was pushed, or moved, within the queue's `dedup_window`. If there is
+/// none, the key is seen now. Waits for a transaction that pushes the key at this moment.
+fn seen_lately(queue: &Queue, key: &Name) -> Option<i64> {
+    let window = queue.settings.dedup_window?;
+    let since = now() - window.as_micros();
+    let claim =
+        [Some(queue.id.into()), Some(key.datum()), Some(0i64.into()), Some(now().into()), Some(since.into())];
+    if CLAIM.run(&claim, |_| {}) > 0 {
+        return None;
     }
+    let mut seen = None;
+    SEEN.run_seeing(Sees::Latest, &claim[..2], |row| seen = Some(row.i64(0)));
+    seen
+}
 
-    /// Notes which message the key was pushed with, if this push has claimed the key.
-    fn note_in_window(&self, id: i64, has_claimed: bool) {
-        if has_claimed && self.queue.settings.dedup_window.is_some() {
-            NAME_CLAIMED.run(&[Some(self.queue.id.into()), Some(self.key.datum()), Some(id.into())], |_| {});
-        }
+/// Notes with which message a key was seen that this transaction has claimed.
+fn note_in_window(queue: &Queue, key: &Name, id: i64) {
+    if queue.settings.dedup_window.is_some() {
+        NAME_CLAIMED.run(&[Some(queue.id.into()), Some(key.datum()), Some(id.into())], |_| {});
     }
 }
 
@@ -556,14 +553,22 @@ pub fn may_change(table: &Table, queue: &Queue, id: i64, key: &Name, change: imp
     })
 }
 
-/// Does `work` under the lock of a key, once it is sure that no message waits with it; none if one
-/// does. Waits for a transaction on which that depends.
-pub fn unless_one_waits<T>(table: &Table, queue: &Queue, key: &Name, work: impl FnOnce() -> T) -> Option<T> {
+/// Brings a message with a key into the queue by `work`, which returns its id, once it is sure that
+/// none waits there with the key, and that the key was not seen within the queue's window. Waits for a
+/// transaction on which that depends, and judges again then.
+pub fn bring(table: &Table, queue: &Queue, key: &Name, work: impl FnOnce() -> Option<i64>) {
+    let waiting = |siblings: &Siblings| siblings.waiting();
+    if queue.settings.dedup_window.is_some()
+        && (once_it_is_sure(table, queue, key, waiting).is_some() || seen_lately(queue, key).is_some())
+    {
+        return;
+    }
     let mut work = Some(work);
-    once_it_is_sure(table, queue, key, |siblings| {
+    let known_by = once_it_is_sure(table, queue, key, |siblings| {
         let waiting = siblings.waiting()?;
-        Ok(waiting.is_none().then(|| work.take().map(|work| work())).flatten())
-    })
+        Ok(waiting.or_else(|| work.take().and_then(|work| work())))
+    });
+    known_by.into_iter().for_each(|id| note_in_window(queue, key, id));
 }
 
 /// Decides under the lock of a key by the messages that have it. As long as that depends on a

@@ -722,7 +722,8 @@ impl Reference {
         ids
     }
 
-    /// Moves messages, which get these ids; those whose key another waits with stay.
+    /// Moves messages, which get these ids; those whose key another waits with, or was seen with
+    /// within the window, stay.
     pub fn relocate(&mut self, ids: &[Id], to: usize, moved: &[(Id, Id)]) -> Vec<Id> {
         let mut gone = Vec::new();
         for id in self.waiting(ids) {
@@ -735,8 +736,16 @@ impl Reference {
             if message.queue == to || is_taken || self.is_superseded(id) {
                 continue;
             }
+            let window = self.queues[to].settings.dedup_window;
+            let is_seen = |(_, at): &(Id, Hours)| window.is_some_and(|window| *at > self.now - window);
+            if message.key.is_some_and(|key| self.seen.get(&(to, key)).is_some_and(is_seen)) {
+                continue;
+            }
             gone.push(id);
             let Some((_, new)) = moved.iter().find(|(old, _)| *old == id) else { continue };
+            if let Some(key) = message.key.filter(|_| window.is_some()) {
+                self.seen.insert((to, key), (*new, self.now));
+            }
             self.messages.remove(&id);
             self.counters(message.queue).deleted += 1;
             self.counters(to).pushed += 1;
