@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use postgres::Client;
 use support::{Ask, Server, until, until_blocked};
 
 #[test]
@@ -476,4 +477,92 @@ fn a_timeout_in_the_middle_of_a_reserve_takes_nothing() {
         session.one::<i64>("SELECT count(*) FROM pgq_reserve('q', max => 20000) WHERE delivery = 1"),
         20_000
     );
+}
+
+/// Messages, each with as many rows of an open transaction that refer to it.
+fn referred_to(server: &Server, session: &mut Client, queue: &str, lockers: usize) -> Vec<Client> {
+    session
+        .batch_execute("CREATE TABLE IF NOT EXISTS job (message bigint REFERENCES pgqueue.message)")
+        .unwrap();
+    let refer = format!("BEGIN; INSERT INTO job SELECT id FROM pgq_peek('{queue}', 100)");
+    let mut open: Vec<_> = (0..lockers).map(|_| server.connect()).collect();
+    open.iter_mut().for_each(|session| session.batch_execute(&refer).unwrap());
+    open
+}
+
+#[test]
+fn a_message_that_others_refer_to_is_leased_at_once() {
+    for preload in ["shared_preload_libraries = 'pgqueue'", ""] {
+        for lockers in [1, 2, 3] {
+            let server = Server::bare(preload);
+            let mut session = server.connect();
+            session.batch_execute("CREATE EXTENSION pgqueue; SET statement_timeout = '20 s'").unwrap();
+            let queues = ["plain", "keyed", "grouped", "limited"];
+            session.batch_execute("SELECT pgq_create_queue('limited', '{\"max_leased\": 5}')").unwrap();
+            for (queue, options) in queues.iter().zip(["", ", dedup_key => 'k'", ", group_key => 'g'", ""]) {
+                session.batch_execute(&format!("SELECT pgq_push('{queue}', '1'{options})")).unwrap();
+                let _open = referred_to(&server, &mut session, queue, lockers);
+                let context = format!("{queue}, {lockers} lockers, {preload}");
+                let given = session
+                    .query(&format!("SELECT id, delivery FROM pgq_reserve('{queue}', lease => '1 h')"), &[])
+                    .unwrap();
+                assert_eq!(given.len(), 1, "{context}");
+                let (id, delivery): (i64, i64) = (given[0].get(0), given[0].get(1));
+                for settle in [
+                    "SELECT count(*) = 1 FROM pgq_extend($1, '2 h'::interval, $2)",
+                    "SELECT pgq_release($1, '0'::interval, $2)",
+                ] {
+                    let is_done: bool = session.query_one(settle, &[&id, &delivery]).unwrap().get(0);
+                    assert!(is_done, "{context}: {settle}");
+                }
+                assert_eq!(
+                    session.all::<i64>(&format!("SELECT id FROM pgq_reserve('{queue}')")),
+                    [id],
+                    "{context}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_push_counts_on_a_message_that_others_refer_to() {
+    let server = Server::start();
+    let mut session = server.connect();
+    for (queue, on_duplicate) in [("q", "ignore"), ("r", "replace")] {
+        let push = |n: i32| {
+            format!("SELECT pgq_push('{queue}', '{n}', dedup_key => 'k', on_duplicate => '{on_duplicate}')")
+        };
+        let id: i64 = session.one(&push(1));
+        let _open = referred_to(&server, &mut session, queue, 2);
+        assert_eq!(session.one::<i64>(&push(2)), id);
+        assert_eq!(session.one::<i64>(&format!("SELECT total FROM pgq_stats('{queue}', exact => true)")), 1);
+    }
+}
+
+#[test]
+fn a_message_that_others_lock_or_refer_to_is_not_removed_or_leased_under_them() {
+    let server = Server::start();
+    let mut session = server.connect();
+    let id: i64 = session.one("SELECT pgq_push('q', '1')");
+    let open = referred_to(&server, &mut session, "q", 1);
+    assert!(session.all::<i64>("SELECT id FROM pgq_pop('q')").is_empty(), "a removal conflicts");
+    for strength in ["NO KEY UPDATE", "SHARE"] {
+        let mut locker = server.connect();
+        locker.batch_execute(&format!("BEGIN; SELECT FROM pgqueue.message FOR {strength}")).unwrap();
+        assert!(session.all::<i64>("SELECT id FROM pgq_reserve('q')").is_empty(), "{strength}, with another");
+    }
+    drop(open);
+    until("they are gone", || {
+        session.one("SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'client backend'")
+    });
+    for strength in ["UPDATE", "NO KEY UPDATE", "SHARE"] {
+        let mut locker = server.connect();
+        locker.batch_execute(&format!("BEGIN; SELECT FROM pgqueue.message FOR {strength}")).unwrap();
+        assert!(session.all::<i64>("SELECT id FROM pgq_reserve('q')").is_empty(), "{strength}");
+        locker.batch_execute("ROLLBACK").unwrap();
+        until("it is free again", || session.all::<i64>("SELECT id FROM pgq_reserve('q')") == [id]);
+        session.execute("SELECT pgq_release($1::bigint)", &[&id]).unwrap();
+    }
+    assert_eq!(session.all::<i64>("SELECT id FROM pgq_pop('q')"), [id]);
 }

@@ -15,7 +15,7 @@ WITH RECURSIVE waiting AS (
                      WHERE queue = w.queue AND lane = 'd' AND due_at <= $1
                      ORDER BY due_at
                      LIMIT $2
-                       FOR UPDATE SKIP LOCKED) d
+                       FOR NO KEY UPDATE SKIP LOCKED) d
      LIMIT $2
 )
 UPDATE pgqueue.message SET lane = 'r', due_at = NULL WHERE id = ANY (ARRAY(TABLE due))

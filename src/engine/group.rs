@@ -27,7 +27,7 @@ use super::counter::{self, Counts};
 use super::lane::ById;
 use super::message::{Column, Lane, is_leased};
 use super::queue::Queue;
-use super::scan::{Dirty, Found, Key as Condition, Scan, Snapshot};
+use super::scan::{Dirty, Found, Intent, Key as Condition, Scan, Snapshot};
 use super::short_lock::{Kind, ShortLock};
 use super::table::{Fate, Patience, Table};
 use super::{catalog, news, now, queue, unique};
@@ -83,7 +83,7 @@ impl Group {
             if row.i64(Column::Id) == id {
                 return Turn::Now;
             }
-            if !is_gone(&row) || row.is_busy() {
+            if !is_gone(&row) || row.is_busy(Intent::Change) {
                 return Turn::Unsure;
             }
         }
@@ -170,7 +170,7 @@ impl Group {
         while let Some(row) = rows.next() {
             pg_sys::check_for_interrupts!();
             // Who is removing it, or has just done so, may have looked before we removed ours.
-            let is_busy = row.is_busy();
+            let is_busy = row.is_busy(Intent::Change);
             if !is_busy && row.is_outdated() {
                 return Err(locked);
             }
@@ -265,7 +265,7 @@ fn wait_for(table: &Table, row: &Found) -> bool {
     if !WAITS.get() {
         Error::busy().raise();
     }
-    table.lock(row, Patience::Wait) == Fate::Done
+    table.lock(row, Intent::Change, Patience::Wait) == Fate::Done
 }
 
 /// Whether a message's time to live was over before anybody settled it.

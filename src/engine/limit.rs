@@ -21,7 +21,7 @@ use pgrx::pg_sys;
 use super::lane::ById;
 use super::message::{Column, is_leased};
 use super::queue::{self, Queue};
-use super::scan::{Dirty, Found, Key as Condition, Scan, Snapshot};
+use super::scan::{Dirty, Found, Intent, Key as Condition, Scan, Snapshot};
 use super::slot::{self, Content, Entry, Lease, NOTHING, Place, SlotTable};
 use super::slot_search::Search;
 use super::statement::{Sees, Statement, i32_array, i64_array};
@@ -562,7 +562,7 @@ fn standing(messages: &Table, row: Option<Found>, holds: Entry) -> Standing {
         return if is_its { Standing::InUse(Some(until)) } else { Standing::Free };
     }
     // Another transaction may be extending the lease, or have done so since, having come in time.
-    if row.is_outdated() || (row.is_busy() && !is_leased_anew(messages, lease)) {
+    if row.is_outdated() || (row.is_busy(Intent::Change) && !is_leased_anew(messages, lease)) {
         return Standing::InUse(None);
     }
     free(messages, lease)

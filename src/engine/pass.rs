@@ -11,7 +11,7 @@ use super::group::{self, Group, Turn};
 use super::lane::Address;
 use super::message::{Column, is_leased};
 use super::queue::{self, Queue};
-use super::scan::{Found, Snapshot};
+use super::scan::{Found, Intent, Snapshot};
 use super::table::Table;
 use super::{listened, now, waking};
 use crate::hint::level::{Chunk, Findings, STASH, Sweeper};
@@ -71,7 +71,7 @@ fn look(table: &Table, at: Address, chunk: Chunk, most: u64) -> (Findings, Vec<(
         let lease_until = row.i64(Column::LeaseUntil);
         if is_leased(lease_until, now) {
             findings.first_end = findings.first_end.min(lease_until);
-        } else if row.is_busy() {
+        } else if row.is_busy(Intent::Change) {
             findings.first_end = findings.first_end.min(now + RECHECK);
         } else if line.may_go(&row, now) {
             findings.found.push(key);

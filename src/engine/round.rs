@@ -20,7 +20,7 @@ use super::message::{Column, Lane, is_leased};
 use super::pass::RECHECK;
 use super::queue::Queue;
 use super::reserve::{Take, Taken, Wish};
-use super::scan::{Found, Snapshot};
+use super::scan::{Found, Intent, Snapshot};
 use super::scanned::Scanned;
 use super::scratch::Scratch;
 use super::table::{Fate, Patience, Table};
@@ -219,6 +219,14 @@ impl<'a> Round<'a> {
         self.queue.settings.keeps_order()
     }
 
+    /// What it does with the messages that it takes.
+    fn intent(&self) -> Intent {
+        match self.take {
+            Take::Lease(_) | Take::Look => Intent::Change,
+            Take::Remove | Take::Drop => Intent::Remove,
+        }
+    }
+
     pub fn only_looks(&self) -> bool {
         matches!(self.take, Take::Look)
     }
@@ -297,7 +305,7 @@ impl<'a> Round<'a> {
         if !self.wants(row) || !self.is_its_turn(row) {
             return;
         }
-        let fate = if row.is_busy() { Fate::Busy } else { self.hand_over(row) };
+        let fate = if row.is_busy(self.intent()) { Fate::Busy } else { self.hand_over(row) };
         if fate == Fate::Busy && matches!(self.take, Take::Drop) && row.is_being_removed() {
             self.being_removed += 1;
         }
@@ -317,7 +325,7 @@ impl<'a> Round<'a> {
     /// Whether a row can be had now.
     pub fn could_take(&mut self, row: &Found) -> bool {
         let wanted = self.wants(row) && self.is_its_turn(row);
-        let is_busy = wanted && row.is_busy();
+        let is_busy = wanted && row.is_busy(self.intent());
         if is_busy {
             self.look_again_soon();
         }
@@ -349,7 +357,7 @@ impl<'a> Round<'a> {
         let turn = group.turn(self.table, row.i64(Column::Id), |other| self.is_gone(other));
         self.note_unsure(turn, row);
         if follows_order {
-            self.passed_groups.insert(group, turn == Turn::Now && row.is_busy());
+            self.passed_groups.insert(group, turn == Turn::Now && row.is_busy(self.intent()));
         }
         turn == Turn::Now
     }
@@ -456,7 +464,7 @@ impl<'a> Round<'a> {
         let snapshot = Snapshot::take();
         let mut messages = ById::open(self.table, &snapshot);
         let Some(row) = messages.find(replacement) else { return Fate::Gone };
-        if !self.wants(&row) || self.group_of(&row).is_some() || row.is_busy() {
+        if !self.wants(&row) || self.group_of(&row).is_some() || row.is_busy(self.intent()) {
             self.uncovered = true;
             return Fate::Gone;
         }

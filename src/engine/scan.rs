@@ -104,6 +104,15 @@ pub struct Found {
     pub(super) slot: *mut pg_sys::TupleTableSlot,
 }
 
+/// What is to be done with a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// Columns are to change, none that a foreign key refers to: rows that refer to it are not in
+    /// the way.
+    Change,
+    Remove,
+}
+
 /// What this transaction has done with a version of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Own {
@@ -415,9 +424,10 @@ impl Found {
         }
     }
 
-    /// Whether another transaction, not ended yet, has changed or locked the row.
-    pub fn is_busy(&self) -> bool {
-        self.lockers().into_iter().any(is_another_s)
+    /// Whether another transaction, not ended yet, has changed the row, or has locked it against what
+    /// is to be done with it.
+    pub fn is_busy(&self, intent: Intent) -> bool {
+        self.lockers(intent).into_iter().any(is_another_s)
     }
 
     /// What this transaction has done with the row since it wrote it, others aside.
@@ -446,14 +456,18 @@ impl Found {
         }
     }
 
-    /// The transactions that have changed or locked the row, or tried to; some may have ended.
-    /// Only a hint at what heap_update decides.
-    fn lockers(&self) -> Vec<pg_sys::TransactionId> {
+    /// The transactions that have changed the row, or locked it against an intent, or tried to; some
+    /// may have ended. Only a hint at what the heap decides.
+    fn lockers(&self, intent: Intent) -> Vec<pg_sys::TransactionId> {
+        let is_in_the_way = |member: &pg_sys::MultiXactMember| {
+            intent == Intent::Remove || member.status != pg_sys::MultiXactStatus::MultiXactStatusForKeyShare
+        };
         match self.xmax() {
             None => Vec::new(),
             Some((mask, multi)) if mask & pg_sys::HEAP_XMAX_IS_MULTI != 0 => {
-                members(multi).into_iter().map(|member| member.xid).collect()
+                members(multi).into_iter().filter(is_in_the_way).map(|member| member.xid).collect()
             }
+            Some((mask, _)) if intent == Intent::Change && is_key_share(mask) => Vec::new(),
             Some((_, locker)) => vec![locker],
         }
     }
@@ -600,6 +614,12 @@ impl Found {
     pub fn i16(&self, column: Column) -> i16 {
         self.get(column).map_or(0, |datum| datum.value() as i16)
     }
+}
+
+/// Whether a row's flags say that one transaction has locked it, and only its key, as foreign keys do.
+fn is_key_share(mask: u32) -> bool {
+    const STRENGTH: u32 = pg_sys::HEAP_XMAX_KEYSHR_LOCK | pg_sys::HEAP_XMAX_EXCL_LOCK;
+    mask & pg_sys::HEAP_XMAX_LOCK_ONLY != 0 && mask & STRENGTH == pg_sys::HEAP_XMAX_KEYSHR_LOCK
 }
 
 /// Whether a transaction is under way, and not our own.

@@ -14,7 +14,7 @@ use super::lane::ById;
 use super::limit;
 use super::message::{Column, Lane, NOT_LEASED, Receipt, is_leased};
 use super::queue::{self, Queue};
-use super::scan::{Found, Snapshot};
+use super::scan::{Found, Intent, Snapshot};
 use super::table::{Fate, Patience, Table};
 use super::unique::{self, Echoes};
 use super::{archive, catalog, has_one_snapshot, news, now};
@@ -148,8 +148,9 @@ fn settle_one(
     // are, which nobody can change any more. Where there are slots, a lease that ends while it
     // is extended must not look free: the lock shows that it may not be.
     let needs_lock = matches!(verdict, Verdict::Extend(_)) && queue.settings.max_leased.is_some();
-    if !is_locked && (needs_lock || row.is_busy()) {
-        return Ok(match table.lock(&row, Patience::Wait) {
+    let intent = if matches!(verdict, Verdict::Delete) { Intent::Remove } else { Intent::Change };
+    if !is_locked && (needs_lock || row.is_busy(intent)) {
+        return Ok(match table.lock(&row, intent, Patience::Wait) {
             Fate::Done => Attempt::Locked,
             Fate::Gone => Attempt::Refused,
             Fate::Changed | Fate::Busy => Attempt::Changed,
@@ -187,7 +188,8 @@ fn leaves_its_group(row: &Found, verdict: Verdict) -> bool {
 }
 
 fn is_good(row: &Found, (_, delivery): Receipt, verdict: Verdict, now: Timestamp) -> bool {
-    let is_the_last = |delivery| delivery == i64::from(row.i32(Column::Deliveries)) && !unique::is_unseen(row);
+    let is_the_last =
+        |delivery| delivery == i64::from(row.i32(Column::Deliveries)) && !unique::is_unseen(row);
     let is_this_delivery = delivery.is_none_or(is_the_last);
     let needs_lease = !matches!(verdict, Verdict::Delete);
     is_this_delivery && (!needs_lease || is_leased(row.i64(Column::LeaseUntil), now))

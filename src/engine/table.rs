@@ -23,7 +23,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use super::beside::{self, Guests};
 use super::firing::{self, Event, Firing, Target};
 use super::message::{COLUMNS, Column};
-use super::scan::{Found, Own};
+use super::scan::{Found, Intent, Own};
 use super::{catalog, owner};
 
 /// A table that is open.
@@ -180,7 +180,7 @@ impl Table {
         unsafe { pg_sys::heap_form_tuple(self.descriptor(), values.as_mut_ptr(), nulls.as_mut_ptr()) }
     }
 
-    /// Writes a new version of the row a scan stands on.
+    /// Writes a new version of the row a scan stands on. Rows that refer to it are not in the way.
     pub fn update(&self, found: &Found, changes: &[(Column, Option<Datum>)], patience: Patience) -> Fate {
         let patience = match self.own_patience(found, patience) {
             Ok(patience) => patience,
@@ -188,12 +188,20 @@ impl Table {
         };
         // heap_update that does not wait works, but a server built to check its
         // assertions holds that nobody calls it so.
-        if patience == Patience::Skip && server_asserts() {
-            match self.lock(found, Patience::Skip) {
-                Fate::Done => return self.update(found, changes, Patience::Wait),
-                fate => return fate,
+        if patience == Patience::Wait || !server_asserts() {
+            let fate = self.try_update(found, changes, patience);
+            if patience == Patience::Wait || fate != Fate::Busy {
+                return fate;
             }
         }
+        // It calls a row busy whatever its lock. One that waits does not wait for a key's lock.
+        match self.lock(found, Intent::Change, Patience::Skip) {
+            Fate::Done => self.try_update(found, changes, Patience::Wait),
+            fate => fate,
+        }
+    }
+
+    fn try_update(&self, found: &Found, changes: &[(Column, Option<Datum>)], patience: Patience) -> Fate {
         let columns = self.columns();
         let mut values = vec![Datum::null(); columns];
         let mut nulls = vec![false; columns];
@@ -287,8 +295,12 @@ impl Table {
         }
     }
 
-    /// Locks the row a scan stands on against changes by others.
-    pub fn lock(&self, found: &Found, patience: Patience) -> Fate {
+    /// Locks the row a scan stands on against changes by others, as strongly as an intent needs.
+    pub fn lock(&self, found: &Found, intent: Intent, patience: Patience) -> Fate {
+        let mode = match intent {
+            Intent::Change => pg_sys::LockTupleMode::LockTupleNoKeyExclusive,
+            Intent::Remove => pg_sys::LockTupleMode::LockTupleExclusive,
+        };
         if found.own() == Own::Change {
             return Fate::Changed;
         }
@@ -306,7 +318,7 @@ impl Table {
                 self.relation,
                 &mut tuple,
                 pg_sys::GetCurrentCommandId(true),
-                pg_sys::LockTupleMode::LockTupleExclusive,
+                mode,
                 policy,
                 false,
                 &mut buffer,

@@ -23,7 +23,7 @@ use super::lane::ById;
 use super::message::{Column, Lane};
 use super::push::{Message, OnDuplicate, Outcome, Writer};
 use super::queue::Queue;
-use super::scan::{Found, Snapshot};
+use super::scan::{Found, Intent, Snapshot};
 use super::short_lock::{Kind, ShortLock};
 use super::siblings::{ECHO, LEASED_BLINDLY, NAMED_ECHO, REPLACEMENT, Sibling, Siblings, UNSEEN, Version};
 use super::statement::{Sees, Statement, i64_array};
@@ -256,7 +256,9 @@ impl Keyed<'_> {
         let is_locked = {
             let snapshot = Snapshot::latest();
             let mut messages = ById::open(&writer.table, &snapshot);
-            messages.find(id).is_some_and(|row| writer.table.lock(&row, Patience::Skip) == Fate::Done)
+            messages
+                .find(id)
+                .is_some_and(|row| writer.table.lock(&row, Intent::Change, Patience::Skip) == Fate::Done)
         };
         if !is_locked {
             return Ok(false);
