@@ -1,6 +1,7 @@
 //! Push: new messages into a queue.
 
 use pgrx::pg_sys::{self, Datum, Oid};
+use smallvec::SmallVec;
 
 use super::counter::{self, Counts};
 use super::group::Group;
@@ -221,6 +222,9 @@ impl<'a> Writer<'a> {
     }
 
     fn add_all(mut self, messages: &[Message]) -> Vec<i64> {
+        if let &[message] = messages {
+            return vec![self.add(message)];
+        }
         let mut ids = Vec::new();
         room_for(&mut ids, messages.len());
         for page in messages.chunks(PAGE) {
@@ -228,10 +232,7 @@ impl<'a> Writer<'a> {
             let (new_ids, rows): (Vec<_>, Vec<_>) =
                 page.iter().map(|message| self.next_row(message, false)).unzip();
             ids.extend(new_ids);
-            match &rows[..] {
-                [row] => self.table.insert(row),
-                rows => self.table.insert_all(rows),
-            }
+            self.table.insert_all(&rows);
         }
         self.count();
         ids
@@ -247,7 +248,7 @@ impl<'a> Writer<'a> {
 }
 
 /// Indexes in which no message of these columns has an entry.
-fn unneeded_indexes(table: &Table, row: &Row, has_keys: bool) -> Vec<Oid> {
+fn unneeded_indexes(table: &Table, row: &Row, has_keys: bool) -> SmallVec<[Oid; 4]> {
     let catalog = catalog::known();
     let lacks = |column: Column| row[column as usize].is_none();
     let partial = [

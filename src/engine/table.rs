@@ -19,6 +19,7 @@ use std::ptr;
 use std::sync::OnceLock;
 
 use pgrx::pg_sys::{self, Datum, Oid};
+use smallvec::{SmallVec, smallvec};
 
 use super::beside::{self, Guests};
 use super::firing::{self, Event, Firing, Target};
@@ -34,6 +35,9 @@ pub struct Table {
     indexing_of_added: OnceCell<Indexing>,
     guests: Guests,
 }
+
+/// A value for each column, without an allocation unless a table was given more columns.
+type OfRow<T> = SmallVec<[T; 24]>;
 
 /// What index entries are made with, and triggers are fired with.
 struct Indexing {
@@ -172,8 +176,8 @@ impl Table {
     /// A tuple of the table, allocated.
     unsafe fn form(&self, row: &[Option<Datum>]) -> pg_sys::HeapTuple {
         let columns = self.columns();
-        let mut values: Vec<Datum> = row.iter().map(|value| value.unwrap_or(Datum::null())).collect();
-        let mut nulls: Vec<bool> = row.iter().map(Option::is_none).collect();
+        let mut values: OfRow<Datum> = row.iter().map(|value| value.unwrap_or(Datum::null())).collect();
+        let mut nulls: OfRow<bool> = row.iter().map(Option::is_none).collect();
         values.resize(columns, Datum::null());
         nulls.resize(columns, true);
         // SAFETY: values and nulls have as many elements as the descriptor columns.
@@ -203,9 +207,9 @@ impl Table {
 
     fn try_update(&self, found: &Found, changes: &[(Column, Option<Datum>)], patience: Patience) -> Fate {
         let columns = self.columns();
-        let mut values = vec![Datum::null(); columns];
-        let mut nulls = vec![false; columns];
-        let mut replace = vec![false; columns];
+        let mut values: OfRow<Datum> = smallvec![Datum::null(); columns];
+        let mut nulls: OfRow<bool> = smallvec![false; columns];
+        let mut replace: OfRow<bool> = smallvec![false; columns];
         for &(column, value) in changes {
             let n = column as usize;
             values[n] = value.unwrap_or(Datum::null());
@@ -480,7 +484,7 @@ unsafe fn open_indexes(result: *mut pg_sys::ResultRelInfo, relation: pg_sys::Rel
     // SAFETY: the caller vouches for both; the arrays have room for all indexes.
     unsafe {
         let all = pgrx::PgList::<()>::from_pg(pg_sys::RelationGetIndexList(relation));
-        let needed: Vec<Oid> = (0..all.len())
+        let needed: SmallVec<[Oid; 8]> = (0..all.len())
             .map(|n| pg_sys::list_nth_oid(all.as_ptr(), n as i32))
             .filter(|index| !unneeded.contains(index))
             .collect();
