@@ -89,7 +89,7 @@ pub fn define_for_shared_memory() {
     GucRegistry::define_int_guc(
         c"pgqueue.max_queues_hint",
         c"For how many queues of all databases shared memory knows where their messages are.",
-        c"Each takes about 8 kB. Of more queues, those not used for longest are forgotten and scanned from their beginning.",
+        c"Each takes about 8 kB. Of more queues, those used least are forgotten and scanned from their beginning.",
         &MAX_QUEUES_HINT,
         1,
         MOST_QUEUES_HINT as i32,
