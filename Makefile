@@ -16,7 +16,7 @@ test-all: ## on each major there is a server for, and pg_upgrade between them (d
 test-cassert: ## on a server that checks its own assertions
 	PG_MAJOR=18 PG_VARIANT=cassert .ci/test
 
-test-bare: ## demo and test on a minimal Debian 12, as root and as a user with sudo; QUICK=1 one test of each kind
+test-bare: ## demo and test on a minimal Debian 12, as root and as a user with sudo; QUICK=1 one test of each kind, ONLY=dev one user
 	.ci/bare
 
 failover: build ## two servers run by pg_auto_failover, whose primary dies again and again; ROUNDS=10
