@@ -289,11 +289,14 @@ impl<'a> Judge<'a> {
         })
     }
 
+    /// A lease that its own transaction has ended was never out for others.
     fn has_ended(&self, delivery: &Delivery, at: &Done) -> bool {
         let (id, number) = delivery.message.receipt;
         self.done.iter().any(|done| match &done.event.what {
             What::Settled { how, done: ids, .. } if *how != Settle::Extend && ids.contains(&id) => {
-                let ends = if done.event.tx == at.event.tx { done.event.start } else { done.commit.0 };
+                let is_of = |event: &Event| done.event.tx == event.tx;
+                let is_seen = is_of(at.event) || is_of(delivery.event);
+                let ends = if is_seen { done.event.start } else { done.commit.0 };
                 done.event.start > delivery.done.event.start && ends < at.end
             }
             What::Given { messages, .. } => {
