@@ -14,6 +14,8 @@ pub struct Row {
     key: Option<String>,
     /// It may be gone a moment later.
     has_ttl: bool,
+    /// It was delivered as it is: a newer one of its key stands for it.
+    is_seen: bool,
 }
 
 impl Row {
@@ -24,6 +26,7 @@ impl Row {
             state: row[1].clone().expect("a state"),
             key: row[2].clone(),
             has_ttl: row[3].as_deref() == Some("t"),
+            is_seen: row[4].as_deref() == Some("t"),
         }
     }
 }
@@ -33,7 +36,7 @@ pub const PREPARED: [&str; 5] = [
     // What has become due makes room when a round has seen it.
     "PREPARE messages(text) AS
      SELECT m.id, CASE WHEN m.state = 'ready' AND m.lane = 'd' THEN 'due' ELSE m.state END, m.dedup_key,
-            m.expires_at IS NOT NULL FROM pgqueue.message_state m
+            m.expires_at IS NOT NULL, m.key_place > 0 FROM pgqueue.message_state m
        JOIN pgqueue.queue q ON q.id = m.queue WHERE q.name = $1 ORDER BY m.id",
     // What is still to be worked on; what is gone will not be given any more.
     "PREPARE remaining(text) AS
@@ -82,7 +85,7 @@ pub fn drop_is_wrong(
     let is_there = |id: i64| after.iter().any(|row| row.id == id);
     let is_superseded = |row: &Row| {
         let is_newer = |other: &Row| other.key == row.key && other.id > row.id && other.state != "blocked";
-        row.key.is_some() && before.iter().any(is_newer)
+        row.key.is_some() && row.is_seen && before.iter().any(is_newer)
     };
     let is_out = |row: &Row| row.state == "leased";
     let is_dead = |row: &Row| row.state == "gone" || (is_superseded(row) && !is_out(row));
