@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use postgres::Client;
-use support::{Ask, Server, Stop, until};
+use support::{Ask, Server, Stop, until, until_blocked};
 
 /// A queue with these settings and so many messages.
 fn queue_with(session: &mut Client, settings: &str, messages: i32) {
@@ -743,4 +743,33 @@ fn a_transaction_makes_more_queues_than_there_is_room_for_locks() {
     assert_eq!(made, 30_000);
     session.execute("SELECT pgq_push_batch('q2', ARRAY['1', '2']::jsonb[])", &[]).unwrap();
     assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('q2', max => 9)").len(), 1);
+}
+
+#[test]
+fn a_push_that_waited_for_its_key_makes_room_for_itself() {
+    let server = Server::start();
+    let (mut first, mut second, mut observer) = (server.connect(), server.connect(), server.connect());
+    first
+        .batch_execute("SELECT pgq_create_queue('q', '{\"max_length\": 2, \"dedup_window\": \"1 h\"}')")
+        .unwrap();
+    first.batch_execute("BEGIN; SELECT pgq_push('q', '1', dedup_key => 'k')").unwrap();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| second.sqlstate("SELECT pgq_push('q', '2', dedup_key => 'k')"));
+        until_blocked(&mut observer, 1);
+        observer.batch_execute("SELECT pgq_push('q', '3'); SELECT pgq_push('q', '4')").unwrap();
+        first.batch_execute("ROLLBACK").unwrap();
+        assert_eq!(waiting.join().unwrap(), "53400");
+    });
+    assert_eq!(observer.one::<i64>("SELECT count(*) FROM pgqueue.message"), 2);
+}
+
+#[test]
+fn a_push_beside_one_of_its_key_that_may_be_rolled_back_makes_room_for_itself() {
+    let server = Server::start();
+    let (mut first, mut second) = (server.connect(), server.connect());
+    first.batch_execute("SELECT pgq_create_queue('q', '{\"max_length\": 2}')").unwrap();
+    first.batch_execute("BEGIN; SELECT pgq_push('q', '1', dedup_key => 'k')").unwrap();
+    second.batch_execute("SELECT pgq_push('q', '2'); SELECT pgq_push('q', '3')").unwrap();
+    assert_eq!(second.sqlstate("SELECT pgq_push('q', '4', dedup_key => 'k')"), "53400");
+    first.batch_execute("ROLLBACK").unwrap();
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use postgres::Client;
 use postgres::fallible_iterator::FallibleIterator;
 use support::signal::{self, Signal};
-use support::{Ask, Server, until, until_asleep};
+use support::{Ask, Server, Stop, until, until_asleep};
 
 #[test]
 fn a_push_wakes_it_and_meanwhile_it_holds_no_snapshot() {
@@ -447,6 +447,23 @@ fn listeners_hear_of_a_queue_beside_a_crowd_of_others() {
         producer.batch_execute("SELECT pgq_push('q', '1')").unwrap();
         hear(&mut listener, &format!("push {n}"));
     }
+}
+
+#[test]
+fn listeners_hear_of_what_was_prepared_before_the_server_was_started_again() {
+    let server = Server::bare("shared_preload_libraries = 'pgqueue'\nmax_prepared_transactions = 2");
+    let mut session = server.connect();
+    session
+        .batch_execute("CREATE EXTENSION pgqueue; SELECT pgq_create_queue('q', '{\"notify\": true}')")
+        .unwrap();
+    session.batch_execute("BEGIN; SELECT pgq_push('q', '1'); PREPARE TRANSACTION 'p'").unwrap();
+    server.stop(Stop::Fast);
+    server.launch();
+    let (mut listener, mut session) = (server.connect(), server.connect());
+    listener.batch_execute("LISTEN \"pgq:q\"").unwrap();
+    told(&mut listener, Duration::from_secs(3)); // of what the worker may have missed
+    session.batch_execute("COMMIT PREPARED 'p'").unwrap();
+    hear(&mut listener, "what was prepared");
 }
 
 #[test]

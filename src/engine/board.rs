@@ -335,7 +335,8 @@ fn key(queue: i32) -> u64 {
     u64::from(database()) << 32 | u64::from(queue as u32)
 }
 
-fn hash(queue: i32) -> u64 {
+/// A number that spreads queues.
+pub fn hash(queue: i32) -> u64 {
     key(queue).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20
 }
 
@@ -515,12 +516,23 @@ pub fn add_counts(queue: i32, counts: Counts) {
     });
 }
 
-/// What is known of a queue that is listened to, or of another that shares it. None if there is no
-/// board.
-pub fn listened(queue: i32) -> Option<&'static Listened> {
+/// A counter of news of queues that are listened to. None if there is no board.
+pub fn listened(counter: usize) -> Option<&'static Listened> {
     let board = BOARD.get().filter(|_| is_there())?;
     // SAFETY: written before anybody else runs; what changes in it is atomic.
-    Some(unsafe { &(*board.header).listened[hash(queue) as usize % listened::MANY] })
+    Some(unsafe { &(*board.header).listened[counter] })
+}
+
+/// How often queues with this counter had news.
+pub fn news(counter: usize) -> Option<u64> {
+    listened(counter).map(Listened::news)
+}
+
+/// A worker listens until then.
+pub fn listen(counter: usize, until: Timestamp) {
+    if let Some(listened) = listened(counter) {
+        listened.listen(until);
+    }
 }
 
 /// How many transactions have begun, and how many have ended, to write counts down. In

@@ -1,5 +1,7 @@
 //! Dead letters, and failing on the way there.
 
+use std::time::{Duration, Instant};
+
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::{self, Datum};
 
@@ -12,7 +14,7 @@ use super::queue::{self, Queue};
 use super::scan::Found;
 use super::statement::{Row, Statement, i64_array, timestamp_array};
 use super::time_limit::is_worker;
-use super::{attempt, group, id, news};
+use super::{attempt, group, id, news, owner};
 use crate::call::{Timestamp, collected, room_for, text_datum};
 use crate::error::Result;
 use crate::value::duration::Millis;
@@ -156,9 +158,10 @@ pub fn bury(receipts: &[Receipt], error: Datum) -> Result<Vec<i64>> {
     Ok(ids)
 }
 
-/// Does something that others need not wait for; not at all where it would have to wait for
-/// another transaction that is changing the next message of a group, where an old snapshot shows
-/// what another has done already, or where a trigger or foreign key of others refuses it.
+/// Does something that others need not wait for; not at all where it would have to wait for another
+/// transaction (one that is changing the next message of a group, or making the queue that events go
+/// to), where an old snapshot shows what another has done already, or where a trigger or foreign key
+/// of others refuses it.
 pub fn in_passing<T>(work: impl FnOnce() -> T) -> Option<T> {
     const LEFT_TO_OTHERS: [PgSqlErrorCode; 2] =
         [PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE, PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE];
@@ -169,17 +172,24 @@ pub fn in_passing<T>(work: impl FnOnce() -> T) -> Option<T> {
             pgrx::log!("pgqueue worker: messages cannot be cleared away: {problem}");
         }
     };
-    group::without_waiting(|| attempt::unless(&LEFT_TO_OTHERS, &NOT_OF_A_MESSAGE, is_refused, || Ok(work())))
+    let work = || Ok(owner::act_hastily(work));
+    group::without_waiting(|| attempt::unless(&LEFT_TO_OTHERS, &NOT_OF_A_MESSAGE, is_refused, work))
 }
 
-/// Does something with messages in passing, all at once, or each by itself where that fails for one.
+/// Does something with messages in passing, all at once, or each by itself where that fails for one. What
+/// that leaves after a while is left for later.
 pub fn each_in_passing<T, R>(messages: &[T], work: impl Fn(&[T]) -> R) -> Vec<R> {
+    const PATIENCE: Duration = Duration::from_millis(100);
     if messages.is_empty() {
         return Vec::new();
     }
     match in_passing(|| work(messages)) {
         Some(done) => vec![done],
-        None => messages.chunks(1).filter_map(|one| in_passing(|| work(one))).collect(),
+        None => {
+            let begun = Instant::now();
+            let in_time = messages.chunks(1).take_while(|_| begun.elapsed() < PATIENCE);
+            in_time.filter_map(|one| in_passing(|| work(one))).collect()
+        }
     }
 }
 

@@ -11,7 +11,12 @@ use super::{board, now};
 use crate::hint::Timestamp;
 
 /// How many there are, for the queues of all databases.
-pub const MANY: usize = 1024;
+pub const MANY: usize = 4096;
+
+/// Which of them a queue has.
+pub fn counter_of(queue: i32) -> usize {
+    board::hash(queue) as usize % MANY
+}
 
 /// What is known of a queue that is listened to.
 pub struct Listened {
@@ -47,12 +52,12 @@ impl Listened {
 
 /// Messages of a queue may be ready: its listeners are to hear of it, soon.
 pub fn has_news(queue: i32) {
-    board::listened(queue).map(Listened::has_news);
+    board::listened(counter_of(queue)).map(Listened::has_news);
 }
 
 /// The same when this transaction has ended.
 pub fn will_have_news(queue: i32) {
-    if board::listened(queue).is_some_and(Listened::has_news) {
+    if board::listened(counter_of(queue)).is_some_and(Listened::has_news) {
         waking::owe(WORKER, 1);
     }
 }

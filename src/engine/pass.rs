@@ -194,7 +194,7 @@ pub fn what_was_prepared_may_be_decided() -> bool {
 type Prepared = (Vec<(i32, Direction, u64)>, Vec<i64>);
 
 /// Tells hints and sleepers that prepared transactions may have ended: nobody else does.
-pub fn settle_prepared(list: impl FnOnce() -> Vec<i64>) {
+pub fn settle_prepared(left: Vec<i64>) {
     thread_local! {
         static SEEN: RefCell<Prepared> = const { RefCell::new((Vec::new(), Vec::new())) };
     }
@@ -202,7 +202,7 @@ pub fn settle_prepared(list: impl FnOnce() -> Vec<i64>) {
         let times = place.hint.times_prepared();
         (times > 0).then_some((place.queue, place.direction, times))
     });
-    let left = if waiting.is_empty() { Vec::new() } else { list() };
+    let left = if waiting.is_empty() { Vec::new() } else { left };
     let now_seen = (waiting, left);
     let (waiting, left) = &now_seen;
     for &(queue, direction, times) in waiting.iter().filter(|_| SEEN.with_borrow(|seen| *seen != now_seen)) {

@@ -193,7 +193,7 @@ fn check_channel(name: &Name, settings: &Settings) -> Result<()> {
 }
 
 /// What stands before the queue's name in that of its channel.
-const PREFIX: &[u8] = b"pgq:";
+pub const PREFIX: &[u8] = b"pgq:";
 
 const LONGEST_CHANNEL: usize = pg_sys::NAMEDATALEN as usize - 1;
 

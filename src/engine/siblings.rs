@@ -110,6 +110,11 @@ impl Sibling {
         self.settled.iter().chain(&self.pending).any(Version::waits_unseen)
     }
 
+    /// Whether it waits and nobody has had it, as it is committed.
+    pub fn waits_unseen(&self) -> bool {
+        self.settled.as_ref().is_some_and(Version::waits_unseen)
+    }
+
     /// Whether it will not be delivered any more, and no transaction is changing that.
     fn is_over(&self) -> bool {
         let is_over =

@@ -100,7 +100,7 @@ pub struct Keyed<'a> {
 enum Step {
     Done(i64, Outcome),
     /// A message will be added: its key must not have been seen lately, and there has to be room
-    /// for it, unless it is an echo.
+    /// for it, unless another of its key has it.
     Adds {
         needs_room: bool,
     },
@@ -108,28 +108,42 @@ enum Step {
     Depends(TransactionId),
 }
 
+/// What a push has that adds a message, until it has waited again.
+#[derive(Clone, Copy, Default)]
+struct Permit {
+    /// The key is its own in the queue's `dedup_window`, or the queue has none.
+    has_claimed: bool,
+    has_room: bool,
+}
+
 /// Pushes a message with a key, unless it counts on one that waits.
 pub fn push(keyed: &Keyed, writer: &mut Writer) -> Result<(i64, Outcome)> {
-    let mut may_add = false;
+    let mut permit = Permit::default();
     loop {
         pg_sys::check_for_interrupts!();
-        let decide = || keyed.decide(writer, may_add);
+        let decide = || keyed.decide(writer, permit);
         match deciding(keyed.queue.id, keyed.key.bytes(), decide)? {
             Step::Done(id, outcome) => {
-                if may_add {
+                if permit.has_claimed {
                     note_in_window(keyed.queue, keyed.key, id);
                 }
                 return Ok((id, outcome));
             }
-            Step::Depends(transaction) => wait_for(transaction),
+            Step::Depends(transaction) => {
+                wait_for(transaction);
+                permit.has_room = false;
+            }
             Step::Adds { needs_room } => {
-                if let Some(seen) = seen_lately(keyed.queue, keyed.key) {
-                    return keyed.repeated(seen);
+                if !permit.has_claimed {
+                    if let Some(seen) = seen_lately(keyed.queue, keyed.key) {
+                        return keyed.repeated(seen);
+                    }
+                    permit = Permit { has_claimed: true, has_room: false };
                 }
                 if needs_room {
                     writer.make_room()?;
+                    permit.has_room = true;
                 }
-                may_add = true;
             }
         }
     }
@@ -137,7 +151,7 @@ pub fn push(keyed: &Keyed, writer: &mut Writer) -> Result<(i64, Outcome)> {
 
 impl Keyed<'_> {
     /// Decides and writes, under the lock of the key.
-    fn decide(&self, writer: &mut Writer, may_add: bool) -> Result<Step> {
+    fn decide(&self, writer: &mut Writer, permit: Permit) -> Result<Step> {
         let siblings = Siblings::look(&writer.table, self.queue, self.key.datum());
         let met = match self.on_duplicate {
             OnDuplicate::Reject => self.refuse(&siblings)?,
@@ -147,11 +161,12 @@ impl Keyed<'_> {
         if let Some(step) = met {
             return Ok(step);
         }
-        // An echo needs no room: a message of its key has it.
         let is_echo = siblings.alive().any(Sibling::may_wait_unseen);
+        // Where a message of its key has room for certain, an echo needs none.
+        let has_room = permit.has_room || siblings.alive().any(Sibling::waits_unseen);
         let settings = &self.queue.settings;
-        let needs_room = settings.max_length.is_some() && !is_echo;
-        if !may_add && (needs_room || settings.dedup_window.is_some()) {
+        let needs_room = settings.max_length.is_some() && !has_room;
+        if needs_room || (settings.dedup_window.is_some() && !permit.has_claimed) {
             return Ok(Step::Adds { needs_room });
         }
         Ok(self.add(writer, &siblings, is_echo))

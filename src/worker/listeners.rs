@@ -1,21 +1,25 @@
 //! NOTIFY for clients that LISTEN: one a queue and round, however many messages became
 //! ready, so that a producer's commit never waits for the lock that NOTIFY takes.
 //!
-//! A listener hears of a queue once more than it has to when the worker begins, and after a time
-//! in which the worker may have missed something.
+//! A listener hears of a queue once more than it has to when the worker begins, after a time in
+//! which the worker may have missed something, and when another queue that shares its counter has
+//! news (`engine::listened`).
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char};
 
 use pgrx::pg_sys;
 
 use super::sweep::logged;
-use crate::engine::listened::Listened;
+use crate::call::{text_datum, varlena_bytes};
+use crate::engine::listened;
 use crate::engine::statement::Statement;
 use crate::engine::{board, catalog, now, queue};
 use crate::hint::Timestamp;
 
-static QUEUES: Statement = Statement::new(include_str!("../../sql/query/listened_queues.sql"), &[]);
+static QUEUES: Statement =
+    Statement::new(include_str!("../../sql/query/listened_queues.sql"), &[pg_sys::TEXTOID]);
 
 /// For so long a commit wakes the worker, after the worker has said that it listens.
 const LISTENS: Timestamp = 60_000_000;
@@ -23,27 +27,28 @@ const LISTENS: Timestamp = 60_000_000;
 /// How often the worker says so.
 const OFTEN: Timestamp = 10_000_000;
 
-/// A queue that is listened to.
-#[derive(Clone)]
-struct Queue {
-    number: i32,
-    channel: CString,
-    /// How often it had had news when its listeners were told last.
-    told: Option<u64>,
-}
+/// Queues are not read again before so many times as long are over.
+const REST: Timestamp = 20;
 
-impl Queue {
-    fn news(&self) -> Option<u64> {
-        board::listened(self.number).map(Listened::news)
-    }
+/// Queues that share a counter of news.
+#[derive(Default)]
+struct Shared {
+    channels: Vec<CString>,
+    /// The counter when their listeners were told last.
+    told: Option<u64>,
+    /// The same, once the transaction is committed that tells them now.
+    tells: Option<u64>,
 }
 
 /// What the worker knows of queues that are listened to.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Ear {
     generation: Option<u64>,
+    /// Queues are not read again before.
+    rests_until: Timestamp,
     listens_since: Option<Timestamp>,
-    queues: Vec<Queue>,
+    by_counter: BTreeMap<usize, Shared>,
+    prepared: Vec<i64>,
 }
 
 thread_local! {
@@ -53,37 +58,61 @@ thread_local! {
 /// Sends NOTIFY on the channels of queues that have news and want it. False if that
 /// failed.
 pub fn tell() -> bool {
-    let mut ear = EAR.with_borrow(Clone::clone);
-    let told = logged("notify", || ear.tell());
+    let told = logged("notify", || EAR.with_borrow_mut(Ear::tell));
     if told {
-        EAR.set(ear);
+        EAR.with_borrow_mut(|ear| ear.by_counter.values_mut().for_each(|shared| shared.told = shared.tells));
     }
     told
 }
 
+/// The prepared transactions of the database that are left. Where one has ended, nobody tells of what
+/// it has made ready: all listeners have to look.
+pub fn are_prepared(left: &[i64]) {
+    EAR.with_borrow_mut(|ear| {
+        if ear.prepared.iter().any(|before| !left.contains(before)) {
+            ear.by_counter.values_mut().for_each(|shared| shared.told = None);
+        }
+        ear.prepared = left.to_vec();
+    });
+}
+
 impl Ear {
     fn tell(&mut self) {
-        let generation = catalog::heard();
-        let is_outdated = self.generation != Some(generation);
+        let (generation, begun) = (catalog::heard(), now());
+        let is_outdated =
+            self.generation != Some(generation) && !(begun..begun + OFTEN).contains(&self.rests_until);
         if is_outdated {
             self.read_queues();
             self.generation = Some(generation);
+            self.rests_until = now() + ((now() - begun) * REST).clamp(0, OFTEN - 1);
         }
         self.listen(is_outdated);
-        for queue in &mut self.queues {
-            let news = queue.news(); // read before listeners look
-            if queue.told != news {
-                send(&queue.channel);
-                queue.told = news;
+        for (&counter, shared) in &mut self.by_counter {
+            shared.tells = board::news(counter); // read before listeners look
+            if shared.told != shared.tells {
+                shared.channels.iter().for_each(|channel| send(channel));
             }
         }
     }
 
+    /// Of a queue that was not listened to before its listeners are told, and of those that share its counter.
     fn read_queues(&mut self) {
-        let mut numbers = Vec::new();
-        QUEUES.run(&[], |row| numbers.push(row.i32(0)));
-        let before = std::mem::take(&mut self.queues);
-        self.queues = numbers.into_iter().filter_map(|number| found(number, &before)).collect();
+        let mut before = std::mem::take(&mut self.by_counter);
+        QUEUES.run(&[Some(text_datum(queue::PREFIX))], |row| {
+            // SAFETY: the statement gives an integer and a text.
+            let channel = unsafe { varlena_bytes(row.value(1)) };
+            if let Ok(channel) = CString::new(channel) {
+                let shared = self.by_counter.entry(listened::counter_of(row.i32(0))).or_default();
+                shared.channels.push(channel);
+            }
+        });
+        for (counter, shared) in &mut self.by_counter {
+            if let Some(known) = before.remove(counter)
+                && shared.channels.iter().all(|channel| known.channels.contains(channel))
+            {
+                shared.told = known.told;
+            }
+        }
     }
 
     fn listen(&mut self, has_new_queues: bool) {
@@ -92,25 +121,14 @@ impl Ear {
         if !has_new_queues && (0..OFTEN).contains(&since) {
             return;
         }
-        for queue in &mut self.queues {
-            if let Some(listened) = board::listened(queue.number) {
-                listened.listen(now + LISTENS);
-            }
+        for (&counter, shared) in &mut self.by_counter {
+            board::listen(counter, now + LISTENS);
             if since >= LISTENS {
-                queue.told = None; // there was a time in which nobody would have told
+                shared.told = None; // there was a time in which nobody would have told
             }
         }
         self.listens_since = Some(now);
     }
-}
-
-/// A queue with what was known of it before, if it has a channel.
-fn found(number: i32, before: &[Queue]) -> Option<Queue> {
-    let queue = queue::by_id(number).ok().flatten()?;
-    let channel = queue::channel(&queue.name, &queue.settings).ok().flatten()?;
-    let channel = CString::new(channel).ok()?;
-    let known = before.iter().find(|known| known.number == number && known.channel == channel);
-    Some(Queue { number, channel, told: known.and_then(|known| known.told) })
 }
 
 /// NOTIFY with an empty payload, when the transaction commits.

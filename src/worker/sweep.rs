@@ -258,11 +258,10 @@ fn fold_counters(report: &mut Report) {
 
 /// Tells of what prepared transactions held, when one has ended.
 fn settle_prepared(_: &mut Report) {
-    pass::settle_prepared(|| {
-        let mut prepared = Vec::new();
-        PREPARED.run(&[], |row| prepared.push(row.i64(0)));
-        prepared
-    });
+    let mut prepared = Vec::new();
+    PREPARED.run(&[], |row| prepared.push(row.i64(0)));
+    listeners::are_prepared(&prepared);
+    pass::settle_prepared(prepared);
 }
 
 /// Runs schedules whose time has come.

@@ -2,7 +2,7 @@
 //! what is shared.
 
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postgres::Client;
 use support::{Ask, Server, until};
@@ -452,4 +452,27 @@ fn an_array_has_a_longest_length() {
     ] {
         assert_eq!(mallory.sqlstate(&format!("SELECT count(*) FROM {call}")), "54000", "{call}");
     }
+}
+
+#[test]
+fn an_open_transaction_that_makes_a_queue_for_events_does_not_hold_up_the_worker() {
+    let server = shared();
+    let (mut mallory, mut alice) = (server.connect_as("mallory"), server.connect_as("alice"));
+    alice.batch_execute(r#"SELECT pgq_create_queue('alices', '{"on_expire": "dead"}')"#).unwrap();
+    mallory
+        .batch_execute(
+            r#"SELECT pgq_create_queue('gone'); SELECT pgq_create_queue('q', '{"events_to": "gone", "on_expire": "dead"}');
+               SELECT pgq_push('q', '1', ttl => '1 s') FROM generate_series(1, 500)"#,
+        )
+        .unwrap();
+    mallory.batch_execute("SELECT pgq_drop_queue('gone')").unwrap();
+    mallory.batch_execute("BEGIN; SELECT pgq_create_queue('gone')").unwrap();
+    sleep(Duration::from_secs(2)); // its messages are to die
+    alice.batch_execute("SELECT pgq_push('alices', '1', ttl => '1 ms')").unwrap();
+    let begun = Instant::now();
+    until("alice's message is a dead letter", || {
+        alice.one("SELECT EXISTS (SELECT FROM pgq_peek_dead('alices'))")
+    });
+    assert!(begun.elapsed().as_secs() < 20, "it took {:?}", begun.elapsed());
+    mallory.batch_execute("ROLLBACK").unwrap();
 }
