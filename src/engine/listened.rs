@@ -42,11 +42,8 @@ impl Listened {
 
     /// True if a worker wants to be woken.
     fn has_news(&self) -> bool {
-        let is_listened_to = self.until.load(Ordering::Relaxed) > now();
-        if is_listened_to {
-            self.news.fetch_add(1, Ordering::Release);
-        }
-        is_listened_to
+        self.news.fetch_add(1, Ordering::Release);
+        self.until.load(Ordering::Relaxed) > now()
     }
 }
 

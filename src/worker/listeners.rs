@@ -1,7 +1,7 @@
 //! NOTIFY for clients that LISTEN: one a queue and round, however many messages became
 //! ready, so that a producer's commit never waits for the lock that NOTIFY takes.
 //!
-//! A listener hears of a queue once more than it has to when the worker begins, after a time in
+//! A listener hears of a queue more often than it has to: when the worker begins, after a time in
 //! which the worker may have missed something, and when another queue that shares its counter has
 //! news (`engine::listened`).
 
@@ -48,6 +48,9 @@ struct Ear {
     rests_until: Timestamp,
     listens_since: Option<Timestamp>,
     by_counter: BTreeMap<usize, Shared>,
+    /// All counters as they were the time before last, and last time: a queue that is new may have had
+    /// news since.
+    counters: [Vec<Option<u64>>; 2],
     prepared: Vec<i64>,
 }
 
@@ -78,6 +81,7 @@ pub fn are_prepared(left: &[i64]) {
 
 impl Ear {
     fn tell(&mut self) {
+        let counters = (0..listened::MANY).map(board::news).collect();
         let (generation, begun) = (catalog::heard(), now());
         let is_outdated =
             self.generation != Some(generation) && !(begun..begun + OFTEN).contains(&self.rests_until);
@@ -93,9 +97,10 @@ impl Ear {
                 shared.channels.iter().for_each(|channel| send(channel));
             }
         }
+        self.counters.rotate_left(1);
+        self.counters[1] = counters;
     }
 
-    /// Of a queue that was not listened to before its listeners are told, and of those that share its counter.
     fn read_queues(&mut self) {
         let mut before = std::mem::take(&mut self.by_counter);
         QUEUES.run(&[Some(text_datum(queue::PREFIX))], |row| {
@@ -106,12 +111,9 @@ impl Ear {
                 shared.channels.push(channel);
             }
         });
-        for (counter, shared) in &mut self.by_counter {
-            if let Some(known) = before.remove(counter)
-                && shared.channels.iter().all(|channel| known.channels.contains(channel))
-            {
-                shared.told = known.told;
-            }
+        for (&counter, shared) in &mut self.by_counter {
+            let known = before.remove(&counter).map(|known| known.told);
+            shared.told = known.unwrap_or_else(|| self.counters[0].get(counter).copied().flatten());
         }
     }
 
