@@ -325,3 +325,153 @@ fn a_copy_of_a_database_has_what_was_counted() {
         assert_eq!(server.connect_to(database).one::<i64>(pushed), 40, "{database}");
     }
 }
+
+/// In a queue of its own: expired messages that cannot be cleared, since an open transaction cancels what
+/// waits behind them in their groups. The transaction is given back.
+fn hold_up_expired_messages(server: &Server, messages: u32) -> Client {
+    let mut holder = server.connect();
+    holder
+        .batch_execute(&format!(
+            "SELECT pgq_create_queue('held');
+             SELECT pgq_push('held', '1', group_key => 'g' || n, ttl => '1 ms') FROM generate_series(1, {messages}) n;
+             SELECT pgq_push('held', '2', group_key => 'g' || n) FROM generate_series(1, {messages}) n"
+        ))
+        .unwrap();
+    holder.batch_execute("BEGIN").unwrap();
+    let cancelled = "SELECT pgq_cancel_batch(ARRAY(SELECT id FROM pgq_peek('held', 1000000, 'blocked')))";
+    assert_eq!(holder.execute(cancelled, &[]).unwrap(), messages.into());
+    holder
+}
+
+fn expired(session: &mut Client, queue: &str) -> i64 {
+    session.one(&format!("SELECT expired FROM pgq_stats('{queue}')"))
+}
+
+#[test]
+fn an_open_transaction_keeps_nobody_elses_expired_messages_from_being_cleared() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off\npgqueue.vacuum_page_size = 10");
+    let mut session = server.connect();
+    until("the settings have arrived", || session.one::<String>("SHOW pgqueue.vacuum_page_size") == "10");
+    let mut holder = hold_up_expired_messages(&server, 30);
+    session
+        .batch_execute(
+            "SELECT pgq_create_queue('hand', '{\"on_expire\": \"dead\"}');
+             SELECT pgq_push('hand', '1', ttl => '1 ms'); SELECT pg_sleep(0.01); SELECT pgq_vacuum()",
+        )
+        .unwrap();
+    assert_eq!(session.one::<i64>("SELECT dead FROM pgq_stats('hand')"), 1, "by hand");
+
+    session.batch_execute("SELECT pgq_push('worker', '1', ttl => '1 ms')").unwrap();
+    server.set("pgqueue.auto_vacuum = on");
+    until("the worker has cleared the message of another", || expired(&mut session, "worker") == 1);
+    assert_eq!(expired(&mut session, "held"), 0);
+    holder.batch_execute("ROLLBACK").unwrap();
+    until("it has cleared the others too", || expired(&mut session, "held") == 30);
+}
+
+#[test]
+fn the_worker_goes_on_behind_expired_messages_that_take_longer_than_its_turn() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off\npgqueue.vacuum_interval = '1s'");
+    let mut session = server.connect();
+    let mut holder = hold_up_expired_messages(&server, 8_000);
+    session.batch_execute("SELECT pgq_push('other', '1', ttl => '1 ms')").unwrap();
+    server.set("pgqueue.auto_vacuum = on");
+    until("the worker has cleared the message of another", || expired(&mut session, "other") == 1);
+    holder.batch_execute("ROLLBACK").unwrap();
+    until("it has cleared the others too", || expired(&mut session, "held") == 8_000);
+}
+
+#[test]
+fn a_queue_with_many_messages_that_are_due_keeps_no_other_waiting() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off\npgqueue.vacuum_page_size = 10");
+    let mut session = server.connect();
+    until("the settings have arrived", || session.one::<String>("SHOW pgqueue.vacuum_page_size") == "10");
+    // A message in the delayed lane falls due without a call that looks at the queue.
+    session
+        .batch_execute(
+            "SELECT pgq_create_queue(q) FROM unnest(ARRAY['many', 'one', 'later']) q;
+             SELECT pgq_push('many', '1', delay => '1 ms') FROM generate_series(1, 95);
+             SELECT pgq_push('one', '1', delay => '1 ms'), pgq_push('later', '1', delay => '1 day');
+             SELECT pg_sleep(0.01)",
+        )
+        .unwrap();
+    let promoted = "SELECT array_agg((SELECT count(*) FROM pgqueue.message m WHERE m.queue = q.id AND lane = 'r') ORDER BY q.id)
+                      FROM pgqueue.queue q";
+    session.batch_execute("SELECT pgq_vacuum()").unwrap();
+    assert_eq!(
+        session.one::<Vec<i64>>(promoted),
+        [9, 1, 0],
+        "a share for each, and the rest to the one with more"
+    );
+    let rounds: Vec<i64> = (0..9)
+        .map(|_| {
+            session.batch_execute("SELECT pgq_vacuum()").unwrap();
+            session.one::<Vec<i64>>(promoted)[0]
+        })
+        .collect();
+    assert_eq!(rounds, [19, 29, 39, 49, 59, 69, 79, 89, 95]);
+}
+
+#[test]
+fn more_queues_with_due_messages_than_fit_a_round_take_turns() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off\npgqueue.vacuum_page_size = 10");
+    let mut session = server.connect();
+    until("the settings have arrived", || session.one::<String>("SHOW pgqueue.vacuum_page_size") == "10");
+    session
+        .batch_execute(
+            "SELECT pgq_create_queue('q' || n) FROM generate_series(1, 20) n; SELECT pgq_create_queue('last');
+             SELECT pgq_push('q' || n, '1', delay => '1 ms') FROM generate_series(1, 20) n, generate_series(1, 100);
+             SELECT pgq_push('last', '1', delay => '1 ms')",
+        )
+        .unwrap();
+    // By chance: once in a million million millions this takes more than 65 rounds.
+    let is_ready = "SELECT EXISTS (SELECT FROM pgqueue.message m JOIN pgqueue.queue q ON q.id = m.queue
+                                    WHERE q.name = 'last' AND lane = 'r')";
+    assert!((0..65).any(|_| {
+        session.batch_execute("SELECT pgq_vacuum()").unwrap();
+        session.one::<bool>(is_ready)
+    }));
+}
+
+#[test]
+fn an_open_transaction_keeps_no_role_from_being_followed() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            "CREATE ROLE mallory LOGIN; CREATE ROLE alice LOGIN; CREATE ROLE erin;
+             SET ROLE mallory; SELECT pgq_create_queue('held'), pgq_schedule('held', 'held', '1 h', '1'); RESET ROLE;
+             SET ROLE alice; SELECT pgq_create_queue('free'), pgq_schedule('free', 'free', '1 h', '1'); RESET ROLE;
+             SELECT pgq_grant('free', 'erin', 'consume'), pgq_grant('held', 'erin', 'consume')",
+        )
+        .unwrap();
+    let before = ran(&mut session);
+    until("a round", || ran(&mut session) > before);
+    let mut holder = server.connect();
+    holder
+        .batch_execute("BEGIN; SELECT FROM pgqueue.queue WHERE name = 'held' FOR UPDATE; SELECT FROM pgqueue.schedule WHERE name = 'held' FOR UPDATE;
+                        SELECT FROM pgqueue.privilege p JOIN pgqueue.queue q ON q.id = p.queue WHERE q.name = 'held' FOR UPDATE OF p")
+        .unwrap();
+    session
+        .batch_execute(
+            "ALTER ROLE mallory RENAME TO mallory2; ALTER ROLE alice RENAME TO alice2; DROP ROLE erin",
+        )
+        .unwrap();
+    let owners = "SELECT string_agg(name || ' ' || owner, ', ' ORDER BY name) FROM";
+    let rights = "SELECT count(*) FROM pgqueue.privilege";
+    until("the other's queue has the new name", || {
+        session.one::<String>(&format!("{owners} pgqueue.queue")) == "free alice2, held mallory"
+    });
+    assert_eq!(session.one::<String>(&format!("{owners} pgqueue.schedule")), "free alice2, held mallory");
+    assert_eq!(session.one::<i64>(rights), 1);
+    holder.batch_execute("ROLLBACK").unwrap();
+    until("what was held follows", || {
+        session.one::<String>(&format!("{owners} pgqueue.queue")) == "free alice2, held mallory2"
+            && session.one::<String>(&format!("{owners} pgqueue.schedule")) == "free alice2, held mallory2"
+            && session.one::<i64>(rights) == 0
+    });
+}

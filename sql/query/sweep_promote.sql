@@ -1,6 +1,8 @@
 -- Messages whose time has come, of each queue that has delayed ones. The recursion
 -- hops from queue to queue along the index instead of reading all that is delayed;
--- locked messages are skipped before they are counted.
+-- locked messages are skipped before they are counted. Each queue gets its share of the
+-- page; what is left of it goes to those that have more. Where there are more queues than
+-- messages in a page, chance says which come first.
 WITH RECURSIVE waiting AS (
     (SELECT queue FROM pgqueue.message WHERE lane = 'd' ORDER BY queue LIMIT 1)
     UNION ALL
@@ -8,14 +10,30 @@ WITH RECURSIVE waiting AS (
              WHERE m.lane = 'd' AND m.queue > w.queue ORDER BY m.queue LIMIT 1)
       FROM waiting w
      WHERE w.queue IS NOT NULL
-), due AS (
-    SELECT d.id
-      FROM waiting w,
+), turns AS MATERIALIZED (
+    SELECT queue FROM waiting WHERE queue IS NOT NULL ORDER BY random()
+), share AS MATERIALIZED (
+    SELECT greatest(1, $2 / nullif(count(*), 0)) AS size FROM turns
+), first AS MATERIALIZED (
+    SELECT d.id, t.queue
+      FROM turns t,
            LATERAL (SELECT id FROM pgqueue.message
-                     WHERE queue = w.queue AND lane = 'd' AND due_at <= $1
+                     WHERE queue = t.queue AND lane = 'd' AND due_at <= $1
                      ORDER BY due_at
-                     LIMIT $2
+                     LIMIT (SELECT size FROM share)
                        FOR NO KEY UPDATE SKIP LOCKED) d
      LIMIT $2
+), more AS MATERIALIZED (
+    -- Our own locks skip nothing, so the offset passes over just what the first turn took.
+    SELECT d.id
+      FROM (SELECT queue FROM first GROUP BY queue HAVING count(*) >= (SELECT size FROM share)) t,
+           LATERAL (SELECT id FROM pgqueue.message
+                     WHERE queue = t.queue AND lane = 'd' AND due_at <= $1
+                     ORDER BY due_at
+                    OFFSET (SELECT size FROM share)
+                     LIMIT $2
+                       FOR NO KEY UPDATE SKIP LOCKED) d
+     LIMIT $2 - (SELECT count(*) FROM first)
 )
-UPDATE pgqueue.message SET lane = 'r', due_at = NULL WHERE id = ANY (ARRAY(TABLE due))
+UPDATE pgqueue.message SET lane = 'r', due_at = NULL
+ WHERE id = ANY (ARRAY(SELECT id FROM first UNION ALL SELECT id FROM more))

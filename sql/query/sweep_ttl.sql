@@ -1,6 +1,8 @@
--- Up to $2 messages that outlived their time to live and are not leased, locked.
-SELECT id FROM pgqueue.message m
+-- Up to $2 messages that outlived their time to live and are not leased, locked, from a place on
+-- ($3, $4). The index gives those that end at the same moment in the order of the table.
+SELECT id, expires_at, ctid FROM pgqueue.message m
  WHERE expires_at <= $1 AND lease_until <= $1
+   AND expires_at >= $3 AND (expires_at > $3 OR ctid > $4)
    AND EXISTS (SELECT FROM pgqueue.queue q WHERE q.id = m.queue)
  ORDER BY expires_at
  LIMIT $2

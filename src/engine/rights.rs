@@ -187,7 +187,7 @@ thread_local! {
 }
 
 /// Once after each change of roles, renames them in our tables, and lets go of what
-/// belonged to those that are gone.
+/// belonged to those that are gone; again for rows that another transaction held.
 pub fn tidy() {
     static LISTENING: Once = Once::new();
     LISTENING.call_once(|| {
@@ -197,8 +197,11 @@ pub fn tidy() {
     });
     let changes = CHANGES.get();
     if TIDIED.get() != Some(changes) {
-        TIDY.run(&[], |_| {});
-        TIDIED.set(Some(changes));
+        let mut left = 0;
+        TIDY.run(&[], |row| left = row.i64(0));
+        if left == 0 {
+            TIDIED.set(Some(changes));
+        }
     }
 }
 

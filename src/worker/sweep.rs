@@ -5,16 +5,19 @@
 //! step is a transaction of its own; one that fails is logged and noted, the others
 //! go on. By hand (`pgq_vacuum`) all are part of the caller's transaction.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use pgrx::{PgTryBuilder, pg_sys};
+use pgrx::PgTryBuilder;
+use pgrx::pg_sys::{self, Datum, ItemPointerData};
 
-use crate::call::jsonb_datum;
+use crate::call::{Timestamp, jsonb_datum};
 use crate::engine::attempt::Problem;
 use crate::engine::dead::{self, Reason};
 use crate::engine::statement::{Row, Statement, i64_array};
 use crate::engine::table::Table;
+use crate::engine::time_limit::is_worker;
 use crate::engine::{board, catalog, counter, group, mend, now, pass, rights, run, unique};
 use crate::setting;
 use crate::worker::{listeners, retention, watchers};
@@ -35,8 +38,10 @@ static DELETE_ORPHANS: Statement =
     Statement::new(include_str!("../../sql/query/sweep_orphans.sql"), &[pg_sys::INT8ARRAYOID]);
 static UNBLOCK: Statement =
     Statement::new(include_str!("../../sql/query/sweep_unblock.sql"), &[pg_sys::INT8ARRAYOID]);
-static OUTLIVED: Statement =
-    Statement::new(include_str!("../../sql/query/sweep_ttl.sql"), &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID]);
+static OUTLIVED: Statement = Statement::new(
+    include_str!("../../sql/query/sweep_ttl.sql"),
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID, pg_sys::TIDOID],
+);
 static CLEAR_DROPPED: Statement =
     Statement::new(include_str!("../../sql/query/sweep_dropped.sql"), &[pg_sys::INT8OID]);
 static FOLD_COUNTERS: Statement =
@@ -193,20 +198,73 @@ fn sweep_leases(report: &mut Report) {
     report.left_work |= report.leases_expired + deleted + buried.kept + buried.dropped >= page();
 }
 
+/// A place among the messages that have a time to live, in the order in which it ends.
+#[derive(Clone, Copy)]
+struct End {
+    expires_at: Timestamp,
+    at: ItemPointerData,
+}
+
+impl End {
+    const NONE: Self = Self {
+        expires_at: Timestamp::MIN,
+        at: ItemPointerData { ip_blkid: pg_sys::BlockIdData { bi_hi: 0, bi_lo: 0 }, ip_posid: 0 },
+    };
+}
+
+thread_local! {
+    /// Where the worker's next round goes on to clear what outlived its time to live.
+    static CLEARED_TO: Cell<End> = const { Cell::new(End::NONE) };
+}
+
 /// Drops messages that outlived their time to live unleased, or makes them dead letters
-/// where their queue keeps them.
+/// where their queue keeps them. Goes on behind those that cannot be cleared, since another
+/// transaction holds what is in their groups, until some could be; the worker for a turn.
 fn clear_outlived(report: &mut Report) {
     if run::is_being_restored() {
         return; // as above
     }
-    let mut outlived = Vec::new();
-    OUTLIVED.run(&[Some(now().into()), Some(page().into())], |row| {
+    let begun = Instant::now();
+    let mut place = if is_worker() { CLEARED_TO.get() } else { End::NONE };
+    loop {
+        pgrx::check_for_interrupts!();
+        let (outlived, last) = outlived_behind(&place);
+        let buried = dead::bury_without_waiting(&outlived);
+        report.moved_to_dead += buried.kept;
+        report.ttl_dropped += buried.dropped;
+        if (outlived.len() as i64) < page() {
+            place = End::NONE;
+            break;
+        }
+        place = last;
+        // What could not be buried is no reason to come back at once.
+        let some_went = buried.kept + buried.dropped > 0;
+        report.left_work |= some_went;
+        if some_went || is_worker() && begun.elapsed() >= TURN {
+            break;
+        }
+    }
+    if is_worker() {
+        CLEARED_TO.set(place);
+    }
+}
+
+/// The next page of messages that outlived their time to live, and the place of the last one.
+fn outlived_behind(place: &End) -> (Vec<(i64, Reason)>, End) {
+    let (mut outlived, mut last) = (Vec::new(), *place);
+    let args = [
+        Some(now().into()),
+        Some(page().into()),
+        Some(place.expires_at.into()),
+        Some(Datum::from(&raw const place.at)),
+    ];
+    OUTLIVED.run(&args, |row| {
         outlived.push((row.i64(0), Reason::Expired));
+        // SAFETY: a tid is passed by reference, and is there as long as its row is.
+        let at = unsafe { *row.value(2).cast_mut_ptr::<ItemPointerData>() };
+        last = End { expires_at: row.i64(1), at };
     });
-    let buried = dead::bury_without_waiting(&outlived);
-    report.moved_to_dead += buried.kept;
-    report.ttl_dropped = buried.dropped;
-    report.left_work |= outlived.len() as i64 >= page();
+    (outlived, last)
 }
 
 /// What was left of queues that were dropped goes.
