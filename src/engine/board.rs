@@ -508,7 +508,10 @@ pub fn add_counts(queue: i32, counts: Counts) {
     let Some(board) = BOARD.get() else { return };
     let database = database();
     board.with_places_of(queue, |places| {
-        if let Some(n) = find_place(places, database, queue, Direction::OldestFirst) {
+        // Whoever made the extension anew has freed the place.
+        let n = find_place(places, database, queue, Direction::OldestFirst)
+            .or_else(|| take_place(places, database, queue, Direction::OldestFirst, CREDIT));
+        if let Some(n) = n {
             places[n].kept_for = places[n].kept_for.saturating_sub(1);
             places[n].counts += counts;
             places[n].times_counted += 1;

@@ -1,7 +1,5 @@
 //! Dead letters, and failing on the way there.
 
-use std::time::{Duration, Instant};
-
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::{self, Datum};
 
@@ -176,20 +174,14 @@ pub fn in_passing<T>(work: impl FnOnce() -> T) -> Option<T> {
     group::without_waiting(|| attempt::unless(&LEFT_TO_OTHERS, &NOT_OF_A_MESSAGE, is_refused, work))
 }
 
-/// Does something with messages in passing, all at once, or each by itself where that fails for one. What
-/// that leaves after a while is left for later.
+/// Does something with messages in passing, all at once, or each by itself where that fails for one.
 pub fn each_in_passing<T, R>(messages: &[T], work: impl Fn(&[T]) -> R) -> Vec<R> {
-    const PATIENCE: Duration = Duration::from_millis(100);
     if messages.is_empty() {
         return Vec::new();
     }
     match in_passing(|| work(messages)) {
         Some(done) => vec![done],
-        None => {
-            let begun = Instant::now();
-            let in_time = messages.chunks(1).take_while(|_| begun.elapsed() < PATIENCE);
-            in_time.filter_map(|one| in_passing(|| work(one))).collect()
-        }
+        None => messages.chunks(1).filter_map(|one| in_passing(|| work(one))).collect(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! NOTIFY for clients that LISTEN: one a queue and round, however many messages became
 //! ready, so that a producer's commit never waits for the lock that NOTIFY takes.
 //!
-//! A listener hears of a queue more often than it has to: when the worker begins, after a time in
+//! A listener hears of a queue more often than it has to: when a worker begins, after a time in
 //! which the worker may have missed something, and when another queue that shares its counter has
 //! news (`engine::listened`).
 
@@ -113,7 +113,8 @@ impl Ear {
         });
         for (&counter, shared) in &mut self.by_counter {
             let known = before.remove(&counter).map(|known| known.told);
-            shared.told = known.unwrap_or_else(|| self.counters[0].get(counter).copied().flatten());
+            let told = || self.counters[0].get(counter).copied().unwrap_or(Some(0));
+            shared.told = known.unwrap_or_else(told);
         }
     }
 
