@@ -126,7 +126,7 @@ impl Ear {
         }
         for (&counter, shared) in &mut self.by_counter {
             board::listen(counter, now + LISTENS);
-            if since >= LISTENS {
+            if self.listens_since.is_some() && since >= LISTENS {
                 shared.told = None; // there was a time in which nobody would have told
             }
         }
