@@ -150,12 +150,18 @@ fn the_worker_clears_away_what_is_over() {
     });
 }
 
-#[test]
-fn rounds_are_bounded_by_the_page_size_and_go_on_until_all_is_done() {
+/// A server without rounds, whose pages have ten messages, and a session.
+fn with_small_pages() -> (Server, Client) {
     let server = Server::start();
     server.set("pgqueue.auto_vacuum = off\npgqueue.vacuum_page_size = 10");
     let mut session = server.connect();
     until("the settings have arrived", || session.one::<String>("SHOW pgqueue.vacuum_page_size") == "10");
+    (server, session)
+}
+
+#[test]
+fn rounds_are_bounded_by_the_page_size_and_go_on_until_all_is_done() {
+    let (_server, mut session) = with_small_pages();
     session
         .execute("SELECT pgq_push('q', to_jsonb(n), max_deliveries => 1) FROM generate_series(1, 95) n", &[])
         .unwrap();
@@ -339,7 +345,7 @@ fn hold_up_expired_messages(server: &Server, messages: u32) -> Client {
         .unwrap();
     holder.batch_execute("BEGIN").unwrap();
     let cancelled = "SELECT pgq_cancel_batch(ARRAY(SELECT id FROM pgq_peek('held', 1000000, 'blocked')))";
-    assert_eq!(holder.execute(cancelled, &[]).unwrap(), messages.into());
+    assert_eq!(holder.execute(cancelled, &[]).unwrap(), u64::from(messages));
     holder
 }
 
@@ -347,12 +353,20 @@ fn expired(session: &mut Client, queue: &str) -> i64 {
     session.one(&format!("SELECT expired FROM pgq_stats('{queue}')"))
 }
 
+/// The worker clears a message behind so many that a transaction holds up, and those when it has ended.
+fn the_worker_clears_one_behind_those(server: &Server, holder: &mut Client, held: i64) {
+    let mut session = server.connect();
+    session.batch_execute("SELECT pgq_push('other', '1', ttl => '1 ms')").unwrap();
+    server.set("pgqueue.auto_vacuum = on");
+    until("the worker has cleared the message of another", || expired(&mut session, "other") == 1);
+    assert_eq!(expired(&mut session, "held"), 0);
+    holder.batch_execute("ROLLBACK").unwrap();
+    until("it has cleared the others too", || expired(&mut session, "held") == held);
+}
+
 #[test]
 fn an_open_transaction_keeps_nobody_elses_expired_messages_from_being_cleared() {
-    let server = Server::start();
-    server.set("pgqueue.auto_vacuum = off\npgqueue.vacuum_page_size = 10");
-    let mut session = server.connect();
-    until("the settings have arrived", || session.one::<String>("SHOW pgqueue.vacuum_page_size") == "10");
+    let (server, mut session) = with_small_pages();
     let mut holder = hold_up_expired_messages(&server, 30);
     session
         .batch_execute(
@@ -362,33 +376,20 @@ fn an_open_transaction_keeps_nobody_elses_expired_messages_from_being_cleared() 
         .unwrap();
     assert_eq!(session.one::<i64>("SELECT dead FROM pgq_stats('hand')"), 1, "by hand");
 
-    session.batch_execute("SELECT pgq_push('worker', '1', ttl => '1 ms')").unwrap();
-    server.set("pgqueue.auto_vacuum = on");
-    until("the worker has cleared the message of another", || expired(&mut session, "worker") == 1);
-    assert_eq!(expired(&mut session, "held"), 0);
-    holder.batch_execute("ROLLBACK").unwrap();
-    until("it has cleared the others too", || expired(&mut session, "held") == 30);
+    the_worker_clears_one_behind_those(&server, &mut holder, 30);
 }
 
 #[test]
 fn the_worker_goes_on_behind_expired_messages_that_take_longer_than_its_turn() {
     let server = Server::start();
     server.set("pgqueue.auto_vacuum = off\npgqueue.vacuum_interval = '1s'");
-    let mut session = server.connect();
     let mut holder = hold_up_expired_messages(&server, 8_000);
-    session.batch_execute("SELECT pgq_push('other', '1', ttl => '1 ms')").unwrap();
-    server.set("pgqueue.auto_vacuum = on");
-    until("the worker has cleared the message of another", || expired(&mut session, "other") == 1);
-    holder.batch_execute("ROLLBACK").unwrap();
-    until("it has cleared the others too", || expired(&mut session, "held") == 8_000);
+    the_worker_clears_one_behind_those(&server, &mut holder, 8_000);
 }
 
 #[test]
 fn a_queue_with_many_messages_that_are_due_keeps_no_other_waiting() {
-    let server = Server::start();
-    server.set("pgqueue.auto_vacuum = off\npgqueue.vacuum_page_size = 10");
-    let mut session = server.connect();
-    until("the settings have arrived", || session.one::<String>("SHOW pgqueue.vacuum_page_size") == "10");
+    let (_server, mut session) = with_small_pages();
     // A message in the delayed lane falls due without a call that looks at the queue.
     session
         .batch_execute(
@@ -417,10 +418,7 @@ fn a_queue_with_many_messages_that_are_due_keeps_no_other_waiting() {
 
 #[test]
 fn more_queues_with_due_messages_than_fit_a_round_take_turns() {
-    let server = Server::start();
-    server.set("pgqueue.auto_vacuum = off\npgqueue.vacuum_page_size = 10");
-    let mut session = server.connect();
-    until("the settings have arrived", || session.one::<String>("SHOW pgqueue.vacuum_page_size") == "10");
+    let (_server, mut session) = with_small_pages();
     session
         .batch_execute(
             "SELECT pgq_create_queue('q' || n) FROM generate_series(1, 20) n; SELECT pgq_create_queue('last');

@@ -375,8 +375,7 @@ fn with_place<R>(queue: i32, direction: Direction, work: impl FnOnce(&mut Place)
     let board = BOARD.get().filter(|_| is_there())?;
     let database = database();
     board.with_places_of(queue, |places| {
-        let n = find_place(places, database, queue, direction)
-            .or_else(|| take_place(places, database, queue, direction, 0))?;
+        let n = place_of(places, database, queue, direction, 0)?;
         places[n].credit = CREDIT;
         Some(work(&mut places[n]))
     })
@@ -393,7 +392,19 @@ fn find_place(places: &[Place; WAYS], database: u32, queue: i32, direction: Dire
     places.iter().position(|place| place.is_of(database, queue) && place.direction == direction)
 }
 
-/// Takes a place that nobody uses, or the one with the least credit; none if each has more than that.
+/// The place of a queue, taken if it has none.
+fn place_of(
+    places: &mut [Place; WAYS],
+    database: u32,
+    queue: i32,
+    direction: Direction,
+    most_credit: u8,
+) -> Option<usize> {
+    find_place(places, database, queue, direction)
+        .or_else(|| take_place(places, database, queue, direction, most_credit))
+}
+
+/// Takes a place that is free, or the one with the least credit; none if each has more than that.
 fn take_place(
     places: &mut [Place; WAYS],
     database: u32,
@@ -479,8 +490,7 @@ pub fn make_place(queue: i32) {
     let Some(board) = BOARD.get().filter(|_| is_there()) else { return };
     let database = database();
     board.with_places_of(queue, |places| {
-        find_place(places, database, queue, Direction::OldestFirst)
-            .or_else(|| take_place(places, database, queue, Direction::OldestFirst, CREDIT));
+        place_of(places, database, queue, Direction::OldestFirst, CREDIT);
     });
 }
 
@@ -508,10 +518,8 @@ pub fn add_counts(queue: i32, counts: Counts) {
     let Some(board) = BOARD.get() else { return };
     let database = database();
     board.with_places_of(queue, |places| {
-        // Whoever made the extension anew has freed the place.
-        let n = find_place(places, database, queue, Direction::OldestFirst)
-            .or_else(|| take_place(places, database, queue, Direction::OldestFirst, CREDIT));
-        if let Some(n) = n {
+        // A transaction that made the extension anew may have freed the place.
+        if let Some(n) = place_of(places, database, queue, Direction::OldestFirst, CREDIT) {
             places[n].kept_for = places[n].kept_for.saturating_sub(1);
             places[n].counts += counts;
             places[n].times_counted += 1;
@@ -524,18 +532,6 @@ pub fn listened(counter: usize) -> Option<&'static Listened> {
     let board = BOARD.get().filter(|_| is_there())?;
     // SAFETY: written before anybody else runs; what changes in it is atomic.
     Some(unsafe { &(*board.header).listened[counter] })
-}
-
-/// How often queues with this counter had news.
-pub fn news(counter: usize) -> Option<u64> {
-    listened(counter).map(Listened::news)
-}
-
-/// A worker listens until then.
-pub fn listen(counter: usize, until: Timestamp) {
-    if let Some(listened) = listened(counter) {
-        listened.listen(until);
-    }
 }
 
 /// How many transactions have begun, and how many have ended, to write counts down. In

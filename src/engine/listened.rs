@@ -18,7 +18,7 @@ pub fn counter_of(queue: i32) -> usize {
     board::hash(queue) as usize % MANY
 }
 
-/// What is known of a queue that is listened to.
+/// A counter of news, which some queues share.
 pub struct Listened {
     /// Until then a worker wants to be woken.
     until: AtomicI64,
@@ -31,12 +31,12 @@ impl Listened {
     }
 
     /// A worker listens until then.
-    pub fn listen(&self, until: Timestamp) {
+    fn listen(&self, until: Timestamp) {
         self.until.fetch_max(until, Ordering::Relaxed);
     }
 
     /// How often there was something to tell.
-    pub fn news(&self) -> u64 {
+    fn news(&self) -> u64 {
         self.news.load(Ordering::Acquire)
     }
 
@@ -45,6 +45,16 @@ impl Listened {
         self.news.fetch_add(1, Ordering::Release);
         self.until.load(Ordering::Relaxed) > now()
     }
+}
+
+/// How often queues with this counter had news. None if there is no board.
+pub fn news(counter: usize) -> Option<u64> {
+    board::listened(counter).map(Listened::news)
+}
+
+/// A worker listens to the queues with this counter until then.
+pub fn listen(counter: usize, until: Timestamp) {
+    board::listened(counter).into_iter().for_each(|listened| listened.listen(until));
 }
 
 /// Messages of a queue may be ready: its listeners are to hear of it, soon.

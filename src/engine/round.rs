@@ -219,7 +219,7 @@ impl<'a> Round<'a> {
         self.queue.settings.keeps_order()
     }
 
-    /// What it does with the messages that it takes.
+    /// The change that it makes to the messages that it takes.
     fn intent(&self) -> Intent {
         match self.take {
             Take::Lease(_) | Take::Look => Intent::Change,
@@ -572,7 +572,7 @@ impl<'a> Round<'a> {
     fn stands_for_its_key(&mut self, row: &Found) -> bool {
         match unique::turn(self.table, self.queue, row) {
             unique::Turn::Now => return true,
-            // Nobody tells when that one expires.
+            // The end of that one is told by no transaction.
             unique::Turn::Later { until } => until.into_iter().for_each(|end| self.passes_lease(end)),
             unique::Turn::Unsure => self.put_off(row),
             unique::Turn::Superseded => {

@@ -104,7 +104,7 @@ pub struct Found {
     pub(super) slot: *mut pg_sys::TupleTableSlot,
 }
 
-/// What is to be done with a row.
+/// The change that a row is looked at for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intent {
     /// Columns are to change, none that a foreign key refers to: rows that refer to it are not in

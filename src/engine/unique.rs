@@ -108,7 +108,7 @@ enum Step {
     Depends(TransactionId),
 }
 
-/// What a push has that adds a message, until it has waited again.
+/// The conditions that a push has met which adds a message, until it has waited again.
 #[derive(Clone, Copy, Default)]
 struct Permit {
     /// The key is its own in the queue's `dedup_window`, or the queue has none.
@@ -384,8 +384,10 @@ fn remove_if(
     is_removed.then(|| row.expires_at())
 }
 
-/// Has a message that this transaction has leased or locked live until a time at least.
-fn prolong(table: &Table, id: i64, until: Option<Timestamp>) {
+/// Has a message that this transaction has leased or locked live as long as the longest of these lives.
+fn prolong(table: &Table, id: i64, lives: Vec<Option<Timestamp>>) {
+    let longest = lives.into_iter().reduce(|longest, life| lives_longer(life, longest).unwrap_or(longest));
+    let Some(until) = longest else { return };
     let snapshot = Snapshot::take();
     let mut messages = ById::open(table, &snapshot);
     if let Some(row) = messages.find(id)
@@ -462,7 +464,7 @@ impl Echoes {
     pub fn absorb(&self, table: &Table, queue: &Queue, leased: Option<i64>) {
         let lives = self.remove_those(table, queue, |_, place| place < UNSEEN && place != REPLACEMENT);
         if let Some(id) = leased {
-            lives.into_iter().for_each(|until| prolong(table, id, until));
+            prolong(table, id, lives);
         }
     }
 
@@ -531,13 +533,13 @@ pub fn drop_superseded(messages: &[(i64, i64)]) {
     counter::add_each(queues, |deleted| Counts { deleted, ..Counts::default() });
 }
 
-/// Removes what stands behind messages that leave their queue undelivered. Returns of each echo the
-/// message, and when the echo would have expired.
-pub fn drop_echoes(ids: &[i64]) -> Vec<(i64, Option<Timestamp>)> {
+/// Removes the echoes behind messages that leave their queue undelivered. Returns when each would have
+/// expired.
+pub fn drop_echoes(ids: &[i64]) -> Vec<Option<Timestamp>> {
     let (mut queues, mut lives) = (Vec::new(), Vec::new());
     DROP_ECHOES.run(&[Some(i64_array(ids))], |row| {
         queues.push(row.i32(0));
-        lives.push((row.i64(1), row.get(2).map(|at| at.value() as Timestamp)));
+        lives.push(row.get(1).map(|at| at.value() as Timestamp));
     });
     counter::add_each(queues, |deleted| Counts { deleted, ..Counts::default() });
     lives
@@ -545,7 +547,7 @@ pub fn drop_echoes(ids: &[i64]) -> Vec<(i64, Option<Timestamp>)> {
 
 /// Has a message, which this transaction has locked, stand for the echoes behind it.
 pub fn take_in_echoes(table: &Table, id: i64) {
-    drop_echoes(&[id]).into_iter().for_each(|(head, until)| prolong(table, head, until));
+    prolong(table, id, drop_echoes(&[id]));
 }
 
 /// Changes the content of a message; false if a newer one with its key is there, or one that replaces

@@ -15,7 +15,7 @@ use super::sweep::logged;
 use crate::call::{text_datum, varlena_bytes};
 use crate::engine::listened;
 use crate::engine::statement::Statement;
-use crate::engine::{board, catalog, now, queue};
+use crate::engine::{catalog, now, queue};
 use crate::hint::Timestamp;
 
 static QUEUES: Statement =
@@ -81,7 +81,7 @@ pub fn are_prepared(left: &[i64]) {
 
 impl Ear {
     fn tell(&mut self) {
-        let counters = (0..listened::MANY).map(board::news).collect();
+        let counters = (0..listened::MANY).map(listened::news).collect();
         let (generation, begun) = (catalog::heard(), now());
         let is_outdated =
             self.generation != Some(generation) && !(begun..begun + OFTEN).contains(&self.rests_until);
@@ -92,7 +92,7 @@ impl Ear {
         }
         self.listen(is_outdated);
         for (&counter, shared) in &mut self.by_counter {
-            shared.tells = board::news(counter); // read before listeners look
+            shared.tells = listened::news(counter); // read before listeners look
             if shared.told != shared.tells {
                 shared.channels.iter().for_each(|channel| send(channel));
             }
@@ -125,7 +125,7 @@ impl Ear {
             return;
         }
         for (&counter, shared) in &mut self.by_counter {
-            board::listen(counter, now + LISTENS);
+            listened::listen(counter, now + LISTENS);
             if self.listens_since.is_some() && since >= LISTENS {
                 shared.told = None; // there was a time in which nobody would have told
             }
