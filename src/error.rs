@@ -7,6 +7,8 @@ use std::panic::AssertUnwindSafe;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 use pgrx::{PgLogLevel, PgSqlErrorCode, PgTryBuilder, pg_sys};
 
+use crate::value::right::Right;
+
 /// A text as every server can report and keep it: where its encoding is not ours, it would
 /// take ours for its own, and only ASCII is the same in both.
 pub fn printable(text: String) -> String {
@@ -56,8 +58,6 @@ pub fn with_printable_errors<R>(work: impl FnOnce() -> R) -> R {
         })
         .execute()
 }
-
-use crate::value::right::Right;
 
 /// A mistake of the caller, on its way to becoming an `ERROR`.
 #[derive(Debug)]

@@ -40,21 +40,37 @@
 //! ```
 //! A message that is ready is **blocked** while an earlier one of its group is there.
 //!
-//! # Rooms
-//! `api` checks arguments and shapes rows, `engine` moves messages, `hint` knows where
-//! they may be (docs/engine.md), `worker` keeps house, `value` reads settings, spans
-//! of time and schedules, `call` is the door to SQL, `setting` the server settings, `error` every
-//! mistake a caller can make; `stop` is for tests. `hint` and `value` know no Postgres. Arrows point one way:
-//! api → engine → hint, value; worker → engine.
+//! # Modules
+//! A module uses those below it and none above; no two files use each other in a circle; `unsafe`
+//! stands only where there is a `*`. `tests/architecture.rs` reads this table and checks that.
+//! ```text
+//! api               * functions as SQL calls them: arguments in, rows out
+//! worker            * background processes: rounds, errands, watchers, NOTIFY
+//! engine::sweep       steps of a round of housekeeping
+//! engine::schedule  * pushes by the clock, and watches
+//! engine::capture   * pushes of what a statement has changed in a table
+//! engine::push        new messages: unique keys, room in a full queue
+//! engine::reserve     finding the next messages, and leasing or removing them
+//! engine::message     one message: settle, death, change, its group, its unique key
+//! engine::queue       queues: made, changed, granted, counted, limited
+//! engine::commit    * what a transaction notes, and tells others when it ends
+//! engine::shared    * shared memory: hints, counts, sleepers
+//! engine::table     * rows: scanned, read, written; queues as they are read
+//! pg                * Postgres, wrapped; knows no queue
+//! guc                 server settings
+//! error             * mistakes that callers can make
+//! stop                named points at which tests stop a session
+//! hint                where in a queue to look; knows no Postgres
+//! value               settings, spans of time, rights; knows no Postgres
+//! ```
 
 mod api;
-mod call;
 mod engine;
 mod error;
-mod error_details;
+mod guc;
 mod hint;
-mod schema;
-mod setting;
+mod install;
+mod pg;
 mod stop;
 mod value;
 mod worker;
@@ -70,21 +86,21 @@ pgrx::pg_module_magic!(name, version);
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     error::show_no_frames();
-    setting::define();
+    guc::define();
     #[cfg(feature = "stops")]
     stop::define();
-    engine::news::listen();
+    engine::commit::callbacks::listen();
     // SAFETY: reads a variable of the server.
     if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
-        setting::define_for_shared_memory();
-        engine::board::request();
+        guc::define_for_shared_memory();
+        engine::shared::startup::request();
         // While pg_upgrade moves tables to another server nobody else may write to them.
         // SAFETY: as above.
         if !unsafe { pg_sys::IsBinaryUpgrade } {
-            worker::register_launcher();
+            worker::launcher::register_launcher();
         }
     }
-    setting::refuse_others();
+    guc::refuse_others();
 }
 
 /// `cargo pgrx test` looks for this module here.

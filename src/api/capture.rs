@@ -2,17 +2,18 @@
 
 use pgrx::pg_sys::Datum;
 
-use crate::call::{Answer, Call};
-use crate::engine::{capture, check_writable};
+use crate::api::call::{Answer, Call};
+use crate::engine::capture;
 use crate::error::Error;
-use crate::worker;
+use crate::pg::session::check_writable;
+use crate::worker::start;
 
 crate::export_to_sql!(pgq_capture);
 
 fn pgq_capture(call: &Call) -> Answer {
     let trigger = call.trigger_data().ok_or_else(|| Error::bad_capture("must be called as a trigger"))?;
     check_writable("pgq_capture")?;
-    worker::ensure_running();
+    start::ensure_running();
     // SAFETY: the data are those of this call.
     unsafe { capture::capture(trigger)? };
     Ok(Some(Datum::null()))

@@ -1,10 +1,11 @@
 //! `pgq_update`, `pgq_cancel`, `pgq_move`: for messages that nobody holds. As in `settle`, what has the
 //! plain name here is the batch form.
 
-use super::produce;
-use crate::call::{Answer, Call};
-use crate::engine::change::{self, Change};
-use crate::engine::{check_writable, queue};
+use crate::api::call::{Answer, Call};
+use crate::api::produce;
+use crate::engine::message::change::{self, Change};
+use crate::engine::table::queue;
+use crate::pg::session::check_writable;
 use crate::value::right::Right;
 
 crate::export_to_sql!(pgq_update, pgq_cancel, pgq_cancel_one, pgq_move, pgq_move_one);

@@ -2,17 +2,19 @@
 
 use pgrx::pg_sys::{self, Datum};
 
-use super::settle::{Asked, receipts};
-use crate::call::{Answer, Call, Rows};
-use crate::engine::message::{Column, Receipt};
-use crate::engine::queue::Queue;
-use crate::engine::reserve::{Take, Taken, Wish, look, reserve};
-use crate::engine::settle::Verdict;
-use crate::engine::statement::Statement;
-use crate::engine::{archive, check_writable, peek, queue};
+use crate::api::call::{Answer, Call, Rows};
+use crate::api::settle::{Asked, receipts};
+use crate::engine::message::archive;
+use crate::engine::message::settle::Verdict;
+use crate::engine::reserve::request::{Take, Taken, Wish};
+use crate::engine::reserve::{look, peek, reserve};
+use crate::engine::table::message::{Column, Receipt};
+use crate::engine::table::queue::{self, Queue};
+use crate::engine::table::statement::Statement;
 use crate::error::{Error, Result};
+use crate::pg::session::check_writable;
 use crate::value::right::Right;
-use crate::worker;
+use crate::worker::start;
 
 crate::export_to_sql!(pgq_reserve, pgq_pop, pgq_next, pgq_peek, pgq_get);
 
@@ -61,7 +63,7 @@ fn hand_out(call: &Call, function: &str, take: Take, wish: Wish, refused: &[Rece
     let mut rows = call.rows()?;
     refused.iter().for_each(|&receipt| push_refused(&mut rows, receipt));
     if let Some(queue) = queue::find(&name, Right::Consume)? {
-        worker::ensure_running();
+        start::ensure_running();
         reserve(&queue, &wish, take, |taken| push_row(&mut rows, &queue, &taken));
     }
     rows.done()

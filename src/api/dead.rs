@@ -2,11 +2,12 @@
 
 use std::rc::Rc;
 
-use crate::call::{Answer, Call};
-use crate::engine::check_writable;
-use crate::engine::dead::{self, Reason};
-use crate::engine::queue::{self, Queue};
+use crate::api::call::{Answer, Call};
+use crate::engine::message::dead;
+use crate::engine::table::queue::{self, Queue};
 use crate::error::{Error, Result};
+use crate::pg::session::check_writable;
+use crate::value::reason::Reason;
 use crate::value::right::Right;
 
 crate::export_to_sql!(pgq_dump_dead, pgq_peek_dead, pgq_redrive);

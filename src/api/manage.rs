@@ -6,15 +6,20 @@ use std::rc::Rc;
 use pgrx::pg_sys::{self, Datum};
 use serde_json::Value;
 
-use crate::call::{Answer, Call, jsonb_datum, jsonb_text, text_datum};
-use crate::engine::counter::{self, Counts};
-use crate::engine::queue::{self, Queue, bad_setting};
-use crate::engine::statement::Statement;
-use crate::engine::{check_writable, events, limit, news};
+use crate::api::call::{Answer, Call};
+use crate::engine::commit::{callbacks, pending};
+use crate::engine::message::events;
+use crate::engine::queue::{counter, create, slots};
+use crate::engine::sweep;
+use crate::engine::table::counts::Counts;
+use crate::engine::table::queue::{self, Queue, bad_setting};
+use crate::engine::table::statement::Statement;
 use crate::error::{Error, Result};
+use crate::pg::datum::{jsonb_datum, jsonb_text, text_datum};
+use crate::pg::session::check_writable;
 use crate::value::right::Right;
 use crate::value::settings::{Settings, merge};
-use crate::worker::{self, sweep};
+use crate::worker::start;
 
 crate::export_to_sql!(
     pgq_create_queue,
@@ -65,8 +70,8 @@ fn pgq_create_queue(call: &Call) -> Answer {
     let name = call.name(0, "queue")?;
     let settings = settings(call)?;
     check_writable("pgq_create_queue")?;
-    worker::ensure_running();
-    let is_new = queue::create(&name, settings)?;
+    start::ensure_running();
+    let is_new = create::create(&name, settings)?;
     if is_new {
         events::check_target(&*queue::existing(&name, Right::Manage)?)?;
     }
@@ -80,18 +85,18 @@ fn pgq_alter_queue(call: &Call) -> Answer {
     let before = settings_for_update(&queue)?;
     let merged = merge(before.clone(), changes).map_err(bad_setting)?;
     let before = Settings::read(&before).map_err(bad_setting)?;
-    let settings = queue::check_settings(&queue.name, &merged)?;
+    let settings = create::check_settings(&queue.name, &merged)?;
     let merged = jsonb_datum(&merged.to_string());
     ALTER.run(&[Some(queue.id.into()), Some(merged)], |_| {});
     if settings.groups != before.groups {
         REGROUP.run(&[Some(queue.id.into()), Some(settings.keeps_order().into())], |_| {});
     }
     if settings.max_leased != before.max_leased {
-        limit::lay_out(queue.id, settings.max_leased.map(|max| max.0));
+        slots::lay_out(queue.id, settings.max_leased.map(|max| max.0));
     }
     // What could not be reserved by the old settings may be by the new ones.
-    news::forget(queue.id);
-    news::resumed(queue.id);
+    pending::forget(queue.id);
+    pending::resumed(queue.id);
     if redirects_events {
         events::check_target(&*queue::existing(&queue.name, Right::Manage)?)?;
     }
@@ -114,9 +119,9 @@ fn pgq_drop_queue(call: &Call) -> Answer {
     let queue = queue_for(Right::Own, call, "pgq_drop_queue")?;
     queue::wait_for_keepers(queue.id);
     settings_for_update(&queue)?;
-    news::removed(queue.id);
-    news::resumed(queue.id); // sleepers may have to sleep on another queue of this name
-    news::dropped(queue.id);
+    pending::removed(queue.id);
+    pending::resumed(queue.id); // sleepers may have to sleep on another queue of this name
+    callbacks::dropped(queue.id);
     let mut gone = 0;
     for statement in [&DROP, &DROP_REST] {
         statement.run(&[Some(queue.id.into())], |row| gone += row.i64(0));
@@ -131,7 +136,7 @@ fn pgq_purge(call: &Call) -> Answer {
     }
     let group_key = call.optional_name(2, "group_key")?.map(|key| key.datum());
     let queue = queue_for(Right::Manage, call, "pgq_purge")?;
-    news::removed(queue.id);
+    pending::removed(queue.id);
     let (mut messages, mut kept) = (0, 0);
     let state = state.map(|state| text_datum(state.as_bytes()));
     let args = [Some(queue.id.into()), state, group_key];
@@ -153,7 +158,7 @@ fn set_paused(call: &Call, function: &str, paused: bool) -> Answer {
     let queue = queue_for(Right::Manage, call, function)?;
     let changed = PAUSE.run(&[Some(queue.id.into()), Some(paused.into())], |_| {});
     if !paused {
-        news::resumed(queue.id);
+        pending::resumed(queue.id);
     }
     Ok(Some((changed > 0).into()))
 }

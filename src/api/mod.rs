@@ -3,16 +3,17 @@
 //! Each checks its arguments, asks the engine and shapes the rows; `sql/schema`
 //! declares them. Arguments are numbered in the order of their declaration.
 
+pub mod call;
 pub mod capture;
 pub mod change;
 pub mod consume;
 pub mod dead;
-pub mod inside;
 pub mod manage;
 pub mod observe;
 pub mod produce;
 pub mod rights;
 pub mod schedule;
 pub mod settle;
+pub mod trigger;
 pub mod wait;
 pub mod watch;

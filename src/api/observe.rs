@@ -3,13 +3,15 @@
 use pgrx::IntoDatum;
 use pgrx::pg_sys::{self, Datum};
 
-use crate::call::{Answer, Call};
-use crate::engine::access::Access;
-use crate::engine::counter::Counts;
-use crate::engine::queue::{self, Queue};
-use crate::engine::statement::{Row, Statement};
-use crate::engine::{counter, now, reserve};
+use crate::api::call::{Answer, Call};
+use crate::engine::queue::counter;
+use crate::engine::reserve;
+use crate::engine::table::access::Access;
+use crate::engine::table::counts::Counts;
+use crate::engine::table::queue::{self, Queue};
+use crate::engine::table::statement::{Row, Statement};
 use crate::error::Result;
+use crate::pg::session::now;
 use crate::value::right::Right;
 
 crate::export_to_sql!(pgq_count, pgq_stats, pgq_list_queues);

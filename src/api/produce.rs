@@ -2,14 +2,18 @@
 
 use pgrx::pg_sys::{Datum, TimestampTz};
 
-use crate::call::{
-    Answer, ByteaArray, Call, JsonbArray, Name, TextArray, collected, room_for, text_datum, whole,
-};
-use crate::engine::push::{Content, Due, Keys, OnDuplicate, Options, Outcome, push};
-use crate::engine::{check_writable, queue};
+use crate::api::call::{Answer, Call};
+use crate::engine::push::message::{Content, Due, Keys, OnDuplicate, Options, Outcome};
+use crate::engine::push::push;
+use crate::engine::queue::create;
+use crate::engine::table::name::Name;
 use crate::error::{Error, Result};
+use crate::pg::argument::{ByteaArray, JsonbArray, TextArray, whole};
+use crate::pg::datum::text_datum;
+use crate::pg::memory::{collected, room_for};
+use crate::pg::session::check_writable;
 use crate::value::duration::Millis;
-use crate::worker;
+use crate::worker::start;
 
 crate::export_to_sql!(pgq_push, pgq_push_result, pgq_push_batch, pgq_push_bytes, pgq_push_bytes_batch);
 
@@ -88,8 +92,8 @@ fn push_checked(
     if messages.is_empty() {
         return Ok(Vec::new());
     }
-    let queue = queue::for_push(&name)?;
-    worker::ensure_running();
+    let queue = create::for_push(&name)?;
+    start::ensure_running();
     push(&queue, messages, &options)
 }
 

@@ -4,10 +4,11 @@ use std::rc::Rc;
 
 use pgrx::pg_sys::Oid;
 
-use crate::call::{Answer, Call};
-use crate::engine::queue::{self, Queue};
-use crate::engine::{check_writable, rights};
+use crate::api::call::{Answer, Call};
+use crate::engine::queue::grants;
+use crate::engine::table::queue::{self, Queue};
 use crate::error::{Error, Result};
+use crate::pg::session::check_writable;
 use crate::value::right::Right;
 
 crate::export_to_sql!(pgq_grant, pgq_revoke, pgq_list_grants, pgq_set_owner, pgq_reassign_owned);
@@ -15,13 +16,13 @@ crate::export_to_sql!(pgq_grant, pgq_revoke, pgq_list_grants, pgq_set_owner, pgq
 fn pgq_grant(call: &Call) -> Answer {
     let (role, right) = role_and_right(call)?;
     let queue = own_queue(call, "pgq_grant")?;
-    Ok(Some(rights::grant(&queue, role, right)?.into()))
+    Ok(Some(grants::grant(&queue, role, right)?.into()))
 }
 
 fn pgq_revoke(call: &Call) -> Answer {
     let (role, right) = role_and_right(call)?;
     let queue = own_queue(call, "pgq_revoke")?;
-    Ok(Some(rights::revoke(&queue, role, right).into()))
+    Ok(Some(grants::revoke(&queue, role, right).into()))
 }
 
 fn role_and_right(call: &Call) -> Result<(Oid, Right)> {
@@ -44,18 +45,18 @@ fn pgq_list_grants(call: &Call) -> Answer {
         queue::existing(name, Right::Monitor)?;
     }
     let mut rows = call.rows()?;
-    rights::list(name.as_ref(), |row| rows.push(row))?;
+    grants::list(name.as_ref(), |row| rows.push(row))?;
     rows.done()
 }
 
 fn pgq_set_owner(call: &Call) -> Answer {
     let owner = call.required(1, "owner")?;
     let queue = own_queue(call, "pgq_set_owner")?;
-    Ok(Some(rights::set_owner(&queue, owner)?.into()))
+    Ok(Some(grants::set_owner(&queue, owner)?.into()))
 }
 
 fn pgq_reassign_owned(call: &Call) -> Answer {
     let (old, new) = (call.required(0, "old_owner")?, call.required(1, "new_owner")?);
     check_writable("pgq_reassign_owned")?;
-    Ok(Some(rights::reassign_owned(old, new)?.into()))
+    Ok(Some(grants::reassign_owned(old, new)?.into()))
 }

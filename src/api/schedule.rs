@@ -1,11 +1,12 @@
 //! `pgq_schedule`, `pgq_unschedule`, `pgq_list_schedules`.
 
-use super::produce::{max_deliveries, on_duplicate, priority};
-use crate::call::{Answer, Call};
+use crate::api::call::{Answer, Call};
+use crate::api::produce::{max_deliveries, on_duplicate, priority};
+use crate::engine::queue::create;
 use crate::engine::schedule::{self, Kind, Message, Wish, Work};
-use crate::engine::{check_writable, queue};
 use crate::error::Result;
-use crate::worker;
+use crate::pg::session::check_writable;
+use crate::worker::start;
 
 crate::export_to_sql!(pgq_schedule, pgq_unschedule, pgq_list_schedules);
 
@@ -15,8 +16,8 @@ pub const LONGEST_TIME: usize = 1 << 10;
 fn pgq_schedule(call: &Call) -> Answer {
     let wish = wish(call)?;
     check_writable("pgq_schedule")?;
-    queue::for_push(&wish.queue)?;
-    worker::ensure_running();
+    create::for_push(&wish.queue)?;
+    start::ensure_running();
     Ok(Some(schedule::put(&wish)?.into()))
 }
 

@@ -5,11 +5,16 @@
 
 use pgrx::pg_sys::Datum;
 
-use crate::call::{Answer, Call, collected, text_datum};
-use crate::engine::message::Receipt;
-use crate::engine::settle::{Settled, Verdict, in_order, settle};
-use crate::engine::{catalog, check_writable, dead};
+use crate::api::call::{Answer, Call};
+use crate::engine::message::dead;
+use crate::engine::message::receipt::in_order;
+use crate::engine::message::settle::{Settled, Verdict, settle};
+use crate::engine::table::catalog;
+use crate::engine::table::message::Receipt;
 use crate::error::{Error, Result};
+use crate::pg::datum::text_datum;
+use crate::pg::memory::collected;
+use crate::pg::session::check_writable;
 use crate::value::duration::Millis;
 
 crate::export_to_sql!(

@@ -8,15 +8,18 @@ use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
 
-use crate::call::{Answer, Call, Name};
+use crate::api::call::{Answer, Call};
 use crate::engine::reserve::{self, Outlook};
-use crate::engine::scratch::Scratch;
-use crate::engine::waking::{NO_QUEUE, Sleeper, check_client};
-use crate::engine::{has_one_snapshot, queue};
-use crate::error::{Error, Result};
+use crate::engine::shared::condition::NO_QUEUE;
+use crate::engine::shared::sleeper::{Sleeper, check_client};
+use crate::engine::table::name::Name;
+use crate::engine::table::queue;
+use crate::error::Result;
+use crate::pg::memory::Scratch;
+use crate::pg::snapshot::{let_go_of_snapshot, without_leaving_locks};
 use crate::value::duration::Millis;
 use crate::value::right::Right;
-use crate::worker;
+use crate::worker::start;
 
 crate::export_to_sql!(pgq_wait);
 
@@ -25,7 +28,7 @@ fn pgq_wait(call: &Call) -> Answer {
     let timeout: Millis = call.required(1, "timeout")?;
     let min = call.max(2, "min")?;
     without_leaving_locks(|| queue::find(&name, Right::Consume))?;
-    worker::ensure_running();
+    start::ensure_running();
     let deadline = Instant::now() + Duration::from_millis(timeout.as_millis() as u64);
 
     let_go_of_snapshot()?;
@@ -54,32 +57,6 @@ fn pgq_wait(call: &Call) -> Answer {
     Ok(None)
 }
 
-/// Drops the statement's own snapshot, if no other has to stay.
-fn let_go_of_snapshot() -> Result<()> {
-    if has_one_snapshot() {
-        return Err(Error::snapshot_must_stay());
-    }
-    // SAFETY: ActivePortal runs this CALL. Its snapshot is popped only if it is the
-    // one on top; PortalRunUtility copes with its absence, as after a COMMIT in a
-    // procedure.
-    unsafe {
-        let portal = pg_sys::ActivePortal;
-        if portal.is_null()
-            || !pg_sys::ActiveSnapshotSet()
-            || (*portal).portalSnapshot != pg_sys::GetActiveSnapshot()
-        {
-            return Err(Error::snapshot_must_stay());
-        }
-        pg_sys::PopActiveSnapshot();
-        (*portal).portalSnapshot = std::ptr::null_mut();
-        pg_sys::InvalidateCatalogSnapshot();
-        if pg_sys::ActiveSnapshotSet() || (*pg_sys::MyProc).xmin != pg_sys::InvalidTransactionId {
-            return Err(Error::snapshot_must_stay());
-        }
-    }
-    Ok(())
-}
-
 struct Seen {
     queue: i32,
     outlook: Outlook,
@@ -101,25 +78,4 @@ fn look(name: &Name, min: usize, scratch: &mut Scratch) -> Result<Seen> {
         }
         Ok(seen)
     })
-}
-
-/// Lets go of the locks of tables that are taken meanwhile, which otherwise are kept until the
-/// transaction ends: a sleeper must be in the way of no VACUUM and no ALTER TABLE.
-fn without_leaving_locks<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
-    use pg_sys::ResourceReleasePhase::{
-        RESOURCE_RELEASE_AFTER_LOCKS, RESOURCE_RELEASE_BEFORE_LOCKS, RESOURCE_RELEASE_LOCKS,
-    };
-    // SAFETY: an owner below the current one, released here, or with that one if `work` raises.
-    unsafe {
-        let outer = pg_sys::CurrentResourceOwner;
-        let owner = pg_sys::ResourceOwnerCreate(outer, c"pgqueue look".as_ptr());
-        pg_sys::CurrentResourceOwner = owner;
-        let result = work();
-        for phase in [RESOURCE_RELEASE_BEFORE_LOCKS, RESOURCE_RELEASE_LOCKS, RESOURCE_RELEASE_AFTER_LOCKS] {
-            pg_sys::ResourceOwnerRelease(owner, phase, false, false);
-        }
-        pg_sys::CurrentResourceOwner = outer;
-        pg_sys::ResourceOwnerDelete(owner);
-        result
-    }
 }

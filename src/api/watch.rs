@@ -1,12 +1,13 @@
 //! `pgq_watch`, `pgq_unwatch`, `pgq_list_watches`.
 
-use super::schedule::LONGEST_TIME;
-use crate::call::{Answer, Call};
+use crate::api::call::{Answer, Call};
+use crate::api::schedule::LONGEST_TIME;
+use crate::engine::queue::create;
+use crate::engine::schedule::watch::{self, MOST_CHANGES, Watch};
 use crate::engine::schedule::{self, Kind, Wish, Work};
-use crate::engine::watch::{self, MOST_CHANGES, Watch};
-use crate::engine::{check_writable, queue};
 use crate::error::{Error, Result};
-use crate::worker;
+use crate::pg::session::check_writable;
+use crate::worker::start;
 
 crate::export_to_sql!(pgq_watch, pgq_unwatch, pgq_list_watches);
 
@@ -26,8 +27,8 @@ fn pgq_watch(call: &Call) -> Answer {
         }),
     };
     check_writable("pgq_watch")?;
-    queue::for_push(&wish.queue)?;
-    worker::ensure_running();
+    create::for_push(&wish.queue)?;
+    start::ensure_running();
     Ok(Some(schedule::put(&wish)?.into()))
 }
 

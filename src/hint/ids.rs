@@ -1,6 +1,6 @@
 //! Some messages of one priority, as a transaction remembers them.
 
-use super::{Direction, Key};
+use crate::hint::{Direction, Key};
 
 /// How many ids are remembered one by one.
 const FEW: usize = 32;

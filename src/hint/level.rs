@@ -13,9 +13,10 @@
 //! its lease ended no earlier than `first_end`, or the transaction that will make it
 //! known (`appeared`) has yet to do so.
 
-use super::ids::Ids;
-use super::rest::Rest;
-use super::{Direction, Key, NEVER, NOWHERE, START, Timestamp};
+use crate::hint::ids::Ids;
+use crate::hint::rest::Rest;
+use crate::hint::{Direction, Key, NOWHERE, START};
+use crate::value::timestamp::{NEVER, Timestamp};
 
 /// How many keys before the front are known one by one.
 pub const STASH: usize = 32;

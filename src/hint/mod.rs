@@ -1,10 +1,11 @@
 //! Hints: where in a queue's ready lane to look for messages that may be reserved.
 //!
 //! Only sets of keys and rules about them; nothing here knows Postgres. The engine
-//! keeps the hints in shared memory (`engine::board`), tells them what transactions
-//! did (`engine::news`) and looks where they point (`engine::reserve`).
+//! keeps the hints in shared memory (`engine::shared`), tells them what transactions
+//! did (`engine::commit`) and looks where they point (`engine::reserve`).
 //! The rules are argued in docs/engine.md.
 
+pub mod address;
 pub mod ids;
 pub mod level;
 pub mod queue;
@@ -23,12 +24,6 @@ pub const START: Key = Key::MIN;
 
 /// Behind every key.
 pub const NOWHERE: Key = Key::MAX;
-
-/// Microseconds since 2000-01-01 UTC.
-pub type Timestamp = i64;
-
-/// After every moment.
-pub const NEVER: Timestamp = Timestamp::MAX;
 
 /// In which order the messages of a priority come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! The hints of one queue, read in one direction.
 
-use super::level::Level;
-use super::{NEVER, START, Timestamp};
+use crate::hint::START;
+use crate::hint::level::Level;
+use crate::value::timestamp::{NEVER, Timestamp};
 
 /// How many priorities of a queue have a hint. Those behind are scanned from their beginning.
 pub const LEVELS: usize = 16;

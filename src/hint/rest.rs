@@ -1,6 +1,6 @@
 //! Rests that a clock cannot make longer.
 
-use super::Timestamp;
+use crate::value::timestamp::Timestamp;
 
 /// A time that is waited for. A clock that was ahead when it began, and is set back, does not make
 /// it longer.

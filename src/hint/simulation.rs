@@ -7,9 +7,10 @@
 
 use std::collections::BTreeMap;
 
-use super::ids::Ids;
-use super::level::{Chunk, Findings, Level, Look, STASH, Step, Sweeper};
-use super::{Direction, Key, NEVER, NOWHERE, Timestamp};
+use crate::hint::ids::Ids;
+use crate::hint::level::{Chunk, Findings, Level, Look, STASH, Step, Sweeper};
+use crate::hint::{Direction, Key, NOWHERE};
+use crate::value::timestamp::{NEVER, Timestamp};
 
 /// The state of a row as commits have left it.
 #[derive(Clone, Copy, Debug, PartialEq)]

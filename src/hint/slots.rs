@@ -3,7 +3,7 @@
 //! The table decides. What is not known here costs a look at slots one after the other; a
 //! hint that is wrong costs one look, or hides a free slot for `LONGEST`.
 
-use super::Timestamp;
+use crate::value::timestamp::Timestamp;
 
 /// How many slots are remembered.
 const KEPT: usize = 16;

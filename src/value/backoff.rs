@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::duration::Millis;
+use crate::value::duration::Millis;
 
 /// Exponential backoff: `base × factor^(delivery − 1)`, at most `max`, each wait
 /// shifted at random by up to `jitter` (a share of it) to either side.

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::backoff::Backoff;
-use super::duration::Millis;
+use crate::value::backoff::Backoff;
+use crate::value::duration::Millis;
 
 /// What a queue sets itself. What it leaves out comes from the server settings.
 #[derive(Clone, Debug, PartialEq, Deserialize)]

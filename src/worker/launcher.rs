@@ -8,11 +8,13 @@ use std::collections::HashMap;
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
+use pgrx::bgworkers::BackgroundWorkerBuilder;
 use pgrx::pg_sys::{self, Oid};
 
-use super::place::Place;
-use super::{Asked, Terminate, handle_signals, sleep, start};
-use crate::engine::board;
+use crate::engine::shared::hint_cache;
+use crate::worker::lock::Place;
+use crate::worker::signals::{Terminate, handle_signals, sleep};
+use crate::worker::start::{Asked, start};
 
 /// How often the list of databases is read.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -69,7 +71,7 @@ pub extern "C-unwind" fn pgqueue_launcher(_argument: pg_sys::Datum) {
     loop {
         let databases = databases();
         known.retain(|database, _| databases.iter().any(|found| found.oid == *database));
-        board::free_all_but(&databases.iter().map(|database| database.oid.to_u32()).collect::<Vec<_>>());
+        hint_cache::free_all_but(&databases.iter().map(|database| database.oid.to_u32()).collect::<Vec<_>>());
         for database in databases.iter().filter(|database| database.may_have_worker) {
             look_after(database, known.entry(database.oid).or_default());
         }
@@ -137,6 +139,16 @@ fn databases() -> Vec<Database> {
         pg_sys::CommitTransactionCommand();
     }
     databases
+}
+
+/// Registers the launcher. Only while the library is being preloaded.
+pub fn register_launcher() {
+    BackgroundWorkerBuilder::new("pgqueue launcher")
+        .set_library("pgqueue")
+        .set_function("pgqueue_launcher")
+        .enable_spi_access()
+        .set_restart_time(Some(Duration::from_secs(1)))
+        .load();
 }
 
 #[cfg(test)]

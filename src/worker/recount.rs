@@ -6,10 +6,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::is_asked_to_end;
-use super::sweep::logged;
-use crate::engine::statement::Statement;
-use crate::engine::{board, counter};
+use crate::engine::queue::counter;
+use crate::engine::shared::layout;
+use crate::engine::table::statement::Statement;
+use crate::pg::timeout::is_asked_to_end;
+use crate::worker::step::logged;
 
 static ALL: Statement = Statement::new(include_str!("../../sql/query/queue_ids.sql"), &[]);
 
@@ -54,7 +55,7 @@ impl Recount {
             let list = || {
                 ALL.run(&[], |row| queues.push((row.i32(0), 0)));
             };
-            self.0 = (!board::is_preloaded() || logged("recount", list)).then_some(queues);
+            self.0 = (!layout::is_preloaded() || logged("recount", list)).then_some(queues);
         }
         self.0.as_mut()
     }

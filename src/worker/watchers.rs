@@ -15,13 +15,15 @@ use std::time::{Duration, Instant};
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder};
 use pgrx::pg_sys::{self, Oid};
 
-use super::database::{extension_exists, set_own_settings};
-use super::place::{Place, is_wanted};
-use super::sweep::logged;
-use super::{Terminate, handle_signals, reload_settings};
-use crate::call::Timestamp;
-use crate::engine::{now, run, time_limit};
-use crate::setting;
+use crate::engine::schedule::run;
+use crate::guc;
+use crate::pg::session::now;
+use crate::pg::timeout;
+use crate::value::timestamp::Timestamp;
+use crate::worker::lock::{Place, is_wanted};
+use crate::worker::session::{extension_exists, set_own_settings};
+use crate::worker::signals::{Terminate, handle_signals, reload_settings};
+use crate::worker::step::logged;
 
 /// A watcher that has worked for so long leaves its place to others.
 const TURN: Duration = Duration::from_secs(10);
@@ -79,7 +81,7 @@ pub fn look_after() {
 /// Starts watchers for roles whose watches are due, as many as there may be. In a transaction.
 pub fn start_due() {
     let busy = busy();
-    let free = setting::watch_workers().saturating_sub(busy.len());
+    let free = guc::watch_workers().saturating_sub(busy.len());
     if free == 0 {
         return;
     }
@@ -149,7 +151,7 @@ pub extern "C-unwind" fn pgqueue_watcher(argument: pg_sys::Datum) {
         // SAFETY: first thing in a background worker that asked for a connection.
         unsafe { pg_sys::BackgroundWorkerInitializeConnectionByOid(database, owner, 0) };
     }
-    time_limit::become_worker();
+    timeout::become_worker();
     set_own_settings(c"pgqueue watch");
     let begun = Instant::now();
     while begun.elapsed() < TURN && is_wanted_here(database) && extension_exists() && run_one(owner) {
@@ -159,7 +161,7 @@ pub extern "C-unwind" fn pgqueue_watcher(argument: pg_sys::Datum) {
 
 /// Whether a watcher may go on: with its worker, and nobody waits for the database.
 fn is_wanted_here(database: Oid) -> bool {
-    setting::auto_vacuum() && !is_wanted(database) && !Place::of(database).is_free()
+    guc::auto_vacuum() && !is_wanted(database) && !Place::of(database).is_free()
 }
 
 /// Runs a watch of a role; false if none is due.

@@ -1,0 +1,280 @@
+//! A call from SQL: reading its arguments and returning its rows.
+//!
+//! The functions of `src/api` are declared in `sql/schema` and arrive here with
+//! Postgres's calling convention. Payloads travel as the datums they came in;
+//! nothing in between turns them into another representation.
+
+use pgrx::pg_sys::{self, Datum, Oid};
+
+use crate::engine::table::name::Name;
+use crate::error::{self, Error, Result};
+use crate::pg::argument::{Argument, bad_span};
+use crate::pg::datum::{beginning, length};
+use crate::value::duration::Millis;
+
+/// What a function of `src/api` returns.
+pub type Answer = Result<Option<Datum>>;
+
+/// The arguments of one call from SQL.
+pub struct Call {
+    fcinfo: pg_sys::FunctionCallInfo,
+}
+
+/// Exports functions of `src/api` under their own names to Postgres.
+#[macro_export]
+macro_rules! export_to_sql {
+    ($($function:ident),* $(,)?) => {
+        mod exported {
+            $(
+                #[unsafe(no_mangle)]
+                pub unsafe extern "C-unwind" fn $function(
+                    fcinfo: pgrx::pg_sys::FunctionCallInfo,
+                ) -> pgrx::pg_sys::Datum {
+                    #[pgrx::pg_guard]
+                    unsafe extern "C-unwind" fn guarded(
+                        fcinfo: pgrx::pg_sys::FunctionCallInfo,
+                    ) -> pgrx::pg_sys::Datum {
+                        // SAFETY: Postgres hands every function a valid call.
+                        unsafe { $crate::api::call::answer(fcinfo, super::$function) }
+                    }
+                    // SAFETY: the same call. Nothing else is in this frame.
+                    unsafe { $crate::pg::error_details::keeping(guarded, fcinfo) }
+                }
+
+                pastey::paste! {
+                    #[unsafe(no_mangle)]
+                    pub extern "C" fn [<pg_finfo_ $function>]() -> &'static pgrx::pg_sys::Pg_finfo_record {
+                        &pgrx::pg_sys::Pg_finfo_record { api_version: 1 }
+                    }
+                }
+            )*
+        }
+    };
+}
+
+/// Runs `function` for a call from Postgres: raises its error, returns its answer.
+///
+/// # Safety
+/// `fcinfo` must be the call Postgres made.
+pub unsafe fn answer(fcinfo: pg_sys::FunctionCallInfo, function: fn(&Call) -> Answer) -> Datum {
+    match error::with_printable_errors(|| function(&Call { fcinfo })) {
+        Ok(Some(datum)) => datum,
+        Ok(None) => {
+            // SAFETY: the caller vouches for fcinfo.
+            unsafe { (*fcinfo).isnull = true };
+            Datum::null()
+        }
+        Err(error) => error.raise(),
+    }
+}
+
+impl Call {
+    fn argument(&self, n: usize) -> Option<Datum> {
+        // SAFETY: fcinfo is Postgres's, with nargs arguments behind it.
+        let args = unsafe { (*self.fcinfo).args.as_slice((*self.fcinfo).nargs as usize) };
+        let arg = args.get(n)?;
+        (!arg.isnull).then_some(arg.value)
+    }
+
+    /// An argument that may be null.
+    pub fn optional<T: Argument>(&self, n: usize, name: &str) -> Result<Option<T>> {
+        self.argument(n)
+            // SAFETY: `sql/schema` declares the argument with the type that T reads.
+            .map(|datum| unsafe { T::read(datum, name) })
+            .transpose()
+    }
+
+    /// An argument that must not be null.
+    pub fn required<T: Argument>(&self, n: usize, name: &str) -> Result<T> {
+        self.optional(n, name)?.ok_or_else(|| Error::null(name))
+    }
+
+    /// A queue's name or a key: 1 to 512 bytes.
+    pub fn name(&self, n: usize, argument: &str) -> Result<Name> {
+        Name::check(self.required(n, argument)?, argument)
+    }
+
+    /// The same, or null.
+    pub fn optional_name(&self, n: usize, argument: &str) -> Result<Option<Name>> {
+        self.optional(n, argument)?.map(|bytes| Name::check(bytes, argument)).transpose()
+    }
+
+    /// A span of time greater than zero.
+    pub fn span(&self, n: usize, argument: &str) -> Result<Option<Millis>> {
+        self.optional::<Millis>(n, argument)?
+            .map(|span| span.positive().map_err(|bad| bad_span(argument, bad)))
+            .transpose()
+    }
+
+    /// A text that must not be null, and has a longest length in bytes, in the encoding of the server.
+    pub fn short(&self, n: usize, argument: &str, most: usize) -> Result<Vec<u8>> {
+        self.check_length(n, argument, most)?;
+        self.required(n, argument)
+    }
+
+    /// An error if a text or jsonb is longer than that.
+    pub fn check_length(&self, n: usize, argument: &str, most: usize) -> Result<()> {
+        // SAFETY: `sql/schema` declares the argument with a type of variable length.
+        let length = self.argument(n).map_or(0, |value| unsafe { length(value) });
+        if length > most {
+            return Err(Error::text_too_long(argument, length, most));
+        }
+        Ok(())
+    }
+
+    /// The same, for what is compared with words of ours.
+    pub fn short_text(&self, n: usize, argument: &str, most: usize) -> Result<String> {
+        Ok(String::from_utf8_lossy(&self.short(n, argument, most)?).into_owned())
+    }
+
+    /// A text that must not be null; of a longer one the first `most` bytes, and its length.
+    pub fn beginning(&self, n: usize, argument: &str, most: usize) -> Result<Datum> {
+        let text: Datum = self.required(n, argument)?;
+        // SAFETY: `sql/schema` declares the argument as text.
+        Ok(unsafe { beginning(text, most) })
+    }
+
+    /// How many messages at most: 1 or more. More than an integer holds are as good as all.
+    pub fn max(&self, n: usize, argument: &str) -> Result<usize> {
+        let max: i64 = self.required(n, argument)?;
+        if max < 1 {
+            return Err(Error::invalid(argument, "must be 1 or more", "Ask for at least one message."));
+        }
+        Ok(max.min(i64::from(i32::MAX)) as usize)
+    }
+
+    pub fn is_null(&self, n: usize) -> bool {
+        self.argument(n).is_none()
+    }
+
+    /// The data of the trigger that is being called, by functions that are nothing else.
+    pub fn trigger(&self) -> *mut pg_sys::TriggerData {
+        self.trigger_data().unwrap_or_else(|| Error::not_a_trigger().raise())
+    }
+
+    /// The row a row trigger is called for, as it is now.
+    pub fn new_row(&self) -> Vec<Option<Datum>> {
+        // SAFETY: Postgres's; an UPDATE's new row is the second.
+        unsafe {
+            let trigger = self.trigger();
+            let row = if self.is_for(pg_sys::TRIGGER_EVENT_UPDATE) {
+                (*trigger).tg_newtuple
+            } else {
+                (*trigger).tg_trigtuple
+            };
+            deform(row, (*(*trigger).tg_relation).rd_att)
+        }
+    }
+
+    /// The row as it was before an UPDATE or DELETE.
+    pub fn old_row(&self) -> Option<Vec<Option<Datum>>> {
+        // SAFETY: Postgres's; an INSERT has no old row.
+        unsafe {
+            let trigger = self.trigger();
+            (!self.is_for(pg_sys::TRIGGER_EVENT_INSERT))
+                .then(|| deform((*trigger).tg_trigtuple, (*(*trigger).tg_relation).rd_att))
+        }
+    }
+
+    fn is_for(&self, event: u32) -> bool {
+        // SAFETY: Postgres's.
+        unsafe { (*self.trigger()).tg_event & pg_sys::TRIGGER_EVENT_OPMASK == event }
+    }
+
+    /// The data of a trigger; none if this is another call.
+    pub fn trigger_data(&self) -> Option<*mut pg_sys::TriggerData> {
+        // SAFETY: fcinfo is Postgres's; a context, if there is one, says what it is.
+        unsafe {
+            let context = (*self.fcinfo).context;
+            (!context.is_null() && (*context).type_ == pg_sys::NodeTag::T_TriggerData).then(|| context.cast())
+        }
+    }
+
+    /// Begins the answer of a set-returning function.
+    pub fn rows(&self) -> Result<Rows> {
+        // SAFETY: fcinfo is Postgres's; rows() is called once a call.
+        unsafe { Rows::begin(self.fcinfo) }
+    }
+}
+
+/// The rows a set-returning function answers with, in a tuplestore.
+pub struct Rows {
+    store: *mut pg_sys::Tuplestorestate,
+    descriptor: pg_sys::TupleDesc,
+    columns: usize,
+}
+
+impl Rows {
+    unsafe fn begin(fcinfo: pg_sys::FunctionCallInfo) -> Result<Self> {
+        // SAFETY: fcinfo is Postgres's. For a set-returning function called in a
+        // place that takes sets, resultinfo is a ReturnSetInfo whose query context
+        // outlives the call; all that must outlive it is allocated there.
+        unsafe {
+            let info = (*fcinfo).resultinfo.cast::<pg_sys::ReturnSetInfo>();
+            if info.is_null()
+                || (*info).type_ != pg_sys::NodeTag::T_ReturnSetInfo
+                || (*info).allowedModes as u32 & pg_sys::SetFunctionReturnMode::SFRM_Materialize == 0
+            {
+                return Err(Error::no_set_here());
+            }
+            let random =
+                (*info).allowedModes as u32 & pg_sys::SetFunctionReturnMode::SFRM_Materialize_Random != 0;
+            let before = pg_sys::MemoryContextSwitchTo((*(*info).econtext).ecxt_per_query_memory);
+            let descriptor = row_descriptor(fcinfo);
+            let store = pg_sys::tuplestore_begin_heap(random, false, pg_sys::work_mem);
+            pg_sys::MemoryContextSwitchTo(before);
+            (*info).returnMode = pg_sys::SetFunctionReturnMode::SFRM_Materialize;
+            (*info).setResult = store;
+            (*info).setDesc = descriptor;
+            Ok(Self { store, descriptor, columns: (*descriptor).natts as usize })
+        }
+    }
+
+    /// Adds a row; the values are copied.
+    pub fn push(&mut self, row: &[Option<Datum>]) {
+        assert_eq!(row.len(), self.columns, "a row has as many values as its declaration columns");
+        let mut values: Vec<Datum> = row.iter().map(|value| value.unwrap_or(Datum::null())).collect();
+        let mut nulls: Vec<bool> = row.iter().map(Option::is_none).collect();
+        // SAFETY: both arrays have as many elements as the descriptor columns.
+        unsafe {
+            pg_sys::tuplestore_putvalues(
+                self.store,
+                self.descriptor,
+                values.as_mut_ptr(),
+                nulls.as_mut_ptr(),
+            );
+        }
+    }
+
+    /// The answer of a function that returned its rows.
+    pub fn done(self) -> Answer {
+        Ok(None)
+    }
+}
+
+/// The values of a row.
+unsafe fn deform(row: pg_sys::HeapTuple, descriptor: pg_sys::TupleDesc) -> Vec<Option<Datum>> {
+    // SAFETY: the caller gives a row and its descriptor; both arrays have a place a column.
+    unsafe {
+        let mut values = vec![Datum::null(); (*descriptor).natts as usize];
+        let mut nulls = vec![true; values.len()];
+        pg_sys::heap_deform_tuple(row, descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
+        values.iter().zip(&nulls).map(|(&value, &null)| (!null).then_some(value)).collect()
+    }
+}
+
+/// The declared columns; one nameless column for `SETOF bigint`.
+unsafe fn row_descriptor(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::TupleDesc {
+    // SAFETY: fcinfo is Postgres's; the descriptor is a copy of our own.
+    unsafe {
+        let mut result_type = Oid::INVALID;
+        let mut descriptor = std::ptr::null_mut();
+        let class = pg_sys::get_call_result_type(fcinfo, &mut result_type, &mut descriptor);
+        if class == pg_sys::TypeFuncClass::TYPEFUNC_COMPOSITE {
+            return pg_sys::CreateTupleDescCopy(descriptor);
+        }
+        let descriptor = pg_sys::CreateTemplateTupleDesc(1);
+        pg_sys::TupleDescInitEntry(descriptor, 1, c"value".as_ptr(), result_type, -1, 0);
+        descriptor
+    }
+}

@@ -1,0 +1,226 @@
+//! Functions that only the extension's own SQL calls: triggers, the install script,
+//! statements.
+
+use pgrx::pg_sys::{self, Datum, Oid};
+
+use crate::api::call::{Answer, Call};
+use crate::engine::commit::{callbacks, counts, pending};
+use crate::engine::message::group;
+use crate::engine::queue::{counter, roles, slots};
+use crate::engine::shared::hint_cache;
+use crate::engine::table::counts::Counts;
+use crate::engine::table::message::{Column, Lane, is_leased};
+use crate::engine::table::statement::Statement;
+use crate::engine::table::{catalog, counter_rows};
+use crate::error::{Error, Result};
+use crate::pg::datum::varlena_bytes;
+use crate::pg::session::now;
+use crate::worker::start;
+
+crate::export_to_sql!(
+    begin_anew,
+    forget_queues,
+    pin_role,
+    announce_message,
+    announce_removal,
+    count_letter,
+    pending_counts,
+    close_to,
+);
+
+static REMOVED_LANES: Statement = Statement::new(include_str!("../../sql/query/removed_lanes.sql"), &[]);
+static REMOVED_GROUPS: Statement = Statement::new(include_str!("../../sql/query/removed_groups.sql"), &[]);
+
+static REMOVED_KEYS: Statement = Statement::new(include_str!("../../sql/query/removed_keys.sql"), &[]);
+
+/// The number of `queue` among the columns of `pgqueue.dead`.
+const QUEUE_OF_LETTER: usize = 4;
+
+/// Called by the install script: a new extension numbers its queues anew, and its
+/// database has a worker at once.
+fn begin_anew(_: &Call) -> Answer {
+    hint_cache::forget_hints();
+    callbacks::begins_anew();
+    start::ensure_running();
+    Ok(None)
+}
+
+/// Called by the install script: what default privileges have granted a role on an object is
+/// taken back.
+fn close_to(call: &Call) -> Answer {
+    let [role, class, object]: [Oid; 3] =
+        [call.required(0, "role")?, call.required(1, "class")?, call.required(2, "object")?];
+    let cache = match class {
+        pg_sys::RelationRelationId => pg_sys::SysCacheIdentifier::RELOID,
+        pg_sys::ProcedureRelationId => pg_sys::SysCacheIdentifier::PROCOID,
+        pg_sys::NamespaceRelationId => pg_sys::SysCacheIdentifier::NAMESPACEOID,
+        _ => {
+            let problem = "is no catalog of relations, functions or schemas";
+            return Err(Error::invalid(
+                "class",
+                problem,
+                "Use pg_class, pg_proc or pg_namespace, as regclass.",
+            ));
+        }
+    };
+    // SAFETY: plain values; Postgres checks that the caller may revoke that.
+    unsafe {
+        let none = Datum::null();
+        if !pg_sys::SearchSysCacheExists(cache as i32, object.into(), none, none, none) {
+            return Err(Error::invalid("object", "is not there", "Use the object id of one."));
+        }
+        pg_sys::RemoveRoleFromObjectACL(role, class, object);
+    }
+    Ok(None)
+}
+
+/// Trigger on `pgqueue.queue`: whoever changed it, every session hears of it at commit.
+fn forget_queues(_: &Call) -> Answer {
+    catalog::announce_change(catalog::refresh().queue);
+    Ok(Some(Datum::null()))
+}
+
+/// Trigger on the tables that name roles: a name that is written, or restored from a dump,
+/// gets the number that the role has here.
+fn pin_role(call: &Call) -> Answer {
+    // SAFETY: the trigger is declared with the two columns of a role.
+    unsafe { roles::pin(call.trigger()) }.map(Some)
+}
+
+/// Trigger on `pgqueue.message`: what a statement writes, ours or anybody's, is counted
+/// and told of when it commits. What the engine writes directly, it tells of itself.
+fn announce_message(call: &Call) -> Answer {
+    let row = MessageRow(call.new_row());
+    let before = call.old_row().map(MessageRow);
+    match row.lane() {
+        Lane::Delayed => pending::delayed(row.queue(), row.value(Column::DueAt)),
+        Lane::Blocked => {}
+        Lane::Ready if is_leased(row.lease_until(), now()) => {
+            pending::leased(row.queue(), row.priority(), row.id(), row.lease_until());
+        }
+        Lane::Ready => pending::ready(row.queue(), row.priority(), row.id()),
+    }
+    counter::add(row.queue(), row.counts());
+    if let Some(before) = before {
+        counter::add(before.queue(), -before.counts());
+        if before.lane() == Lane::Delayed {
+            pending::undelayed(before.queue());
+        }
+        if is_leased(before.lease_until(), now()) {
+            slots::let_go(before.queue(), 1)?;
+        }
+        before.leave_group_for(&row)?;
+    }
+    Ok(Some(Datum::null()))
+}
+
+/// A row of `pgqueue.message` as its triggers see it.
+struct MessageRow(Vec<Option<Datum>>);
+
+impl MessageRow {
+    fn value(&self, column: Column) -> i64 {
+        self.0[column as usize].map_or(0, |datum| datum.value() as i64)
+    }
+
+    fn id(&self) -> i64 {
+        self.value(Column::Id)
+    }
+
+    fn queue(&self) -> i32 {
+        self.value(Column::Queue) as i32
+    }
+
+    fn priority(&self) -> i16 {
+        self.value(Column::Priority) as i16
+    }
+
+    fn lease_until(&self) -> i64 {
+        self.value(Column::LeaseUntil)
+    }
+
+    fn lane(&self) -> Lane {
+        Lane::from_column(self.value(Column::Lane) as u8)
+    }
+
+    fn counts(&self) -> Counts {
+        Counts::message(self.lane(), self.lease_until())
+    }
+
+    fn group_key(&self) -> Option<Vec<u8>> {
+        // SAFETY: the column is a text.
+        self.0[Column::GroupKey as usize].map(|key| unsafe { varlena_bytes(key) })
+    }
+
+    fn group_place(&self) -> group::Place {
+        (self.value(Column::InTurn) & 0xff == 0, self.priority(), self.id())
+    }
+
+    /// Whether somebody comes by when its time to live is over.
+    fn is_met(&self) -> bool {
+        group::is_met(self.lane(), self.0[Column::ExpiresAt as usize])
+    }
+
+    /// Lets the next of its group have its turn if the message now stands behind it, or may
+    /// outlive its time where nobody comes by.
+    fn leave_group_for(&self, after: &Self) -> Result<()> {
+        let Some(key) = self.group_key() else { return Ok(()) };
+        let stays = self.queue() == after.queue()
+            && after.group_key().as_ref() == Some(&key)
+            && self.group_place() >= after.group_place()
+            && (after.is_met() || !self.is_met());
+        if stays { Ok(()) } else { group::removed(self.queue(), key, self.group_place()) }
+    }
+}
+
+/// Trigger on `pgqueue.message`: what a statement has removed is counted, and the next
+/// messages of its groups have their turn.
+fn announce_removal(call: &Call) -> Answer {
+    let (mut queues, mut groups, mut has_keys) = (Vec::new(), Vec::new(), false);
+    // SAFETY: the trigger is declared with the transition table that the statements name.
+    unsafe {
+        REMOVED_LANES.run_in_trigger(call.trigger(), |row| {
+            let counts = Counts { ready: row.i64(1), leased: row.i64(2), ..Counts::default() };
+            queues.push((row.i32(0), row.i64(2) as usize));
+            has_keys |= row.i64(5) > 0;
+            if row.i64(3) > 0 {
+                pending::undelayed(row.i32(0));
+            }
+            counter::add(row.i32(0), -Counts { delayed: row.i64(3), blocked: row.i64(4), ..counts });
+        });
+        REMOVED_GROUPS.run_in_trigger(call.trigger(), |row| {
+            let key = varlena_bytes(row.value(1));
+            groups.push((row.i32(0), key, (!row.bool(2), row.i32(3) as i16, row.i64(4))));
+        });
+        if has_keys {
+            REMOVED_KEYS.run_in_trigger(call.trigger(), |row| {
+                pending::ready(row.i32(0), row.i32(1) as i16, row.i64(2));
+            });
+        }
+    }
+    queues.into_iter().try_for_each(|(queue, leases)| slots::let_go(queue, leases))?;
+    for (queue, key, place) in groups {
+        group::removed(queue, key, place)?;
+    }
+    Ok(Some(Datum::null()))
+}
+
+/// Trigger on `pgqueue.dead`.
+fn count_letter(call: &Call) -> Answer {
+    let queue = |row: Vec<Option<Datum>>| row[QUEUE_OF_LETTER].map_or(0, |datum| datum.value() as i32);
+    let one = Counts { dead: 1, ..Counts::default() };
+    match call.old_row() {
+        Some(row) => counter::add(queue(row), -one),
+        None => counter::add(queue(call.new_row()), one),
+    }
+    Ok(Some(Datum::null()))
+}
+
+/// Rows as those of `pgqueue.counter`: what is counted in shared memory and not written
+/// down yet, and what this transaction adds to it.
+fn pending_counts(call: &Call) -> Answer {
+    let mut rows = call.rows()?;
+    for (queue, counts) in counter::pending().into_iter().chain(counts::counted()) {
+        rows.push(&counter_rows::row(queue, counts, false));
+    }
+    rows.done()
+}

@@ -1,0 +1,74 @@
+//! A transaction that did nothing but lease is spared the wait for the disk.
+
+use std::cell::Cell;
+
+use pgrx::pg_sys;
+
+use crate::engine::table::triggers;
+
+thread_local! {
+    /// Where the log ended after our own harmless writes, if nothing else was written.
+    static HARMLESS: Cell<Option<u64>> = const { Cell::new(None) };
+    /// What `synchronous_commit` was before this commit.
+    static SYNCHRONOUS: Cell<Option<i32>> = const { Cell::new(None) };
+}
+
+/// Writes something whose loss in a crash does no harm, such as a lease: the message
+/// is delivered again.
+///
+/// A transaction that writes nothing else commits without waiting for the disk. That
+/// is known by where its last log record ends. What it has logged before it had a number is of
+/// no consequence either: pages with checksums are logged for their hint bits.
+pub fn harmless<R>(write: impl FnOnce() -> R) -> R {
+    // SAFETY: reads a variable of this backend.
+    let log_end = || unsafe { pg_sys::XactLastRecEnd };
+    // SAFETY: reads state of the transaction.
+    let has_number = unsafe { pg_sys::GetTopTransactionIdIfAny() } != pg_sys::InvalidTransactionId;
+    let (before, fired) = (log_end(), triggers::times_fired());
+    let nothing_else = before == 0 || !has_number || HARMLESS.get() == Some(before);
+    let result = write();
+    let is_harmless = nothing_else && triggers::times_fired() == fired;
+    HARMLESS.set((is_harmless && log_end() != 0).then(log_end));
+    result
+}
+
+pub fn spare_the_wait() {
+    // SAFETY: reads a variable of this backend.
+    let log_end = unsafe { pg_sys::XactLastRecEnd };
+    if log_end == 0 || HARMLESS.get() != Some(log_end) {
+        return;
+    }
+    // SAFETY: the variable behind the setting, for this commit only; put back when the
+    // transaction has ended, however it does.
+    unsafe {
+        if pg_sys::synchronous_commit > pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_OFF as i32 {
+            SYNCHRONOUS.set(Some(pg_sys::synchronous_commit));
+            pg_sys::synchronous_commit = pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_OFF as i32;
+        }
+    }
+}
+
+pub fn wait_as_before() {
+    HARMLESS.set(None);
+    if let Some(before) = SYNCHRONOUS.take() {
+        // SAFETY: the value that was there.
+        unsafe { pg_sys::synchronous_commit = before }
+    }
+}
+
+/// Has this transaction's commit wait until it is on this server's disk, and for no standby.
+pub fn wait_for_own_disk() {
+    // SAFETY: name and value are C strings; it holds until the transaction ends.
+    unsafe {
+        pg_sys::set_config_option(
+            c"synchronous_commit".as_ptr(),
+            c"local".as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_LOCAL,
+            true,
+            0,
+            false,
+        );
+    }
+}

@@ -1,0 +1,7 @@
+//! Transactions: what they note, and what they tell others when they end.
+
+pub mod async_commit;
+pub mod callbacks;
+pub mod counts;
+pub mod pending;
+pub mod publish;

@@ -1,0 +1,51 @@
+//! The archive: settled messages, kept for as long as their queue says.
+//!
+//! A row goes there in the transaction that removes the message, directly, as the
+//! message's own row is removed. The worker drops it when its time is over.
+
+use pgrx::PgMemoryContexts;
+use pgrx::pg_sys::{self, Datum};
+
+use crate::engine::table::catalog;
+use crate::engine::table::heap::Table;
+use crate::engine::table::message::Column;
+use crate::engine::table::queue::Queue;
+use crate::engine::table::row::Found;
+use crate::engine::table::statement::{Row, Statement};
+use crate::pg::session::now;
+
+static PEEK: Statement =
+    Statement::new(include_str!("../../../sql/query/peek_archived.sql"), &[pg_sys::INT4OID, pg_sys::INT8OID]);
+
+/// Keeps a message that is just being removed, where its queue has an archive.
+///
+/// More than a lease or a deletion is written then: such a transaction waits for the
+/// disk, however the queue is set.
+pub fn keep(queue: &Queue, row: &Found, deliveries: i32) {
+    if queue.settings.archive.is_none() {
+        return;
+    }
+    let archived: [Option<Datum>; 12] = [
+        row.get(Column::Id),
+        row.get(Column::EnqueuedAt),
+        Some(now().into()),
+        Some(deliveries.into()),
+        row.get(Column::Queue),
+        row.get(Column::Priority),
+        row.get(Column::GroupKey),
+        row.get(Column::Payload),
+        row.get(Column::Body),
+        row.get(Column::Headers),
+        row.get(Column::Errors),
+        row.get(Column::GivenBack),
+    ];
+    // A call may settle very many: what the insertion of one leaves behind goes at once.
+    let mut scratch = PgMemoryContexts::new("pgqueue archive");
+    // SAFETY: nothing allocated in there outlives it.
+    unsafe { scratch.switch_to(|_| Table::open(catalog::known().archive).insert(&archived)) }
+}
+
+/// Shows up to `max` archived messages, the last settled first.
+pub fn peek(queue: &Queue, max: i64, each: impl FnMut(&Row)) {
+    PEEK.run(&[Some(queue.id.into()), Some(max.into())], each);
+}

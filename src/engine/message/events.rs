@@ -1,0 +1,149 @@
+//! Events: what a queue tells another of the retries and deaths of its messages.
+//!
+//! An event is a message like any other, written in the transaction it tells of. It is
+//! the queue's owner who tells, whoever's call or the worker it was that let a message
+//! die: what others may see of the queue goes where that role has a right.
+//!
+//! Invariant: no event is told of an event that came, over whatever queues, from its own.
+
+use std::collections::{BTreeMap, HashSet};
+use std::rc::Rc;
+
+use pgrx::pg_sys::{self, Datum};
+
+use crate::engine::queue::{counter, create};
+use crate::engine::table::counts::Counts;
+use crate::engine::table::message_id;
+use crate::engine::table::queue::{self, Queue};
+use crate::engine::table::statement::Statement;
+use crate::error::{Error, Result};
+use crate::guc;
+use crate::pg::datum::{i32_array, i64_array, text_datum, timestamp_array};
+use crate::pg::memory::collected;
+use crate::pg::session::now;
+use crate::value::right::Right;
+use crate::value::timestamp::Timestamp;
+
+static PUSH: Statement = Statement::new(
+    include_str!("../../../sql/query/push_events.sql"),
+    &[
+        pg_sys::INT4OID,
+        pg_sys::TEXTOID,
+        pg_sys::INT8ARRAYOID,
+        pg_sys::INT4ARRAYOID,
+        pg_sys::TIMESTAMPTZARRAYOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::TIMESTAMPTZOID,
+    ],
+);
+
+/// Over how many queues events may go.
+const LONGEST_CHAIN: usize = 30;
+
+/// What happened to a message.
+pub struct Event {
+    pub queue: i32,
+    pub id: i64,
+    pub delivery: i32,
+    /// None: it died.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// Tells of retries, or of deaths for a reason: of each queue to the one it is set to.
+///
+/// A queue that is gone, or whose settings somebody has broken, tells nobody.
+pub fn tell(events: &[Event], reason: Option<&str>, error: Datum) {
+    let mut by_queue: BTreeMap<i32, Vec<&Event>> = BTreeMap::new();
+    for event in events {
+        by_queue.entry(event.queue).or_default().push(event);
+    }
+    for (queue, events) in by_queue {
+        let Ok(Some(queue)) = queue::by_id(queue) else { continue };
+        let Ok(Some(target)) = target(&queue) else { continue };
+        if comes_back(&queue, &target) {
+            pgrx::warning!("events of queue \"{}\" are lost: they would come back to it", queue.name);
+        } else if target.is_open_to(queue.owner()) {
+            push(&queue, &target, &events, reason, error);
+        } else {
+            pgrx::warning!(
+                "events of queue \"{}\" are lost: its owner has no right on queue \"{}\"",
+                queue.name,
+                target.name
+            );
+        }
+    }
+}
+
+fn push(queue: &Queue, target: &Queue, events: &[&Event], reason: Option<&str>, error: Datum) {
+    let ids: Vec<i64> = collected(events.iter().map(|event| event.id));
+    let deliveries: Vec<i32> = collected(events.iter().map(|event| event.delivery));
+    // Retries all have a time, deaths none.
+    let retries: Option<Vec<Timestamp>> = events.iter().map(|event| event.retry_at).collect();
+    message_id::prepare();
+    let pushed = PUSH.run(
+        &[
+            Some(target.id.into()),
+            Some(queue.name.datum()),
+            Some(i64_array(&ids)),
+            Some(i32_array(&deliveries)),
+            retries.as_deref().map(timestamp_array),
+            reason.map(|reason| text_datum(reason.as_bytes())),
+            Some(error),
+            target.settings.ttl.map(|ttl| (now() + ttl.as_micros()).into()),
+        ],
+        |_| {},
+    );
+    counter::add(target.id, Counts { pushed: pushed as i64, ..Counts::default() });
+}
+
+/// Whether what a queue tells its target comes back to it, over whatever queues: each event that
+/// dies would be the next event, without end. A chain too long to be looked at counts as one.
+///
+/// Asked at each event: queues that tell each other can be changed at once, and go by name.
+fn comes_back(queue: &Queue, target: &Rc<Queue>) -> bool {
+    let (mut seen, mut next) = (HashSet::new(), Some(Rc::clone(target)));
+    while let Some(target) = next {
+        if target.id == queue.id || seen.len() == LONGEST_CHAIN {
+            return true;
+        }
+        // Others may tell each other in a circle that this one is no part of.
+        if !seen.insert(target.id) {
+            return false;
+        }
+        let name = target.events_to().ok().flatten();
+        next = name.and_then(|name| queue::named(&name).ok().flatten());
+    }
+    false
+}
+
+/// Makes sure that the queue this one tells is there, made if a push might make it, that the caller
+/// and this queue's owner both have a right on it, and that it does not tell this one.
+pub fn check_target(queue: &Queue) -> Result<()> {
+    if let Some(name) = queue.events_to()?
+        && !guc::auto_create()
+        && queue::named(&name)?.is_none()
+    {
+        return Err(Error::no_such_queue(&name.to_string()));
+    }
+    match target(queue)? {
+        Some(target) if comes_back(queue, &target) => Err(Error::setting(
+            "events_to",
+            &format!("must not lead back to the queue over others, nor over more than {LONGEST_CHAIN}"),
+        )),
+        Some(target) if !(target.allows(Right::Push) && target.is_open_to(queue.owner())) => {
+            Err(Error::not_allowed(&target.name.to_string(), Right::Push))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The queue this one tells, made for its owner if it is not there.
+fn target(queue: &Queue) -> Result<Option<Rc<Queue>>> {
+    let Some(name) = queue.events_to()? else { return Ok(None) };
+    if let Some(target) = queue::named(&name)? {
+        return Ok(Some(target));
+    }
+    create::create_for(&name, queue.owner(), serde_json::json!({}))?;
+    queue::named(&name)
+}

@@ -1,0 +1,314 @@
+//! Questions about a message's unique key, and what its removal means for those with the same key.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use pgrx::pg_sys::{self, Datum, TransactionId};
+
+use crate::engine::commit::pending;
+use crate::engine::message::dedup_window::{note_in_window, seen_lately};
+use crate::engine::message::siblings::{
+    ECHO, LEASED_BLINDLY, REPLACEMENT, Sibling, Siblings, UNSEEN, Version,
+};
+use crate::engine::queue::counter;
+use crate::engine::table::counts::Counts;
+use crate::engine::table::heap::{Fate, Patience, Table};
+use crate::engine::table::message::{Column, Lane};
+use crate::engine::table::message_id;
+use crate::engine::table::message_index::ById;
+use crate::engine::table::name::Name;
+use crate::engine::table::queue::Queue;
+use crate::engine::table::row::Found;
+use crate::engine::table::short_lock::{Kind, ShortLock};
+use crate::engine::table::statement::Statement;
+use crate::pg::datum::i64_array;
+use crate::pg::session::has_one_snapshot;
+use crate::pg::snapshot::Snapshot;
+use crate::stop::{self, Point};
+use crate::value::timestamp::Timestamp;
+
+static DROP_SUPERSEDED: Statement = Statement::new(
+    include_str!("../../../sql/query/drop_superseded.sql"),
+    &[pg_sys::INT8ARRAYOID, pg_sys::INT8ARRAYOID],
+);
+
+static DROP_ECHOES: Statement =
+    Statement::new(include_str!("../../../sql/query/drop_echoes.sql"), &[pg_sys::INT8ARRAYOID]);
+
+/// Does `work` while no other session decides about messages with the key.
+pub fn deciding<R>(queue: i32, key: &[u8], work: impl FnOnce() -> R) -> R {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    ShortLock::new(Kind::Key, queue, hasher.finish() as u32).hold(work)
+}
+
+/// Waits until a transaction has ended. Not under a short lock.
+pub fn wait_for(transaction: TransactionId) {
+    // SAFETY: waits as a statement does that meets another's row; deadlocks are found.
+    unsafe {
+        pg_sys::XactLockTableWait(
+            transaction,
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            pg_sys::XLTW_Oper::XLTW_None,
+        )
+    }
+}
+
+/// The end of the longer of two lives, if the first is longer than the second. No end: for ever.
+pub fn lives_longer(first: Option<Timestamp>, second: Option<Timestamp>) -> Option<Option<Timestamp>> {
+    let is_longer = second.is_some_and(|second| first.is_none_or(|first| first > second));
+    is_longer.then_some(first)
+}
+
+/// How a row changes if it is to live until a time at least.
+pub fn longer_life(row: &Found, until: Option<Timestamp>) -> Option<(Column, Option<Datum>)> {
+    let longer = lives_longer(until, row.expires_at())?;
+    Some((Column::ExpiresAt, longer.map(Datum::from)))
+}
+
+/// Removes a message whose place, as it is now, is such, unless another transaction is changing it. Some if
+/// it is removed: when it would have expired.
+pub fn remove_if(
+    is_such: impl Fn(i64) -> bool,
+    table: &Table,
+    queue: &Queue,
+    id: i64,
+) -> Option<Option<Timestamp>> {
+    let snapshot = Snapshot::take();
+    let mut messages = ById::open(table, &snapshot);
+    let row = messages.find(id).filter(|row| is_such(row.i64(Column::KeyPlace)))?;
+    pending::touched(queue.id, row.i16(Column::Priority), id);
+    if row.lane() == Lane::Delayed {
+        pending::undelayed(queue.id);
+    }
+    let is_removed = table.delete(&row, Patience::Skip) == Fate::Done;
+    if is_removed {
+        counter::add(queue.id, Counts { deleted: 1, ..Counts::default() });
+        counter::add(queue.id, -row.counts());
+    }
+    is_removed.then(|| row.expires_at())
+}
+
+/// Has a message that this transaction has leased or locked live as long as the longest of these lives.
+fn prolong(table: &Table, id: i64, lives: Vec<Option<Timestamp>>) {
+    let longest = lives.into_iter().reduce(|longest, life| lives_longer(life, longest).unwrap_or(longest));
+    let Some(until) = longest else { return };
+    let snapshot = Snapshot::take();
+    let mut messages = ById::open(table, &snapshot);
+    if let Some(row) = messages.find(id)
+        && let Some(change) = longer_life(&row, until)
+    {
+        table.update(&row, &[change], Patience::Wait); // nobody else can change it
+    }
+}
+
+/// Whether a message has a receipt that is no good any more: nobody was given it since it was
+/// pushed with its key, or since another push counted on it, or its content was changed.
+pub fn is_unseen(row: &Found) -> bool {
+    row.get(Column::KeyPlace).is_some_and(|place| place.value() as i64 <= UNSEEN)
+}
+
+/// Where a message stands among those with its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It may be delivered.
+    Now,
+    /// An older one, which nobody has had, is delivered first, unless it expires before.
+    Later { until: Option<Timestamp> },
+    /// The same, but another transaction is changing that one.
+    Unsure,
+    /// It was delivered, and another stands for its key now.
+    Superseded,
+}
+
+pub fn turn(table: &Table, queue: &Queue, row: &Found) -> Turn {
+    let Some(place) = row.get(Column::KeyPlace).map(|place| place.value() as i64) else { return Turn::Now };
+    let id = row.i64(Column::Id);
+    // Of two that nobody has had only an echo stands behind another.
+    let Some(key) = row.whole(Column::DedupKey).filter(|_| place != UNSEEN) else { return Turn::Now };
+    let siblings = Siblings::look(table, queue, key);
+    if place > UNSEEN {
+        return if siblings.supersede(id, place) { Turn::Superseded } else { Turn::Now };
+    }
+    let mut before = siblings.alive().filter(|sibling| {
+        let waits = |version: &Version| version.is_unseen() && version.waits();
+        sibling.id < id && sibling.settled.as_ref().is_some_and(waits)
+    });
+    match before.next() {
+        None => Turn::Now,
+        Some(sibling) if sibling.changer.is_some() => Turn::Unsure,
+        Some(sibling) => Turn::Later { until: sibling.settled.and_then(|version| version.expires_at) },
+    }
+}
+
+/// The echoes behind a message that nobody has had.
+pub struct Echoes {
+    /// The newest that brings content of its own.
+    pub replacement: Option<i64>,
+    /// Each with its priority, the newest first.
+    all: Vec<(i16, i64)>,
+}
+
+impl Echoes {
+    /// None if the message has no key, or was delivered since a push counted on it.
+    pub fn behind(table: &Table, queue: &Queue, row: &Found) -> Option<Self> {
+        let key = row.whole(Column::DedupKey).filter(|_| is_unseen(row))?;
+        let siblings = Siblings::look(table, queue, key);
+        let id = row.i64(Column::Id);
+        let replaces =
+            |sibling: &&Sibling| sibling.free().is_some_and(|version| version.place == REPLACEMENT);
+        let replacement = siblings.behind(id).find(replaces).map(|sibling| sibling.id);
+        let version = |sibling: &Sibling| sibling.settled.or(sibling.pending);
+        let all = siblings.behind(id).filter_map(|echo| Some((version(echo)?.priority, echo.id))).collect();
+        Some(Self { replacement, all })
+    }
+
+    /// Removes those that the delivery of the message `leased` covers: committed ones that the
+    /// consumer's snapshot shows, but for replacements, which some may have become since. Should the
+    /// delivery fail, the message stands for them: it lives as long as they would have.
+    pub fn absorb(&self, table: &Table, queue: &Queue, leased: Option<i64>) {
+        let lives = self.remove_those(table, queue, |_, place| place < UNSEEN && place != REPLACEMENT);
+        if let Some(id) = leased {
+            prolong(table, id, lives);
+        }
+    }
+
+    /// Removes those that the replacement has replaced.
+    pub fn remove_replaced(&self, table: &Table, queue: &Queue, replacement: i64) {
+        self.remove_those(table, queue, |id, place| id < replacement && place < UNSEEN);
+    }
+
+    /// Removes those that count on the message by its id, which is removed undelivered.
+    pub fn drop_counted(&self, table: &Table, queue: &Queue) {
+        self.remove_those(table, queue, |_, place| place == ECHO);
+    }
+
+    /// Removes those whose id and place, as it is now, are such. Of the others consumers hear when this
+    /// transaction commits. Returns when those that are removed would have expired.
+    fn remove_those(
+        &self,
+        table: &Table,
+        queue: &Queue,
+        are_such: impl Fn(i64, i64) -> bool,
+    ) -> Vec<Option<Timestamp>> {
+        stop::at(Point::EchoesAreSeen);
+        let mut lives = Vec::new();
+        for &(priority, id) in &self.all {
+            match remove_if(|place| are_such(id, place), table, queue, id) {
+                Some(until) => lives.push(until),
+                None => pending::ready(queue.id, priority, id),
+            }
+        }
+        lives
+    }
+
+    /// Lets consumers hear of them when this transaction, which removes the message, commits.
+    pub fn tell(&self, queue: i32) {
+        self.all.iter().for_each(|&(priority, id)| pending::ready(queue, priority, id));
+    }
+}
+
+/// The place of a message that is leased now: later leases have higher ones. With an old snapshot
+/// the consumer may not see what others had committed before. What a transaction has pushed itself
+/// is committed after its lease.
+pub fn place_of_lease(row: &Found) -> i64 {
+    if has_one_snapshot() || row.is_our_own() { LEASED_BLINDLY } else { message_id::next() }
+}
+
+/// Whether a message stands behind another of its key, which is delivered in its place.
+pub fn stands_behind(table: &Table, queue: &Queue, row: &Found) -> bool {
+    is_echo(row) && matches!(turn(table, queue, row), Turn::Later { .. })
+}
+
+/// Whether a message was pushed while an older one of its key was waiting.
+pub fn is_echo(row: &Found) -> bool {
+    is_place_of_echo(row.i64(Column::KeyPlace))
+}
+
+pub fn is_place_of_echo(place: i64) -> bool {
+    place < UNSEEN
+}
+
+/// Removes messages that are superseded, those that no push has counted on and that nobody has
+/// leased since they were seen at their place.
+pub fn drop_superseded(messages: &[(i64, i64)]) {
+    let (ids, places): (Vec<i64>, Vec<i64>) = messages.iter().copied().unzip();
+    let mut queues = Vec::new();
+    DROP_SUPERSEDED.run(&[Some(i64_array(&ids)), Some(i64_array(&places))], |row| queues.push(row.i32(0)));
+    counter::add_each(queues, |deleted| Counts { deleted, ..Counts::default() });
+}
+
+/// Removes the echoes behind messages that leave their queue undelivered. Returns when each would have
+/// expired.
+pub fn drop_echoes(ids: &[i64]) -> Vec<Option<Timestamp>> {
+    let (mut queues, mut lives) = (Vec::new(), Vec::new());
+    DROP_ECHOES.run(&[Some(i64_array(ids))], |row| {
+        queues.push(row.i32(0));
+        lives.push(row.get(1).map(|at| at.value() as Timestamp));
+    });
+    counter::add_each(queues, |deleted| Counts { deleted, ..Counts::default() });
+    lives
+}
+
+/// Has a message, which this transaction has locked, stand for the echoes behind it.
+pub fn take_in_echoes(table: &Table, id: i64) {
+    prolong(table, id, drop_echoes(&[id]));
+}
+
+/// Changes the content of a message; false if a newer one with its key is there, or one that replaces
+/// its content. Waits for a transaction that is pushing one. Called under no lock but that of the
+/// message's row.
+pub fn may_change(table: &Table, queue: &Queue, id: i64, key: &Name, change: impl FnOnce() -> bool) -> bool {
+    let stands_for_it = |version: &Version| version.place >= UNSEEN || version.place == REPLACEMENT;
+    let mut change = Some(change);
+    once_it_is_sure(table, queue, key, |siblings| {
+        let newer = siblings.alive().find(|sibling| {
+            sibling.id > id && sibling.settled.iter().chain(&sibling.pending).any(stands_for_it)
+        });
+        match newer {
+            None => Ok(change.take().is_some_and(|change| change())),
+            Some(Sibling { settled, changer: Some(changer), .. })
+                if !settled.as_ref().is_some_and(stands_for_it) =>
+            {
+                Err(*changer)
+            }
+            Some(_) => Ok(false),
+        }
+    })
+}
+
+/// Brings a message with a key into the queue by `work`, which returns its id, once it is sure that
+/// none waits there with the key, and that the key was not seen within the queue's window. Waits for a
+/// transaction on which that depends, and judges again then.
+pub fn bring(table: &Table, queue: &Queue, key: &Name, work: impl FnOnce() -> Option<i64>) {
+    let waiting = |siblings: &Siblings| siblings.waiting();
+    if queue.settings.dedup_window.is_some()
+        && (once_it_is_sure(table, queue, key, waiting).is_some() || seen_lately(queue, key).is_some())
+    {
+        return;
+    }
+    let mut work = Some(work);
+    let known_by = once_it_is_sure(table, queue, key, |siblings| {
+        let waiting = siblings.waiting()?;
+        Ok(waiting.or_else(|| work.take().and_then(|work| work())))
+    });
+    known_by.into_iter().for_each(|id| note_in_window(queue, key, id));
+}
+
+/// Decides under the lock of a key by the messages that have it. As long as that depends on a
+/// transaction, waits for it outside the lock and looks again.
+fn once_it_is_sure<T>(
+    table: &Table,
+    queue: &Queue,
+    key: &Name,
+    mut decide: impl FnMut(&Siblings) -> std::result::Result<T, TransactionId>,
+) -> T {
+    loop {
+        pg_sys::check_for_interrupts!();
+        let look = || decide(&Siblings::look(table, queue, key.datum()));
+        match deciding(queue.id, key.bytes(), look) {
+            Ok(done) => return done,
+            Err(transaction) => wait_for(transaction),
+        }
+    }
+}

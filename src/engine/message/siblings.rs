@@ -1,0 +1,243 @@
+//! Siblings: the messages of a queue that have one unique key, as they stand at this moment.
+//!
+//! A look sees what is committed and what other transactions are doing. It begins at the newest
+//! message and ends where a message says that nothing before it was alive any more when it was
+//! pushed (`key_floor`): so it costs the same whatever was consumed with the key before, beside
+//! an old snapshot too, which keeps the dead rows.
+
+use pgrx::pg_sys::{self, Datum, TransactionId};
+
+use crate::engine::table::catalog;
+use crate::engine::table::heap::Table;
+use crate::engine::table::message::{Column, is_leased};
+use crate::engine::table::queue::Queue;
+use crate::engine::table::row::{Doing, Found};
+use crate::engine::table::scan::{Key as Condition, Scan};
+use crate::pg::session::now;
+use crate::pg::snapshot::Snapshot;
+use crate::value::timestamp::Timestamp;
+
+/// `key_place` of a message that nobody has had as it is now.
+pub const UNSEEN: i64 = 0;
+/// The same of one pushed while an older one, unseen too, could not be counted on at that moment.
+/// It stands behind that one, and is absorbed when that one is delivered.
+pub const ECHO: i64 = -1;
+/// An echo whose content replaces that of the older one.
+pub const REPLACEMENT: i64 = -2;
+/// An echo that has an id of its own for its producer: the older one was not committed, or the
+/// message was delivered before. Nothing but its own delivery, or one of its key, ends it.
+pub const NAMED_ECHO: i64 = -3;
+/// The message was leased by a transaction with an old snapshot, which may not see what others
+/// had committed by then.
+pub const LEASED_BLINDLY: i64 = i64::MAX;
+
+/// More of them need no look: what matters is among the newest.
+const ENOUGH: usize = 200;
+
+/// What a version of a row says of its message.
+#[derive(Clone, Copy)]
+pub struct Version {
+    /// See `key_place`.
+    pub place: i64,
+    pub standing: Standing,
+    pub priority: i16,
+    pub expires_at: Option<Timestamp>,
+    /// This transaction has written it.
+    pub is_ours: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It waits to be delivered, at once or when its time has come.
+    Waits,
+    Leased,
+    /// Its time to live is over.
+    Outlived,
+    /// No delivery is left.
+    Exhausted,
+}
+
+impl Version {
+    fn of(row: &Found, queue: &Queue, now: Timestamp) -> Self {
+        let standing = if is_leased(row.i64(Column::LeaseUntil), now) {
+            Standing::Leased
+        } else if row.has_expired(now) {
+            Standing::Outlived
+        } else if queue.end_of(row, now).is_some() {
+            Standing::Exhausted
+        } else {
+            Standing::Waits
+        };
+        Self {
+            place: row.i64(Column::KeyPlace),
+            standing,
+            priority: row.i16(Column::Priority),
+            expires_at: row.expires_at(),
+            is_ours: row.is_our_own(),
+        }
+    }
+
+    pub fn waits(&self) -> bool {
+        self.standing == Standing::Waits
+    }
+
+    pub fn is_unseen(&self) -> bool {
+        self.place <= UNSEEN
+    }
+
+    fn waits_unseen(&self) -> bool {
+        self.waits() && self.is_unseen()
+    }
+}
+
+/// A message with the key.
+pub struct Sibling {
+    pub id: i64,
+    /// As it is committed, or as this transaction has written it.
+    pub settled: Option<Version>,
+    /// As another transaction, which has not ended, has written it.
+    pub pending: Option<Version>,
+    /// That transaction, or the one that is removing it.
+    pub changer: Option<TransactionId>,
+}
+
+impl Sibling {
+    /// The message, if no other transaction is changing it.
+    pub fn free(&self) -> Option<&Version> {
+        self.settled.as_ref().filter(|_| self.changer.is_none())
+    }
+
+    /// Whether it waits and nobody has had it, as it is committed or as it may be soon.
+    pub fn may_wait_unseen(&self) -> bool {
+        self.settled.iter().chain(&self.pending).any(Version::waits_unseen)
+    }
+
+    /// Whether it waits and nobody has had it, as it is committed.
+    pub fn waits_unseen(&self) -> bool {
+        self.settled.as_ref().is_some_and(Version::waits_unseen)
+    }
+
+    /// Whether it will not be delivered any more, and no transaction is changing that.
+    fn is_over(&self) -> bool {
+        let is_over =
+            |version: &Version| matches!(version.standing, Standing::Outlived | Standing::Exhausted);
+        self.free().is_some_and(is_over)
+    }
+}
+
+/// The messages of a key, the newest first.
+pub struct Siblings {
+    all: Vec<Sibling>,
+    /// No message of the key with a smaller id is alive.
+    pub floor: Option<i64>,
+}
+
+impl Siblings {
+    pub fn look(table: &Table, queue: &Queue, key: Datum) -> Self {
+        loop {
+            pg_sys::check_for_interrupts!();
+            if let Some(siblings) = Self::look_once(table, queue, key) {
+                return siblings;
+            }
+        }
+    }
+
+    /// None if a transaction has committed a change meanwhile: its new version may have been missed.
+    fn look_once(table: &Table, queue: &Queue, key: Datum) -> Option<Self> {
+        let (now, snapshot) = (now(), Snapshot::latest());
+        let conditions = [
+            Condition::equals(1, pg_sys::F_INT4EQ, queue.id.into()),
+            Condition::equals(2, pg_sys::F_TEXTEQ, key),
+        ];
+        let mut rows = Scan::begin_any(table, catalog::known().message_key, &conditions, true);
+        let (mut all, mut floor) = (Vec::<Sibling>::new(), None);
+        while let Some(row) = rows.next() {
+            let id = row.i64(Column::Id);
+            if floor.is_some_and(|floor| id < floor) {
+                break;
+            }
+            match row.doing() {
+                Some(doing) => note(&mut all, id, doing, Version::of(&row, queue, now)),
+                None if row.is_seen_by(&snapshot) => return None,
+                None => {}
+            }
+            if row.is_made_for_good() {
+                floor = floor.max(row.get(Column::KeyFloor).map(|floor| floor.value() as i64));
+            }
+            if all.len() > ENOUGH {
+                return Some(Self { all, floor });
+            }
+        }
+        let oldest = all.last().map(|sibling| sibling.id);
+        Some(Self { all, floor: oldest })
+    }
+
+    /// Those that may be delivered still, or are leased, or may be soon.
+    pub fn alive(&self) -> impl Iterator<Item = &Sibling> {
+        self.all.iter().filter(|sibling| !sibling.is_over())
+    }
+
+    /// The oldest that waits and that nobody has had: the one that is delivered next.
+    pub fn head(&self) -> Option<&Sibling> {
+        self.alive().filter(|sibling| sibling.free().is_some_and(Version::waits_unseen)).last()
+    }
+
+    /// Whether one waits, or may wait soon, that nobody has had and that is older than `id`.
+    pub fn has_unseen_before(&self, id: i64) -> bool {
+        self.alive().any(|sibling| sibling.id < id && sibling.may_wait_unseen())
+    }
+
+    /// The message that a push would count on: the newest if it waits, or one that nobody has had.
+    /// An error is the transaction on which that depends.
+    pub fn waiting(&self) -> Result<Option<i64>, TransactionId> {
+        for (n, sibling) in self.alive().enumerate() {
+            let counts = |version: &Version| version.waits() && (n == 0 || version.is_unseen());
+            match (sibling.free(), sibling.changer) {
+                (Some(version), _) if counts(version) => return Ok(Some(sibling.id)),
+                (None, Some(changer))
+                    if sibling.settled.as_ref().is_some_and(counts) || sibling.may_wait_unseen() =>
+                {
+                    return Err(changer);
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// What stands behind a message: the echoes that are newer, the newest first.
+    pub fn behind(&self, id: i64) -> impl Iterator<Item = &Sibling> {
+        self.alive().filter(move |sibling| {
+            let is_echo = |version: &Version| version.place < UNSEEN && version.waits();
+            sibling.id > id && sibling.settled.iter().chain(&sibling.pending).any(is_echo)
+        })
+    }
+
+    /// Whether a message that was leased at `place` is obsolete: a newer one waits, or another was
+    /// leased later, by a transaction that saw what was committed by then. An older one that waits
+    /// makes none obsolete, so of two that wait one is left.
+    pub fn supersede(&self, id: i64, place: i64) -> bool {
+        self.all
+            .iter()
+            .filter(|sibling| sibling.id != id)
+            .filter_map(|sibling| Some((sibling.id, sibling.settled?)))
+            .any(|(other, version)| match version.standing {
+                Standing::Outlived => false,
+                Standing::Waits => other > id,
+                _ => place != LEASED_BLINDLY && version.place != LEASED_BLINDLY && version.place > place,
+            })
+    }
+}
+
+/// Adds a version of a row; those of one message follow each other.
+fn note(all: &mut Vec<Sibling>, id: i64, doing: Doing, version: Version) {
+    if all.last().is_none_or(|last| last.id != id) {
+        all.push(Sibling { id, settled: None, pending: None, changer: None });
+    }
+    let Some(sibling) = all.last_mut() else { return };
+    sibling.changer = sibling.changer.or(doing.making).or(doing.changing);
+    match doing.making {
+        Some(_) => sibling.pending = Some(version),
+        None => sibling.settled = Some(version),
+    }
+}

@@ -1,0 +1,294 @@
+//! Unique keys: of the messages of a queue with one key, one waits to be delivered.
+//!
+//! A push decides and writes under a short lock of its key. Under the lock it sees what is
+//! committed and what other transactions are doing (`siblings`), draws the id of a new message,
+//! and waits for no transaction. So ids rise in the order in which a key's messages were written,
+//! and nothing is written that was judged before a wait.
+//!
+//! A push that counts on a waiting message writes a new version of its row. That version is its
+//! trace: until it commits no reserve takes the message, and a consumer with an older snapshot is
+//! refused by the heap afterwards. Where a push cannot leave its trace at once, as another
+//! transaction holds the message, it adds an echo behind it, and waits for nobody. The delivery of
+//! the message absorbs the echoes that are committed by then; an echo that commits later is
+//! delivered by itself.
+//!
+//! docs/engine.md has the protocol: states, writers, invariants.
+
+use pgrx::pg_sys::{self, TransactionId};
+
+use crate::engine::commit::pending;
+use crate::engine::message::dedup_window::{note_in_window, seen_lately};
+use crate::engine::message::key::{deciding, lives_longer, longer_life, remove_if, wait_for};
+use crate::engine::message::siblings::{ECHO, NAMED_ECHO, REPLACEMENT, Sibling, Siblings, UNSEEN, Version};
+use crate::engine::push::message::{Message, OnDuplicate, Outcome};
+use crate::engine::push::writer::Writer;
+use crate::engine::shared::hint_cache;
+use crate::engine::table::heap::{Fate, Patience, Table};
+use crate::engine::table::message::{Column, Lane};
+use crate::engine::table::message_index::ById;
+use crate::engine::table::name::Name;
+use crate::engine::table::queue::Queue;
+use crate::engine::table::row::Intent;
+use crate::engine::table::statement::Statement;
+use crate::error::{Error, Result};
+use crate::pg::session::has_one_snapshot;
+use crate::pg::snapshot::Snapshot;
+use crate::value::timestamp::Timestamp;
+
+static REPLACE: Statement = Statement::new(
+    include_str!("../../../sql/query/replace_waiting.sql"),
+    &[
+        pg_sys::INT8OID,
+        pg_sys::INT2OID,
+        pg_sys::CHAROID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::INT8OID,
+        pg_sys::INT4OID,
+        pg_sys::TEXTOID,
+        pg_sys::JSONBOID,
+        pg_sys::BYTEAOID,
+        pg_sys::JSONBOID,
+        pg_sys::INT4OID,
+        pg_sys::INT8OID,
+    ],
+);
+
+/// A message that is being pushed with a key.
+pub struct Keyed<'a> {
+    pub queue: &'a Queue,
+    pub key: &'a Name,
+    pub on_duplicate: OnDuplicate,
+    pub message: Message,
+}
+
+/// How far an attempt to push came.
+enum Step {
+    Done(i64, Outcome),
+    /// A message will be added: its key must not have been seen lately, and there has to be room
+    /// for it, unless another of its key has it.
+    Adds {
+        needs_room: bool,
+    },
+    /// Whether one waits is decided when another transaction ends.
+    Depends(TransactionId),
+}
+
+/// The conditions that a push has met which adds a message, until it has waited again.
+#[derive(Clone, Copy, Default)]
+struct Permit {
+    /// The key is its own in the queue's `dedup_window`, or the queue has none.
+    has_claimed: bool,
+    has_room: bool,
+}
+
+/// Pushes a message with a key, unless it counts on one that waits.
+pub fn push(keyed: &Keyed, writer: &mut Writer) -> Result<(i64, Outcome)> {
+    let mut permit = Permit::default();
+    loop {
+        pg_sys::check_for_interrupts!();
+        let decide = || keyed.decide(writer, permit);
+        match deciding(keyed.queue.id, keyed.key.bytes(), decide)? {
+            Step::Done(id, outcome) => {
+                if permit.has_claimed {
+                    note_in_window(keyed.queue, keyed.key, id);
+                }
+                return Ok((id, outcome));
+            }
+            Step::Depends(transaction) => {
+                wait_for(transaction);
+                permit.has_room = false;
+            }
+            Step::Adds { needs_room } => {
+                if !permit.has_claimed {
+                    if let Some(seen) = seen_lately(keyed.queue, keyed.key) {
+                        return keyed.repeated(seen);
+                    }
+                    permit = Permit { has_claimed: true, has_room: false };
+                }
+                if needs_room {
+                    writer.make_room()?;
+                    permit.has_room = true;
+                }
+            }
+        }
+    }
+}
+
+impl Keyed<'_> {
+    /// Decides and writes, under the lock of the key.
+    fn decide(&self, writer: &mut Writer, permit: Permit) -> Result<Step> {
+        let siblings = Siblings::look(&writer.table, self.queue, self.key.datum());
+        let met = match self.on_duplicate {
+            OnDuplicate::Reject => self.refuse(&siblings)?,
+            OnDuplicate::Ignore => self.count_on(writer, &siblings),
+            OnDuplicate::Replace => self.replace(writer, &siblings)?,
+        };
+        if let Some(step) = met {
+            return Ok(step);
+        }
+        let is_echo = siblings.alive().any(Sibling::may_wait_unseen);
+        // Where a message of its key has room for certain, an echo needs none.
+        let has_room = permit.has_room || siblings.alive().any(Sibling::waits_unseen);
+        let settings = &self.queue.settings;
+        let needs_room = settings.max_length.is_some() && !has_room;
+        if needs_room || (settings.dedup_window.is_some() && !permit.has_claimed) {
+            return Ok(Step::Adds { needs_room });
+        }
+        Ok(self.add(writer, &siblings, is_echo))
+    }
+
+    fn add(&self, writer: &mut Writer, siblings: &Siblings, is_echo: bool) -> Step {
+        let place = match (is_echo, self.on_duplicate) {
+            (false, _) => UNSEEN,
+            (true, OnDuplicate::Replace) => REPLACEMENT,
+            (true, _) if siblings.head().is_some() => ECHO,
+            (true, _) => NAMED_ECHO,
+        };
+        let added = writer.add_keyed(&self.message, self.key, place, siblings.floor);
+        match (siblings.head(), self.on_duplicate) {
+            (Some(_), OnDuplicate::Replace) => Step::Done(added, Outcome::Replaced),
+            (Some(head), _) => Step::Done(head.id, Outcome::Ignored),
+            (None, _) => Step::Done(added, Outcome::Pushed),
+        }
+    }
+
+    /// An error if a message waits.
+    fn refuse(&self, siblings: &Siblings) -> Result<Option<Step>> {
+        match siblings.waiting() {
+            Ok(None) => Ok(None),
+            Ok(Some(id)) => self.repeated(id).map(|_| None),
+            Err(transaction) => Ok(Some(Step::Depends(transaction))),
+        }
+    }
+
+    /// What becomes of a push whose key is in use.
+    fn repeated(&self, id: i64) -> Result<(i64, Outcome)> {
+        match self.on_duplicate {
+            OnDuplicate::Reject => Err(Error::duplicate(&self.key.to_string(), id)),
+            _ => Ok((id, Outcome::Ignored)),
+        }
+    }
+
+    /// Leaves the trace of this push on a message that waits; none if there is none to be had at
+    /// this moment. The message lives as long as this push asks for, at least.
+    fn count_on(&self, writer: &Writer, siblings: &Siblings) -> Option<Step> {
+        let until = writer.expires_at();
+        let ours = siblings.alive().find_map(|sibling| {
+            let is_trace = |version: &&Version| version.is_ours && version.is_unseen() && version.waits();
+            Some((sibling, sibling.free().filter(is_trace)?))
+        });
+        if let Some((sibling, version)) = ours {
+            let lives_on = lives_longer(until, version.expires_at).is_none();
+            if lives_on || touch(&writer.table, sibling.id, version.place, until) {
+                return Some(self.ignored(siblings, sibling.id));
+            }
+        }
+        let (sibling, place) = self.to_count_on(siblings)?;
+        touch(&writer.table, sibling.id, place, until).then(|| self.ignored(siblings, sibling.id))
+    }
+
+    /// The newest message if it waits; else an echo, which is not the next to be delivered.
+    fn to_count_on<'a>(&self, siblings: &'a Siblings) -> Option<(&'a Sibling, i64)> {
+        let newest = siblings.alive().next()?;
+        if let Some(version) = newest.free().filter(|version| version.waits()) {
+            let is_next = !siblings.has_unseen_before(newest.id);
+            return match version.is_unseen() {
+                true if is_next && hint_cache::is_waited_for_key(self.queue.id) => None,
+                true => Some((newest, version.place)),
+                false => Some((newest, if is_next { UNSEEN } else { NAMED_ECHO })),
+            };
+        }
+        siblings.alive().find_map(|sibling| {
+            let version = sibling.free().filter(|version| version.place < UNSEEN && version.waits())?;
+            siblings.has_unseen_before(sibling.id).then_some((sibling, version.place))
+        })
+    }
+
+    fn ignored(&self, siblings: &Siblings, id: i64) -> Step {
+        Step::Done(siblings.head().map_or(id, |head| head.id), Outcome::Ignored)
+    }
+
+    /// Gives the newest message, if it waits, this content in place; none if it cannot be had at
+    /// this moment. Then echoes behind the next to be delivered are obsolete.
+    fn replace(&self, writer: &Writer, siblings: &Siblings) -> Result<Option<Step>> {
+        let Some(newest) = siblings.alive().next() else { return Ok(None) };
+        let waiting = newest.free().filter(|version| version.waits());
+        if let Some(version) = waiting {
+            let is_next = !siblings.has_unseen_before(newest.id);
+            let must_spare = version.is_unseen() && is_next && hint_cache::is_waited_for_key(self.queue.id);
+            let place = if is_next { UNSEEN } else { REPLACEMENT };
+            if !must_spare && self.replace_in_place(writer, newest.id, place)? {
+                return Ok(Some(Step::Done(newest.id, Outcome::Replaced)));
+            }
+        }
+        let obsolete = siblings.alive().filter(|sibling| {
+            let is_echo = sibling.free().is_some_and(|version| version.place < UNSEEN && version.waits());
+            is_echo && siblings.has_unseen_before(sibling.id)
+        });
+        for echo in obsolete {
+            remove_if(|place| place < UNSEEN, &writer.table, self.queue, echo.id);
+        }
+        Ok(None)
+    }
+
+    /// False if another transaction is changing the message.
+    fn replace_in_place(&self, writer: &Writer, id: i64, place: i64) -> Result<bool> {
+        let is_locked = {
+            let snapshot = Snapshot::latest();
+            let mut messages = ById::open(&writer.table, &snapshot);
+            messages
+                .find(id)
+                .is_some_and(|row| writer.table.lock(&row, Intent::Change, Patience::Skip) == Fate::Done)
+        };
+        if !is_locked {
+            return Ok(false);
+        }
+        let row = writer.row(&self.message);
+        let value = |column: Column| row[column as usize];
+        let args = [
+            Some(id.into()),
+            value(Column::Priority),
+            value(Column::Lane),
+            value(Column::DueAt),
+            value(Column::ExpiresAt),
+            value(Column::LeaseMs),
+            value(Column::MaxDeliveries),
+            value(Column::GroupKey),
+            value(Column::Payload),
+            value(Column::Body),
+            value(Column::Headers),
+            Some(self.queue.max_deliveries().into()),
+            Some(place.into()),
+        ];
+        match REPLACE.run(&args, |_| {}) {
+            0 if has_one_snapshot() => Err(Error::could_not_serialize()),
+            replaced => Ok(replaced == 1),
+        }
+    }
+}
+
+/// Writes a new version of a message that waits, which lives until `until` at least; false if another
+/// transaction is changing it.
+fn touch(table: &Table, id: i64, place: i64, until: Option<Timestamp>) -> bool {
+    let snapshot = Snapshot::latest();
+    let mut messages = ById::open(table, &snapshot);
+    let Some(row) = messages.find(id) else { return false };
+    // This transaction would take its own version for one that it has seen.
+    if has_one_snapshot() && !row.is_seen_by(&Snapshot::take()) {
+        return false;
+    }
+    let (queue, priority) = (row.i32(Column::Queue), row.i16(Column::Priority));
+    pending::touched(queue, priority, id);
+    let mut changes = vec![(Column::KeyPlace, Some(place.into()))];
+    changes.extend(longer_life(&row, until)); // only if it is one: an index has the column
+    if table.update(&row, &changes, Patience::Skip) != Fate::Done {
+        return false;
+    }
+    match row.lane() {
+        Lane::Delayed => pending::delayed(queue, row.i64(Column::DueAt)),
+        Lane::Ready => pending::ready(queue, priority, id),
+        Lane::Blocked => {}
+    }
+    true
+}

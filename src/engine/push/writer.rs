@@ -1,0 +1,162 @@
+//! Writing new messages of one push.
+
+use pgrx::pg_sys::{self, Oid};
+use smallvec::SmallVec;
+
+use crate::engine::commit::pending;
+use crate::engine::message::group::Group;
+use crate::engine::message::key;
+use crate::engine::push::message::{Content, Message, Options, Row, template};
+use crate::engine::push::room::make_room;
+use crate::engine::queue::counter;
+use crate::engine::table::counts::Counts;
+use crate::engine::table::heap::Table;
+use crate::engine::table::message::{Column, Lane, NOT_LEASED};
+use crate::engine::table::name::Name;
+use crate::engine::table::queue::Queue;
+use crate::engine::table::{catalog, message_id};
+use crate::error::Result;
+use crate::pg::memory::room_for;
+use crate::value::timestamp::Timestamp;
+
+/// How many messages are written at a time.
+const PAGE: usize = 500;
+
+/// Adds messages to a queue, with what they share.
+pub struct Writer<'a> {
+    pub table: Table,
+    queue: &'a Queue,
+    options: &'a Options,
+    template: Row,
+    /// Of messages that are not delayed, in a queue that keeps the order of groups: each stands
+    /// behind the one before it.
+    group: Option<Group>,
+    /// The lane of the next message.
+    lane: Lane,
+    counts: Counts,
+}
+
+impl<'a> Writer<'a> {
+    pub fn new(queue: &'a Queue, options: &'a Options) -> Self {
+        let template = template(queue, options);
+        let table = Table::open(catalog::refresh().message);
+        table.add_without(&unneeded_indexes(&table, &template, options.keys.is_some()));
+        let is_delayed = template[Column::DueAt as usize].is_some();
+        let group = options.group_key.as_ref().filter(|_| queue.settings.keeps_order() && !is_delayed);
+        let group = group.map(|key| Group { queue: queue.id, key: key.bytes().to_vec() });
+        let lane = if is_delayed { Lane::Delayed } else { Lane::Ready };
+        let mut writer = Self { table, queue, options, template, group, lane, counts: Counts::default() };
+        writer.line_up();
+        writer
+    }
+
+    /// Has the next message stand behind one of its group, if this transaction has pushed one.
+    fn line_up(&mut self) {
+        if let Some(group) = &self.group {
+            let stands_behind = group.has_our_own(&self.table, self.options.priority);
+            self.lane = if stands_behind { Lane::Blocked } else { Lane::Ready };
+        }
+    }
+
+    /// Makes room for the next message, which loses the one before it if that is dropped.
+    pub fn make_room(&mut self) -> Result<()> {
+        make_room(self.queue, 1)?;
+        if self.lane == Lane::Blocked && self.queue.settings.max_length.is_some() {
+            self.line_up();
+        }
+        Ok(())
+    }
+
+    /// When the next message expires.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.template[Column::ExpiresAt as usize].map(|at| at.value() as Timestamp)
+    }
+
+    /// A row for a message as it would be pushed, without an id.
+    pub fn row(&self, &(content, headers): &Message) -> Row {
+        let mut row = self.template;
+        row[Column::Headers as usize] = headers;
+        match content {
+            Content::Payload(payload) => row[Column::Payload as usize] = Some(payload),
+            Content::Body(body) => row[Column::Body as usize] = Some(body),
+        }
+        row
+    }
+
+    /// The row of a message that is added next, and its id.
+    ///
+    /// The next of its group can stand behind it, unless it is an echo: those are passed over.
+    fn next_row(&mut self, message: &Message, is_echo: bool) -> (i64, Row) {
+        let (id, mut row) = (message_id::next(), self.row(message));
+        row[Column::Id as usize] = Some(id.into());
+        row[Column::Lane as usize] = Some(self.lane.datum());
+        self.counts += Counts { pushed: 1, ..Counts::message(self.lane, NOT_LEASED) };
+        if self.lane == Lane::Ready {
+            pending::ready(self.queue.id, self.options.priority, id);
+        }
+        if self.group.is_some() && !is_echo {
+            self.lane = Lane::Blocked;
+        }
+        (id, row)
+    }
+
+    pub fn add(&mut self, message: Message) -> i64 {
+        let (id, row) = self.next_row(&message, false);
+        self.table.insert(&row);
+        self.count();
+        id
+    }
+
+    /// Adds a message with a key, at its place among those of the key.
+    pub fn add_keyed(&mut self, message: &Message, key: &Name, place: i64, floor: Option<i64>) -> i64 {
+        let (id, mut row) = self.next_row(message, key::is_place_of_echo(place));
+        row[Column::DedupKey as usize] = Some(key.datum());
+        row[Column::KeyPlace as usize] = Some(place.into());
+        row[Column::KeyFloor as usize] = Some(floor.unwrap_or(id).into());
+        self.table.insert(&row);
+        self.count();
+        id
+    }
+
+    pub fn add_all(mut self, messages: &[Message]) -> Vec<i64> {
+        if let &[message] = messages {
+            return vec![self.add(message)];
+        }
+        let mut ids = Vec::new();
+        room_for(&mut ids, messages.len());
+        for page in messages.chunks(PAGE) {
+            pg_sys::check_for_interrupts!();
+            let (new_ids, rows): (Vec<_>, Vec<_>) =
+                page.iter().map(|message| self.next_row(message, false)).unzip();
+            ids.extend(new_ids);
+            self.table.insert_all(&rows);
+        }
+        self.count();
+        ids
+    }
+
+    /// Counts what was added, and tells of it if it is delayed.
+    fn count(&mut self) {
+        if let Some(at) = self.template[Column::DueAt as usize] {
+            pending::delayed(self.queue.id, at.value() as Timestamp);
+        }
+        counter::add(self.queue.id, std::mem::take(&mut self.counts));
+    }
+}
+
+/// Indexes in which no message of these columns has an entry.
+fn unneeded_indexes(table: &Table, row: &Row, has_keys: bool) -> SmallVec<[Oid; 4]> {
+    let catalog = catalog::known();
+    let lacks = |column: Column| row[column as usize].is_none();
+    let partial = [
+        (lacks(Column::DueAt), catalog.message_due),
+        (lacks(Column::ExpiresAt), catalog.message_expires),
+        (lacks(Column::GroupKey), catalog.message_group),
+        (!has_keys, catalog.message_key),
+    ];
+    partial
+        .into_iter()
+        .filter(|(is_unneeded, index)| *is_unneeded && index.is_what_it_says(table))
+        .map(|(_, index)| index.oid)
+        .collect()
+}

@@ -1,0 +1,121 @@
+//! Rights: granting and revoking them, giving queues away, and what happens to both when
+//! roles are renamed or dropped.
+
+use std::collections::BTreeMap;
+
+use pgrx::pg_sys::{self, Datum, Oid};
+
+use crate::engine::table::access::{Access, PUBLIC, has_rights_of};
+use crate::engine::table::name::Name;
+use crate::engine::table::queue::Queue;
+use crate::engine::table::statement::Statement;
+use crate::error::{Error, Result};
+use crate::guc;
+use crate::pg::datum::text_datum;
+use crate::pg::role::{self, role_name};
+use crate::value::right::Right;
+
+static GRANT: Statement = Statement::new(
+    include_str!("../../../sql/query/grant.sql"),
+    &[pg_sys::INT4OID, pg_sys::TEXTOID, pg_sys::TEXTOID],
+);
+static REVOKE: Statement = Statement::new(
+    include_str!("../../../sql/query/revoke.sql"),
+    &[pg_sys::INT4OID, pg_sys::OIDOID, pg_sys::TEXTOID],
+);
+static LIST: Statement =
+    Statement::new(include_str!("../../../sql/query/list_grants.sql"), &[pg_sys::TEXTOID]);
+static SET_OWNER: Statement = Statement::new(
+    include_str!("../../../sql/query/set_owner.sql"),
+    &[pg_sys::INT4OID, pg_sys::TEXTOID, pg_sys::OIDOID],
+);
+static REASSIGN: Statement =
+    Statement::new(include_str!("../../../sql/query/reassign_owned.sql"), &[pg_sys::OIDOID, pg_sys::TEXTOID]);
+
+/// How everybody is called where a role is.
+pub(super) const EVERYBODY: &[u8] = b"public";
+
+/// Grants a right; false if it was granted.
+pub fn grant(queue: &Queue, role: Oid, right: Right) -> Result<bool> {
+    let role = if role == Oid::from(PUBLIC) { EVERYBODY.to_vec() } else { existing(role)? };
+    Ok(grant_by_name(queue.id, &role, right))
+}
+
+fn grant_by_name(queue: i32, role: &[u8], right: Right) -> bool {
+    let right = text_datum(right.word().as_bytes());
+    GRANT.run(&[Some(queue.into()), Some(text_datum(role)), Some(right)], |_| {}) > 0
+}
+
+/// Takes a right back; false if it was not granted.
+pub fn revoke(queue: &Queue, role: Oid, right: Right) -> bool {
+    let right = text_datum(right.word().as_bytes());
+    REVOKE.run(&[Some(queue.id.into()), Some(role.into()), Some(right)], |_| {}) > 0
+}
+
+/// Grants on a new queue what its maker has set for new ones.
+pub fn grant_defaults(queue: i32) -> Result<()> {
+    let Some(defaults) = guc::default_grants() else { return Ok(()) };
+    let defaults: BTreeMap<String, Vec<Right>> =
+        serde_json::from_str(&defaults).map_err(|error| Error::bad_default_grants(&error.to_string()))?;
+    for (role, rights) in defaults {
+        if role.as_bytes() != EVERYBODY && role::role(role.as_bytes()).is_none() {
+            return Err(Error::bad_default_grants(&format!("role \"{role}\" does not exist")));
+        }
+        for right in rights {
+            grant_by_name(queue, role.as_bytes(), right);
+        }
+    }
+    Ok(())
+}
+
+/// Shows what was granted on one queue or all: those on which the caller has a right.
+pub fn list(queue: Option<&Name>, mut each: impl FnMut(&[Option<Datum>])) -> Result<()> {
+    let mut problem = Ok(());
+    LIST.run(&[queue.map(Name::datum)], |row| match Access::from_row(row, 0) {
+        Ok(access) if access.allows_caller(Right::Monitor) => each(&row.all()[2..]),
+        Ok(_) => {}
+        Err(error) => problem = Err(error),
+    });
+    problem
+}
+
+/// Gives a queue to a role that the caller is a member of; false if it was its owner.
+pub fn set_owner(queue: &Queue, owner: Oid) -> Result<bool> {
+    let name = existing(owner)?;
+    check_can_be(owner, &name)?;
+    if queue.owner() == owner {
+        return Ok(false);
+    }
+    SET_OWNER.run(&[Some(queue.id.into()), Some(text_datum(&name)), Some(owner.into())], |_| {});
+    Ok(true)
+}
+
+/// Gives what a role owns to another and returns how much that was.
+pub fn reassign_owned(old: Oid, new: Oid) -> Result<i64> {
+    let (old_name, name) = (existing(old)?, existing(new)?);
+    if !has_rights_of(role::caller(), old) {
+        return Err(not_a_member(&old_name));
+    }
+    check_can_be(new, &name)?;
+    let mut count = 0;
+    REASSIGN.run(&[Some(old.into()), Some(text_datum(&name))], |row| count = row.i64(0));
+    Ok(count)
+}
+
+fn existing(role: Oid) -> Result<Vec<u8>> {
+    role_name(role).ok_or_else(|| Error::no_such_role(role.to_u32()))
+}
+
+/// An error unless the caller could become a role, as who gives something to it must.
+fn check_can_be(role: Oid, name: &[u8]) -> Result<()> {
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    use pg_sys::is_member_of_role as can_be;
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    use pg_sys::member_can_set_role as can_be;
+    // SAFETY: a look-up in the cache of memberships.
+    if unsafe { can_be(role::caller(), role) } { Ok(()) } else { Err(not_a_member(name)) }
+}
+
+fn not_a_member(name: &[u8]) -> Error {
+    Error::not_a_member(&String::from_utf8_lossy(name))
+}

@@ -1,0 +1,84 @@
+//! The messages of one group, as one snapshot shows them.
+//!
+//! Comes past what of this group is leased or delayed, and nothing else; disturbs
+//! nobody's hint.
+
+use pgrx::pg_sys;
+
+use crate::engine::reserve::reservation::Round;
+use crate::engine::table::catalog;
+use crate::engine::table::heap::Table;
+use crate::engine::table::message::Column;
+use crate::engine::table::name::Name;
+use crate::engine::table::queue::Queue;
+use crate::engine::table::scan::{Key as Condition, Scan};
+use crate::hint::Direction;
+use crate::pg::snapshot::Snapshot;
+
+/// Offers what is ready or due of a group, one priority after the other.
+pub fn take(table: &Table, queue: &Queue, key: &Name, round: &mut Round) {
+    round.begin_walk();
+    let snapshot = Snapshot::take();
+    // The order of a group is one, whichever end of the queue comes first.
+    let backward = round.direction == Direction::NewestFirst && !round.keeps_order();
+    let walk = Walk { table, snapshot: &snapshot, queue: queue.id, key, backward };
+    // Those whose turn it is come first.
+    for in_turn in [true, false] {
+        let mut last = None;
+        while let Some(priority) = walk.next_priority(in_turn, last) {
+            last = Some(priority);
+            let has_first = walk.take_priority(in_turn, priority, round);
+            if round.is_full() || (round.keeps_order() && (has_first || round.taken > 0)) {
+                return;
+            }
+        }
+    }
+}
+
+struct Walk<'a> {
+    table: &'a Table,
+    snapshot: &'a Snapshot,
+    queue: i32,
+    key: &'a Name,
+    backward: bool,
+}
+
+impl Walk<'_> {
+    fn conditions(&self, in_turn: bool) -> Vec<Condition> {
+        vec![
+            Condition::equals(1, pg_sys::F_INT4EQ, self.queue.into()),
+            Condition::equals(2, pg_sys::F_TEXTEQ, self.key.datum()),
+            Condition::equals(3, pg_sys::F_BOOLEQ, in_turn.into()),
+        ]
+    }
+
+    fn scan(&self, conditions: &[Condition], backward: bool) -> Scan {
+        Scan::begin(self.table, catalog::known().message_group, self.snapshot, conditions, backward)
+    }
+
+    fn next_priority(&self, in_turn: bool, last: Option<i16>) -> Option<i16> {
+        let mut conditions = self.conditions(in_turn);
+        if let Some(last) = last {
+            let strategy = pg_sys::BTGreaterStrategyNumber;
+            conditions.push(Condition::new(4, strategy, pg_sys::F_INT2GT, last.into()));
+        }
+        self.scan(&conditions, false).next().map(|row| row.i16(Column::Priority))
+    }
+
+    /// True if it has come by the first of the group that is not gone, which is in the way of all
+    /// others where their order is kept.
+    fn take_priority(&self, in_turn: bool, priority: i16, round: &mut Round) -> bool {
+        let mut conditions = self.conditions(in_turn);
+        conditions.push(Condition::equals(4, pg_sys::F_INT2EQ, priority.into()));
+        let mut rows = self.scan(&conditions, self.backward);
+        while !round.is_full()
+            && let Some(row) = rows.next()
+        {
+            round.offer(&row);
+            if round.keeps_order() && !round.is_gone(&row) {
+                return true;
+            }
+        }
+        false
+    }
+}

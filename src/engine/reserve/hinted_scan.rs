@@ -1,0 +1,346 @@
+//! What is ready, taken from where the board says.
+//!
+//! `Hinted` claims what it is about to take, so that consumers do not visit each
+//! other's rows. docs/engine.md argues why nothing is missed.
+
+use crate::engine::commit::pending;
+use crate::engine::reserve::rescan;
+use crate::engine::reserve::reservation::{Place, Round};
+use crate::engine::reserve::snapshot_scan::Scanned;
+use crate::engine::shared::hint_cache;
+use crate::engine::table::heap::Table;
+use crate::engine::table::message_index;
+use crate::engine::table::queue::Queue;
+use crate::engine::table::scan::{Entry, Scan};
+use crate::hint::address::Address;
+use crate::hint::level::{Chunk, Level, Look, Step, Sweeper};
+use crate::hint::queue::LEVELS;
+use crate::hint::{Direction, Key, NOWHERE, START};
+use crate::pg::snapshot::Snapshot;
+use crate::value::timestamp::Timestamp;
+
+/// After so many entries in a row that gave nothing, a walk looks for a place to jump to.
+const VAIN: usize = 2_000;
+
+/// How many entries that give nothing a walk comes by before it claims them.
+const STRIDE: usize = 256;
+
+/// How many entries of a pass a call looks at in passing.
+const IN_PASSING: u64 = 64;
+
+/// How many of them at a time when it has found nothing else.
+const THOROUGH: u64 = 2_000;
+
+/// How many that give nothing a call looks at that has found something, but not enough.
+const FOR_MORE: u64 = 20_000;
+
+/// The priorities of a queue, as the board knows them.
+#[derive(Clone, Copy)]
+struct Priorities {
+    all: [i16; LEVELS],
+    count: usize,
+    rest: Option<i16>,
+}
+
+impl Priorities {
+    fn hinted(&self) -> &[i16] {
+        &self.all[..self.count]
+    }
+
+    /// Asks the board; what it does not know is looked up.
+    fn of(table: &Table, queue: i32, direction: Direction, round: &Round) -> Option<Self> {
+        let ask = || {
+            hint_cache::with_hint(queue, direction, |hint| {
+                let mut known = Self { all: [0; LEVELS], count: 0, rest: hint.rest() };
+                for priority in hint.priorities() {
+                    known.all[known.count] = priority;
+                    known.count += 1;
+                }
+                (known, hint.is_known(round.now), hint.times_cleared())
+            })
+        };
+        let (known, is_known, times_cleared) = ask()?;
+        if is_known {
+            return Some(known);
+        }
+        let mut last = None;
+        while let Some(priority) = message_index::next_priority(table, None, queue, last) {
+            last = Some(priority);
+            let has_hint = hint_cache::with_hint(queue, direction, |hint| {
+                hint.level_or_new(priority, round.now).is_some()
+            })?;
+            if !has_hint {
+                break;
+            }
+        }
+        hint_cache::with_hint(queue, direction, |hint| hint.has_become_known(round.now, times_cleared))?;
+        ask().map(|(known, _, _)| known)
+    }
+}
+
+/// Takes the messages that hints point at.
+pub struct Hinted<'a> {
+    table: &'a Table,
+    queue: &'a Queue,
+    direction: Direction,
+    priorities: Priorities,
+    /// Entries in a row that gave nothing.
+    vain: usize,
+    has_jumped: bool,
+    /// Claims in a row that were refused.
+    refused: u32,
+    /// The hint was cleared or given to another queue during the call.
+    pub is_lost: bool,
+}
+
+/// What a walk came by.
+struct Walk {
+    scan: Scan,
+    /// What can be taken, by the walk's snapshot.
+    found: Vec<Entry>,
+    /// The last key it has come by, with all its entries.
+    last: Option<Key>,
+    /// Nothing lies beyond.
+    to_end: bool,
+}
+
+/// What to do next on a level.
+#[expect(clippy::large_enum_variant, reason = "made under a lock, where nothing is allocated")]
+enum Task {
+    Sweep(Chunk),
+    Step(Step, Look),
+}
+
+impl<'a> Hinted<'a> {
+    /// None if there is no board, or no room on it.
+    pub fn open(table: &'a Table, queue: &'a Queue, round: &Round) -> Option<Self> {
+        let direction = round.direction;
+        let Some(priorities) = Priorities::of(table, queue.id, direction, round) else {
+            hint_cache::wants_place(queue.id);
+            return None;
+        };
+        Some(Self {
+            table,
+            queue,
+            direction,
+            priorities,
+            vain: 0,
+            has_jumped: false,
+            refused: 0,
+            is_lost: false,
+        })
+    }
+
+    /// Takes what is ready and comes before `limit`, until the round has enough.
+    pub fn take_before(&mut self, round: &mut Round, limit: Option<Place>) {
+        let priorities = self.priorities;
+        for &priority in priorities.hinted() {
+            let limit = match limit {
+                Some((last, _)) if last < priority => return,
+                Some((last, key)) if last == priority => key,
+                _ => NOWHERE,
+            };
+            self.take_level(round, priority, limit);
+            if round.is_full() {
+                return;
+            }
+        }
+        if let Some(rest) = priorities.rest {
+            Scanned::from_priority(self.table, self.queue, round, rest).take_before(round, limit);
+        }
+    }
+
+    fn take_level(&mut self, round: &mut Round, priority: i16, limit: Key) {
+        let mut has_swept = false;
+        while !round.is_full() {
+            let (max, now) = (round.missing(), round.now);
+            let task = self.with_level(priority, |level| match level.chunk(Sweeper::Call, now) {
+                Some(chunk) if !has_swept => Task::Sweep(chunk),
+                _ => Task::Step(level.next_step(max, limit), level.look()),
+            });
+            match task {
+                Some(Task::Sweep(chunk)) => {
+                    has_swept = true;
+                    rescan::sweep(self.table, self.at(priority), chunk, IN_PASSING);
+                }
+                Some(Task::Step(Step::Probe(known), _)) => {
+                    let ids = known.keys().iter().map(|&key| self.direction.id(key));
+                    ids.clone().for_each(|id| pending::touched(self.queue.id, priority, id));
+                    round.probe(priority, ids);
+                    self.tell_of_leases(round, priority, known.keys()[0]);
+                }
+                Some(Task::Step(Step::Walk, look)) => {
+                    if !self.walk(round, priority, look, limit) {
+                        return;
+                    }
+                }
+                Some(Task::Step(Step::Nothing, _)) => return,
+                None => {
+                    self.is_lost = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Tells the hint when the leases end that the round has come past from a key on.
+    fn tell_of_leases(&self, round: &mut Round, priority: i16, first: Key) {
+        if let Some(end) = round.take_first_lease_passed() {
+            self.with_level(priority, |level| level.leased(first, end));
+        }
+    }
+
+    fn with_level<R>(&self, priority: i16, work: impl FnOnce(&mut Level) -> R) -> Option<R> {
+        hint_cache::with_level(self.at(priority), work)
+    }
+
+    fn at(&self, priority: i16) -> Address {
+        Address { queue: self.queue.id, direction: self.direction, priority }
+    }
+
+    /// Walks on from the front to what can be taken, claims it, and takes it. False if
+    /// there is nothing more to come by.
+    fn walk(&mut self, round: &mut Round, priority: i16, look: Look, limit: Key) -> bool {
+        let snapshot = Snapshot::take();
+        let walk = self.look_ahead(round, priority, look, limit, &snapshot);
+        let Some(last) = walk.last else {
+            if walk.to_end {
+                self.with_level(priority, |level| level.found_nothing(look));
+            }
+            return false;
+        };
+        walk.found.iter().for_each(|entry| pending::touched(self.queue.id, priority, entry.id));
+        let claim = if walk.to_end { Level::claim_to_end } else { Level::claim };
+        if self.with_level(priority, |level| claim(level, look, last)) != Some(true) {
+            self.refused += 1;
+            return true; // somebody was faster, or something has appeared: walk again
+        }
+        self.refused = 0;
+        let mut scan = walk.scan;
+        for entry in &walk.found {
+            round.begin_walk();
+            if let Some(row) = scan.fetch_entry(entry, &snapshot) {
+                round.offer(&row);
+            }
+        }
+        drop(scan);
+        self.tell_of_leases(round, priority, look.front);
+        self.vain = if walk.found.is_empty() { self.vain + STRIDE } else { 0 };
+        if self.vain >= VAIN && !self.has_jumped {
+            self.jump(round, priority);
+        }
+        true
+    }
+
+    /// Sees what lies from the front on until it has found enough that can be taken, or
+    /// nothing for long.
+    fn look_ahead(
+        &self,
+        round: &mut Round,
+        priority: i16,
+        look: Look,
+        limit: Key,
+        snapshot: &Snapshot,
+    ) -> Walk {
+        round.begin_walk();
+        let at = self.at(priority);
+        let scan = at.entries(self.table, Some(snapshot), look.front);
+        let mut walk = Walk { scan, found: Vec::new(), last: None, to_end: false };
+        // A row whose lease did not fit on its page has two entries with one key: what
+        // is walked over ends between keys.
+        let mut current = None;
+        let mut in_vain = 0;
+        loop {
+            let entry = walk.scan.next_entry();
+            let key = entry.map(|entry| at.key(&entry));
+            if key != current {
+                walk.last = current;
+                current = key;
+            }
+            let Some(entry) = entry else {
+                walk.to_end = true;
+                return walk;
+            };
+            if key >= Some(limit) || (in_vain >= STRIDE && walk.last.is_some()) {
+                return walk;
+            }
+            if walk.scan.fetch().is_some_and(|row| round.could_take(&row)) {
+                walk.found.push(entry);
+                if walk.found.len() == self.wanted(round) {
+                    walk.last = key;
+                    return walk;
+                }
+            } else {
+                in_vain += 1;
+            }
+        }
+    }
+
+    /// How many messages to claim at once: fewer after claims that were refused, because
+    /// too much happened during their walk.
+    fn wanted(&self, round: &Round) -> usize {
+        (round.missing() >> self.refused.min(usize::BITS - 1)).max(1)
+    }
+
+    /// Looks for a place further on where something is ready, by halving: what is in
+    /// flight mostly lies together. What is jumped over is left to the pass.
+    fn jump(&mut self, round: &mut Round, priority: i16) {
+        self.has_jumped = true;
+        let Some(look) = self.with_level(priority, |level| level.look()) else { return };
+        let at = self.at(priority);
+        let end = at.reversed().entries(self.table, None, START).next_entry();
+        let Some(end) = end.map(|entry| at.key(&entry)) else { return };
+        let snapshot = Snapshot::take();
+        let (mut low, mut high, mut found) = (look.front, end.saturating_add(1), None);
+        while low < high {
+            // Rounded down, also where keys are negative.
+            let middle = low + ((i128::from(high) - i128::from(low)) / 2) as Key;
+            let mut scan = at.entries(self.table, None, middle);
+            let Some(entry) = scan.next_entry().filter(|entry| at.key(entry) < high) else {
+                high = middle;
+                continue;
+            };
+            round.begin_walk();
+            if scan.fetch_entry(&entry, &snapshot).is_some_and(|row| round.could_take(&row)) {
+                found = Some(at.key(&entry));
+                high = middle;
+            } else {
+                low = at.key(&entry) + 1;
+            }
+        }
+        if let Some(to) = found {
+            self.with_level(priority, |level| level.jump(look, to));
+        }
+    }
+
+    /// Does what is left of passes that look for something likely to be there.
+    pub fn finish_passes(&self, round: &Round) {
+        for &priority in self.priorities.hinted() {
+            while let Some(chunk) = self.suspected_chunk(priority, round.now) {
+                rescan::sweep(self.table, self.at(priority), chunk, THOROUGH);
+            }
+        }
+    }
+
+    fn suspected_chunk(&self, priority: i16, now: Timestamp) -> Option<Chunk> {
+        self.with_level(priority, |level| level.chunk(Sweeper::Call, now).filter(|_| level.is_suspected()))?
+    }
+
+    /// When nothing else is left: does what is left of passes that look for something
+    /// likely to be there, and takes what they find. So that an empty answer is true.
+    pub fn take_suspected(&mut self, round: &mut Round) {
+        let mut budget = FOR_MORE;
+        let priorities = self.priorities;
+        for &priority in priorities.hinted() {
+            while !round.is_full() && (round.taken == 0 || budget > 0) {
+                if let Some(chunk) = self.suspected_chunk(priority, round.now) {
+                    let swept = rescan::sweep(self.table, self.at(priority), chunk, THOROUGH);
+                    budget = budget.saturating_sub(swept.vain);
+                } else if self.with_level(priority, |level| level.knows_some()) != Some(true) {
+                    break; // nor did somebody else's part of the pass find something
+                }
+                self.take_level(round, priority, NOWHERE);
+            }
+        }
+    }
+}

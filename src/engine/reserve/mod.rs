@@ -1,0 +1,300 @@
+//! Reserve: the next messages of a queue, leased or removed.
+//!
+//! What is ready (`hinted_scan`, `snapshot_scan`) and the first page of what is due (`due_scan`) are merged by
+//! (priority, id). A row somebody else is changing is skipped, never waited for; only
+//! rows that are handed out are written. So an empty poll writes nothing, and a long
+//! transaction hides nothing but what it holds.
+
+pub mod due_scan;
+pub mod group_scan;
+pub mod hinted_scan;
+pub mod peek;
+pub mod prepared;
+pub mod request;
+pub mod rescan;
+pub mod reservation;
+pub mod snapshot_scan;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::engine::commit::{async_commit, pending};
+use crate::engine::queue::slots::Slots;
+use crate::engine::reserve::due_scan::DuePage;
+use crate::engine::reserve::hinted_scan::Hinted;
+use crate::engine::reserve::request::{Take, Taken, Wish};
+use crate::engine::reserve::reservation::{EXHAUSTED_PAGE, Place, Round};
+use crate::engine::reserve::snapshot_scan::Scanned;
+use crate::engine::shared::hint_cache;
+use crate::engine::table::heap::Table;
+use crate::engine::table::message::Column;
+use crate::engine::table::queue::Queue;
+use crate::engine::table::{catalog, message_index};
+use crate::hint::{Direction, NOWHERE};
+use crate::pg::session::{has_one_snapshot, now};
+use crate::value::timestamp::Timestamp;
+
+/// Hands out up to `wish.max` messages, in order, and returns how many.
+pub fn reserve(queue: &Queue, wish: &Wish, take: Take, each: impl FnMut(Taken)) -> usize {
+    match take {
+        Take::Lease(_) if !queue.settings.durable_lease => {
+            async_commit::harmless(|| hand_out(queue, wish, take, each))
+        }
+        _ => hand_out(queue, wish, take, each),
+    }
+}
+
+fn hand_out(queue: &Queue, wish: &Wish, take: Take, mut each: impl FnMut(Taken)) -> usize {
+    if queue.paused {
+        return 0;
+    }
+    let table = Table::open(catalog::refresh().message);
+    let mut round = Round::new(&table, queue, wish, take, &mut each);
+    round.run();
+    round.taken
+}
+
+/// What a drop did.
+#[derive(Clone, Copy, Default)]
+pub struct Dropped {
+    /// So many are gone, or were dead anyway.
+    pub dropped: usize,
+    /// So many others were just being removed by somebody else.
+    pub being_removed: usize,
+}
+
+/// Removes up to `max` messages that could be reserved, the oldest of the least urgent, and what it
+/// comes by that is dead.
+pub fn drop_oldest(queue: &Queue, max: usize) -> Dropped {
+    let table = Table::open(catalog::refresh().message);
+    let likely = drop_from(&table, queue, max, From::WhereSomethingIs);
+    if likely.dropped >= max {
+        return likely;
+    }
+    let rest = drop_from(&table, queue, max - likely.dropped, From::TheBeginning);
+    Dropped { dropped: likely.dropped + rest.dropped, ..rest }
+}
+
+/// Where a drop begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum From {
+    /// Where something may be that nobody has in hand.
+    WhereSomethingIs,
+    /// So that it also sees what others are just removing.
+    TheBeginning,
+}
+
+fn drop_from(table: &Table, queue: &Queue, max: usize, from: From) -> Dropped {
+    let priorities: Vec<_> = all_priorities(table, queue).collect();
+    let mut all = Dropped::default();
+    // What goes lets the next of its group come, which may go as well.
+    while all.dropped < max {
+        all.being_removed = 0;
+        let before = all.dropped;
+        for &at in priorities.iter().rev() {
+            let some = drop_of_priority(table, queue, at, max - all.dropped, from);
+            all.dropped += some.dropped;
+            all.being_removed += some.being_removed;
+            if some.dropped > 0 {
+                break;
+            }
+        }
+        if all.dropped == before {
+            break;
+        }
+    }
+    all
+}
+
+fn drop_of_priority(table: &Table, queue: &Queue, priority: i16, max: usize, from: From) -> Dropped {
+    let (wish, mut each) = (Wish::any(max), |_: Taken| {});
+    let mut round = Round::new(table, queue, &wish, Take::Drop, &mut each);
+    round.direction = Direction::OldestFirst;
+    let (at, begun) = ((queue.id, priority), Instant::now());
+    let known = lowest(at).filter(|_| from == From::WhereSomethingIs);
+    let mut scanned = match from {
+        From::WhereSomethingIs => Scanned::from_priority(table, queue, &round, priority),
+        From::TheBeginning => Scanned::from_beginning_of(table, queue, &round, priority),
+    };
+    if let Some(known) = known {
+        scanned.begin_at(priority, known);
+    }
+    scanned.take_before(&mut round, Some((priority, NOWHERE)));
+    note_lowest(at, known, scanned.first_seen(), begun);
+    drop(scanned);
+    let cleared = round.clear_dead();
+    round.close();
+    Dropped { dropped: round.taken + cleared, being_removed: round.being_removed }
+}
+
+/// Where a drop of this session saw the first message of a queue and priority: before it lies
+/// what was dropped, as long as an old snapshot keeps it.
+struct Lowest {
+    id: i64,
+    good_until: Instant,
+}
+
+thread_local! {
+    static LOWEST: RefCell<HashMap<(i32, i16), Lowest>> = RefCell::default();
+}
+
+fn lowest(at: (i32, i16)) -> Option<i64> {
+    LOWEST.with_borrow(|all| all.get(&at).filter(|it| it.good_until > Instant::now()).map(|it| it.id))
+}
+
+/// A look from the very beginning, which finds what has appeared there since, is repeated after a
+/// second, or after fifty times as long as it took.
+fn note_lowest(at: (i32, i16), known: Option<i64>, first: Option<i64>, begun: Instant) {
+    const REST: u32 = 50;
+    const MOST_REMEMBERED: usize = 1_000;
+    LOWEST.with_borrow_mut(|all| match (all.get_mut(&at), first) {
+        (Some(lowest), Some(id)) if known.is_some() => lowest.id = id,
+        (_, Some(id)) => {
+            if all.len() > MOST_REMEMBERED {
+                all.clear();
+            }
+            let rest = (begun.elapsed() * REST).max(Duration::from_secs(1));
+            all.insert(at, Lowest { id, good_until: Instant::now() + rest });
+        }
+        (_, None) => {}
+    });
+}
+
+/// The priorities of a queue's messages, the most urgent first.
+fn all_priorities(table: &Table, queue: &Queue) -> impl Iterator<Item = i16> {
+    let next = |last: &i16| message_index::next_priority(table, None, queue.id, Some(*last));
+    std::iter::successors(message_index::next_priority(table, None, queue.id, None), next)
+}
+
+/// What a consumer that waits can expect.
+pub struct Outlook {
+    /// At least as many messages as asked for could be reserved now.
+    pub enough: bool,
+    /// The next time at which a message becomes due or a lease ends.
+    pub next_change: Option<Timestamp>,
+}
+
+/// Looks whether at least `min` messages could be reserved now, and changes nothing.
+pub fn outlook(queue: &Queue, min: usize) -> Outlook {
+    if queue.paused {
+        return Outlook { enough: false, next_change: None };
+    }
+    let table = Table::open_to_read(catalog::refresh().message);
+    if let Some(slots) = Slots::seen(queue, &table, min)
+        && slots.count() < min
+    {
+        return Outlook { enough: false, next_change: slots.next_end };
+    }
+    let wish = Wish::any(min);
+    let mut each = |_: Taken| {};
+    let mut round = Round::new(&table, queue, &wish, Take::Look, &mut each);
+    if let Some(hinted) = Hinted::open(&table, queue, &round) {
+        hinted.finish_passes(&round);
+    }
+    let due = DuePage::read(&table, queue.id, &mut round);
+    Scanned::open(&table, queue, &round).take_before(&mut round, None);
+    let known = hint_cache::with_hint(queue.id, round.direction, |hint| hint.next_change());
+    let next = [known, due.next, round.first_lease_passed];
+    Outlook {
+        enough: round.taken + due.len() >= min,
+        next_change: next.into_iter().flatten().filter(|&at| at > round.now).min(),
+    }
+}
+
+/// Shows up to `max` messages that could be reserved now, in order, and changes nothing.
+pub fn look(queue: &Queue, max: usize, mut each: impl FnMut(Taken)) {
+    let table = Table::open_to_read(catalog::refresh().message);
+    let wish = Wish::any(max);
+    let mut round = Round::new(&table, queue, &wish, Take::Look, &mut each);
+    let mut scanned = Scanned::open(&table, queue, &round);
+    round.merge(|round, limit| scanned.take_before(round, limit));
+}
+
+/// Since when the message with the lowest id that could be reserved has been there, of each
+/// priority, and the earliest of that.
+pub fn oldest_ready(queue: &Queue) -> Option<Timestamp> {
+    let table = Table::open_to_read(catalog::refresh().message);
+    let wish = Wish::any(1);
+    let mut oldest = None::<Timestamp>;
+    const WORTH_LOOKING_AT: usize = 100;
+    for priority in all_priorities(&table, queue).take(WORTH_LOOKING_AT) {
+        let mut each = |taken: Taken| {
+            let at = taken.row.i64(Column::EnqueuedAt);
+            oldest = Some(oldest.map_or(at, |oldest| oldest.min(at)));
+        };
+        let mut round = Round::new(&table, queue, &wish, Take::Look, &mut each);
+        round.direction = Direction::OldestFirst;
+        let mut scanned = Scanned::from_priority(&table, queue, &round, priority);
+        scanned.take_before(&mut round, Some((priority, NOWHERE)));
+    }
+    oldest
+}
+
+impl Round<'_> {
+    /// Hands out what there is, and clears away what it comes by.
+    pub fn run(&mut self) {
+        self.take_what_there_is();
+        for _ in 0..EXHAUSTED_PAGE {
+            if !(self.clear_away() || self.has_uncovered() || self.has_lost_slots()) || self.is_full() {
+                break;
+            }
+            self.take_what_there_is();
+        }
+        self.put_back_unsure();
+        self.close();
+    }
+
+    fn take_what_there_is(&mut self) {
+        if let Some(key) = &self.wish.group_key {
+            return group_scan::take(self.table, self.queue, key, self);
+        }
+        let takes_all_it_sees =
+            self.wish.filter.is_none() && !has_one_snapshot() && !pending::is_ahead(self.queue.id);
+        match takes_all_it_sees.then(|| Hinted::open(self.table, self.queue, self)).flatten() {
+            Some(mut hinted) => {
+                self.merge(|round, limit| hinted.take_before(round, limit));
+                hinted.take_suspected(self);
+                if self.taken == 0 && hinted.is_lost {
+                    self.scan_until_sure();
+                }
+            }
+            None => self.scan_until_sure(),
+        }
+    }
+
+    /// Takes what is due at its place among what is ready.
+    pub fn merge(&mut self, mut take_ready_before: impl FnMut(&mut Self, Option<Place>)) {
+        loop {
+            let mut due = DuePage::read(self.table, self.queue.id, self);
+            let (more_is_due, before) = (due.is_full() && !self.only_looks(), self.taken);
+            while let Some(first) = due.pop() {
+                take_ready_before(self, Some(first));
+                if self.is_full() {
+                    return;
+                }
+                self.probe(first.0, [self.direction.id(first.1)]);
+            }
+            if !more_is_due || self.taken == before {
+                return take_ready_before(self, None);
+            }
+        }
+    }
+
+    /// Takes what snapshots show, a new one as long as messages went to somebody else
+    /// between the snapshot and the touch: the answer "nothing is ready" would be about
+    /// no moment at all. Meanwhile another may have been pushed, which only a new
+    /// snapshot shows. A message that was busy the time before is simply held.
+    fn scan_until_sure(&mut self) {
+        loop {
+            self.missed = false;
+            self.begin_walk();
+            let mut scanned = Scanned::open(self.table, self.queue, self);
+            self.merge(|round, limit| scanned.take_before(round, limit));
+            if self.taken > 0 || !self.missed || has_one_snapshot() {
+                return;
+            }
+            self.now = now();
+        }
+    }
+}

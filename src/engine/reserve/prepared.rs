@@ -1,0 +1,62 @@
+//! Prepared transactions: nobody tells of their end.
+
+use std::cell::{Cell, RefCell};
+use std::time::{Duration, Instant};
+
+use crate::engine::shared::{hint_cache, listeners, sleeper, tally};
+use crate::hint::Direction;
+
+/// Whether it is time to look which prepared transactions have ended.
+pub fn what_was_prepared_may_be_decided() -> bool {
+    const LOOK_EVERY: Duration = Duration::from_secs(1);
+    thread_local! {
+        static LOOKED: Cell<Option<Instant>> = const { Cell::new(None) };
+    }
+    if LOOKED.get().is_some_and(|looked| looked.elapsed() < LOOK_EVERY) {
+        return false;
+    }
+    LOOKED.set(Some(Instant::now()));
+    hint_cache::find(|place| (place.hint.times_prepared() > 0).then_some(())).is_some()
+}
+
+/// Queues that prepared transactions have to do with, how often that was said, and the
+/// transactions that are prepared.
+type Prepared = (Vec<(i32, Direction, u64)>, Vec<i64>);
+
+thread_local! {
+    static LEFT: RefCell<Vec<i64>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The prepared transactions that were there at the last look.
+pub fn left_prepared() -> Vec<i64> {
+    LEFT.with_borrow(Clone::clone)
+}
+
+/// Tells hints and sleepers that prepared transactions may have ended: nobody else does.
+pub fn settle_prepared(left: Vec<i64>) {
+    thread_local! {
+        static SEEN: RefCell<Prepared> = const { RefCell::new((Vec::new(), Vec::new())) };
+    }
+    LEFT.set(left.clone());
+    let waiting = hint_cache::collect(|place| {
+        let times = place.hint.times_prepared();
+        (times > 0).then_some((place.queue, place.direction, times))
+    });
+    let left = if waiting.is_empty() { Vec::new() } else { left };
+    let now_seen = (waiting, left);
+    let (waiting, left) = &now_seen;
+    for &(queue, direction, times) in waiting.iter().filter(|_| SEEN.with_borrow(|seen| *seen != now_seen)) {
+        hint_cache::with_hint(queue, direction, |hint| {
+            // Unless another one has been prepared since.
+            if left.is_empty() && hint.times_prepared() == times {
+                tally::note_written(); // by the last of them, perhaps
+                hint.nothing_is_prepared();
+            } else {
+                hint.look_for_prepared();
+            }
+        });
+        listeners::has_news(queue);
+        sleeper::wake(queue, usize::MAX);
+    }
+    SEEN.set(now_seen);
+}

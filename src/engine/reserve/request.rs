@@ -1,0 +1,47 @@
+//! Which messages a call wants, and what is to happen to them.
+
+use pgrx::pg_sys::Datum;
+
+use crate::engine::table::name::Name;
+use crate::engine::table::row::Found;
+use crate::value::duration::Millis;
+use crate::value::timestamp::Timestamp;
+
+/// Which messages, and how many.
+pub struct Wish {
+    pub max: usize,
+    /// Only messages whose headers contain this.
+    pub filter: Option<Datum>,
+    /// Newest first; none: as the queue is set.
+    pub lifo: Option<bool>,
+    /// Only messages of this group.
+    pub group_key: Option<Name>,
+}
+
+impl Wish {
+    /// Up to so many, whichever come first.
+    pub fn any(max: usize) -> Self {
+        Self { max, filter: None, lifo: None, group_key: None }
+    }
+}
+
+/// What happens to a message that is handed out.
+#[derive(Clone, Copy)]
+pub enum Take {
+    /// It is leased, this long if given.
+    Lease(Option<Millis>),
+    /// It is removed.
+    Remove,
+    /// It is removed, and nobody gets it.
+    Drop,
+    /// Nothing.
+    Look,
+}
+
+/// A message handed out, its row still under the scan.
+pub struct Taken<'a> {
+    pub row: &'a Found,
+    pub delivery: i32,
+    /// None: it was removed.
+    pub leased_until: Option<Timestamp>,
+}

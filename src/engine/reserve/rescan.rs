@@ -1,0 +1,161 @@
+//! Passes: looking again at what lies before the front of a hint, a part at a time.
+//! What may be reserved there goes into the hint's stash.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::engine::message::group::{self, Group, Turn};
+use crate::engine::shared::{hint_cache, listeners};
+use crate::engine::table::heap::Table;
+use crate::engine::table::message::{Column, is_leased};
+use crate::engine::table::queue::{self, Queue};
+use crate::engine::table::row::{Found, Intent};
+use crate::hint::address::Address;
+use crate::hint::level::{Chunk, Findings, STASH, Sweeper};
+use crate::hint::{Direction, NOWHERE};
+use crate::pg::session::now;
+use crate::pg::snapshot::Snapshot;
+use crate::value::timestamp::{NEVER, Timestamp};
+
+/// After so long a message that somebody was changing is looked at again.
+pub const RECHECK: Timestamp = 1_000_000;
+
+/// What a part of a pass has come by.
+pub struct Swept {
+    /// Entries that gave nothing.
+    pub vain: u64,
+    /// Messages behind others of their groups.
+    waiting: Vec<(Group, i64)>,
+}
+
+/// Looks at up to `most` entries of a chunk and brings to the board what it finds.
+pub fn sweep(table: &Table, at: Address, chunk: Chunk, most: u64) -> Swept {
+    let (findings, waiting) = look(table, at, chunk, most);
+    let vain = findings.entries - findings.found.len() as u64;
+    let found = !findings.found.is_empty();
+    hint_cache::with_level(at, |level| level.swept(chunk, findings, now()));
+    if found {
+        listeners::has_news(at.queue);
+    }
+    Swept { vain, waiting }
+}
+
+fn look(table: &Table, at: Address, chunk: Chunk, most: u64) -> (Findings, Vec<(Group, i64)>) {
+    let now = now();
+    let mut findings = Findings {
+        found: Vec::with_capacity(STASH),
+        reached: NOWHERE,
+        first_visible: None,
+        first_end: NEVER,
+        entries: 0,
+    };
+    let mut line = Line::of(table, at);
+    let snapshot = Snapshot::take();
+    let mut scan = at.entries(table, Some(&snapshot), chunk.from);
+    let mut last = None;
+    while let Some(entry) = scan.next_entry() {
+        let key = at.key(&entry);
+        if key >= chunk.to {
+            break;
+        }
+        // A row may have several entries with one key: a part ends between keys.
+        let is_same = last == Some(key);
+        if !is_same && (findings.entries >= most || findings.found.len() == STASH) {
+            findings.reached = key;
+            break;
+        }
+        last = Some(key);
+        findings.entries += 1;
+        let Some(row) = scan.fetch() else { continue };
+        findings.first_visible.get_or_insert(key);
+        let lease_until = row.i64(Column::LeaseUntil);
+        if is_leased(lease_until, now) {
+            findings.first_end = findings.first_end.min(lease_until);
+        } else if row.is_busy(Intent::Change) {
+            findings.first_end = findings.first_end.min(now + RECHECK);
+        } else if line.may_go(&row, now) {
+            findings.found.push(key);
+        }
+    }
+    (findings, line.waiting)
+}
+
+/// Who of those that a pass comes by has to wait for others of its group.
+struct Line<'a> {
+    table: &'a Table,
+    queue: Option<Rc<Queue>>,
+    waiting: Vec<(Group, i64)>,
+    /// Groups of which an earlier one was come by, in their order, and whether their first is met
+    /// when it is gone: only then others may wait where no reserve comes past them.
+    passed: HashMap<Group, bool>,
+    follows_order: bool,
+}
+
+impl<'a> Line<'a> {
+    fn of(table: &'a Table, at: Address) -> Self {
+        // A queue that cannot be read has no order to keep.
+        Self {
+            table,
+            queue: queue::by_id(at.queue).ok().flatten(),
+            waiting: Vec::new(),
+            passed: HashMap::new(),
+            follows_order: at.direction == Direction::OldestFirst,
+        }
+    }
+
+    fn may_go(&mut self, row: &Found, now: Timestamp) -> bool {
+        let group = self.queue.as_ref().and_then(|queue| Group::of(row, queue));
+        let Some(group) = group else { return !row.has_expired(now) };
+        let id = row.i64(Column::Id);
+        let is_behind = !row.bool(Column::InTurn) && self.follows_order && self.passed.contains_key(&group);
+        let waits =
+            is_behind || group.turn(self.table, id, |other| group::has_outlived(other, now)) == Turn::Later;
+        if waits {
+            let first_is_met = || group.first_is_met(self.table);
+            if *self.passed.entry(group.clone()).or_insert_with(first_is_met) {
+                self.waiting.push((group, id));
+            }
+        }
+        !waits
+    }
+}
+
+/// The worker's part: goes on with the passes of this database for so many entries, or
+/// for so long. Returns messages that were moved to the blocked lane (`group::block`).
+pub fn work(table: &Table, mut budget: u64) -> Vec<(Group, i64)> {
+    let (begun, mut moved) = (Instant::now(), Vec::new());
+    while budget > 0
+        && begun.elapsed() < LONGEST
+        && let Some((at, chunk)) = next_chunk()
+    {
+        let part = budget.min(PART);
+        budget -= part;
+        let swept = sweep(table, at, chunk, part);
+        moved.extend(group::block(table, &swept.waiting));
+    }
+    moved
+}
+
+/// Whether a pass of this database is due.
+pub fn is_due() -> bool {
+    next_chunk().is_some()
+}
+
+/// How many entries the worker looks at with one snapshot.
+const PART: u64 = 5_000;
+
+/// How long it goes on in one transaction, give or take a part.
+const LONGEST: Duration = Duration::from_millis(200);
+
+/// A chunk of some pass that is due.
+fn next_chunk() -> Option<(Address, Chunk)> {
+    let now = now();
+    hint_cache::find(|place| {
+        let (queue, direction) = (place.queue, place.direction);
+        place.hint.levels().iter_mut().find_map(|level| {
+            let at = Address { queue, direction, priority: level.priority };
+            Some((at, level.chunk(Sweeper::Worker, now)?))
+        })
+    })
+}

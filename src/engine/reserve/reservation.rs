@@ -1,0 +1,568 @@
+//! A round: one call on its way over a queue, from message to message.
+//!
+//! Those who find messages (`hinted_scan`, `snapshot_scan`, `group_scan`, `due_scan`) offer them; the round
+//! judges each (leased, expired, superseded, not its turn) and leases or removes it,
+//! without ever waiting for anybody.
+
+use std::collections::{HashMap, HashSet};
+
+use pgrx::pg_sys::{self, Datum};
+
+use crate::engine::commit::{counts, pending};
+use crate::engine::message::group::{self, Freed, Group, Turn};
+use crate::engine::message::key::{self, Echoes};
+use crate::engine::message::{archive, dead};
+use crate::engine::queue::counter;
+use crate::engine::queue::slots::Slots;
+use crate::engine::reserve::request::{Take, Taken, Wish};
+use crate::engine::reserve::rescan::RECHECK;
+use crate::engine::shared::hint_cache;
+use crate::engine::table::counts::Counts;
+use crate::engine::table::heap::{Fate, Patience, Table};
+use crate::engine::table::message::{Column, Lane, is_leased};
+use crate::engine::table::message_index::ById;
+use crate::engine::table::queue::Queue;
+use crate::engine::table::row::{Found, Intent};
+use crate::hint::address::Address;
+use crate::hint::ids::Ids;
+use crate::hint::{Direction, Key};
+use crate::pg::memory::Scratch;
+use crate::pg::session::now;
+use crate::pg::snapshot::Snapshot;
+use crate::value::duration::Millis;
+use crate::value::reason::Reason;
+use crate::value::settings::Order;
+use crate::value::timestamp::Timestamp;
+
+/// How many messages that ran out of deliveries one call clears away.
+pub const EXHAUSTED_PAGE: usize = 100;
+
+/// Who is shown what is handed out.
+type Receiver<'a> = &'a mut dyn FnMut(Taken);
+
+/// Priority and key, by which messages are ordered.
+pub type Place = (i16, Key);
+
+/// One call, on its way over the queue.
+pub struct Round<'a> {
+    pub(super) table: &'a Table,
+    pub(super) queue: &'a Queue,
+    pub(super) wish: &'a Wish,
+    take: Take,
+    each: Receiver<'a>,
+    pub direction: Direction,
+    pub now: Timestamp,
+    pub taken: usize,
+    /// A message went to somebody else between the snapshot and the touch.
+    pub(super) missed: bool,
+    /// Messages that somebody else was just taking.
+    busy: HashSet<i64>,
+    exhausted: Vec<(i64, Reason)>,
+    /// Messages that another with their key has made obsolete, each with its place.
+    superseded: Vec<(i64, i64)>,
+    /// Some of those have a group.
+    clears_group: bool,
+    /// A message was removed for the content of another, which was not taken with it.
+    uncovered: bool,
+    /// Messages behind one of their group that somebody is just changing or removing, and
+    /// those for which no slot was left.
+    unsure: Vec<(i16, i64)>,
+    /// Groups that a walk in their order has come by: what follows is not their first. True
+    /// where it may be soon, as somebody is changing the first.
+    passed_groups: HashMap<Group, bool>,
+    /// Groups that a drop has come by, and whether a message of theirs is out.
+    groups_out: HashMap<Group, bool>,
+    /// Groups whose first message was removed. One of each at a time.
+    freed: Freed,
+    /// Messages that somebody else is just removing, which a drop has come by.
+    pub being_removed: usize,
+    /// What changed in the lanes.
+    counts: Counts,
+    /// Where leases go of a queue that has a limit.
+    slots: Option<Slots>,
+    /// The first end of the leases it has come past.
+    pub first_lease_passed: Option<Timestamp>,
+    /// Memory for one row at a time: a call may come past a million.
+    scratch: Scratch,
+}
+
+impl<'a> Round<'a> {
+    pub fn new(table: &'a Table, queue: &'a Queue, wish: &'a Wish, take: Take, each: Receiver<'a>) -> Self {
+        let newest_first = wish.lifo.unwrap_or(queue.settings.order == Order::Lifo);
+        Self {
+            table,
+            queue,
+            wish,
+            take,
+            each,
+            direction: if newest_first { Direction::NewestFirst } else { Direction::OldestFirst },
+            now: now(),
+            taken: 0,
+            missed: false,
+            busy: HashSet::new(),
+            exhausted: Vec::new(),
+            superseded: Vec::new(),
+            clears_group: false,
+            uncovered: false,
+            unsure: Vec::new(),
+            passed_groups: HashMap::new(),
+            groups_out: HashMap::new(),
+            freed: Freed::default(),
+            being_removed: 0,
+            counts: Counts::default(),
+            slots: if matches!(take, Take::Lease(_)) { Slots::of(queue, table, wish.max) } else { None },
+            first_lease_passed: None,
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Lets the next of groups have their turn, and counts what was done.
+    pub fn close(&mut self) {
+        std::mem::take(&mut self.freed).free_all(self.table);
+        if let Some(slots) = &mut self.slots {
+            slots.close();
+        }
+        self.count();
+    }
+
+    /// Clears away what it has come by that will never be delivered again. True if others of
+    /// its group may have waited for that.
+    pub(super) fn clear_away(&mut self) -> bool {
+        let superseded = std::mem::take(&mut self.superseded);
+        if !superseded.is_empty() {
+            dead::each_in_passing(&superseded, key::drop_superseded);
+        }
+        dead::bury_without_waiting(&std::mem::take(&mut self.exhausted));
+        std::mem::take(&mut self.clears_group)
+    }
+
+    /// The same for a drop; returns how many messages that took along.
+    pub fn clear_dead(&mut self) -> usize {
+        let before = counts::counted_of(self.queue.id).length();
+        self.clear_away();
+        usize::try_from(before - counts::counted_of(self.queue.id).length()).unwrap_or(0)
+    }
+
+    /// Whether a message was removed whose replacement may be ready now, and nothing was taken.
+    pub(super) fn has_uncovered(&mut self) -> bool {
+        let has_uncovered = std::mem::take(&mut self.uncovered) && self.taken == 0;
+        if has_uncovered {
+            std::mem::take(&mut self.freed).free_all(self.table);
+        }
+        has_uncovered
+    }
+
+    /// Whether others took all free slots meanwhile, and there are others now.
+    pub(super) fn has_lost_slots(&mut self) -> bool {
+        let Some(slots) = self.slots.as_mut().filter(|_| self.taken == 0) else { return false };
+        let has_others = slots.look_again(self.table, self.wish.max);
+        if has_others {
+            self.put_back_unsure();
+        }
+        has_others
+    }
+
+    /// Lets the next call look again at messages that may be free then.
+    pub(super) fn put_back_unsure(&mut self) {
+        for (priority, id) in self.unsure.drain(..) {
+            let at = Address { queue: self.queue.id, direction: self.direction, priority };
+            let mut ids = Ids::default();
+            ids.add(id);
+            hint_cache::with_level(at, |level| level.appeared(&ids, at.direction));
+        }
+    }
+
+    fn count(&self) {
+        let taken = self.taken as i64;
+        let (delivered, deleted) = match self.take {
+            Take::Lease(_) => (taken, 0),
+            Take::Remove => (taken, taken),
+            Take::Drop => (0, taken),
+            Take::Look => (0, 0),
+        };
+        counter::add(
+            self.queue.id,
+            Counts { delivered, deleted: self.counts.deleted + deleted, ..self.counts },
+        );
+    }
+
+    pub fn keeps_order(&self) -> bool {
+        self.queue.settings.keeps_order()
+    }
+
+    /// The change that it makes to the messages that it takes.
+    fn intent(&self) -> Intent {
+        match self.take {
+            Take::Lease(_) | Take::Look => Intent::Change,
+            Take::Remove | Take::Drop => Intent::Remove,
+        }
+    }
+
+    pub fn only_looks(&self) -> bool {
+        matches!(self.take, Take::Look)
+    }
+
+    pub fn missing(&self) -> usize {
+        let mut missing = self.wish.max - self.taken;
+        if matches!(self.take, Take::Drop) {
+            // What is dead makes room as well.
+            missing = missing.saturating_sub(self.exhausted.len() + self.superseded.len());
+        }
+        self.slots.as_ref().map_or(missing, |slots| slots.count().min(missing))
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.missing() == 0
+    }
+
+    pub fn take_first_lease_passed(&mut self) -> Option<Timestamp> {
+        self.first_lease_passed.take()
+    }
+
+    /// Takes these messages if they can be had, and are still in this queue (a redrive takes a
+    /// message to another with its id) and of this priority: where else they are, it is told of
+    /// them there.
+    pub fn probe(&mut self, priority: i16, ids: impl IntoIterator<Item = i64>) {
+        self.begin_walk();
+        let snapshot = Snapshot::take();
+        let mut messages = ById::open(self.table, &snapshot);
+        for id in ids {
+            if let Some(row) = messages.find(id)
+                && row.i32(Column::Queue) == self.queue.id
+                && row.i16(Column::Priority) == priority
+            {
+                self.offer(&row);
+            }
+        }
+    }
+
+    /// Takes a row if it can be had.
+    pub fn offer(&mut self, row: &Found) {
+        if !self.wants(row) || !self.is_its_turn(row) {
+            return;
+        }
+        let fate = if row.is_busy(self.intent()) { Fate::Busy } else { self.hand_over(row) };
+        if fate == Fate::Busy && matches!(self.take, Take::Drop) && row.is_being_removed() {
+            self.being_removed += 1;
+        }
+        if fate == Fate::Busy {
+            self.look_again_soon();
+            if key::is_unseen(row) {
+                hint_cache::waits_for_key(self.queue.id);
+            }
+        }
+        match fate {
+            Fate::Done => self.taken += 1,
+            Fate::Changed | Fate::Gone => self.missed = true,
+            Fate::Busy => self.missed |= self.busy.insert(row.i64(Column::Id)),
+        }
+    }
+
+    /// Whether a row can be had now.
+    pub fn could_take(&mut self, row: &Found) -> bool {
+        let wanted = self.wants(row) && self.is_its_turn(row);
+        let is_busy = wanted && row.is_busy(self.intent());
+        if is_busy {
+            self.look_again_soon();
+        }
+        wanted && !is_busy
+    }
+
+    /// Begins to look at messages in no particular order, or with another snapshot.
+    pub fn begin_walk(&mut self) {
+        self.passed_groups.clear();
+    }
+
+    /// Whether the same holds for the rows offered one after the other with one snapshot,
+    /// in the order of a group: behind the first of a group nothing is its first.
+    fn is_its_turn(&mut self, row: &Found) -> bool {
+        let Some(group) = self.group_of(row) else { return true };
+        if matches!(self.take, Take::Drop) {
+            return !self.has_one_out(group);
+        }
+        let follows_order = self.direction == Direction::OldestFirst;
+        let passed = self.passed_groups.get_mut(&group).filter(|_| follows_order);
+        if let Some(may_be_next) = passed {
+            let turn = if std::mem::take(may_be_next) { Turn::Unsure } else { Turn::Later };
+            self.note_unsure(turn, row);
+            return false;
+        }
+        if self.freed.contains(&group) {
+            return false;
+        }
+        let turn = group.turn(self.table, row.i64(Column::Id), |other| self.is_gone(other));
+        self.note_unsure(turn, row);
+        if follows_order {
+            self.passed_groups.insert(group, turn == Turn::Now && row.is_busy(self.intent()));
+        }
+        turn == Turn::Now
+    }
+
+    /// Whether a message of the group is out: what waits behind it is not dropped.
+    fn has_one_out(&mut self, group: Group) -> bool {
+        if let Some(&is_out) = self.groups_out.get(&group) {
+            return is_out;
+        }
+        let is_out = group.has_one_out(self.table, |first| self.is_gone(first));
+        self.groups_out.insert(group, is_out);
+        is_out
+    }
+
+    fn note_unsure(&mut self, turn: Turn, row: &Found) {
+        if turn == Turn::Unsure {
+            self.put_off(row);
+        }
+    }
+
+    /// Leaves a message for the next call, which looks at it again.
+    fn put_off(&mut self, row: &Found) {
+        // Should an error come first, it must not be hidden behind what was claimed.
+        pending::touched(self.queue.id, row.i16(Column::Priority), row.i64(Column::Id));
+        self.unsure.push((row.i16(Column::Priority), row.i64(Column::Id)));
+    }
+
+    /// Whether a message that no consumer holds will never be delivered again, or stands behind
+    /// another of its key, which may wait behind it in their group.
+    pub fn is_gone(&self, row: &Found) -> bool {
+        !is_leased(row.i64(Column::LeaseUntil), self.now)
+            && (self.end_of(row).is_some() || key::stands_behind(self.table, self.queue, row))
+    }
+
+    /// Whoever changes the row may let go of it without telling: as if a lease ended soon.
+    fn look_again_soon(&mut self) {
+        self.passes_lease(self.now + RECHECK);
+    }
+
+    fn passes_lease(&mut self, end: Timestamp) {
+        self.first_lease_passed = Some(self.first_lease_passed.map_or(end, |first| first.min(end)));
+    }
+
+    fn hand_over(&mut self, row: &Found) -> Fate {
+        if self.only_looks() {
+            self.show(&Taken { row, delivery: row.i32(Column::Deliveries), leased_until: None });
+            return Fate::Done;
+        }
+        pending::touched(self.queue.id, row.i16(Column::Priority), row.i64(Column::Id));
+        match self.group_of(row) {
+            // Others may decide about another message of the group at the same moment.
+            Some(group) if !matches!(self.take, Take::Drop) => {
+                let decided = group.deciding(|| {
+                    let id = row.i64(Column::Id);
+                    match group.turn_for_sure(self.table, id, |other| self.is_gone(other)) {
+                        Turn::Now => Ok(self.take_row(row, true)),
+                        turn => Err(turn),
+                    }
+                });
+                decided.unwrap_or(Err(Turn::Unsure)).unwrap_or_else(|turn| {
+                    self.note_unsure(turn, row);
+                    Fate::Busy
+                })
+            }
+            _ => self.take_row(row, false),
+        }
+    }
+
+    /// The group in which a message has to have its turn.
+    fn group_of(&self, row: &Found) -> Option<Group> {
+        Group::of(row, self.queue).filter(|_| !row.bool(Column::InTurn))
+    }
+
+    fn take_row(&mut self, row: &Found, takes_turn: bool) -> Fate {
+        let Some(echoes) = Echoes::behind(self.table, self.queue, row) else {
+            return self.take_this(row, takes_turn);
+        };
+        let is_dropped = matches!(self.take, Take::Drop);
+        if let Some(replacement) = echoes.replacement.filter(|_| !is_dropped) {
+            return self.take_replacement(row, replacement, &echoes);
+        }
+        let fate = self.take_this(row, takes_turn);
+        match fate {
+            Fate::Done if is_dropped => echoes.tell(self.queue.id),
+            Fate::Done => {
+                let leased = matches!(self.take, Take::Lease(_)).then(|| row.i64(Column::Id));
+                echoes.absorb(self.table, self.queue, leased);
+            }
+            _ => {}
+        }
+        fate
+    }
+
+    /// Removes a message whose content was replaced by another, and hands that one out in its
+    /// place, if it can be had now.
+    fn take_replacement(&mut self, row: &Found, replacement: i64, echoes: &Echoes) -> Fate {
+        let fate = self.table.delete(row, Patience::Skip);
+        if fate != Fate::Done {
+            return fate;
+        }
+        self.note_taken(row, None);
+        self.counts.deleted += 1;
+        echoes.remove_replaced(self.table, self.queue, replacement);
+        let snapshot = Snapshot::take();
+        let mut messages = ById::open(self.table, &snapshot);
+        let Some(row) = messages.find(replacement) else { return Fate::Gone };
+        if !self.wants(&row) || self.group_of(&row).is_some() || row.is_busy(self.intent()) {
+            self.uncovered = true;
+            return Fate::Gone;
+        }
+        pending::touched(self.queue.id, row.i16(Column::Priority), replacement);
+        self.take_row(&row, false)
+    }
+
+    fn take_this(&mut self, row: &Found, takes_turn: bool) -> Fate {
+        let delivery = row.i32(Column::Deliveries) + 1;
+        let leased_until = match self.take {
+            // The round may have waited for an index since it began.
+            Take::Lease(length) => Some(now() + self.length(row, length).as_micros()),
+            Take::Remove | Take::Drop | Take::Look => None,
+        };
+        let fate = match leased_until {
+            Some(until) => self.lease(row, delivery, until, takes_turn),
+            None => self.table.delete(row, Patience::Skip),
+        };
+        if fate == Fate::Done {
+            self.note_taken(row, leased_until);
+            if matches!(self.take, Take::Remove) {
+                archive::keep(self.queue, row, delivery);
+            }
+            self.show(&Taken { row, delivery, leased_until });
+        }
+        fate
+    }
+
+    fn lease(&mut self, row: &Found, delivery: i32, until: Timestamp, takes_turn: bool) -> Fate {
+        let Some(slots) = &mut self.slots else {
+            return lease(self.table, row, delivery, until, takes_turn);
+        };
+        let id = row.i64(Column::Id);
+        let Some(slot) = slots.take((id, delivery)) else {
+            self.unsure.push((row.i16(Column::Priority), id));
+            return Fate::Busy;
+        };
+        let fate = lease(self.table, row, delivery, until, takes_turn);
+        match fate {
+            Fate::Done => slots.keep(slot),
+            _ => slots.give_back(slot),
+        }
+        fate
+    }
+
+    fn note_taken(&mut self, row: &Found, leased_until: Option<Timestamp>) {
+        let (id, priority) = (row.i64(Column::Id), row.i16(Column::Priority));
+        if row.lane() == Lane::Delayed {
+            pending::undelayed(self.queue.id);
+        }
+        let Some(until) = leased_until else {
+            self.counts += -row.counts();
+            if let Some(group) = Group::of(row, self.queue) {
+                self.freed.add(group, group::place_of(row));
+            }
+            return;
+        };
+        self.counts += Counts::message(Lane::Ready, until) - row.counts();
+        pending::leased(self.queue.id, priority, id, until);
+        if row.lane() != Lane::Ready {
+            // It comes into the ready lane, where nobody has been told of it.
+            pending::ready(self.queue.id, priority, id);
+        }
+    }
+
+    /// The caller's wish, or the message's own lease, or its queue's.
+    fn length(&self, row: &Found, wished: Option<Millis>) -> Millis {
+        wished
+            .or_else(|| row.get(Column::LeaseMs).map(|ms| Millis::from_millis(ms.value() as i64)))
+            .unwrap_or_else(|| self.queue.lease())
+    }
+
+    /// Whether a row may be handed out. Remembers those that never will be again.
+    fn wants(&mut self, row: &Found) -> bool {
+        let lease_until = row.i64(Column::LeaseUntil);
+        if is_leased(lease_until, self.now) {
+            self.passes_lease(lease_until);
+            return false;
+        }
+        // Keys that hints know may be of messages that were put off meanwhile.
+        let is_there = match row.lane() {
+            Lane::Ready => true,
+            Lane::Delayed => row.i64(Column::DueAt) <= self.now,
+            Lane::Blocked => false,
+        };
+        if !is_there {
+            return false;
+        }
+        if let Some(end) = self.end_of(row) {
+            if self.exhausted.len() < EXHAUSTED_PAGE {
+                self.exhausted.push((row.i64(Column::Id), end));
+                self.clears_group |= row.get(Column::GroupKey).is_some();
+            }
+            return false;
+        }
+        if !self.stands_for_its_key(row) {
+            return false;
+        }
+        let Some(filter) = self.wish.filter else { return true };
+        let headers = row.get(Column::Headers);
+        self.with_scratch(|_| headers.is_some_and(|headers| jsonb_contains(headers, filter)))
+    }
+
+    /// Whether it is a message's turn among those with its key.
+    fn stands_for_its_key(&mut self, row: &Found) -> bool {
+        match key::turn(self.table, self.queue, row) {
+            key::Turn::Now => return true,
+            // The end of that one is told by no transaction.
+            key::Turn::Later { until } => until.into_iter().for_each(|end| self.passes_lease(end)),
+            key::Turn::Unsure => self.put_off(row),
+            key::Turn::Superseded => {
+                // What the removal claims must be seen again if that is rolled back.
+                pending::touched(self.queue.id, row.i16(Column::Priority), row.i64(Column::Id));
+                if self.superseded.len() < EXHAUSTED_PAGE {
+                    self.superseded.push((row.i64(Column::Id), row.i64(Column::KeyPlace)));
+                }
+                self.clears_group |= row.get(Column::GroupKey).is_some();
+            }
+        }
+        false
+    }
+
+    /// Why a message that nobody holds will never be delivered again.
+    fn end_of(&self, row: &Found) -> Option<Reason> {
+        self.queue.end_of(row, self.now)
+    }
+
+    fn show(&mut self, taken: &Taken) {
+        self.with_scratch(|round| {
+            (round.each)(Taken { ..*taken });
+        });
+    }
+
+    /// Does something with a row; what it allocates is gone afterwards.
+    fn with_scratch<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let result = scratch.with(|| work(self));
+        self.scratch = scratch;
+        result
+    }
+}
+
+fn lease(table: &Table, row: &Found, delivery: i32, until: Timestamp, takes_turn: bool) -> Fate {
+    // A plain message changes its lease only; that keeps the update heap-only.
+    let mut changes =
+        vec![(Column::LeaseUntil, Some(until.into())), (Column::Deliveries, Some(delivery.into()))];
+    if row.lane() != Lane::Ready {
+        changes.extend([(Column::Lane, Some(Lane::Ready.datum())), (Column::DueAt, None)]);
+    }
+    if takes_turn {
+        changes.push((Column::InTurn, Some(true.into())));
+    }
+    if row.get(Column::KeyPlace).is_some() {
+        // From now on it has a receipt, and another message with its key may wait.
+        let is_keyed = row.get(Column::DedupKey).is_some();
+        let place = if is_keyed { key::place_of_lease(row) } else { row.i64(Column::Id) };
+        changes.push((Column::KeyPlace, Some(place.into())));
+    }
+    table.update(row, &changes, Patience::Skip)
+}
+
+fn jsonb_contains(whole: Datum, part: Datum) -> bool {
+    // SAFETY: both are jsonb.
+    unsafe { pgrx::direct_function_call(pg_sys::jsonb_contains, &[Some(whole), Some(part)]) }.unwrap_or(false)
+}

@@ -1,0 +1,235 @@
+//! Schedules: messages that are pushed when their time comes (`run`). A watch is a schedule with
+//! a query (`watch`) instead of a message.
+
+pub mod run;
+pub mod watch;
+
+use pgrx::pg_sys::{self, Datum, Oid};
+
+use crate::engine::push::message::OnDuplicate;
+use crate::engine::schedule::watch::Watch;
+use crate::engine::table::access::has_rights_of;
+use crate::engine::table::name::Name;
+use crate::engine::table::queue;
+use crate::engine::table::statement::{Row, Statement};
+use crate::error::{Error, Result};
+use crate::pg::datum::{text_datum, varlena_bytes};
+use crate::pg::role;
+use crate::pg::session::now;
+use crate::value::cron::{BadSchedule, Every};
+use crate::value::duration::Millis;
+use crate::value::right::Right;
+use crate::value::timestamp::Timestamp;
+
+static PUT: Statement = Statement::new(
+    include_str!("../../../sql/query/put_schedule.sql"),
+    &[
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::JSONBOID,
+        pg_sys::JSONBOID,
+        pg_sys::INT2OID,
+        pg_sys::INT8OID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::INT8OID,
+        pg_sys::INT4OID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::INT4OID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::TIMESTAMPTZOID,
+    ],
+);
+static REMOVE: Statement =
+    Statement::new(include_str!("../../../sql/query/remove_schedule.sql"), &[pg_sys::TEXTOID]);
+static LIST: Statement = Statement::new(include_str!("../../../sql/query/list_schedules.sql"), &[]);
+static LIST_WATCHES: Statement = Statement::new(include_str!("../../../sql/query/list_watches.sql"), &[]);
+
+/// A schedule as its owner wants it.
+pub struct Wish {
+    pub name: Name,
+    pub queue: Name,
+    pub every: String,
+    pub time_zone: String,
+    pub work: Work,
+}
+
+/// What a schedule does.
+pub enum Work {
+    Push(Message),
+    Watch(Watch),
+}
+
+/// What is pushed.
+pub struct Message {
+    pub payload: Datum,
+    pub headers: Option<Datum>,
+    pub priority: i16,
+    pub ttl: Option<Millis>,
+    pub group_key: Option<Name>,
+    pub dedup_key: Option<Name>,
+    pub on_duplicate: OnDuplicate,
+    pub lease: Option<Millis>,
+    pub max_deliveries: Option<i32>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Schedule,
+    Watch,
+}
+
+impl Work {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Push(_) => Kind::Schedule,
+            Self::Watch(_) => Kind::Watch,
+        }
+    }
+
+    fn columns(&self) -> Vec<Option<Datum>> {
+        match self {
+            Self::Push(message) => [&message.columns()[..], &[None; 3]].concat(),
+            Self::Watch(watch) => [&[None; 9], &watch.columns()[..]].concat(),
+        }
+    }
+}
+
+impl Message {
+    fn columns(&self) -> [Option<Datum>; 9] {
+        let millis = |span: Option<Millis>| span.map(|span| span.as_millis().into());
+        [
+            Some(self.payload),
+            self.headers,
+            Some(self.priority.into()),
+            millis(self.ttl),
+            self.group_key.as_ref().map(Name::datum),
+            self.dedup_key.as_ref().map(Name::datum),
+            Some(text_datum(self.on_duplicate.word().as_bytes())),
+            millis(self.lease),
+            self.max_deliveries.map(Datum::from),
+        ]
+    }
+}
+
+impl Watch {
+    fn columns(&self) -> [Option<Datum>; 3] {
+        [Some(text_datum(&self.query)), Some(text_datum(&self.search_path)), Some(self.max.into())]
+    }
+}
+
+/// When a schedule ran and will run.
+struct Times {
+    every: String,
+    time_zone: String,
+    next_run: Timestamp,
+    last_run: Option<Datum>,
+}
+
+/// Puts a schedule in the place of the one with its name, if there is one, and returns
+/// its next time.
+///
+/// One that is put again with the same times goes on with them: a service may put its
+/// schedules whenever it starts.
+pub fn put(wish: &Wish) -> Result<Timestamp> {
+    let every = Every::parse(&wish.every, &wish.time_zone).map_err(bad_schedule)?;
+    if let Work::Watch(watch) = &wish.work {
+        watch::check(&watch.query)?;
+    }
+    loop {
+        let now = now();
+        let first = every.next(now, now).map_err(bad_schedule)?;
+        let before = take_out(&wish.name, wish.work.kind())?
+            .filter(|before| before.every == wish.every && before.time_zone == wish.time_zone);
+        let (next_run, last_run) = match before {
+            Some(before) => (every.planned(before.next_run, now).map_err(bad_schedule)?, before.last_run),
+            None => (first, None),
+        };
+        // None is put if somebody else has put one since we looked.
+        if insert(wish, next_run, last_run) > 0 {
+            return Ok(next_run);
+        }
+    }
+}
+
+fn insert(wish: &Wish, next_run: Timestamp, last_run: Option<Datum>) -> u64 {
+    let mut columns = vec![
+        Some(wish.name.datum()),
+        role::role_name(role::caller()).map(|name| text_datum(&name)),
+        Some(wish.queue.datum()),
+        Some(text_datum(wish.every.as_bytes())),
+        Some(text_datum(wish.time_zone.as_bytes())),
+    ];
+    columns.extend(wish.work.columns());
+    columns.extend([Some(next_run.into()), last_run]);
+    PUT.run(&columns, |_| {})
+}
+
+/// Removes a schedule; false if there was none.
+pub fn remove(name: &Name, kind: Kind) -> Result<bool> {
+    take_out(name, kind).map(|times| times.is_some())
+}
+
+/// Removes a schedule and returns its times. The error of a caller who may not undoes it.
+fn take_out(name: &Name, kind: Kind) -> Result<Option<Times>> {
+    let mut found = None;
+    REMOVE.run(&[Some(name.datum())], |row| found = Some(removed(row, name, kind)));
+    found.transpose()
+}
+
+fn removed(row: &Row, name: &Name, kind: Kind) -> Result<Times> {
+    if !is_allowed(row, 1) {
+        return Err(Error::not_your_schedule(&name.to_string()));
+    }
+    if row.bool(6) != (kind == Kind::Watch) {
+        return Err(Error::other_kind_of_schedule(&name.to_string(), row.bool(6)));
+    }
+    Ok(Times { every: text(row, 2), time_zone: text(row, 3), next_run: row.i64(4), last_run: row.get(5) })
+}
+
+/// Shows the schedules that the caller may remove.
+pub fn list(kind: Kind, mut each: impl FnMut(Vec<Option<Datum>>)) {
+    let statement = match kind {
+        Kind::Schedule => &LIST,
+        Kind::Watch => &LIST_WATCHES,
+    };
+    statement.run(&[], |row| {
+        if is_allowed(row, 2) {
+            each(row.all().split_off(1));
+        }
+    });
+}
+
+/// Whether the caller has the rights of a schedule's owner, the first column, or may
+/// manage its queue.
+fn is_allowed(row: &Row, queue: usize) -> bool {
+    has_rights_of(role::caller(), oid(row, 0))
+        || matches!(queue::find(&Name::known(bytes(row, queue)), Right::Manage), Ok(Some(_)))
+}
+
+/// A role; none has the number 0.
+pub fn oid(row: &Row, column: usize) -> Oid {
+    row.get(column).map_or(Oid::INVALID, |role| Oid::from(role.value() as u32))
+}
+
+pub fn bytes(row: &Row, column: usize) -> Vec<u8> {
+    // SAFETY: called for columns that are text and not null.
+    unsafe { varlena_bytes(row.value(column)) }
+}
+
+pub fn text(row: &Row, column: usize) -> String {
+    String::from_utf8_lossy(&bytes(row, column)).into_owned()
+}
+
+pub fn bad_schedule(bad: BadSchedule) -> Error {
+    Error::invalid(
+        bad.argument,
+        bad.problem,
+        "\"every\" is a cron line such as '*/5 * * * *' or '@daily', or a span such as '15 min'; time zones are named as in 'Europe/Berlin'.",
+    )
+}

@@ -1,0 +1,372 @@
+//! Running schedules and watches whose time has come.
+//!
+//! Invariant: a schedule runs once for each of its times, whoever runs it. Its row is
+//! locked meanwhile, and what it pushes commits together with its next time, which is
+//! later than now: of times that were missed one is made up for.
+//!
+//! No role's schedules wait for another's: the owners have their turns one after the other, a run
+//! waits for no lock for long, and what failed or took long rests (`retry_at`). The worker itself
+//! runs schedules, which are messages; a watch is its owner's code, and runs in a process with
+//! its owner's session (`worker::watchers`).
+
+use std::cell::{Cell, RefCell};
+use std::time::{Duration, Instant};
+
+use pgrx::pg_sys::{self, Datum, Oid};
+
+use crate::engine::commit::async_commit;
+use crate::engine::push::message::{Content, Keys, OnDuplicate, Options};
+use crate::engine::push::push;
+use crate::engine::schedule::watch::{self, Watch};
+use crate::engine::schedule::{bad_schedule, bytes, oid, text};
+use crate::engine::table::name::Name;
+use crate::engine::table::queue;
+use crate::engine::table::statement::{Row, Statement};
+use crate::error::{Error, Result};
+use crate::guc;
+use crate::pg::datum::{oid_array, text_datum};
+use crate::pg::role::{self, act_as, act_impatiently};
+use crate::pg::session::now;
+use crate::pg::subtransaction::{Problem, attempt};
+use crate::pg::timeout::{TimeLimit, is_worker};
+use crate::value::cron::Every;
+use crate::value::duration::Millis;
+use crate::value::right::Right;
+use crate::value::timestamp::Timestamp;
+
+static DUE: Statement = Statement::new(
+    include_str!("../../../sql/query/due_schedules.sql"),
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID],
+);
+static OWN_WATCH: Statement = Statement::new(
+    include_str!("../../../sql/query/own_watch.sql"),
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::OIDOID],
+);
+static CLAIM: Statement = Statement::new(
+    include_str!("../../../sql/query/claim_watch.sql"),
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::OIDOID],
+);
+static CLAIMED: Statement =
+    Statement::new(include_str!("../../../sql/query/claimed_watch.sql"), &[pg_sys::TEXTOID]);
+static OWNERS: Statement = Statement::new(
+    include_str!("../../../sql/query/watch_owners.sql"),
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::OIDARRAYOID],
+);
+static REFUSE: Statement = Statement::new(
+    include_str!("../../../sql/query/refuse_watches.sql"),
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::OIDOID, pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID],
+);
+static ENDED: Statement = Statement::new(
+    include_str!("../../../sql/query/ended_watches.sql"),
+    &[pg_sys::OIDARRAYOID, pg_sys::TEXTOID],
+);
+static RESTORING: Statement = Statement::new(include_str!("../../../sql/query/restoring.sql"), &[]);
+static NOTE: Statement = Statement::new(
+    include_str!("../../../sql/query/note_run.sql"),
+    &[
+        pg_sys::TEXTOID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::TEXTOID,
+        pg_sys::TEXTOID,
+        pg_sys::TIMESTAMPTZOID,
+        pg_sys::INT4OID,
+    ],
+);
+static NEXT: Statement =
+    Statement::new(include_str!("../../../sql/query/next_run.sql"), &[pg_sys::TIMESTAMPTZOID]);
+static PLANNED: Statement = Statement::new(
+    include_str!("../../../sql/query/planned_schedules.sql"),
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::TEXTOID, pg_sys::INT8OID],
+);
+static REPLAN: Statement = Statement::new(
+    include_str!("../../../sql/query/replan_schedule.sql"),
+    &[pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPTZOID],
+);
+
+/// How often a process looks for schedules that others have put.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How many schedules a transaction runs: with more than 64 subtransactions it would slow
+/// down every snapshot of the server.
+const BATCH: i64 = 50;
+
+/// How many plans the worker looks at in passing: all in turn, whatever the roles of a database have put.
+const PLANS: i64 = 20;
+
+/// A transaction that has run schedules for so long leaves the others to the next.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// When a schedule is tried again whose next time cannot be told any more.
+const RETRY: Millis = Millis::from_secs(60);
+
+/// What takes longer rests afterwards, ten times as long.
+const SLOW: Duration = Duration::from_millis(500);
+
+/// The same for a watch that has more to do: it goes on at once if it can.
+const SLOW_PART: Duration = Duration::from_secs(5);
+
+/// How a watch fails whose process ended before it was done.
+const ENDED_EARLY: &str =
+    "57P01: the process of the watch ended before the run was over; the log of the server says why";
+
+/// How watches fail for which the server has no process.
+const NO_PROCESS: &str = "53000: no background worker is free for the watch; max_worker_processes is too low";
+
+/// How watches fail whose owner was dropped.
+const OWNER_IS_GONE: &str = "42704: the owner of the watch does not exist any more";
+
+/// When this process should look for schedules that are due.
+#[derive(Clone, Copy)]
+struct Outlook {
+    looked: Instant,
+    next: Option<Timestamp>,
+}
+
+thread_local! {
+    static OUTLOOK: Cell<Option<Outlook>> = const { Cell::new(None) };
+    /// The schedule whose plan was looked at last.
+    static LOOKED_AT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Whether a schedule may be due; costs no statement.
+pub fn may_be_due() -> bool {
+    OUTLOOK.get().is_none_or(|outlook| {
+        outlook.looked.elapsed() >= LOOK_EVERY || outlook.next.is_some_and(|next| next <= now())
+    })
+}
+
+/// Has `may_be_due` say yes.
+pub fn look_again() {
+    OUTLOOK.set(None);
+}
+
+/// Runs schedules that are due; true if there may be more. None while a dump is being restored,
+/// which brings the tables that they need one by one.
+///
+/// By hand the watches of the caller run too: it is his session.
+pub fn run_due() -> bool {
+    let (looked, begun) = (Instant::now(), now());
+    OUTLOOK.set(Some(Outlook { looked, next: None }));
+    if is_being_restored() {
+        return false;
+    }
+    if is_worker() {
+        async_commit::wait_for_own_disk();
+    }
+    plan_anew(begun, if is_worker() { PLANS } else { i64::MAX });
+    let mut ran = 0;
+    DUE.run(&[Some(begun.into()), Some(BATCH.into())], |row| {
+        if looked.elapsed() < PATIENCE {
+            run_one(row);
+            ran += 1;
+        }
+    });
+    if !is_worker() {
+        let whose = [Some(begun.into()), Some(role::caller().into())];
+        (0..BATCH).take_while(|_| OWN_WATCH.run(&whose, run_one) > 0).count();
+    }
+    let has_more = ran == BATCH || looked.elapsed() >= PATIENCE;
+    let mut next = has_more.then_some(begun);
+    NEXT.run(&[Some(begun.into())], |row| next = next.or(Some(row.i64(0))));
+    OUTLOOK.set(Some(Outlook { looked, next }));
+    has_more
+}
+
+/// Plans anew what is planned for later than the next time from now: a clock was ahead then, and
+/// nothing would run until it is reached again. Looks at the next few schedules by name.
+fn plan_anew(now: Timestamp, most: i64) {
+    let behind = if most == i64::MAX { Vec::new() } else { LOOKED_AT.take() };
+    let (mut wrong, mut last, mut count) = (Vec::new(), Vec::new(), 0);
+    PLANNED.run(&[Some(now.into()), Some(text_datum(&behind)), Some(most.into())], |row| {
+        (last, count) = (bytes(row, 0), count + 1);
+        let planned = row.i64(3);
+        let every = Every::parse(&text(row, 1), &text(row, 2)).ok();
+        let next = every.and_then(|every| every.planned(planned, now).ok()).unwrap_or(planned);
+        if next < planned || row.bool(4) {
+            wrong.push((last.clone(), planned, next));
+        }
+    });
+    LOOKED_AT.set(if count == most { last } else { Vec::new() });
+    for (name, planned, next) in wrong {
+        REPLAN.run(
+            &[Some(text_datum(&name)), Some(planned.into()), Some(next.into()), Some(now.into())],
+            |_| {},
+        );
+    }
+}
+
+/// Whether a dump is being loaded: what is pushed now would be given ids that are in use. Sequences
+/// come last in a dump.
+pub fn is_being_restored() -> bool {
+    let mut is_behind = false;
+    RESTORING.run(&[], |row| is_behind = row.bool(0));
+    is_behind
+}
+
+/// A role some of whose watches are due.
+pub struct WatchOwner {
+    /// None: the role is gone.
+    pub role: Option<Oid>,
+    /// It may log in, and connect to this database.
+    pub may_connect: bool,
+}
+
+/// The roles whose watches are due, but for those that are busy, the one that waits for longest
+/// first.
+pub fn owners_of_due_watches(busy: &[Oid]) -> Vec<WatchOwner> {
+    let mut owners = Vec::new();
+    if !is_being_restored() {
+        OWNERS.run(&[Some(now().into()), Some(oid_array(busy))], |row| {
+            let role = row.get(0).map(|role| Oid::from(role.value() as u32));
+            owners.push(WatchOwner { role, may_connect: row.bool(1) });
+        });
+    }
+    owners
+}
+
+/// Notes that the owner of watches is gone.
+pub fn note_gone_owner() {
+    refuse(None, OWNER_IS_GONE, now());
+}
+
+/// Notes that the server has no process for the watches of a role.
+pub fn note_no_process(owner: Oid) {
+    refuse(Some(owner), NO_PROCESS, now());
+}
+
+/// Notes of watches that have begun that their process has ended before they were done; the roles
+/// that are busy have one.
+pub fn note_ended(busy: &[Oid]) {
+    let problem = text_datum(ENDED_EARLY.as_bytes());
+    ENDED.run(&[Some(oid_array(busy)), Some(problem)], |_| {});
+}
+
+/// Notes the same of the due watches of a role if none has begun since its process was started.
+pub fn note_none_begun(owner: Oid, started: Timestamp) {
+    refuse(Some(owner), ENDED_EARLY, started);
+}
+
+/// Has due watches of a role wait, unless one has run since a moment.
+fn refuse(owner: Option<Oid>, problem: &str, since: Timestamp) {
+    let args = [
+        Some(now().into()),
+        owner.map(Datum::from),
+        Some(text_datum(problem.as_bytes())),
+        Some(since.into()),
+    ];
+    REFUSE.run(&args, |_| {});
+}
+
+/// Chooses a watch of a role that is due, and notes that it has begun: should its process not
+/// survive the run, the watch rests.
+pub fn claim_watch(owner: Oid) -> Option<Name> {
+    let mut claimed = None;
+    CLAIM.run(&[Some(now().into()), Some(owner.into())], |row| {
+        claimed = Some(Name::known(bytes(row, 0)));
+    });
+    claimed
+}
+
+/// Runs a watch that was chosen, unless somebody else has it.
+pub fn run_claimed_watch(name: &Name) {
+    async_commit::wait_for_own_disk();
+    CLAIMED.run(&[Some(name.datum())], run_one);
+}
+
+/// Runs a schedule, whose row is locked, and notes how that went.
+fn run_one(row: &Row) {
+    let begun = Instant::now();
+    let outcome = {
+        let is_watch = row.get(12).is_some();
+        let _limit = is_watch.then(|| TimeLimit::in_worker(guc::watch_timeout()));
+        attempt(|| match run_as_owner(row)? {
+            // One that has more to do stays due.
+            Some(seen_to) => Ok((row.i64(5), Some(seen_to))),
+            None => Ok((next_run(row)?, None)),
+        })
+    };
+    let patience = if matches!(outcome, Ok((_, Some(_)))) { SLOW_PART } else { SLOW };
+    let rest = if begun.elapsed() < patience { Duration::ZERO } else { begun.elapsed() * 10 };
+    let (next, seen_to, problem) = match outcome {
+        Ok((next, seen_to)) => (next, seen_to, None),
+        Err(problem) => (next_try(row, &problem), row.get(18).map(|_| bytes(row, 18)), Some(problem)),
+    };
+    let was_in_the_way = problem.as_ref().is_some_and(Problem::was_in_the_way);
+    let pauses = if was_in_the_way { row.i32(19).saturating_add(1) } else { 0 };
+    let rest = rest.max(pause(pauses));
+    let retry_at = now() + rest.as_micros() as i64;
+    let problem = problem.map(|problem| text_datum(problem.to_string().as_bytes()));
+    let seen_to = seen_to.map(|id| text_datum(&id));
+    NOTE.run(
+        &[
+            Some(row.value(0)),
+            Some(next.into()),
+            problem,
+            seen_to,
+            Some(retry_at.into()),
+            Some(pauses.into()),
+        ],
+        |_| {},
+    );
+}
+
+/// How long a schedule rests that something was in the way of so many times in a row.
+fn pause(times: i32) -> Duration {
+    const FIRST: Duration = Duration::from_secs(5);
+    const LONGEST: Duration = Duration::from_secs(300);
+    match times {
+        0 => Duration::ZERO,
+        times => (FIRST * 2u32.pow(times.clamp(1, 10) as u32 - 1)).min(LONGEST),
+    }
+}
+
+/// Does what a schedule is for; where it goes on if it has more to do at once.
+fn run_as_owner(row: &Row) -> Result<Option<Vec<u8>>> {
+    let owner = oid(row, 1);
+    if role::role_name(owner).is_none() {
+        return Err(Error::owner_is_gone(&text(row, 0)));
+    }
+    let queue = || queue::existing(&Name::known(bytes(row, 2)), Right::Push);
+    if row.get(12).is_some() {
+        let name = Name::known(bytes(row, 0));
+        return act_as(owner, || watch::look(&name, &watch_of(row), row.get(18), &*queue()?));
+    }
+    act_impatiently(owner, || {
+        let queue = queue()?;
+        push(&queue, &[(Content::Payload(row.value(6)), row.get(7))], &options(row))?;
+        Ok(None)
+    })
+}
+
+fn watch_of(row: &Row) -> Watch {
+    Watch { query: bytes(row, 12), search_path: bytes(row, 13), max: row.i32(14).min(watch::MOST_CHANGES) }
+}
+
+fn next_run(row: &Row) -> Result<Timestamp> {
+    let every = Every::parse(&text(row, 3), &text(row, 4)).map_err(bad_schedule)?;
+    every.next(row.i64(5), now()).map_err(bad_schedule)
+}
+
+/// The next time of a schedule that failed. One that somebody was in the way of stays due.
+fn next_try(row: &Row, problem: &Problem) -> Timestamp {
+    if problem.was_in_the_way() {
+        return row.i64(5);
+    }
+    next_run(row).unwrap_or(now() + RETRY.as_micros())
+}
+
+fn options(row: &Row) -> Options {
+    let span = |column| row.get(column).map(|millis: Datum| Millis::from_millis(millis.value() as i64));
+    let name = |column| row.get(column).map(|_| Name::known(bytes(row, column)));
+    let on_duplicate = row.get(17).and_then(|_| OnDuplicate::of(&text(row, 17)));
+    Options {
+        priority: row.value(8).value() as i16,
+        ttl: span(9),
+        lease: span(10),
+        max_deliveries: row.get(11).map(|max| max.value() as i32),
+        group_key: name(15),
+        keys: name(16).map(Keys::One),
+        on_duplicate: on_duplicate.unwrap_or_default(),
+        ..Options::default()
+    }
+}

@@ -1,0 +1,108 @@
+//! How shared memory is laid out, and the way to its parts.
+
+use std::cell::Cell;
+use std::sync::atomic::AtomicU64;
+
+use pgrx::pg_sys;
+
+use crate::engine::shared::condition::{Variable, WORKER};
+use crate::engine::shared::entry::{Place, WAYS};
+use crate::engine::shared::listen_counter::{self, Listened};
+use crate::engine::shared::queue_key::hash;
+use crate::guc;
+use crate::pg::session::is_standby;
+
+pub const TRANCHE: &std::ffi::CStr = c"pgqueue board";
+
+#[repr(C)]
+pub struct Bucket {
+    pub(super) lock: pg_sys::LWLock,
+    pub(super) places: [Place; WAYS],
+}
+
+#[repr(C)]
+pub struct Header {
+    listened: [Listened; listen_counter::MANY],
+    /// Transactions that have begun, and ended, to write counts down.
+    pub(super) drains: [AtomicU64; 2],
+    tranche: i32,
+}
+
+impl Header {
+    pub fn new(tranche: i32) -> Self {
+        let listened = [const { Listened::new() }; listen_counter::MANY];
+        Self { listened, drains: [AtomicU64::new(0), AtomicU64::new(0)], tranche }
+    }
+}
+
+/// Where the parts of the board lie. The same in all processes that the postmaster forks.
+#[derive(Clone, Copy)]
+pub struct Board {
+    pub(super) header: *mut Header,
+    pub(super) buckets: *mut Bucket,
+    pub(super) variables: *mut Variable,
+}
+
+thread_local! {
+    pub(super) static BOARD: Cell<Option<Board>> = const { Cell::new(None) };
+}
+
+/// How many buckets there are.
+pub fn buckets() -> usize {
+    if BOARD.get().is_some() { wanted_buckets() } else { 0 }
+}
+
+pub fn wanted_buckets() -> usize {
+    guc::max_queues_hint().div_ceil(WAYS)
+}
+
+/// Condition variables: as many as places, and one for the worker.
+pub fn variables() -> usize {
+    wanted_buckets() * WAYS + 1
+}
+
+/// Whether there is a board that tells of this server's queues.
+pub fn is_there() -> bool {
+    BOARD.get().is_some() && !is_standby()
+}
+
+/// Whether the postmaster loaded us.
+pub fn is_preloaded() -> bool {
+    BOARD.get().is_some()
+}
+
+/// The condition variable of a queue, or of the worker.
+pub fn variable(queue: i32) -> Option<&'static Variable> {
+    let board = BOARD.get()?;
+    let last = variables() - 1;
+    let n = if queue == WORKER { last } else { hash(queue) as usize % last };
+    // SAFETY: there are as many as `variables()` says, for as long as the server runs; what
+    // changes in them is atomic or has a lock of its own.
+    Some(unsafe { &*board.variables.add(n) })
+}
+
+impl Board {
+    /// Does something with the places of a bucket, under its lock.
+    pub(super) fn with_bucket<R>(self, n: usize, work: impl FnOnce(&mut [Place; WAYS]) -> R) -> R {
+        // SAFETY: the bucket is there; the lock is held while the reference lives. An error
+        // would release it, but none is raised in between: work is ours, and only computes.
+        unsafe {
+            let bucket = self.buckets.add(n);
+            pg_sys::LWLockAcquire(&raw mut (*bucket).lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
+            let result = work(&mut (*bucket).places);
+            pg_sys::LWLockRelease(&raw mut (*bucket).lock);
+            result
+        }
+    }
+
+    pub(super) fn with_places_of<R>(self, queue: i32, work: impl FnOnce(&mut [Place; WAYS]) -> R) -> R {
+        self.with_bucket(hash(queue) as usize % wanted_buckets(), work)
+    }
+}
+
+/// A counter of news of queues that are listened to. None if there is no board.
+pub fn listened(counter: usize) -> Option<&'static Listened> {
+    let board = BOARD.get().filter(|_| is_there())?;
+    // SAFETY: written before anybody else runs; what changes in it is atomic.
+    Some(unsafe { &(*board.header).listened[counter] })
+}

@@ -1,0 +1,44 @@
+//! Counters of news for queues that are listened to.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use crate::engine::shared::queue_key;
+use crate::pg::session::now;
+use crate::value::timestamp::Timestamp;
+
+/// How many there are, for the queues of all databases.
+pub const MANY: usize = 4096;
+
+/// Which of them a queue has.
+pub fn counter_of(queue: i32) -> usize {
+    queue_key::hash(queue) as usize % MANY
+}
+
+/// A counter of news, which some queues share.
+pub struct Listened {
+    /// Until then a worker wants to be woken.
+    until: AtomicI64,
+    news: AtomicU64,
+}
+
+impl Listened {
+    pub const fn new() -> Self {
+        Self { until: AtomicI64::new(Timestamp::MIN), news: AtomicU64::new(0) }
+    }
+
+    /// A worker listens until then.
+    pub(super) fn listen(&self, until: Timestamp) {
+        self.until.fetch_max(until, Ordering::Relaxed);
+    }
+
+    /// How often there was something to tell.
+    pub(super) fn news(&self) -> u64 {
+        self.news.load(Ordering::Acquire)
+    }
+
+    /// True if a worker wants to be woken.
+    pub(super) fn has_news(&self) -> bool {
+        self.news.fetch_add(1, Ordering::Release);
+        self.until.load(Ordering::Relaxed) > now()
+    }
+}

@@ -1,0 +1,12 @@
+//! Shared memory: hints about queues, counts that are to be written down, and sleepers.
+
+pub mod condition;
+pub mod entry;
+pub mod hint_cache;
+pub mod layout;
+pub mod listen_counter;
+pub mod listeners;
+pub mod queue_key;
+pub mod sleeper;
+pub mod startup;
+pub mod tally;

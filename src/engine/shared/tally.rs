@@ -1,0 +1,100 @@
+//! Counts of committed transactions that the worker has yet to write down.
+
+use std::sync::atomic::Ordering;
+
+use crate::engine::shared::entry::WAYS;
+use crate::engine::shared::hint_cache::{CREDIT, find_place, place_of, take_place, with_known};
+use crate::engine::shared::layout::{BOARD, is_there};
+use crate::engine::shared::queue_key::database;
+use crate::engine::table::counts::Counts;
+use crate::hint::Direction;
+
+/// How many of them may hold what must not be lost. The others are left to hints.
+const MOST_NEEDED: usize = WAYS / 2;
+
+/// Keeps room to count what happens to a queue, until `add_counts`; false if there is none. A queue
+/// that has no place gets one only if its bucket does not hold many counts already: hints need some.
+pub fn keep_place(queue: i32) -> bool {
+    let Some(board) = BOARD.get().filter(|_| is_there()) else { return false };
+    let database = database();
+    board.with_places_of(queue, |places| {
+        let has_room = places.iter().filter(|place| place.is_needed()).count() < MOST_NEEDED;
+        let place = find_place(places, database, queue, Direction::OldestFirst).or_else(|| {
+            has_room.then(|| take_place(places, database, queue, Direction::OldestFirst, 0)).flatten()
+        });
+        place.map(|n| places[n].kept_for += 1).is_some()
+    })
+}
+
+/// Counts what happened to a queue, for which room was kept.
+pub fn add_counts(queue: i32, counts: Counts) {
+    let Some(board) = BOARD.get() else { return };
+    let database = database();
+    board.with_places_of(queue, |places| {
+        // A transaction that made the extension anew may have freed the place.
+        if let Some(n) = place_of(places, database, queue, Direction::OldestFirst, CREDIT) {
+            places[n].kept_for = places[n].kept_for.saturating_sub(1);
+            places[n].counts += counts;
+            places[n].times_counted += 1;
+        }
+    });
+}
+
+/// How many transactions have begun, and how many have ended, to write counts down. In
+/// between counts may be seen on the board and in their table, or in neither.
+pub fn drains() -> [u64; 2] {
+    // SAFETY: written before anybody else runs; the counters are atomic.
+    BOARD.get().map_or([0, 0], |board| unsafe {
+        (*board.header).drains.each_ref().map(|drains| drains.load(Ordering::Acquire))
+    })
+}
+
+/// Counts were written down by others than a drain.
+pub fn note_written() {
+    begin_drain();
+    end_drain();
+}
+
+pub fn begin_drain() {
+    count_drain(0);
+}
+
+pub fn end_drain() {
+    count_drain(1);
+}
+
+fn count_drain(n: usize) {
+    if let Some(board) = BOARD.get() {
+        // SAFETY: as above.
+        unsafe { (*board.header).drains[n].fetch_add(1, Ordering::AcqRel) };
+    }
+}
+
+/// What was counted of a queue and is not written down.
+#[derive(Clone, Copy, Default, PartialEq)]
+pub struct Counted {
+    pub counts: Counts,
+    /// How often something was counted.
+    times: u64,
+    /// Transactions that are committing, whose messages may be seen before they are counted.
+    pub committing: u32,
+    /// A prepared transaction has written counts down, which are there when it is decided.
+    pub has_prepared: bool,
+}
+
+pub fn counted(queue: i32) -> Counted {
+    known_counted(queue).unwrap_or_default()
+}
+
+/// The same; none if the queue has no place, so that counts are written down by each transaction.
+pub fn known_counted(queue: i32) -> Option<Counted> {
+    let mut counted = None;
+    with_known(queue, |place| {
+        if place.direction == Direction::OldestFirst {
+            let (times, committing) = (place.times_counted, place.kept_for);
+            let has_prepared = place.hint.times_prepared() > 0;
+            counted = Some(Counted { counts: place.counts, times, committing, has_prepared });
+        }
+    });
+    counted
+}

@@ -1,0 +1,322 @@
+//! Sweeping: one bounded housekeeping round over the queues of a database.
+//!
+//! Every step changes at most a page of messages and skips locked rows, so a round
+//! never waits for a consumer and no consumer waits for a round. In the worker each
+//! step is a transaction of its own; one that fails is logged and noted, the others
+//! go on. By hand (`pgq_vacuum`) all are part of the caller's transaction.
+
+pub mod repair;
+pub mod retention;
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use pgrx::pg_sys::{self, Datum, ItemPointerData};
+
+use crate::engine::message::{dead, key};
+use crate::engine::queue::{counter, roles};
+use crate::engine::reserve::prepared;
+use crate::engine::schedule::run;
+use crate::engine::shared::{entry, hint_cache};
+use crate::engine::table::statement::{Row, Statement};
+use crate::guc;
+use crate::pg::datum::{i64_array, jsonb_datum};
+use crate::pg::session::now;
+use crate::pg::timeout::is_worker;
+use crate::value::reason::Reason;
+use crate::value::timestamp::Timestamp;
+
+static PROMOTE: Statement = Statement::new(
+    include_str!("../../../sql/query/sweep_promote.sql"),
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID],
+);
+static WINDOW: Statement = Statement::new(
+    include_str!("../../../sql/query/sweep_window.sql"),
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID, pg_sys::INT8OID],
+);
+static RETURN_EXPIRED: Statement = Statement::new(
+    include_str!("../../../sql/query/sweep_return.sql"),
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8ARRAYOID],
+);
+static DELETE_ORPHANS: Statement =
+    Statement::new(include_str!("../../../sql/query/sweep_orphans.sql"), &[pg_sys::INT8ARRAYOID]);
+static UNBLOCK: Statement =
+    Statement::new(include_str!("../../../sql/query/sweep_unblock.sql"), &[pg_sys::INT8ARRAYOID]);
+static OUTLIVED: Statement = Statement::new(
+    include_str!("../../../sql/query/sweep_ttl.sql"),
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID, pg_sys::TIDOID],
+);
+static CLEAR_DROPPED: Statement =
+    Statement::new(include_str!("../../../sql/query/sweep_dropped.sql"), &[pg_sys::INT8OID]);
+static FOLD_COUNTERS: Statement =
+    Statement::new(include_str!("../../../sql/query/sweep_counters.sql"), &[pg_sys::INT8OID]);
+static RECORD: Statement = Statement::new(
+    include_str!("../../../sql/query/sweep_record.sql"),
+    &[
+        pg_sys::INT4OID,
+        pg_sys::INT8OID,
+        pg_sys::INT8OID,
+        pg_sys::INT8OID,
+        pg_sys::INT8OID,
+        pg_sys::INT8OID,
+        pg_sys::INT8OID,
+        pg_sys::JSONBOID,
+    ],
+);
+static PREPARED: Statement = Statement::new(include_str!("../../../sql/query/prepared.sql"), &[]);
+static LAST_ROUND: Statement = Statement::new(include_str!("../../../sql/query/last_round.sql"), &[]);
+
+/// How many messages a round looks at, a page's multiple, to find expired leases.
+const WINDOW_PAGES: i64 = 50;
+
+/// How many entries one transaction of a pass looks at.
+pub const PASS_PART: u64 = 50_000;
+
+/// How long one errand keeps the worker from its others.
+pub const TURN: Duration = Duration::from_millis(200);
+
+/// What a round did.
+#[derive(Default)]
+pub struct Report {
+    leases_expired: i64,
+    moved_to_dead: i64,
+    dropped: i64,
+    ttl_dropped: i64,
+    dead_dropped: i64,
+    archive_dropped: i64,
+    pub errors: HashMap<&'static str, serde_json::Value>,
+    /// A step filled its page: there may be more.
+    pub left_work: bool,
+}
+
+impl Report {
+    pub fn add(&mut self, step: Self) {
+        self.leases_expired += step.leases_expired;
+        self.moved_to_dead += step.moved_to_dead;
+        self.dropped += step.dropped;
+        self.ttl_dropped += step.ttl_dropped;
+        self.dead_dropped += step.dead_dropped;
+        self.archive_dropped += step.archive_dropped;
+        self.left_work |= step.left_work;
+    }
+}
+
+type Step = (&'static str, fn(&mut Report));
+
+pub const STEPS: [Step; 11] = [
+    ("due", promote_due),
+    ("leases", sweep_leases),
+    ("ttl", clear_outlived),
+    ("dead", trim_dead),
+    ("archive", trim_archive),
+    ("keys", forget_keys),
+    ("dropped", clear_dropped),
+    ("counters", fold_counters),
+    ("prepared", settle_prepared),
+    ("roles", follow_roles),
+    ("schedules", run_schedules), // the last one: round_by_hand begins with it
+];
+
+/// A round in the caller's transaction; shows the row of `pgq_vacuum_stats`. Schedules and watches
+/// come first: while they run, nothing else is locked yet.
+pub fn round_by_hand(show: impl FnMut(&Row)) {
+    let mut report = Report::default();
+    let (schedules, others) = STEPS.split_last().expect("there are steps");
+    for (_, step) in std::iter::once(schedules).chain(others) {
+        step(&mut report);
+    }
+    record(&report);
+    LAST_ROUND.run(&[], show);
+}
+
+fn page() -> i64 {
+    guc::vacuum_page_size().into()
+}
+
+/// Messages whose time has come move to the ready lane.
+pub fn promote_due(report: &mut Report) {
+    let promoted = PROMOTE.run(&[Some(now().into()), Some(page().into())], |_| {});
+    report.left_work |= promoted as i64 >= page();
+}
+
+/// Looks at the next window of messages: expired leases are taken back, what has no
+/// delivery left dies, what belongs to a dropped queue goes.
+fn sweep_leases(report: &mut Report) {
+    if run::is_being_restored() {
+        return; // deaths may be told of by messages
+    }
+    let (mut expired, mut exhausted) = (Vec::new(), Vec::new());
+    let (mut unblocked, mut orphans, mut superseded) = (Vec::new(), Vec::new(), Vec::new());
+    let window = page() * WINDOW_PAGES;
+    WINDOW.run(&[Some(now().into()), Some(page().into()), Some(window.into())], |row| {
+        let id = row.i64(0);
+        match row.value(1).value() as u8 {
+            b'r' => expired.push(id),
+            b't' => exhausted.push((id, Reason::Timeout)),
+            b'f' => exhausted.push((id, Reason::Failed)),
+            b'b' => unblocked.push(id),
+            b's' => superseded.push((id, row.i64(2))),
+            _ => orphans.push(id),
+        }
+    });
+
+    if !expired.is_empty() {
+        let args = [Some(now().into()), Some(i64_array(&expired))];
+        report.leases_expired = RETURN_EXPIRED.run(&args, |_| {}) as i64;
+    }
+    if !unblocked.is_empty() {
+        UNBLOCK.run(&[Some(i64_array(&unblocked))], |_| {});
+    }
+    if !superseded.is_empty() {
+        dead::each_in_passing(&superseded, key::drop_superseded);
+    }
+    let mut deleted = 0;
+    if !orphans.is_empty() {
+        deleted = DELETE_ORPHANS.run(&[Some(i64_array(&orphans))], |_| {}) as i64;
+    }
+    let buried = dead::bury_without_waiting(&exhausted);
+    report.moved_to_dead = buried.kept;
+    report.dropped = buried.dropped;
+    // What is locked by somebody else is no reason to come back at once.
+    report.left_work |= report.leases_expired + deleted + buried.kept + buried.dropped >= page();
+}
+
+/// A place among the messages that have a time to live, in the order in which it ends.
+#[derive(Clone, Copy)]
+struct End {
+    expires_at: Timestamp,
+    at: ItemPointerData,
+}
+
+impl End {
+    const NONE: Self = Self {
+        expires_at: Timestamp::MIN,
+        at: ItemPointerData { ip_blkid: pg_sys::BlockIdData { bi_hi: 0, bi_lo: 0 }, ip_posid: 0 },
+    };
+}
+
+thread_local! {
+    /// Where the worker's next round goes on to clear what outlived its time to live.
+    static CLEARED_TO: Cell<End> = const { Cell::new(End::NONE) };
+}
+
+/// Drops messages that outlived their time to live unleased, or makes them dead letters
+/// where their queue keeps them. Goes on behind those that cannot be cleared, since another
+/// transaction holds what is in their groups, until some could be; the worker for a turn.
+fn clear_outlived(report: &mut Report) {
+    if run::is_being_restored() {
+        return; // as above
+    }
+    let begun = Instant::now();
+    let mut place = if is_worker() { CLEARED_TO.get() } else { End::NONE };
+    loop {
+        pgrx::check_for_interrupts!();
+        let (outlived, last) = outlived_behind(&place);
+        let buried = dead::bury_without_waiting(&outlived);
+        report.moved_to_dead += buried.kept;
+        report.ttl_dropped += buried.dropped;
+        if (outlived.len() as i64) < page() {
+            place = End::NONE;
+            break;
+        }
+        place = last;
+        // What could not be buried is no reason to come back at once.
+        let some_went = buried.kept + buried.dropped > 0;
+        report.left_work |= some_went;
+        if some_went || is_worker() && begun.elapsed() >= TURN {
+            break;
+        }
+    }
+    if is_worker() {
+        CLEARED_TO.set(place);
+    }
+}
+
+/// The next page of messages that outlived their time to live, and the place of the last one.
+fn outlived_behind(place: &End) -> (Vec<(i64, Reason)>, End) {
+    let (mut outlived, mut last) = (Vec::new(), *place);
+    let args = [
+        Some(now().into()),
+        Some(page().into()),
+        Some(place.expires_at.into()),
+        Some(Datum::from(&raw const place.at)),
+    ];
+    OUTLIVED.run(&args, |row| {
+        outlived.push((row.i64(0), Reason::Expired));
+        // SAFETY: a tid is passed by reference, and is there as long as its row is.
+        let at = unsafe { *row.value(2).cast_mut_ptr::<ItemPointerData>() };
+        last = End { expires_at: row.i64(1), at };
+    });
+    (outlived, last)
+}
+
+/// What was left of queues that were dropped goes.
+fn clear_dropped(_: &mut Report) {
+    CLEAR_DROPPED.run(&[Some(page().into())], |_| {});
+}
+
+/// Our tables follow roles that were renamed or dropped.
+fn follow_roles(_: &mut Report) {
+    // Rows that were loaded without triggers have yet to get the numbers of their roles here.
+    if repair::is_whole() {
+        roles::tidy();
+    }
+}
+
+/// Drops dead letters that were kept for as long as their queue says.
+fn trim_dead(report: &mut Report) {
+    report.dead_dropped = retention::drop_dead(page());
+    report.left_work |= report.dead_dropped >= page();
+}
+
+/// Drops archived messages that were kept for as long as their queue says.
+fn trim_archive(report: &mut Report) {
+    report.archive_dropped = retention::drop_archived(page());
+    report.left_work |= report.archive_dropped >= page();
+}
+
+/// Forgets keys whose queue's window is over.
+fn forget_keys(report: &mut Report) {
+    report.left_work |= retention::forget_keys(page()) >= page();
+}
+
+/// Writes down what shared memory has counted, and adds up rows, so that there are few
+/// to read.
+fn fold_counters(report: &mut Report) {
+    counter::drain();
+    hint_cache::for_each_place(entry::Place::grow_old);
+    let rows = page() * 10;
+    let mut folded = 0;
+    FOLD_COUNTERS.run(&[Some(rows.into())], |row| folded = row.i64(0));
+    report.left_work |= folded >= rows;
+}
+
+/// Tells of what prepared transactions held, when one has ended.
+pub fn settle_prepared(_: &mut Report) {
+    let mut prepared = Vec::new();
+    PREPARED.run(&[], |row| prepared.push(row.i64(0)));
+    prepared::settle_prepared(prepared);
+}
+
+/// Runs schedules whose time has come.
+pub fn run_schedules(report: &mut Report) {
+    report.left_work |= run::run_due();
+}
+
+pub fn record(report: &Report) {
+    let errors = serde_json::to_string(&report.errors).expect("a map of strings");
+    RECORD.run(
+        &[
+            Some(guc::vacuum_page_size().into()),
+            Some(report.leases_expired.into()),
+            Some(report.moved_to_dead.into()),
+            Some(report.dropped.into()),
+            Some(report.ttl_dropped.into()),
+            Some(report.dead_dropped.into()),
+            Some(report.archive_dropped.into()),
+            Some(jsonb_datum(&errors)),
+        ],
+        |_| {},
+    );
+}

@@ -1,0 +1,82 @@
+//! What a restore without triggers leaves behind is mended.
+//!
+//! `pg_restore --data-only --disable-triggers` disables the triggers of a table, our own among them,
+//! and enables them as plain ones: they do not fire for a subscription any more. What was loaded
+//! meanwhile was not counted, and names its roles by the numbers of another server. So such a
+//! trigger is made again one that fires always, and the worker looks at everything anew.
+//!
+//! A trigger that is disabled is left alone: a restore may be under way. Calls are refused that
+//! need it (`guests`).
+
+use std::ffi::CString;
+
+use pgrx::pg_sys;
+
+use crate::engine::shared::hint_cache;
+use crate::engine::table::catalog;
+use crate::engine::table::statement::Statement;
+use crate::pg::datum::varlena_bytes;
+use crate::pg::role;
+
+static WEAKENED: Statement = Statement::new(include_str!("../../../sql/query/weakened_triggers.sql"), &[]);
+static REPIN_QUEUES: Statement = Statement::new(include_str!("../../../sql/query/repin_queues.sql"), &[]);
+static REPIN_SCHEDULES: Statement =
+    Statement::new(include_str!("../../../sql/query/repin_schedules.sql"), &[]);
+static REPIN_PRIVILEGES: Statement =
+    Statement::new(include_str!("../../../sql/query/repin_privileges.sql"), &[]);
+
+/// A trigger of ours that does not fire always.
+struct Trigger {
+    table: String,
+    name: String,
+    pins_roles: bool,
+    /// It fires, but not for what a subscription writes.
+    is_plain: bool,
+}
+
+fn weakened() -> Vec<Trigger> {
+    let mut all = Vec::new();
+    WEAKENED.run(&[], |row| {
+        // SAFETY: the statement gives texts.
+        let text =
+            |column| String::from_utf8_lossy(&unsafe { varlena_bytes(row.value(column)) }).into_owned();
+        all.push(Trigger { table: text(0), name: text(1), pins_roles: row.bool(2), is_plain: row.bool(3) });
+    });
+    all
+}
+
+/// Whether all our triggers are as we have made them.
+pub fn is_whole() -> bool {
+    weakened().is_empty()
+}
+
+/// Makes triggers fire always that a restore has left as plain ones. True if there were some: then
+/// what was loaded has to be counted. Waits for a lock for a moment only, and fails then.
+pub fn enable_triggers() -> bool {
+    let mut plain = weakened();
+    plain.retain(|trigger| trigger.is_plain);
+    for Trigger { table, name, .. } in &plain {
+        let text = format!("ALTER TABLE pgqueue.{table} ENABLE ALWAYS TRIGGER {name}");
+        run(&CString::new(text).expect("names of ours have no NUL byte"));
+    }
+    for table in plain.iter().filter(|trigger| trigger.pins_roles).map(|trigger| trigger.table.as_str()) {
+        match table {
+            "queue" => _ = REPIN_QUEUES.run(&[], |_| {}),
+            "schedule" => _ = REPIN_SCHEDULES.run(&[], |_| {}),
+            _ => _ = REPIN_PRIVILEGES.run(&[], |_| {}),
+        }
+    }
+    if !plain.is_empty() {
+        hint_cache::forget_hints();
+    }
+    !plain.is_empty()
+}
+
+fn run(statement: &std::ffi::CStr) {
+    // SAFETY: connect and finish are paired, or closed by the abort if something between them raises.
+    unsafe {
+        pg_sys::SPI_connect();
+        role::act_impatiently(catalog::refresh().owner, || pg_sys::SPI_execute(statement.as_ptr(), false, 0));
+        pg_sys::SPI_finish();
+    }
+}

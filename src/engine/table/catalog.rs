@@ -1,0 +1,179 @@
+//! Where the tables are: their object ids, remembered until the catalog changes.
+//!
+//! Invariant: after `refresh()`, what is remembered is what a fresh look-up would
+//! find, in this session after DROP and CREATE EXTENSION too. Postgres tells us of
+//! every change (relcache invalidation), and of every change to `pgqueue.queue`,
+//! whose trigger sends the same message; it bumps `generation`.
+
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::sync::Once;
+
+use pgrx::pg_sys::{self, Datum, Oid};
+
+use crate::engine::table::index::{self, Index};
+use crate::engine::table::version;
+
+/// Object ids of the tables and indexes the engine opens itself.
+#[derive(Clone, Copy)]
+pub struct Catalog {
+    pub owner: Oid,
+    pub queue: Oid,
+    pub message: Oid,
+    pub message_by_id: Index,
+    pub message_ready: Index,
+    pub message_due: Index,
+    pub message_expires: Index,
+    pub message_group: Index,
+    pub message_key: Index,
+    pub message_id: Oid,
+    pub counter: Oid,
+    pub archive: Oid,
+    pub slot: Oid,
+    pub slot_by_number: Index,
+}
+
+thread_local! {
+    static CATALOG: Cell<Option<Catalog>> = const { Cell::new(None) };
+    static GENERATION: Cell<u64> = const { Cell::new(0) };
+    /// The generation at this transaction's first call.
+    static FIRST_HEARD: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+fn hear() {
+    listen();
+    // SAFETY: allowed wherever a statement could start, which every call of ours is.
+    unsafe { pg_sys::AcceptInvalidationMessages() };
+    if FIRST_HEARD.get().is_none() {
+        FIRST_HEARD.set(Some(generation()));
+    }
+}
+
+/// Whether anything has changed since this transaction's first call.
+pub fn has_changed() -> bool {
+    hear();
+    FIRST_HEARD.get() != Some(generation())
+}
+
+/// Forgets the transaction, which ends.
+pub fn end_transaction() {
+    FIRST_HEARD.set(None);
+}
+
+/// Hears what other sessions have committed and returns where the tables are.
+pub fn refresh() -> Catalog {
+    hear();
+    loop {
+        if let Some(known) = CATALOG.get() {
+            return known;
+        }
+        let before = generation();
+        let found = look_up();
+        // What changes during the look-up may have been seen half.
+        if generation() == before {
+            CATALOG.set(Some(found));
+        }
+    }
+}
+
+/// Where the tables are, as the call that is under way has heard.
+pub fn known() -> Catalog {
+    CATALOG.get().unwrap_or_else(refresh)
+}
+
+/// Hears what other sessions have committed and returns the generation.
+pub fn heard() -> u64 {
+    hear();
+    generation()
+}
+
+/// Counts up with every change of the tables or of a queue.
+pub fn generation() -> u64 {
+    GENERATION.get()
+}
+
+fn listen() {
+    static LISTENING: Once = Once::new();
+    LISTENING.call_once(|| {
+        // SAFETY: on_change neither allocates nor raises.
+        unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(on_change), Datum::null()) }
+    });
+}
+
+/// Postgres calls this in the middle of its cache handling: it only sets flags.
+unsafe extern "C-unwind" fn on_change(_: Datum, relation: Oid) {
+    let is_ours = |catalog: Catalog| relation == Oid::INVALID || catalog.relations().contains(&relation);
+    if CATALOG.get().is_none_or(is_ours) {
+        CATALOG.set(None);
+        GENERATION.set(GENERATION.get() + 1);
+    }
+}
+
+impl Catalog {
+    fn relations(&self) -> [Oid; 13] {
+        [
+            self.queue,
+            self.message,
+            self.message_by_id.oid,
+            self.message_ready.oid,
+            self.message_due.oid,
+            self.message_expires.oid,
+            self.message_group.oid,
+            self.message_key.oid,
+            self.message_id,
+            self.counter,
+            self.archive,
+            self.slot,
+            self.slot_by_number.oid,
+        ]
+    }
+}
+
+/// Whether the extension is (still) there.
+pub fn is_there() -> bool {
+    // SAFETY: a catalog look-up by name.
+    unsafe { pg_sys::get_namespace_oid(c"pgqueue".as_ptr(), true) != Oid::INVALID }
+}
+
+fn look_up() -> Catalog {
+    version::check();
+    // SAFETY: catalog look-ups by name; a missing object raises or gives 0, which
+    // the first use of it reports.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"pgqueue".as_ptr(), false);
+        let find = |name: &CStr| pg_sys::get_relname_relid(name.as_ptr(), schema);
+        let index = |which| Index::find(schema, which);
+        Catalog {
+            owner: owner_of(find(c"message")),
+            queue: find(c"queue"),
+            message: find(c"message"),
+            message_by_id: index(index::BY_ID),
+            message_ready: index(index::READY),
+            message_due: index(index::DUE),
+            message_expires: index(index::EXPIRES),
+            message_group: index(index::GROUP),
+            message_key: index(index::KEY),
+            message_id: find(c"message_id"),
+            counter: find(c"counter"),
+            archive: find(c"archive"),
+            slot: find(c"slot"),
+            slot_by_number: index(index::SLOTS),
+        }
+    }
+}
+
+fn owner_of(table: Oid) -> Oid {
+    // SAFETY: the relation is open while its entry is read.
+    unsafe {
+        let relation = pg_sys::relation_open(table, pg_sys::AccessShareLock as i32);
+        let owner = (*(*relation).rd_rel).relowner;
+        pg_sys::relation_close(relation, pg_sys::AccessShareLock as i32);
+        owner
+    }
+}
+
+/// Tells every session, at commit, that queues have changed.
+pub fn announce_change(queue_table: Oid) {
+    // SAFETY: queued with the transaction; the relation exists, it was just written.
+    unsafe { pg_sys::CacheInvalidateRelcacheByRelid(queue_table) }
+}

@@ -1,0 +1,26 @@
+//! Rows of counters.
+
+use pgrx::pg_sys::Datum;
+
+use crate::engine::table::catalog;
+use crate::engine::table::counts::Counts;
+use crate::engine::table::heap::Table;
+
+/// Writes counts down: what has happened, and where messages are, each in a row of its own.
+pub fn write(queue: i32, counts: Counts) {
+    let table = Table::open(catalog::refresh().counter);
+    let places = counts.of_places();
+    for (counts, here) in [(counts - places, false), (places, true)] {
+        if counts != Counts::default() {
+            table.insert(&row(queue, counts, here));
+        }
+    }
+}
+
+/// The columns of `pgqueue.counter`.
+pub fn row(queue: i32, counts: Counts, here: bool) -> Vec<Option<Datum>> {
+    let mut row = vec![Some(Datum::from(queue))];
+    row.extend(counts.as_array().map(|n| Some(Datum::from(n))));
+    row.push(Some(here.into()));
+    row
+}

@@ -1,0 +1,71 @@
+//! Ids of messages: never given twice, by a server that was promoted either.
+//!
+//! A standby may lack its primary's last pushes, and with them the last steps of the sequence.
+//! Promoted, it would give the same ids to other messages, and old receipts would fit those.
+//! So each timeline has ids of its own (`value::id_range`), and goes on there at its first push.
+
+use pgrx::pg_sys;
+
+use crate::engine::table::catalog;
+use crate::engine::table::short_lock::{Kind, ShortLock};
+use crate::engine::table::statement::Statement;
+use crate::error::Error;
+use crate::value::id_range::next_range;
+
+static LAST: Statement = Statement::new(include_str!("../../../sql/query/last_id.sql"), &[]);
+static SKIP: Statement = Statement::new(include_str!("../../../sql/query/skip_ids.sql"), &[pg_sys::INT8OID]);
+
+/// The id of the next message.
+pub fn next() -> i64 {
+    let id = step();
+    if next_range(id, timeline()).is_none() { id } else { one_at_a_time().hold(in_next_range) }
+}
+
+/// Sees to it that the ids which a statement takes from the sequence are this timeline's.
+pub fn prepare() {
+    let mut last = 0;
+    LAST.run(&[], |row| last = row.i64(0));
+    if next_range(last, timeline()).is_some() {
+        one_at_a_time().hold(in_next_range);
+    }
+}
+
+/// The lock of the session that moves the sequence on.
+fn one_at_a_time() -> ShortLock {
+    ShortLock::new(Kind::Ids, 0, 0)
+}
+
+fn in_next_range() -> i64 {
+    let id = step(); // somebody else may have been here
+    let Some(first) = next_range(id, timeline()) else { return id };
+    if SKIP.run(&[Some(first.into())], |_| {}) == 0 {
+        Error::ids_are_used_up().raise();
+    }
+    step()
+}
+
+/// The sequence's next value. Unlike `nextval()` it does not ask for a privilege on the
+/// sequence, which callers do not have.
+fn step() -> i64 {
+    // commands/sequence.h, which pgrx leaves out
+    unsafe extern "C-unwind" {
+        fn nextval_internal(sequence: pg_sys::Oid, check_permissions: bool) -> i64;
+    }
+    let sequence = catalog::known().message_id;
+    // SAFETY: the sequence exists; the boundary turns an error into a panic.
+    unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| nextval_internal(sequence, false)) }
+}
+
+/// The timeline on which this server writes.
+fn timeline() -> u32 {
+    // SAFETY: reads state of the server, which is no standby: the caller is about to write.
+    #[cfg(feature = "pg14")]
+    unsafe {
+        pg_sys::ThisTimeLineID
+    }
+    // SAFETY: as above.
+    #[cfg(not(feature = "pg14"))]
+    unsafe {
+        pg_sys::GetWALInsertionTimeLine()
+    }
+}

@@ -1,0 +1,91 @@
+//! Scans over messages: one by its id, those of a priority, a queue's delayed ones.
+
+use pgrx::pg_sys;
+
+use crate::engine::table::catalog;
+use crate::engine::table::heap::Table;
+use crate::engine::table::row::Found;
+use crate::engine::table::scan::{Entry, Key as Condition, Scan};
+use crate::hint::address::Address;
+use crate::hint::{Direction, Key, START};
+use crate::pg::snapshot::Snapshot;
+use crate::value::timestamp::Timestamp;
+
+impl Address {
+    /// Its index entries, from a key on.
+    pub fn entries(self, table: &Table, snapshot: Option<&Snapshot>, from: Key) -> Scan {
+        let conditions = self.conditions(from);
+        Scan::begin_entries(table, catalog::known().message_ready, snapshot, &conditions, self.is_backward())
+    }
+
+    /// What is there, leased or not, from a key on.
+    pub fn rows(self, table: &Table, snapshot: &Snapshot, from: Key) -> Scan {
+        let conditions = self.conditions(from);
+        Scan::begin(table, catalog::known().message_ready, snapshot, &conditions, self.is_backward())
+    }
+
+    pub fn key(self, entry: &Entry) -> Key {
+        self.direction.key(entry.id)
+    }
+
+    fn conditions(self, from: Key) -> Vec<Condition> {
+        let priority = Condition::equals(2, pg_sys::F_INT2EQ, self.priority.into());
+        let mut conditions = vec![queue_is(self.queue), priority];
+        if from != START {
+            let (strategy, procedure) = match self.direction {
+                Direction::OldestFirst => (pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_INT8GE),
+                Direction::NewestFirst => (pg_sys::BTLessEqualStrategyNumber, pg_sys::F_INT8LE),
+            };
+            conditions.push(Condition::new(3, strategy, procedure, self.direction.id(from).into()));
+        }
+        conditions
+    }
+
+    fn is_backward(self) -> bool {
+        self.direction == Direction::NewestFirst
+    }
+}
+
+/// The first priority after `after` that has entries in the ready lane of a queue. With a
+/// snapshot, a serializable transaction has looked where the next one would be.
+pub fn next_priority(
+    table: &Table,
+    snapshot: Option<&Snapshot>,
+    queue: i32,
+    after: Option<i16>,
+) -> Option<i16> {
+    let mut conditions = vec![queue_is(queue)];
+    if let Some(after) = after {
+        let strategy = pg_sys::BTGreaterStrategyNumber;
+        conditions.push(Condition::new(2, strategy, pg_sys::F_INT2GT, after.into()));
+    }
+    let mut scan = Scan::begin_entries(table, catalog::known().message_ready, snapshot, &conditions, false);
+    scan.next_entry().map(|entry| entry.priority)
+}
+
+/// What waits in a queue's delayed lane, from a due time on.
+pub fn delayed(table: &Table, snapshot: &Snapshot, queue: i32, from: Timestamp) -> Scan {
+    let strategy = pg_sys::BTGreaterEqualStrategyNumber;
+    let from = Condition::new(2, strategy, pg_sys::F_TIMESTAMPTZ_GE, from.into());
+    Scan::begin(table, catalog::known().message_due, snapshot, &[queue_is(queue), from], false)
+}
+
+/// Messages by their ids.
+pub struct ById(Scan);
+
+impl ById {
+    pub fn open(table: &Table, snapshot: &Snapshot) -> Self {
+        let is_it = Condition::equals(1, pg_sys::F_INT8EQ, 0i64.into());
+        Self(Scan::begin(table, catalog::known().message_by_id, snapshot, &[is_it], false))
+    }
+
+    /// One message, if it is there.
+    pub fn find(&mut self, id: i64) -> Option<Found> {
+        self.0.seek(id.into());
+        self.0.next()
+    }
+}
+
+fn queue_is(queue: i32) -> Condition {
+    Condition::equals(1, pg_sys::F_INT4EQ, queue.into())
+}

@@ -1,0 +1,23 @@
+//! The tables: how rows are found, read and written.
+
+pub mod access;
+pub mod catalog;
+pub mod counter_rows;
+pub mod counts;
+pub mod guests;
+pub mod heap;
+pub mod in_place;
+pub mod index;
+pub mod index_shape;
+pub mod message;
+pub mod message_id;
+pub mod message_index;
+pub mod name;
+pub mod queue;
+pub mod row;
+pub mod scan;
+pub mod short_lock;
+pub mod slot_rows;
+pub mod statement;
+pub mod triggers;
+pub mod version;

@@ -1,0 +1,198 @@
+//! Queues: finding them by name or number, and making them.
+//!
+//! What was read is remembered until any queue changes (`catalog::generation`).
+//! A queue is read as it is committed now, at every isolation level, so that what is
+//! remembered is never older than the last change this session has heard of.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use pgrx::pg_sys::{self, Datum, LOCKTAG, Oid};
+use serde_json::Value;
+
+use crate::engine::table::access::Access;
+use crate::engine::table::catalog;
+use crate::engine::table::heap::Patience;
+use crate::engine::table::name::Name;
+use crate::engine::table::statement::{Row, Sees, Statement};
+use crate::error::{Error, Result};
+use crate::guc;
+use crate::pg::datum::{jsonb_text, varlena_bytes};
+use crate::value::duration::Millis;
+use crate::value::right::Right;
+use crate::value::settings::{BadSetting, DeadLetter, NOT_A_BOOLEAN, Settings};
+
+static FIND: Statement =
+    Statement::new(include_str!("../../../sql/query/queue.sql"), &[pg_sys::TEXTOID, pg_sys::INT4OID]);
+
+/// More queues than a session should remember.
+const MOST_REMEMBERED: usize = 10_000;
+
+/// A queue as it stands in its table.
+pub struct Queue {
+    pub id: i32,
+    pub name: Name,
+    pub paused: bool,
+    pub settings: Settings,
+    access: Access,
+}
+
+#[derive(Default)]
+struct Remembered {
+    generation: u64,
+    by_name: HashMap<Name, Rc<Queue>>,
+    by_id: HashMap<i32, Rc<Queue>>,
+}
+
+thread_local! {
+    static REMEMBERED: RefCell<Remembered> = RefCell::default();
+}
+
+/// The queue with this name, for a call that takes a right on it.
+pub fn find(name: &Name, right: Right) -> Result<Option<Rc<Queue>>> {
+    let queue = named(name)?;
+    if let Some(queue) = &queue {
+        queue.check(right)?;
+    }
+    Ok(queue)
+}
+
+/// The queue with this name, whoever may use it.
+pub fn named(name: &Name) -> Result<Option<Rc<Queue>>> {
+    match remembered(|known| known.by_name.get(name).cloned()) {
+        Some(queue) => Ok(Some(queue)),
+        None => read(&[Some(name.datum()), None]),
+    }
+}
+
+/// The queue with this name; an error where there is none.
+pub fn existing(name: &Name, right: Right) -> Result<Rc<Queue>> {
+    find(name, right)?.ok_or_else(|| Error::no_such_queue(&name.to_string()))
+}
+
+/// The queue with this number, whoever may use it.
+pub fn by_id(id: i32) -> Result<Option<Rc<Queue>>> {
+    match remembered(|known| known.by_id.get(&id).cloned()) {
+        Some(queue) => Ok(Some(queue)),
+        None => read(&[None, Some(id.into())]),
+    }
+}
+
+/// Keeps queues from being dropped until the transaction ends, whoever ends it, and when; false
+/// if somebody is dropping one just now.
+pub fn keep(queues: &[i32]) -> bool {
+    queues.iter().all(|&queue| lock(queue, pg_sys::AccessShareLock, Patience::Skip))
+}
+
+/// Waits for those who keep a queue from being dropped.
+pub fn wait_for_keepers(queue: i32) {
+    lock(queue, pg_sys::AccessExclusiveLock, Patience::Wait);
+}
+
+/// Takes a lock of the lock manager, which survives PREPARE TRANSACTION and a crash.
+fn lock(queue: i32, mode: u32, patience: Patience) -> bool {
+    let tag = LOCKTAG {
+        // SAFETY: reads a variable of this backend.
+        locktag_field1: unsafe { pg_sys::MyDatabaseId }.to_u32(),
+        locktag_field2: catalog::known().queue.to_u32(),
+        locktag_field3: queue as u32,
+        locktag_field4: 0,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
+        locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+    };
+    // SAFETY: the tag is complete; the transaction's end lets go of the lock.
+    let result = unsafe { pg_sys::LockAcquire(&tag, mode as i32, false, patience == Patience::Skip) };
+    result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+}
+
+pub fn events_to(settings: &Settings) -> Result<Option<Name>> {
+    settings.events_to.as_deref().map(|name| Name::from_text(name, "events_to")).transpose()
+}
+
+pub fn bad_setting(bad: BadSetting) -> Error {
+    let error = Error::setting(&bad.path, &bad.problem);
+    match bad.problem.as_str() {
+        NOT_A_BOOLEAN => error.hint("Give the boolean, without quotes: {\"notify\": true}."),
+        _ => error,
+    }
+}
+
+fn remembered<R>(look: impl FnOnce(&Remembered) -> Option<R>) -> Option<R> {
+    catalog::refresh();
+    REMEMBERED.with_borrow_mut(|known| {
+        if known.generation != catalog::generation() || known.by_name.len() > MOST_REMEMBERED {
+            *known = Remembered { generation: catalog::generation(), ..Remembered::default() };
+        }
+        look(known)
+    })
+}
+
+fn read(key: &[Option<Datum>]) -> Result<Option<Rc<Queue>>> {
+    let generation = catalog::generation();
+    let mut found = None;
+    FIND.run_seeing(Sees::Latest, key, |row| found = Some(Queue::from_row(row)));
+    let Some(queue) = found.transpose()?.map(Rc::new) else { return Ok(None) };
+    REMEMBERED.with_borrow_mut(|known| {
+        // A change heard of while reading makes what was read suspect: use it, forget it.
+        if known.generation == generation && catalog::generation() == generation {
+            known.by_name.insert(queue.name.clone(), queue.clone());
+            known.by_id.insert(queue.id, queue.clone());
+        }
+    });
+    Ok(Some(queue))
+}
+
+impl Queue {
+    fn from_row(row: &Row) -> Result<Self> {
+        // SAFETY: the statement gives (integer, text, boolean, jsonb, oid, jsonb).
+        unsafe {
+            let settings = serde_json::from_str(&jsonb_text(row.value(3))).unwrap_or(Value::Null);
+            Ok(Self {
+                id: row.i32(0),
+                name: Name::known(varlena_bytes(row.value(1))),
+                paused: row.bool(2),
+                settings: Settings::read(&settings).map_err(bad_setting)?,
+                access: Access::from_row(row, 4)?,
+            })
+        }
+    }
+
+    /// An error unless the caller has a right on the queue.
+    pub fn check(&self, right: Right) -> Result<()> {
+        if self.allows(right) { Ok(()) } else { Err(Error::not_allowed(&self.name.to_string(), right)) }
+    }
+
+    /// Whether the caller has a right on the queue.
+    pub fn allows(&self, right: Right) -> bool {
+        self.access.allows_caller(right)
+    }
+
+    /// Whether a role may push into the queue.
+    pub fn is_open_to(&self, role: Oid) -> bool {
+        self.access.allows(role, Right::Push)
+    }
+
+    pub fn owner(&self) -> Oid {
+        self.access.owner()
+    }
+
+    /// The queue that is told of retries and deaths.
+    pub fn events_to(&self) -> Result<Option<Name>> {
+        events_to(&self.settings)
+    }
+
+    /// The lease of a message that brings none of its own.
+    pub fn lease(&self) -> Millis {
+        self.settings.lease.unwrap_or_else(guc::default_lease)
+    }
+
+    /// The limit of a message that brings none of its own; 0: none.
+    pub fn max_deliveries(&self) -> i32 {
+        self.settings.max_deliveries.map_or_else(guc::max_deliveries, |max| max.0)
+    }
+
+    pub fn keeps_dead_letters(&self) -> bool {
+        self.settings.dead_letter == DeadLetter::Kept
+    }
+}

@@ -1,0 +1,170 @@
+//! SQL statements of our own, planned once a session and run as the tables' owner.
+//!
+//! For everything that is rare. The texts lie in `sql/query`; names in them are
+//! qualified, and the search path holds only pg_catalog.
+
+use std::ffi::c_char;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use pgrx::pg_sys::{self, Datum, Oid};
+
+use crate::engine::table::catalog;
+use crate::pg::role;
+
+/// A statement and the types of its parameters.
+pub struct Statement {
+    text: &'static str,
+    types: &'static [Oid],
+    plan: AtomicPtr<pg_sys::_SPI_plan>,
+}
+
+/// Which rows a statement sees.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Sees {
+    /// What the transaction sees; the statement may write.
+    Transaction,
+    /// What is committed now, whatever the isolation level; the statement only reads.
+    Latest,
+}
+
+/// A row of a result, valid while it is being looked at.
+pub struct Row {
+    tuple: pg_sys::HeapTuple,
+    descriptor: pg_sys::TupleDesc,
+}
+
+impl Row {
+    /// The value of a column, counted from 0.
+    pub fn get(&self, column: usize) -> Option<Datum> {
+        let mut null = false;
+        // SAFETY: tuple and descriptor are of one result that SPI keeps alive.
+        let value =
+            unsafe { pg_sys::SPI_getbinval(self.tuple, self.descriptor, column as i32 + 1, &mut null) };
+        (!null).then_some(value)
+    }
+
+    /// The value of a column that is never null.
+    pub fn value(&self, column: usize) -> Datum {
+        self.get(column).expect("the statement gives no null here")
+    }
+
+    pub fn i64(&self, column: usize) -> i64 {
+        self.value(column).value() as i64
+    }
+
+    pub fn i32(&self, column: usize) -> i32 {
+        self.value(column).value() as i32
+    }
+
+    pub fn bool(&self, column: usize) -> bool {
+        self.value(column).value() & 0xff != 0
+    }
+
+    /// All values, as a function's row takes them.
+    pub fn all(&self) -> Vec<Option<Datum>> {
+        // SAFETY: the descriptor is of the result that SPI keeps alive.
+        let columns = unsafe { (*self.descriptor).natts } as usize;
+        (0..columns).map(|column| self.get(column)).collect()
+    }
+}
+
+impl Statement {
+    pub const fn new(text: &'static str, types: &'static [Oid]) -> Self {
+        Self { text, types, plan: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// Runs the statement, shows `each` row and returns how many rows it touched.
+    pub fn run(&'static self, args: &[Option<Datum>], each: impl FnMut(&Row)) -> u64 {
+        self.run_seeing(Sees::Transaction, args, each)
+    }
+
+    pub fn run_seeing(&'static self, sees: Sees, args: &[Option<Datum>], each: impl FnMut(&Row)) -> u64 {
+        self.run_for(ptr::null_mut(), sees, args, each)
+    }
+
+    /// Runs the statement for a trigger, whose transition tables it sees.
+    ///
+    /// # Safety
+    /// The data must be those of the trigger that is being called.
+    pub unsafe fn run_in_trigger(&'static self, trigger: *mut pg_sys::TriggerData, each: impl FnMut(&Row)) {
+        self.run_for(trigger, Sees::Transaction, &[], each);
+    }
+
+    fn run_for(
+        &'static self,
+        trigger: *mut pg_sys::TriggerData,
+        sees: Sees,
+        args: &[Option<Datum>],
+        mut each: impl FnMut(&Row),
+    ) -> u64 {
+        assert_eq!(args.len(), self.types.len(), "as many arguments as parameters: {}", self.text);
+        let mut values: Vec<Datum> = args.iter().map(|arg| arg.unwrap_or(Datum::null())).collect();
+        let nulls: Vec<c_char> =
+            args.iter().map(|arg| if arg.is_some() { b' ' } else { b'n' } as c_char).collect();
+        // SAFETY: connect and finish are paired, or closed by the abort if something
+        // between them raises; the result is only looked at in between.
+        unsafe {
+            check(pg_sys::SPI_connect(), "SPI_connect");
+            if !trigger.is_null() {
+                check(pg_sys::SPI_register_trigger_data(trigger), "SPI_register_trigger_data");
+            }
+            let code = role::act_as(catalog::refresh().owner, || {
+                self.execute(sees, values.as_mut_ptr(), nulls.as_ptr())
+            });
+            check(code, self.text);
+            let (touched, table) = (pg_sys::SPI_processed, pg_sys::SPI_tuptable);
+            if !table.is_null() {
+                for n in 0..touched as usize {
+                    // As the caller again: whoever looks may ask what the caller may see.
+                    each(&Row { tuple: *(*table).vals.add(n), descriptor: (*table).tupdesc });
+                }
+            }
+            check(pg_sys::SPI_finish(), "SPI_finish");
+            touched
+        }
+    }
+
+    unsafe fn execute(&self, sees: Sees, values: *mut Datum, nulls: *const c_char) -> i32 {
+        // SAFETY: called while connected, with as many values as the plan has parameters.
+        unsafe {
+            let plan = self.plan();
+            match sees {
+                Sees::Transaction => pg_sys::SPI_execute_plan(plan, values, nulls, false, 0),
+                Sees::Latest => {
+                    let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
+                    let nothing = ptr::null_mut();
+                    let code =
+                        pg_sys::SPI_execute_snapshot(plan, values, nulls, snapshot, nothing, true, false, 0);
+                    pg_sys::UnregisterSnapshot(snapshot);
+                    code
+                }
+            }
+        }
+    }
+
+    /// The saved plan; Postgres plans it anew by itself when tables change.
+    unsafe fn plan(&self) -> pg_sys::SPIPlanPtr {
+        let saved = self.plan.load(Ordering::Relaxed);
+        if !saved.is_null() {
+            return saved;
+        }
+        let text = std::ffi::CString::new(self.text).expect("statements have no NUL byte");
+        let mut types = self.types.to_vec();
+        // SAFETY: called between SPI_connect and SPI_finish; the plan is kept for the session.
+        unsafe {
+            let plan = pg_sys::SPI_prepare(text.as_ptr(), types.len() as i32, types.as_mut_ptr());
+            if plan.is_null() {
+                check(pg_sys::SPI_result, self.text);
+            }
+            check(pg_sys::SPI_keepplan(plan), "SPI_keepplan");
+            self.plan.store(plan, Ordering::Relaxed);
+            plan
+        }
+    }
+}
+
+/// Our own statements do not fail with a code: errors are raised.
+fn check(code: i32, what: &str) {
+    assert!(code >= 0, "SPI error {code}: {what}");
+}

@@ -1,0 +1,153 @@
+//! Values as Postgres passes them, read and made.
+
+use std::ffi::{CStr, CString};
+
+use pgrx::pg_sys::{self, Datum, Oid};
+
+use crate::pg::memory::{collected, copied, room_for};
+
+/// How many bytes a varlena has when it is unpacked, which it is not for this.
+pub unsafe fn length(value: Datum) -> usize {
+    // SAFETY: the caller vouches for a varlena.
+    unsafe { pg_sys::toast_raw_datum_size(value) as usize - pg_sys::VARHDRSZ }
+}
+
+pub unsafe fn beginning(text: Datum, most: usize) -> Datum {
+    // SAFETY: the caller vouches for a text datum; the server knows where its characters end.
+    unsafe {
+        let varlena = pg_sys::pg_detoast_datum_packed(text.cast_mut_ptr());
+        let length = pgrx::varsize_any_exhdr(varlena);
+        if length <= most {
+            return text;
+        }
+        let start = pgrx::vardata_any(varlena);
+        let whole_characters = pg_sys::pg_mbcliplen(start, length as i32, most as i32) as usize;
+        let kept = std::slice::from_raw_parts(start.cast::<u8>(), whole_characters);
+        text_datum(&[kept, format!("... ({length} bytes)").as_bytes()].concat())
+    }
+}
+
+/// The content of a text or bytea.
+///
+/// # Safety
+/// The datum must be a varlena.
+pub unsafe fn varlena_bytes(datum: Datum) -> Vec<u8> {
+    // SAFETY: the caller vouches for a varlena; the bytes are copied at once.
+    unsafe {
+        let varlena = pg_sys::pg_detoast_datum_packed(datum.cast_mut_ptr());
+        let length = pgrx::varsize_any_exhdr(varlena);
+        copied(std::slice::from_raw_parts(pgrx::vardata_any(varlena).cast::<u8>(), length))
+    }
+}
+
+/// A text datum with this content, in the current memory context.
+pub fn text_datum(bytes: &[u8]) -> Datum {
+    // SAFETY: the pointer and the length are those of one slice.
+    unsafe { pg_sys::cstring_to_text_with_len(bytes.as_ptr().cast(), bytes.len() as i32).into() }
+}
+
+/// The text form of a jsonb value.
+///
+/// # Safety
+/// The datum must be a jsonb.
+pub unsafe fn jsonb_text(datum: Datum) -> String {
+    // SAFETY: the caller vouches for a jsonb; its output function gives a C string.
+    unsafe {
+        let text: Datum = pgrx::direct_function_call_as_datum(pg_sys::jsonb_out, &[Some(datum)])
+            .expect("jsonb_out gives a value");
+        let text = CStr::from_ptr(text.cast_mut_ptr());
+        let text = pg_sys::pg_server_to_any(text.as_ptr(), text.count_bytes() as i32, UTF8);
+        match String::from_utf8(copied(CStr::from_ptr(text).to_bytes())) {
+            Ok(text) => text,
+            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        }
+    }
+}
+
+/// A jsonb datum from its text form.
+pub fn jsonb_datum(text: &str) -> Datum {
+    let text = CString::new(text).expect("JSON has no NUL byte");
+    let text = in_server_encoding(&text);
+    // SAFETY: jsonb_in reads a C string.
+    unsafe { pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[Some(text.as_ptr().into())]) }
+        .expect("jsonb_in gives a value")
+}
+
+/// A text in UTF-8 as the server writes it: the same, or one in the current memory context.
+pub fn in_server_encoding(text: &CStr) -> &CStr {
+    // SAFETY: both are C strings; the context is not reset while a call uses the text.
+    unsafe { CStr::from_ptr(pg_sys::pg_any_to_server(text.as_ptr(), text.count_bytes() as i32, UTF8)) }
+}
+
+const UTF8: i32 = pg_sys::pg_enc::PG_UTF8 as i32;
+
+/// A `bigint[]` datum.
+pub fn i64_array(values: &[i64]) -> Datum {
+    array(values.iter().map(|&value| Datum::from(value)), pg_sys::INT8OID)
+}
+
+/// An `oid[]` datum.
+pub fn oid_array(values: &[Oid]) -> Datum {
+    array(values.iter().map(|&value| Datum::from(value)), pg_sys::OIDOID)
+}
+
+/// An `integer[]` datum.
+pub fn i32_array(values: &[i32]) -> Datum {
+    array(values.iter().map(|&value| Datum::from(value)), pg_sys::INT4OID)
+}
+
+/// A `timestamptz[]` datum.
+pub fn timestamp_array(values: &[i64]) -> Datum {
+    array(values.iter().map(|&value| Datum::from(value)), pg_sys::TIMESTAMPTZOID)
+}
+
+/// A `text[]` datum.
+pub fn text_array<'a>(values: impl ExactSizeIterator<Item = &'a [u8]>) -> Datum {
+    array(values.map(text_datum), pg_sys::TEXTOID)
+}
+
+fn array(values: impl ExactSizeIterator<Item = Datum>, element: Oid) -> Datum {
+    let mut values: Vec<Datum> = collected(values);
+    let (mut len, mut by_value, mut align) = (0, false, 0);
+    // SAFETY: the elements are of the type whose layout is looked up; construct_array copies them.
+    unsafe {
+        pg_sys::get_typlenbyvalalign(element, &mut len, &mut by_value, &mut align);
+        pg_sys::construct_array(
+            values.as_mut_ptr(),
+            values.len() as i32,
+            element,
+            i32::from(len),
+            by_value,
+            align,
+        )
+        .into()
+    }
+}
+
+/// An array some of whose elements may be null.
+pub fn array_with_nulls(values: impl ExactSizeIterator<Item = Option<Datum>>, element: Oid) -> Datum {
+    let (mut all, mut nulls) = (Vec::new(), Vec::new());
+    room_for(&mut all, values.len());
+    room_for(&mut nulls, values.len());
+    for value in values {
+        all.push(value.unwrap_or(Datum::null()));
+        nulls.push(value.is_none());
+    }
+    let (mut len, mut by_value, mut align) = (0, false, 0);
+    // SAFETY: the elements are of the type whose layout is looked up; they are copied.
+    unsafe {
+        pg_sys::get_typlenbyvalalign(element, &mut len, &mut by_value, &mut align);
+        pg_sys::construct_md_array(
+            all.as_mut_ptr(),
+            nulls.as_mut_ptr(),
+            1,
+            [all.len() as i32].as_mut_ptr(),
+            [1].as_mut_ptr(),
+            element,
+            i32::from(len),
+            by_value,
+            align,
+        )
+        .into()
+    }
+}

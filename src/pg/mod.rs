@@ -1,0 +1,12 @@
+//! Postgres, wrapped: nothing here knows a queue.
+
+pub mod argument;
+pub mod datum;
+pub mod error_details;
+pub mod memory;
+pub mod role;
+pub mod session;
+pub mod snapshot;
+pub mod subtransaction;
+pub mod timeout;
+pub mod transaction;

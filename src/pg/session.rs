@@ -1,0 +1,78 @@
+//! The session: its clock, its sleep, what its transaction may do.
+
+use pgrx::pg_sys;
+
+use crate::error::{Error, Result};
+use crate::value::timestamp;
+
+/// The time now, by the clock: in a long transaction `now()` lies in the past, and
+/// a lease counted from it would already be partly spent.
+pub fn now() -> timestamp::Timestamp {
+    // SAFETY: reads the clock.
+    unsafe { pg_sys::GetCurrentTimestamp() }
+}
+
+/// What `pg_stat_activity` says that a sleeping process waits for: its name, from 17 on, is
+/// `PgqueueWait` for a client's session, `PgqueueWorker` for a process of our own.
+pub fn wait_event() -> u32 {
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    {
+        use std::sync::OnceLock;
+        static EVENT: OnceLock<u32> = OnceLock::new();
+        // SAFETY: reads variables of this process; names are C strings. Postgres gives all
+        // processes that ask for a name the same event.
+        *EVENT.get_or_init(|| unsafe {
+            let entry = pg_sys::MyBgworkerEntry;
+            let is_ours = !entry.is_null()
+                && std::ffi::CStr::from_ptr((&raw const (*entry).bgw_library_name).cast()) == c"pgqueue";
+            let name = if is_ours { c"PgqueueWorker" } else { c"PgqueueWait" };
+            pg_sys::WaitEventExtensionNew(name.as_ptr())
+        })
+    }
+    #[cfg(not(any(feature = "pg17", feature = "pg18")))]
+    pg_sys::PG_WAIT_EXTENSION
+}
+
+/// Sleeps until the time is over or a signal arrives, and honours what it says.
+pub fn nap(time: std::time::Duration) {
+    // SAFETY: the latch is this process's own.
+    unsafe {
+        pg_sys::WaitLatch(
+            pg_sys::MyLatch,
+            (pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH) as i32,
+            time.as_millis() as std::ffi::c_long,
+            wait_event(),
+        );
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+    pg_sys::check_for_interrupts!();
+}
+
+/// Whether this server is a standby, which replays what another one writes.
+pub fn is_standby() -> bool {
+    // SAFETY: reads state of the server.
+    unsafe { pg_sys::RecoveryInProgress() }
+}
+
+/// Refuses to go on where nothing can be written.
+pub fn check_writable(function: &str) -> Result<()> {
+    // SAFETY: reads state of the transaction.
+    let is_read_only = unsafe { pg_sys::XactReadOnly };
+    if is_standby() || is_read_only {
+        return Err(Error::read_only(function, is_standby()));
+    }
+    Ok(())
+}
+
+/// Whether the transaction sees everything through the snapshot it began with
+/// (REPEATABLE READ, SERIALIZABLE): looking again would show the same.
+pub fn has_one_snapshot() -> bool {
+    // SAFETY: reads a variable of the transaction.
+    unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
+}
+
+/// How deep the current savepoint lies.
+pub fn level() -> i32 {
+    // SAFETY: reads state of the transaction.
+    unsafe { pg_sys::GetCurrentTransactionNestLevel() }
+}

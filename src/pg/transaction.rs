@@ -1,0 +1,85 @@
+//! The transaction, or the savepoint of it, that has written something in place: what it has
+//! written is not undone with it, so a reader asks what has become of it.
+
+use std::ptr;
+
+use pgrx::pg_sys::{self, TransactionId};
+
+use crate::pg::snapshot::Snapshot;
+
+/// A transaction by its number of 64 bits, which never comes again; 0: none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Writer(pub i64);
+
+impl Writer {
+    pub const NONE: Self = Self(0);
+
+    /// The current transaction or savepoint.
+    pub fn current() -> Self {
+        // SAFETY: gives the transaction a number, if it has none yet.
+        Self(unsafe { pg_sys::GetCurrentFullTransactionId() }.value as i64)
+    }
+
+    /// The number as row versions have it.
+    pub fn short(self) -> TransactionId {
+        TransactionId::from(self.0 as u32)
+    }
+
+    pub fn is_us(self, last: Last) -> bool {
+        // SAFETY: reads state of the transaction.
+        self.is_recent(last) && unsafe { pg_sys::TransactionIdIsCurrentTransactionId(self.short()) }
+    }
+
+    /// Whether it is another transaction that had not ended when the snapshot was taken; else the
+    /// snapshot shows what it has done.
+    pub fn is_at_work(self, snapshot: &Snapshot, last: Last) -> bool {
+        self.is_recent(last) && !self.is_us(last) && snapshot.shows_as_running(self.short())
+    }
+
+    /// Whether it was rolled back, or ended by a crash. It is not at work.
+    pub fn has_failed(self) -> bool {
+        // SAFETY: the function takes a number of any transaction, and answers null if it is too
+        // old for anybody to know.
+        let status: Option<&str> = unsafe {
+            pgrx::direct_function_call(pg_sys::pg_xact_status, &[Some(pg_sys::Datum::from(self.0))])
+        };
+        self != Self::NONE && status == Some("aborted")
+    }
+
+    /// Whether its short number means no other transaction.
+    fn is_recent(self, last: Last) -> bool {
+        const AGE_OF_OTHERS: i64 = 1 << 31;
+        self != Self::NONE && last.0 - self.0 < AGE_OF_OTHERS
+    }
+}
+
+/// How far transactions are numbered.
+#[derive(Clone, Copy)]
+pub struct Last(i64);
+
+impl Last {
+    pub fn now() -> Self {
+        // SAFETY: reads state of the server.
+        Self(unsafe { pg_sys::ReadNextFullTransactionId() }.value as i64)
+    }
+}
+
+/// Whether a transaction is under way, and not our own.
+pub fn is_another_s(transaction: pg_sys::TransactionId) -> bool {
+    // SAFETY: both only read state of the server.
+    unsafe {
+        !pg_sys::TransactionIdIsCurrentTransactionId(transaction)
+            && pg_sys::TransactionIdIsInProgress(transaction)
+    }
+}
+
+/// The transactions that share a lock, one of which may have changed the row.
+pub fn members(multi: pg_sys::MultiXactId) -> Vec<pg_sys::MultiXactMember> {
+    let mut members = ptr::null_mut();
+    // SAFETY: gives as many members as it returns, allocated, or -1 and none.
+    unsafe {
+        let count = pg_sys::GetMultiXactIdMembers(multi, &mut members, false, false);
+        let count = usize::try_from(count).unwrap_or(0);
+        (0..count).map(|n| *members.add(n)).collect()
+    }
+}

@@ -1,0 +1,58 @@
+//! What falls due between two rounds.
+
+use std::time::Instant;
+
+use crate::engine::message::group;
+use crate::engine::reserve::{due_scan, prepared, rescan};
+use crate::engine::schedule::run;
+use crate::engine::sweep::{PASS_PART, Report, TURN, promote_due, run_schedules, settle_prepared};
+use crate::engine::table::catalog;
+use crate::engine::table::heap::Table;
+use crate::pg::timeout;
+use crate::worker::step::logged;
+use crate::worker::{notify, watchers};
+
+/// What falls due between two rounds. False if something failed.
+pub fn errands() -> bool {
+    watchers::look_after();
+    for_a_turn(due_scan::a_message_is_due, promote)
+        && for_a_turn(run::may_be_due, || {
+            logged("schedules", || run_schedules(&mut Report::default()))
+                && logged("watches", watchers::start_due)
+        })
+        && for_a_turn(rescan::is_due, go_on_with_pass)
+        && for_a_turn(prepared::what_was_prepared_may_be_decided, || {
+            logged("prepared", || settle_prepared(&mut Report::default()))
+        })
+        && notify::tell()
+}
+
+/// Does something while it is due, but not for so long that the others have to wait. False if
+/// it failed.
+fn for_a_turn(is_due: impl Fn() -> bool, work: impl Fn() -> bool) -> bool {
+    let begun = Instant::now();
+    while is_due() && begun.elapsed() < TURN && !timeout::is_asked_to_end() {
+        if !work() {
+            return false;
+        }
+    }
+    true
+}
+
+/// Moves messages to the ready lane whose time has come.
+fn promote() -> bool {
+    let mut report = Report::default();
+    let goes_well = logged("due", || promote_due(&mut report));
+    if goes_well && !report.left_work {
+        due_scan::forget_due();
+    }
+    goes_well
+}
+
+/// Goes on with a pass over hints, a transaction after the other.
+fn go_on_with_pass() -> bool {
+    let mut moved = Vec::new();
+    let messages = || Table::open(catalog::refresh().message);
+    logged("passes", || moved = rescan::work(&messages(), PASS_PART))
+        && (moved.is_empty() || logged("passes", || group::unblock(&messages(), &moved)))
+}

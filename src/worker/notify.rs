@@ -1,0 +1,148 @@
+//! NOTIFY for clients that LISTEN: one a queue and round, however many messages became
+//! ready, so that a producer's commit never waits for the lock that NOTIFY takes.
+//!
+//! A listener hears of a queue more often than it has to: when a worker begins, after a time in
+//! which the worker may have missed something, and when another queue that shares its counter has
+//! news (`engine::shared::listen_counter`).
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString, c_char};
+
+use pgrx::pg_sys;
+
+use crate::engine::queue::channel;
+use crate::engine::reserve::prepared;
+use crate::engine::shared::{listen_counter, listeners};
+use crate::engine::table::catalog;
+use crate::engine::table::statement::Statement;
+use crate::pg::datum::{text_datum, varlena_bytes};
+use crate::pg::session::now;
+use crate::value::timestamp::Timestamp;
+use crate::worker::step::logged;
+
+static QUEUES: Statement =
+    Statement::new(include_str!("../../sql/query/listened_queues.sql"), &[pg_sys::TEXTOID]);
+
+/// For so long a commit wakes the worker, after the worker has said that it listens.
+const LISTENS: Timestamp = 60_000_000;
+
+/// How often the worker says so.
+const OFTEN: Timestamp = 10_000_000;
+
+/// Queues are not read again before so many times as long are over.
+const REST: Timestamp = 20;
+
+/// Queues that share a counter of news.
+#[derive(Default)]
+struct Shared {
+    channels: Vec<CString>,
+    /// The counter when their listeners were told last.
+    told: Option<u64>,
+    /// The same, once the transaction is committed that tells them now.
+    tells: Option<u64>,
+}
+
+/// What the worker knows of queues that are listened to.
+#[derive(Default)]
+struct Ear {
+    generation: Option<u64>,
+    /// Queues are not read again before.
+    rests_until: Timestamp,
+    listens_since: Option<Timestamp>,
+    by_counter: BTreeMap<usize, Shared>,
+    /// All counters as they were the time before last, and last time: a queue that is new may have had
+    /// news since.
+    counters: [Vec<Option<u64>>; 2],
+    prepared: Vec<i64>,
+}
+
+thread_local! {
+    static EAR: RefCell<Ear> = RefCell::default();
+}
+
+/// Sends NOTIFY on the channels of queues that have news and want it. False if that
+/// failed.
+pub fn tell() -> bool {
+    EAR.with_borrow_mut(Ear::hear_of_prepared);
+    let told = logged("notify", || EAR.with_borrow_mut(Ear::tell));
+    if told {
+        EAR.with_borrow_mut(|ear| ear.by_counter.values_mut().for_each(|shared| shared.told = shared.tells));
+    }
+    told
+}
+
+impl Ear {
+    /// Where a prepared transaction has ended, nobody tells of what it has made ready: all listeners
+    /// have to look.
+    fn hear_of_prepared(&mut self) {
+        let left = prepared::left_prepared();
+        if self.prepared.iter().any(|before| !left.contains(before)) {
+            self.by_counter.values_mut().for_each(|shared| shared.told = None);
+        }
+        self.prepared = left;
+    }
+
+    fn tell(&mut self) {
+        let counters = (0..listen_counter::MANY).map(listeners::news).collect();
+        let (generation, begun) = (catalog::heard(), now());
+        let is_outdated =
+            self.generation != Some(generation) && !(begun..begun + OFTEN).contains(&self.rests_until);
+        if is_outdated {
+            self.read_queues();
+            self.generation = Some(generation);
+            self.rests_until = now() + ((now() - begun) * REST).clamp(0, OFTEN - 1);
+        }
+        self.listen(is_outdated);
+        for (&counter, shared) in &mut self.by_counter {
+            shared.tells = listeners::news(counter); // read before listeners look
+            if shared.told != shared.tells {
+                shared.channels.iter().for_each(|channel| send(channel));
+            }
+        }
+        self.counters.rotate_left(1);
+        self.counters[1] = counters;
+    }
+
+    fn read_queues(&mut self) {
+        let mut before = std::mem::take(&mut self.by_counter);
+        QUEUES.run(&[Some(text_datum(channel::PREFIX))], |row| {
+            // SAFETY: the statement gives an integer and a text.
+            let channel = unsafe { varlena_bytes(row.value(1)) };
+            if let Ok(channel) = CString::new(channel) {
+                let shared = self.by_counter.entry(listen_counter::counter_of(row.i32(0))).or_default();
+                shared.channels.push(channel);
+            }
+        });
+        for (&counter, shared) in &mut self.by_counter {
+            let known = before.remove(&counter).map(|known| known.told);
+            let told = || self.counters[0].get(counter).copied().unwrap_or(Some(0));
+            shared.told = known.unwrap_or_else(told);
+        }
+    }
+
+    fn listen(&mut self, has_new_queues: bool) {
+        let now = now();
+        let since = self.listens_since.map_or(Timestamp::MAX, |since| now.saturating_sub(since));
+        if !has_new_queues && (0..OFTEN).contains(&since) {
+            return;
+        }
+        for (&counter, shared) in &mut self.by_counter {
+            listeners::listen(counter, now + LISTENS);
+            if self.listens_since.is_some() && since >= LISTENS {
+                shared.told = None; // there was a time in which nobody would have told
+            }
+        }
+        self.listens_since = Some(now);
+    }
+}
+
+/// NOTIFY with an empty payload, when the transaction commits.
+fn send(channel: &CStr) {
+    // commands/async.h, which pgrx leaves out
+    unsafe extern "C-unwind" {
+        fn Async_Notify(channel: *const c_char, payload: *const c_char);
+    }
+    // SAFETY: both are C strings; the boundary turns an error into a panic.
+    unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| Async_Notify(channel.as_ptr(), c"".as_ptr())) }
+}

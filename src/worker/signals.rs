@@ -1,0 +1,93 @@
+//! Signals, and sleep that honours them.
+
+use std::ffi::c_int;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use pgrx::pg_sys;
+
+use crate::engine::shared::{condition, sleeper};
+use crate::pg::session::nap;
+use crate::pg::timeout::is_asked_to_end;
+
+/// What SIGTERM does to a process.
+#[derive(Clone, Copy)]
+pub enum Terminate {
+    /// It ends as any backend does.
+    AtOnce,
+    /// It is asked to end (`is_asked_to_end`), and the step that is under way is cancelled.
+    Gracefully,
+}
+
+// Declared here, not taken from pgrx: signal handlers are called by the kernel, outside of any
+// frame that could catch an error.
+unsafe extern "C-unwind" {
+    fn die(signal: c_int);
+    fn SignalHandlerForConfigReload(signal: c_int);
+    fn SignalHandlerForShutdownRequest(signal: c_int);
+}
+
+/// A step is under way that may be cancelled.
+static STEP: AtomicBool = AtomicBool::new(false);
+
+unsafe extern "C-unwind" fn end_gracefully(signal: c_int) {
+    // SAFETY: Postgres's own handlers, which only set flags; these flags are what its handler of
+    // SIGINT sets.
+    unsafe {
+        SignalHandlerForShutdownRequest(signal);
+        if STEP.load(Ordering::Relaxed) {
+            (&raw mut pg_sys::QueryCancelPending).write_volatile(1);
+            (&raw mut pg_sys::InterruptPending).write_volatile(1);
+        }
+    }
+}
+
+/// Does what SIGTERM may cancel. What is done after it has come is not cancelled any more.
+pub fn cancellable<R>(step: impl FnOnce() -> R) -> R {
+    STEP.store(!is_asked_to_end(), Ordering::Relaxed);
+    let result = step();
+    STEP.store(false, Ordering::Relaxed);
+    // SAFETY: a flag of this process. A signal that came too late must not hit what comes next.
+    unsafe { (&raw mut pg_sys::QueryCancelPending).write_volatile(0) }
+    result
+}
+
+/// Lets SIGTERM end this process, and SIGHUP reload settings.
+pub fn handle_signals(terminate: Terminate) {
+    // SAFETY: Postgres's own handlers, set before signals are unblocked.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        use pg_sys::pqsignal;
+        #[cfg(feature = "pg18")]
+        use pg_sys::pqsignal_be as pqsignal;
+        let handler = match terminate {
+            Terminate::AtOnce => die,
+            Terminate::Gracefully => end_gracefully,
+        };
+        pqsignal(pg_sys::SIGTERM as i32, Some(handler));
+        pqsignal(pg_sys::SIGHUP as i32, Some(SignalHandlerForConfigReload));
+        pg_sys::BackgroundWorkerUnblockSignals();
+    }
+}
+
+/// Sleeps until the time is over or a signal arrives; settings are reloaded.
+pub fn sleep(time: Duration) {
+    nap(time);
+    reload_settings();
+}
+
+/// Sleeps until the time is over or a commit has news for listeners.
+pub fn sleep_until_news(time: Duration) {
+    sleeper::doze(condition::WORKER, time);
+    reload_settings();
+}
+
+pub fn reload_settings() {
+    // SAFETY: the flag is set by the signal handler alone.
+    unsafe {
+        if (&raw const pg_sys::ConfigReloadPending).read_volatile() != 0 {
+            (&raw mut pg_sys::ConfigReloadPending).write_volatile(0);
+            pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
+        }
+    }
+}
