@@ -2,8 +2,9 @@
 
 use std::ffi::CString;
 
-use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, pg_sys};
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
+use crate::pg::session::reserve_prefix;
 use crate::value::duration::Millis;
 
 static VACUUM_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(6_000);
@@ -172,9 +173,5 @@ pub fn define() {
 /// Refuses names that begin as ours do and are none of ours. After all are defined: a value from
 /// the server's configuration is forgotten if its name is not known by now.
 pub fn refuse_others() {
-    #[cfg(not(feature = "pg14"))]
-    // SAFETY: a C string; what is misspelled is warned of, and refused from now on.
-    unsafe {
-        pg_sys::MarkGUCPrefixReserved(c"pgqueue".as_ptr());
-    }
+    reserve_prefix(c"pgqueue");
 }

@@ -44,7 +44,8 @@
 //! A module uses those below it and none above; no two files use each other in a circle; `unsafe`
 //! stands only where there is a `*`. `tests/architecture.rs` reads this table and checks that.
 //! ```text
-//! api               * functions as SQL calls them: arguments in, rows out
+//! api                 the functions of SQL, a file a verb family
+//! api::call         * a call from SQL: arguments in, rows out
 //! worker            * background processes: rounds, errands, watchers, NOTIFY
 //! engine::sweep       steps of a round of housekeeping
 //! engine::schedule  * pushes by the clock, and watches
@@ -56,8 +57,8 @@
 //! engine::commit    * what a transaction notes, and tells others when it ends
 //! engine::shared    * shared memory: hints, counts, sleepers
 //! engine::table     * rows: scanned, read, written; queues as they are read
-//! pg                * Postgres, wrapped; knows no queue
 //! guc                 server settings
+//! pg                * Postgres, wrapped; knows no queue
 //! error             * mistakes that callers can make
 //! stop                named points at which tests stop a session
 //! hint                where in a queue to look; knows no Postgres

@@ -32,8 +32,10 @@ impl Layers {
         Self(rows.collect())
     }
 
+    /// The layer of a file: the one whose name says most of it.
     fn of(&self, file: &Module) -> Option<usize> {
-        self.0.iter().position(|layer| file.starts_with(&layer.module))
+        let layers = self.0.iter().enumerate().filter(|(_, layer)| file.starts_with(&layer.module));
+        layers.max_by_key(|(_, layer)| layer.module.len()).map(|(n, _)| n)
     }
 }
 
@@ -196,6 +198,13 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         }
     }
 
+    fn visit_item_impl(&mut self, block: &'ast syn::ItemImpl) {
+        if block.unsafety.is_some() {
+            self.uses.with_unsafe.insert(self.module.clone());
+        }
+        visit::visit_item_impl(self, block);
+    }
+
     fn visit_expr_unsafe(&mut self, block: &'ast syn::ExprUnsafe) {
         self.uses.with_unsafe.insert(self.module.clone());
         visit::visit_expr_unsafe(self, block);
@@ -304,8 +313,9 @@ mod reader {
 
     #[test]
     fn unsafe_code_is_found_where_it_must_not_be() {
-        let code = "fn f() { let _ = || unsafe { g() }; }";
-        let uses = read(&[("upper", code), ("lower", code)]);
-        assert_eq!(uses.unsafe_beyond(&Layers::read(TABLE)), ["lower"]);
+        for code in ["fn f() { let _ = || unsafe { g() }; }", "unsafe impl Send for T {}"] {
+            let uses = read(&[("upper", code), ("lower", code)]);
+            assert_eq!(uses.unsafe_beyond(&Layers::read(TABLE)), ["lower"], "{code}");
+        }
     }
 }

@@ -9,7 +9,8 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use crate::engine::table::name::Name;
 use crate::error::{self, Error, Result};
 use crate::pg::argument::{Argument, bad_span};
-use crate::pg::datum::{beginning, length};
+use crate::pg::datum::{Jsonb, beginning, length};
+use crate::pg::trigger::Trigger;
 use crate::value::duration::Millis;
 
 /// What a function of `src/api` returns.
@@ -89,6 +90,12 @@ impl Call {
         self.optional(n, name)?.ok_or_else(|| Error::null(name))
     }
 
+    /// A jsonb, or null.
+    pub fn jsonb(&self, n: usize) -> Option<Jsonb<'_>> {
+        // SAFETY: `sql/schema` declares the argument as jsonb; arguments outlive their call.
+        self.argument(n).map(|datum| unsafe { Jsonb::new(datum) })
+    }
+
     /// A queue's name or a key: 1 to 512 bytes.
     pub fn name(&self, n: usize, argument: &str) -> Result<Name> {
         Name::check(self.required(n, argument)?, argument)
@@ -147,47 +154,20 @@ impl Call {
         self.argument(n).is_none()
     }
 
-    /// The data of the trigger that is being called, by functions that are nothing else.
-    pub fn trigger(&self) -> *mut pg_sys::TriggerData {
-        self.trigger_data().unwrap_or_else(|| Error::not_a_trigger().raise())
+    /// The trigger that is being called, by functions that are nothing else.
+    pub fn trigger(&self) -> Result<Trigger<'_>> {
+        self.trigger_if_it_is_one().ok_or_else(Error::not_a_trigger)
     }
 
-    /// The row a row trigger is called for, as it is now.
-    pub fn new_row(&self) -> Vec<Option<Datum>> {
-        // SAFETY: Postgres's; an UPDATE's new row is the second.
-        unsafe {
-            let trigger = self.trigger();
-            let row = if self.is_for(pg_sys::TRIGGER_EVENT_UPDATE) {
-                (*trigger).tg_newtuple
-            } else {
-                (*trigger).tg_trigtuple
-            };
-            deform(row, (*(*trigger).tg_relation).rd_att)
-        }
+    pub fn trigger_if_it_is_one(&self) -> Option<Trigger<'_>> {
+        // SAFETY: fcinfo is Postgres's, and outlives this.
+        unsafe { Trigger::of(self.fcinfo) }
     }
 
-    /// The row as it was before an UPDATE or DELETE.
-    pub fn old_row(&self) -> Option<Vec<Option<Datum>>> {
-        // SAFETY: Postgres's; an INSERT has no old row.
-        unsafe {
-            let trigger = self.trigger();
-            (!self.is_for(pg_sys::TRIGGER_EVENT_INSERT))
-                .then(|| deform((*trigger).tg_trigtuple, (*(*trigger).tg_relation).rd_att))
-        }
-    }
-
-    fn is_for(&self, event: u32) -> bool {
-        // SAFETY: Postgres's.
-        unsafe { (*self.trigger()).tg_event & pg_sys::TRIGGER_EVENT_OPMASK == event }
-    }
-
-    /// The data of a trigger; none if this is another call.
-    pub fn trigger_data(&self) -> Option<*mut pg_sys::TriggerData> {
-        // SAFETY: fcinfo is Postgres's; a context, if there is one, says what it is.
-        unsafe {
-            let context = (*self.fcinfo).context;
-            (!context.is_null() && (*context).type_ == pg_sys::NodeTag::T_TriggerData).then(|| context.cast())
-        }
+    /// The trigger that is being called, by functions that are triggers of this table only.
+    pub fn trigger_of(&self, table: Oid) -> Result<Trigger<'_>> {
+        let trigger = self.trigger()?;
+        if trigger.table() == table { Ok(trigger) } else { Err(Error::not_a_trigger()) }
     }
 
     /// Begins the answer of a set-returning function.
@@ -249,17 +229,6 @@ impl Rows {
     /// The answer of a function that returned its rows.
     pub fn done(self) -> Answer {
         Ok(None)
-    }
-}
-
-/// The values of a row.
-unsafe fn deform(row: pg_sys::HeapTuple, descriptor: pg_sys::TupleDesc) -> Vec<Option<Datum>> {
-    // SAFETY: the caller gives a row and its descriptor; both arrays have a place a column.
-    unsafe {
-        let mut values = vec![Datum::null(); (*descriptor).natts as usize];
-        let mut nulls = vec![true; values.len()];
-        pg_sys::heap_deform_tuple(row, descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
-        values.iter().zip(&nulls).map(|(&value, &null)| (!null).then_some(value)).collect()
     }
 }
 

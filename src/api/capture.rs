@@ -11,10 +11,10 @@ use crate::worker::start;
 crate::export_to_sql!(pgq_capture);
 
 fn pgq_capture(call: &Call) -> Answer {
-    let trigger = call.trigger_data().ok_or_else(|| Error::bad_capture("must be called as a trigger"))?;
+    let trigger =
+        call.trigger_if_it_is_one().ok_or_else(|| Error::bad_capture("must be called as a trigger"))?;
     check_writable("pgq_capture")?;
     start::ensure_running();
-    // SAFETY: the data are those of this call.
-    unsafe { capture::capture(trigger)? };
+    capture::capture(trigger)?;
     Ok(Some(Datum::null()))
 }

@@ -48,10 +48,10 @@ fn pgq_next(call: &Call) -> Answer {
 }
 
 /// Reads max, filter, group_key and lifo, which stand together from `first` on.
-fn wish(call: &Call, first: usize) -> Result<Wish> {
+fn wish(call: &Call, first: usize) -> Result<Wish<'_>> {
     Ok(Wish {
         max: call.max(first, "max")?,
-        filter: call.optional(first + 1, "filter")?,
+        filter: call.jsonb(first + 1),
         group_key: call.optional_name(first + 2, "group_key")?,
         lifo: call.optional(first + 3, "lifo")?,
     })

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use pgrx::pg_sys::{self, Datum};
+use pgrx::pg_sys::{self};
 use serde_json::Value;
 
 use crate::api::call::{Answer, Call};
@@ -15,7 +15,7 @@ use crate::engine::table::counts::Counts;
 use crate::engine::table::queue::{self, Queue, bad_setting};
 use crate::engine::table::statement::Statement;
 use crate::error::{Error, Result};
-use crate::pg::datum::{jsonb_datum, jsonb_text, text_datum};
+use crate::pg::datum::{jsonb_datum, text_datum};
 use crate::pg::session::check_writable;
 use crate::value::right::Right;
 use crate::value::settings::{Settings, merge};
@@ -53,11 +53,9 @@ const STATES: [&str; 6] = ["ready", "delayed", "leased", "blocked", "dead", "arc
 const LONGEST_SETTINGS: usize = 64 << 10;
 
 fn settings(call: &Call) -> Result<Value> {
-    let settings: Datum = call.required(1, "settings")?;
     call.check_length(1, "settings", LONGEST_SETTINGS)?;
-    // SAFETY: declared as jsonb.
-    let text = unsafe { jsonb_text(settings) };
-    serde_json::from_str(&text).map_err(|error| Error::setting(".", &error.to_string()))
+    let settings = call.jsonb(1).ok_or_else(|| Error::null("settings"))?;
+    serde_json::from_str(&settings.text()).map_err(|error| Error::setting(".", &error.to_string()))
 }
 
 fn queue_for(right: Right, call: &Call, function: &str) -> Result<Rc<Queue>> {
@@ -108,9 +106,8 @@ fn pgq_alter_queue(call: &Call) -> Answer {
 fn settings_for_update(queue: &Queue) -> Result<Value> {
     let mut settings = None;
     SETTINGS.run(&[Some(queue.id.into())], |row| {
-        // SAFETY: the column is a jsonb.
-        let text = unsafe { jsonb_text(row.value(0)) };
-        settings = Some(serde_json::from_str(&text).unwrap_or(Value::Null));
+        let known = row.jsonb(0).and_then(|known| serde_json::from_str(&known.text()).ok());
+        settings = Some(known.unwrap_or(Value::Null));
     });
     settings.ok_or_else(|| Error::no_such_queue(&queue.name.to_string()))
 }

@@ -11,6 +11,7 @@ use crate::engine::table::counts::Counts;
 use crate::engine::table::queue::{self, Queue};
 use crate::engine::table::statement::{Row, Statement};
 use crate::error::Result;
+use crate::pg::datum::interval;
 use crate::pg::session::now;
 use crate::value::right::Right;
 
@@ -97,15 +98,6 @@ fn stats(row: &Row, exact: bool) -> Result<Option<Vec<Option<Datum>>>> {
     states[OLDEST_READY_AGE] = age.map(interval);
     stats.push(age.and_then(|micros| (micros as f64 / 1e6).into_datum()));
     Ok(Some(stats))
-}
-
-/// An interval of so many microseconds, as the difference of two moments is: in days and
-/// less.
-fn interval(micros: i64) -> Datum {
-    let moment = |at: i64| Some(Datum::from(at));
-    // SAFETY: both arguments are timestamptz.
-    unsafe { pgrx::direct_function_call_as_datum(pg_sys::timestamp_mi, &[moment(micros), moment(0)]) }
-        .expect("the difference of two moments")
 }
 
 fn pgq_list_queues(call: &Call) -> Answer {

@@ -13,8 +13,10 @@ use crate::engine::table::message::{Column, Lane, is_leased};
 use crate::engine::table::statement::Statement;
 use crate::engine::table::{catalog, counter_rows};
 use crate::error::{Error, Result};
-use crate::pg::datum::varlena_bytes;
+use crate::pg::role::{Object, revoke_all};
 use crate::pg::session::now;
+use crate::pg::trigger::TriggerRow;
+use crate::value::timestamp::Timestamp;
 use crate::worker::start;
 
 crate::export_to_sql!(
@@ -50,10 +52,10 @@ fn begin_anew(_: &Call) -> Answer {
 fn close_to(call: &Call) -> Answer {
     let [role, class, object]: [Oid; 3] =
         [call.required(0, "role")?, call.required(1, "class")?, call.required(2, "object")?];
-    let cache = match class {
-        pg_sys::RelationRelationId => pg_sys::SysCacheIdentifier::RELOID,
-        pg_sys::ProcedureRelationId => pg_sys::SysCacheIdentifier::PROCOID,
-        pg_sys::NamespaceRelationId => pg_sys::SysCacheIdentifier::NAMESPACEOID,
+    let object = match class {
+        pg_sys::RelationRelationId => Object::Relation(object),
+        pg_sys::ProcedureRelationId => Object::Function(object),
+        pg_sys::NamespaceRelationId => Object::Schema(object),
         _ => {
             let problem = "is no catalog of relations, functions or schemas";
             return Err(Error::invalid(
@@ -63,13 +65,8 @@ fn close_to(call: &Call) -> Answer {
             ));
         }
     };
-    // SAFETY: plain values; Postgres checks that the caller may revoke that.
-    unsafe {
-        let none = Datum::null();
-        if !pg_sys::SearchSysCacheExists(cache as i32, object.into(), none, none, none) {
-            return Err(Error::invalid("object", "is not there", "Use the object id of one."));
-        }
-        pg_sys::RemoveRoleFromObjectACL(role, class, object);
+    if !revoke_all(role, object) {
+        return Err(Error::invalid("object", "is not there", "Use the object id of one."));
     }
     Ok(None)
 }
@@ -83,15 +80,15 @@ fn forget_queues(_: &Call) -> Answer {
 /// Trigger on the tables that name roles: a name that is written, or restored from a dump,
 /// gets the number that the role has here.
 fn pin_role(call: &Call) -> Answer {
-    // SAFETY: the trigger is declared with the two columns of a role.
-    unsafe { roles::pin(call.trigger()) }.map(Some)
+    roles::pin(call.trigger()?).map(Some)
 }
 
 /// Trigger on `pgqueue.message`: what a statement writes, ours or anybody's, is counted
 /// and told of when it commits. What the engine writes directly, it tells of itself.
 fn announce_message(call: &Call) -> Answer {
-    let row = MessageRow(call.new_row());
-    let before = call.old_row().map(MessageRow);
+    let trigger = call.trigger_of(catalog::refresh().message)?;
+    let row = MessageRow::read(trigger.new_row().ok_or_else(Error::not_a_trigger)?);
+    let before = trigger.old_row().map(MessageRow::read);
     match row.lane() {
         Lane::Delayed => pending::delayed(row.queue(), row.value(Column::DueAt)),
         Lane::Blocked => {}
@@ -115,11 +112,18 @@ fn announce_message(call: &Call) -> Answer {
 }
 
 /// A row of `pgqueue.message` as its triggers see it.
-struct MessageRow(Vec<Option<Datum>>);
+struct MessageRow {
+    values: Vec<Option<Datum>>,
+    group_key: Option<Vec<u8>>,
+}
 
 impl MessageRow {
+    fn read(row: TriggerRow) -> Self {
+        Self { values: row.values(), group_key: row.text(c"group_key") }
+    }
+
     fn value(&self, column: Column) -> i64 {
-        self.0[column as usize].map_or(0, |datum| datum.value() as i64)
+        self.values[column as usize].map_or(0, |datum| datum.value() as i64)
     }
 
     fn id(&self) -> i64 {
@@ -146,26 +150,21 @@ impl MessageRow {
         Counts::message(self.lane(), self.lease_until())
     }
 
-    fn group_key(&self) -> Option<Vec<u8>> {
-        // SAFETY: the column is a text.
-        self.0[Column::GroupKey as usize].map(|key| unsafe { varlena_bytes(key) })
-    }
-
     fn group_place(&self) -> group::Place {
         (self.value(Column::InTurn) & 0xff == 0, self.priority(), self.id())
     }
 
     /// Whether somebody comes by when its time to live is over.
     fn is_met(&self) -> bool {
-        group::is_met(self.lane(), self.0[Column::ExpiresAt as usize])
+        group::is_met(self.lane(), self.values[Column::ExpiresAt as usize].map(|at| at.value() as Timestamp))
     }
 
     /// Lets the next of its group have its turn if the message now stands behind it, or may
     /// outlive its time where nobody comes by.
     fn leave_group_for(&self, after: &Self) -> Result<()> {
-        let Some(key) = self.group_key() else { return Ok(()) };
+        let Some(key) = self.group_key.clone() else { return Ok(()) };
         let stays = self.queue() == after.queue()
-            && after.group_key().as_ref() == Some(&key)
+            && after.group_key.as_ref() == Some(&key)
             && self.group_place() >= after.group_place()
             && (after.is_met() || !self.is_met());
         if stays { Ok(()) } else { group::removed(self.queue(), key, self.group_place()) }
@@ -176,26 +175,24 @@ impl MessageRow {
 /// messages of its groups have their turn.
 fn announce_removal(call: &Call) -> Answer {
     let (mut queues, mut groups, mut has_keys) = (Vec::new(), Vec::new(), false);
-    // SAFETY: the trigger is declared with the transition table that the statements name.
-    unsafe {
-        REMOVED_LANES.run_in_trigger(call.trigger(), |row| {
-            let counts = Counts { ready: row.i64(1), leased: row.i64(2), ..Counts::default() };
-            queues.push((row.i32(0), row.i64(2) as usize));
-            has_keys |= row.i64(5) > 0;
-            if row.i64(3) > 0 {
-                pending::undelayed(row.i32(0));
-            }
-            counter::add(row.i32(0), -Counts { delayed: row.i64(3), blocked: row.i64(4), ..counts });
-        });
-        REMOVED_GROUPS.run_in_trigger(call.trigger(), |row| {
-            let key = varlena_bytes(row.value(1));
-            groups.push((row.i32(0), key, (!row.bool(2), row.i32(3) as i16, row.i64(4))));
-        });
-        if has_keys {
-            REMOVED_KEYS.run_in_trigger(call.trigger(), |row| {
-                pending::ready(row.i32(0), row.i32(1) as i16, row.i64(2));
-            });
+    let trigger = call.trigger()?;
+    REMOVED_LANES.run_in_trigger(trigger, |row| {
+        let counts = Counts { ready: row.i64(1), leased: row.i64(2), ..Counts::default() };
+        queues.push((row.i32(0), row.i64(2) as usize));
+        has_keys |= row.i64(5) > 0;
+        if row.i64(3) > 0 {
+            pending::undelayed(row.i32(0));
         }
+        counter::add(row.i32(0), -Counts { delayed: row.i64(3), blocked: row.i64(4), ..counts });
+    });
+    REMOVED_GROUPS.run_in_trigger(trigger, |row| {
+        let key = row.text(1).unwrap_or_default();
+        groups.push((row.i32(0), key, (!row.bool(2), row.i32(3) as i16, row.i64(4))));
+    });
+    if has_keys {
+        REMOVED_KEYS.run_in_trigger(trigger, |row| {
+            pending::ready(row.i32(0), row.i32(1) as i16, row.i64(2));
+        });
     }
     queues.into_iter().try_for_each(|(queue, leases)| slots::let_go(queue, leases))?;
     for (queue, key, place) in groups {
@@ -206,12 +203,12 @@ fn announce_removal(call: &Call) -> Answer {
 
 /// Trigger on `pgqueue.dead`.
 fn count_letter(call: &Call) -> Answer {
-    let queue = |row: Vec<Option<Datum>>| row[QUEUE_OF_LETTER].map_or(0, |datum| datum.value() as i32);
+    let trigger = call.trigger_of(catalog::refresh().dead)?;
+    let queue = |row: TriggerRow| row.values()[QUEUE_OF_LETTER].map_or(0, |datum| datum.value() as i32);
+    let (gone, come) = (trigger.old_row().map(queue), trigger.new_row().map(queue));
     let one = Counts { dead: 1, ..Counts::default() };
-    match call.old_row() {
-        Some(row) => counter::add(queue(row), -one),
-        None => counter::add(queue(call.new_row()), one),
-    }
+    gone.into_iter().for_each(|queue| counter::add(queue, -one));
+    come.into_iter().for_each(|queue| counter::add(queue, one));
     Ok(Some(Datum::null()))
 }
 

@@ -6,8 +6,6 @@
 
 use std::time::{Duration, Instant};
 
-use pgrx::pg_sys;
-
 use crate::api::call::{Answer, Call};
 use crate::engine::reserve::{self, Outlook};
 use crate::engine::shared::condition::NO_QUEUE;
@@ -16,7 +14,9 @@ use crate::engine::table::name::Name;
 use crate::engine::table::queue;
 use crate::error::Result;
 use crate::pg::memory::Scratch;
-use crate::pg::snapshot::{let_go_of_snapshot, without_leaving_locks};
+use crate::pg::snapshot::{
+    let_go_of_snapshot, take_snapshot_again, with_snapshot_for_a_moment, without_leaving_locks,
+};
 use crate::value::duration::Millis;
 use crate::value::right::Right;
 use crate::worker::start;
@@ -52,8 +52,7 @@ fn pgq_wait(call: &Call) -> Answer {
         }
     }
     drop(sleeper);
-    // SAFETY: gives the portal a snapshot again, as it had at our call.
-    unsafe { pg_sys::EnsurePortalSnapshotExists() };
+    take_snapshot_again();
     Ok(None)
 }
 
@@ -65,17 +64,17 @@ struct Seen {
 /// Looks at the queue with a snapshot of its own.
 fn look(name: &Name, min: usize, scratch: &mut Scratch) -> Result<Seen> {
     without_leaving_locks(|| {
-        // SAFETY: pushed and popped here; what the look opened is closed by then.
-        unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
-        let seen = match queue::find(name, Right::Consume)? {
-            Some(queue) => Seen { queue: queue.id, outlook: scratch.with(|| reserve::outlook(&queue, min)) },
-            None => Seen { queue: NO_QUEUE, outlook: Outlook { enough: false, next_change: None } },
-        };
-        // SAFETY: as above; the catalog's snapshot, which look-ups take, goes too.
-        unsafe {
-            pg_sys::PopActiveSnapshot();
-            pg_sys::InvalidateCatalogSnapshot();
-        }
-        Ok(seen)
+        with_snapshot_for_a_moment(|| {
+            Ok(match queue::find(name, Right::Consume)? {
+                Some(queue) => {
+                    let (enough, next_change) = scratch.with(|| {
+                        let Outlook { enough, next_change } = reserve::outlook(&queue, min);
+                        (enough, next_change)
+                    });
+                    Seen { queue: queue.id, outlook: Outlook { enough, next_change } }
+                }
+                None => Seen { queue: NO_QUEUE, outlook: Outlook { enough: false, next_change: None } },
+            })
+        })
     })
 }

@@ -1,6 +1,7 @@
 //! Values as Postgres passes them, read and made.
 
 use std::ffi::{CStr, CString};
+use std::marker::PhantomData;
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
@@ -46,22 +47,46 @@ pub fn text_datum(bytes: &[u8]) -> Datum {
     unsafe { pg_sys::cstring_to_text_with_len(bytes.as_ptr().cast(), bytes.len() as i32).into() }
 }
 
-/// The text form of a jsonb value.
-///
-/// # Safety
-/// The datum must be a jsonb.
-pub unsafe fn jsonb_text(datum: Datum) -> String {
-    // SAFETY: the caller vouches for a jsonb; its output function gives a C string.
-    unsafe {
-        let text: Datum = pgrx::direct_function_call_as_datum(pg_sys::jsonb_out, &[Some(datum)])
-            .expect("jsonb_out gives a value");
-        let text = CStr::from_ptr(text.cast_mut_ptr());
-        let text = pg_sys::pg_server_to_any(text.as_ptr(), text.count_bytes() as i32, UTF8);
-        match String::from_utf8(copied(CStr::from_ptr(text).to_bytes())) {
-            Ok(text) => text,
-            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+/// A jsonb value, as long as its source is there: a row, an argument.
+#[derive(Clone, Copy)]
+pub struct Jsonb<'a>(Datum, PhantomData<&'a ()>);
+
+impl Jsonb<'_> {
+    /// # Safety
+    /// The datum must be a jsonb that lives as long as this value.
+    pub unsafe fn new(datum: Datum) -> Self {
+        Self(datum, PhantomData)
+    }
+
+    /// Its text form, in UTF-8.
+    pub fn text(self) -> String {
+        // SAFETY: a jsonb; its output function gives a C string.
+        unsafe {
+            let text: Datum = pgrx::direct_function_call_as_datum(pg_sys::jsonb_out, &[Some(self.0)])
+                .expect("jsonb_out gives a value");
+            let text = CStr::from_ptr(text.cast_mut_ptr());
+            let text = pg_sys::pg_server_to_any(text.as_ptr(), text.count_bytes() as i32, UTF8);
+            match String::from_utf8(copied(CStr::from_ptr(text).to_bytes())) {
+                Ok(text) => text,
+                Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+            }
         }
     }
+
+    /// Whether it contains another, as `@>` has it.
+    pub fn contains(self, part: Self) -> bool {
+        // SAFETY: both are jsonb.
+        unsafe { pgrx::direct_function_call(pg_sys::jsonb_contains, &[Some(self.0), Some(part.0)]) }
+            .unwrap_or(false)
+    }
+}
+
+/// An interval of so many microseconds.
+pub fn interval(micros: i64) -> Datum {
+    let moment = |at: i64| Some(Datum::from(at));
+    // SAFETY: both arguments are timestamptz.
+    unsafe { pgrx::direct_function_call_as_datum(pg_sys::timestamp_mi, &[moment(micros), moment(0)]) }
+        .expect("the difference of two moments")
 }
 
 /// A jsonb datum from its text form.

@@ -8,12 +8,30 @@ use crate::error::Error;
 #[derive(Default)]
 pub struct Scratch(Option<PgMemoryContexts>);
 
+/// A value that holds no pointer into memory of Postgres: it outlives what was allocated when it
+/// was made.
+///
+/// # Safety
+/// That must hold of every value of the type.
+pub unsafe trait Outlives {}
+
+// SAFETY: plain values.
+unsafe impl Outlives for () {}
+// SAFETY: as above.
+unsafe impl Outlives for bool {}
+// SAFETY: as above.
+unsafe impl Outlives for i64 {}
+// SAFETY: of values that do.
+unsafe impl<T: Outlives> Outlives for Option<T> {}
+// SAFETY: as above.
+unsafe impl<T: Outlives, U: Outlives> Outlives for (T, U) {}
+
 impl Scratch {
     /// Does something; what Postgres allocates meanwhile is gone afterwards.
-    pub fn with<R>(&mut self, work: impl FnOnce() -> R) -> R {
+    pub fn with<R: Outlives>(&mut self, work: impl FnOnce() -> R) -> R {
         let scratch = self.0.get_or_insert_with(|| PgMemoryContexts::new("pgqueue scratch"));
-        // SAFETY: nothing that work allocates outlives it: rows are copied to their store, and
-        // what is remembered lies in contexts of its own.
+        // SAFETY: the result does not point to what is freed. Rows that are shown are copied to
+        // their store, and what is remembered lies in contexts of its own.
         unsafe {
             let result = scratch.switch_to(|_| work());
             scratch.reset();

@@ -10,3 +10,4 @@ pub mod snapshot;
 pub mod subtransaction;
 pub mod timeout;
 pub mod transaction;
+pub mod trigger;

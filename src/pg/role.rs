@@ -5,9 +5,11 @@
 //! path of their own, so that nothing resolves through what the caller has set.
 //! An error restores both through the end of its (sub)transaction.
 
+use std::cell::Cell;
 use std::ffi::{CStr, CString};
+use std::sync::Once;
 
-use pgrx::pg_sys::{self, Oid};
+use pgrx::pg_sys::{self, Datum, Oid};
 
 type Setting<'a> = (&'static CStr, &'a CStr);
 
@@ -128,4 +130,65 @@ pub fn role_name(role: Oid) -> Option<Vec<u8>> {
         let name = pg_sys::GetUserNameFromId(role, true);
         (!name.is_null()).then(|| CStr::from_ptr(name).to_bytes().to_vec())
     }
+}
+
+/// Whether the current user could become a role with SET ROLE.
+pub fn caller_can_become(role: Oid) -> bool {
+    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    use pg_sys::is_member_of_role as can_be;
+    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    use pg_sys::member_can_set_role as can_be;
+    // SAFETY: a look-up in the cache of memberships.
+    unsafe { can_be(caller(), role) }
+}
+
+thread_local! {
+    static CHANGES: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How often this session has heard of changes of roles, since it asked first.
+pub fn times_changed() -> u64 {
+    static LISTENING: Once = Once::new();
+    LISTENING.call_once(|| {
+        let roles = pg_sys::SysCacheIdentifier::AUTHOID as i32;
+        // SAFETY: on_change neither allocates nor raises.
+        unsafe { pg_sys::CacheRegisterSyscacheCallback(roles, Some(on_change), Datum::null()) }
+    });
+    CHANGES.get()
+}
+
+/// Postgres calls this in the middle of its cache handling: it only counts.
+unsafe extern "C-unwind" fn on_change(_: Datum, _cache: i32, _hash: u32) {
+    CHANGES.set(CHANGES.get() + 1);
+}
+
+/// Takes back all that a role was granted on an object; false if the object is not there. Postgres
+/// checks that the caller may.
+pub fn revoke_all(role: Oid, object: Object) -> bool {
+    let (cache, class, object) = match object {
+        Object::Relation(object) => (pg_sys::SysCacheIdentifier::RELOID, pg_sys::RelationRelationId, object),
+        Object::Function(object) => {
+            (pg_sys::SysCacheIdentifier::PROCOID, pg_sys::ProcedureRelationId, object)
+        }
+        Object::Schema(object) => {
+            (pg_sys::SysCacheIdentifier::NAMESPACEOID, pg_sys::NamespaceRelationId, object)
+        }
+    };
+    let none = Datum::null();
+    // SAFETY: plain values.
+    unsafe {
+        let is_there = pg_sys::SearchSysCacheExists(cache as i32, object.into(), none, none, none);
+        if is_there {
+            pg_sys::RemoveRoleFromObjectACL(role, class, object);
+        }
+        is_there
+    }
+}
+
+/// An object that roles are granted rights on.
+#[derive(Clone, Copy)]
+pub enum Object {
+    Relation(Oid),
+    Function(Oid),
+    Schema(Oid),
 }

@@ -1,6 +1,8 @@
 //! The session: its clock, its sleep, what its transaction may do.
 
-use pgrx::pg_sys;
+use std::ffi::CStr;
+
+use pgrx::pg_sys::{self, Oid};
 
 use crate::error::{Error, Result};
 use crate::value::timestamp;
@@ -48,6 +50,18 @@ pub fn nap(time: std::time::Duration) {
     pg_sys::check_for_interrupts!();
 }
 
+/// The database of this session.
+pub fn database() -> Oid {
+    // SAFETY: reads a variable of this backend.
+    unsafe { pg_sys::MyDatabaseId }
+}
+
+/// The number of this server, which its physical copies share.
+pub fn server() -> u64 {
+    // SAFETY: reads a variable of the server.
+    unsafe { pg_sys::GetSystemIdentifier() }
+}
+
 /// Whether this server is a standby, which replays what another one writes.
 pub fn is_standby() -> bool {
     // SAFETY: reads state of the server.
@@ -75,4 +89,16 @@ pub fn has_one_snapshot() -> bool {
 pub fn level() -> i32 {
     // SAFETY: reads state of the transaction.
     unsafe { pg_sys::GetCurrentTransactionNestLevel() }
+}
+
+/// Keeps the settings that begin so for those that are defined: one that is misspelled is warned
+/// of, and refused from now on.
+pub fn reserve_prefix(prefix: &CStr) {
+    #[cfg(not(feature = "pg14"))]
+    // SAFETY: a C string.
+    unsafe {
+        pg_sys::MarkGUCPrefixReserved(prefix.as_ptr());
+    }
+    #[cfg(feature = "pg14")]
+    let _ = prefix;
 }

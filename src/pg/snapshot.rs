@@ -126,3 +126,22 @@ impl Dirty {
         }
     }
 }
+
+/// Gives the portal its snapshot again that `let_go_of_snapshot` has dropped.
+pub fn take_snapshot_again() {
+    // SAFETY: an active portal without a snapshot gets one; with one nothing is done.
+    unsafe { pg_sys::EnsurePortalSnapshotExists() }
+}
+
+/// Does `work` with a snapshot of its own, and leaves none: nor does the catalog keep one, which
+/// look-ups take. An error is raised: its transaction's end pops the snapshot.
+pub fn with_snapshot_for_a_moment<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
+    // SAFETY: pushed and popped here, or popped by the abort after an error.
+    unsafe {
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        let result = work()?;
+        pg_sys::PopActiveSnapshot();
+        pg_sys::InvalidateCatalogSnapshot();
+        Ok(result)
+    }
+}

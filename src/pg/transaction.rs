@@ -83,3 +83,17 @@ pub fn members(multi: pg_sys::MultiXactId) -> Vec<pg_sys::MultiXactMember> {
         (0..count).map(|n| *members.add(n)).collect()
     }
 }
+
+/// Waits until a transaction has ended. Not while another session may wait for a lock of this one.
+pub fn wait_for(transaction: TransactionId) {
+    // SAFETY: waits as a statement does that meets another's row; deadlocks are found.
+    unsafe {
+        pg_sys::XactLockTableWait(transaction, ptr::null_mut(), ptr::null_mut(), pg_sys::XLTW_Oper::XLTW_None)
+    }
+}
+
+/// Whether this transaction has a number: before it has written anything it has none.
+pub fn has_number() -> bool {
+    // SAFETY: reads state of the transaction.
+    unsafe { pg_sys::GetTopTransactionIdIfAny() != pg_sys::InvalidTransactionId }
+}

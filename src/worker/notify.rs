@@ -16,7 +16,7 @@ use crate::engine::reserve::prepared;
 use crate::engine::shared::{listen_counter, listeners};
 use crate::engine::table::catalog;
 use crate::engine::table::statement::Statement;
-use crate::pg::datum::{text_datum, varlena_bytes};
+use crate::pg::datum::text_datum;
 use crate::pg::session::now;
 use crate::value::timestamp::Timestamp;
 use crate::worker::step::logged;
@@ -107,9 +107,7 @@ impl Ear {
     fn read_queues(&mut self) {
         let mut before = std::mem::take(&mut self.by_counter);
         QUEUES.run(&[Some(text_datum(channel::PREFIX))], |row| {
-            // SAFETY: the statement gives an integer and a text.
-            let channel = unsafe { varlena_bytes(row.value(1)) };
-            if let Ok(channel) = CString::new(channel) {
+            if let Ok(channel) = CString::new(row.text(1).unwrap_or_default()) {
                 let shared = self.by_counter.entry(listen_counter::counter_of(row.i32(0))).or_default();
                 shared.channels.push(channel);
             }

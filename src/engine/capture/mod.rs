@@ -13,7 +13,7 @@ pub mod json;
 use std::ffi::{CStr, CString, c_char};
 use std::ptr;
 
-use pgrx::pg_sys::{self, Datum, Oid, TriggerData};
+use pgrx::pg_sys::{self, Datum, Oid};
 use pgrx::{PgMemoryContexts, check_for_interrupts};
 
 use crate::engine::capture::json::Doc;
@@ -27,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::pg::datum::{array_with_nulls, text_datum};
 use crate::pg::role::{act_as, act_plainly};
 use crate::pg::subtransaction::unless_refused;
+use crate::pg::trigger::{Trigger, TriggerRow};
 
 /// How many changes are looked at at a time.
 const PAGE: i64 = 500;
@@ -68,12 +69,8 @@ enum Event {
 }
 
 /// Pushes the changes for which a trigger is called.
-///
-/// # Safety
-/// The data must be those of the trigger that is being called.
-pub unsafe fn capture(trigger: *mut TriggerData) -> Result<()> {
-    // SAFETY: the caller vouches for the data.
-    let trigger = unsafe { Trigger { data: &*trigger } };
+pub fn capture(trigger: Trigger) -> Result<()> {
+    let trigger = Capture(trigger);
     let event = trigger.event()?;
     let (queue, mut keys) = trigger.arguments()?;
     if keys.is_empty() {
@@ -82,38 +79,22 @@ pub unsafe fn capture(trigger: *mut TriggerData) -> Result<()> {
     let queue = trigger.queue(&queue)?;
     let key_names = keys.iter().map(|name| text_datum(name)).collect();
     let changes = Changes { queue: &queue, table: act_plainly(|| trigger.table()), keys: key_names };
-    if trigger.is_for_a_row() {
-        changes.push(&[trigger.rows(event)])
+    if trigger.0.is_for_each_row() {
+        changes.push(&[trigger.rows()])
     } else {
         changes.push_all(&trigger.statement_text(event, &keys)?, &trigger)
     }
 }
 
-/// The trigger that is being called.
-struct Trigger<'a> {
-    data: &'a TriggerData,
-}
+/// The trigger that captures changes.
+struct Capture<'a>(Trigger<'a>);
 
-impl Trigger<'_> {
-    fn definition(&self) -> &pg_sys::Trigger {
-        // SAFETY: a trigger that is being called has its definition.
-        unsafe { &*self.data.tg_trigger }
-    }
-
-    fn relation(&self) -> &pg_sys::RelationData {
-        // SAFETY: open for as long as the trigger is being called.
-        unsafe { &*self.data.tg_relation }
-    }
-
-    fn is_for_a_row(&self) -> bool {
-        self.data.tg_event & pg_sys::TRIGGER_EVENT_ROW != 0
-    }
-
+impl Capture<'_> {
     fn event(&self) -> Result<Event> {
-        if self.data.tg_event & pg_sys::TRIGGER_EVENT_TIMINGMASK != pg_sys::TRIGGER_EVENT_AFTER {
+        if !self.0.is_after() {
             return Err(Error::bad_capture("must be called AFTER the change"));
         }
-        match self.data.tg_event & pg_sys::TRIGGER_EVENT_OPMASK {
+        match self.0.event() {
             pg_sys::TRIGGER_EVENT_INSERT => Ok(Event::Insert),
             pg_sys::TRIGGER_EVENT_UPDATE => Ok(Event::Update),
             pg_sys::TRIGGER_EVENT_DELETE => Ok(Event::Delete),
@@ -123,10 +104,7 @@ impl Trigger<'_> {
 
     /// The name of the queue and those of the key columns.
     fn arguments(&self) -> Result<(Name, Vec<Vec<u8>>)> {
-        let definition = self.definition();
-        let mut arguments = (0..definition.tgnargs as usize)
-            // SAFETY: there are tgnargs C strings.
-            .map(|n| unsafe { CStr::from_ptr(*definition.tgargs.add(n)) });
+        let mut arguments = self.0.arguments();
         let queue = arguments
             .next()
             .ok_or_else(|| Error::bad_capture("needs the name of a queue as its first argument"))?;
@@ -136,7 +114,7 @@ impl Trigger<'_> {
 
     fn column(&self, name: &CStr) -> Result<Vec<u8>> {
         // SAFETY: a cached look-up by a C string; dropped columns are not found.
-        let number = unsafe { pg_sys::get_attnum(self.relation().rd_id, name.as_ptr()) };
+        let number = unsafe { pg_sys::get_attnum(self.0.relation().rd_id, name.as_ptr()) };
         if number <= 0 {
             return Err(Error::no_such_column(&name.to_string_lossy()));
         }
@@ -145,7 +123,7 @@ impl Trigger<'_> {
 
     /// The names of the primary key's columns; empty if there is none.
     fn primary_key(&self) -> Vec<Vec<u8>> {
-        let table = self.relation().rd_id;
+        let table = self.0.relation().rd_id;
         let mut names = Vec::new();
         // SAFETY: the set holds the numbers of columns that exist, shifted so that none
         // is negative; the names are copied.
@@ -164,16 +142,14 @@ impl Trigger<'_> {
 
     /// The queue, if the table's owner may push into it: whoever writes a row need not.
     fn queue(&self, name: &Name) -> Result<std::rc::Rc<Queue>> {
-        // SAFETY: the relation's entry is there while it is open.
-        let owner = unsafe { (*self.relation().rd_rel).relowner };
-        act_as(owner, || create::for_push(name))
+        act_as(self.0.owner_of_table(), || create::for_push(name))
     }
 
     /// The table's name as SQL takes it.
     fn table(&self) -> Datum {
         // SAFETY: look-ups that give C strings, of a relation that is open.
         unsafe {
-            let class = self.relation().rd_rel;
+            let class = self.0.relation().rd_rel;
             let schema = pg_sys::get_namespace_name((*class).relnamespace);
             let name = pg_sys::quote_qualified_identifier(schema, (*class).relname.data.as_ptr());
             text_datum(CStr::from_ptr(name).to_bytes())
@@ -181,23 +157,13 @@ impl Trigger<'_> {
     }
 
     /// The row as it was and as it is.
-    fn rows(&self, event: Event) -> Change {
-        let (before, after) = (self.data.tg_trigtuple, self.data.tg_newtuple);
-        match event {
-            Event::Insert => [None, Some(self.record(before))],
-            Event::Update => [Some(self.record(before)), Some(self.record(after))],
-            Event::Delete => [Some(self.record(before)), None],
-        }
-    }
-
-    fn record(&self, tuple: pg_sys::HeapTuple) -> Datum {
-        // SAFETY: a row of this relation.
-        unsafe { pg_sys::heap_copy_tuple_as_datum(tuple, self.relation().rd_att) }
+    fn rows(&self) -> Change {
+        [self.0.old_row(), self.0.new_row()].map(|row| row.map(TriggerRow::record))
     }
 
     /// The query over the transition tables: rows as they were and as they are.
     fn statement_text(&self, event: Event, keys: &[Vec<u8>]) -> Result<CString> {
-        let (old, new) = (self.definition().tgoldtable, self.definition().tgnewtable);
+        let (old, new) = (self.0.definition().tgoldtable, self.0.definition().tgnewtable);
         let (old, new) = (transition_table(old), transition_table(new));
         let text = match event {
             Event::Insert => format!("SELECT NULL AS old, coalesce(t.*) AS new FROM {} AS t", new?),
@@ -236,7 +202,7 @@ impl Trigger<'_> {
 
     /// The type of a column that is there, or what its domain is of.
     fn type_of(&self, column: &CStr) -> Oid {
-        let table = self.relation().rd_id;
+        let table = self.0.relation().rd_id;
         // SAFETY: cached look-ups.
         unsafe { pg_sys::getBaseType(pg_sys::get_atttype(table, pg_sys::get_attnum(table, column.as_ptr()))) }
     }
@@ -245,7 +211,7 @@ impl Trigger<'_> {
     fn read(&self, text: &CStr) -> pg_sys::Portal {
         // SAFETY: called between SPI_connect and SPI_finish, with the data of the call.
         unsafe {
-            let registered = pg_sys::SPI_register_trigger_data(ptr::from_ref(self.data).cast_mut());
+            let registered = pg_sys::SPI_register_trigger_data(self.0.data());
             assert!(registered >= 0, "SPI_register_trigger_data: {registered}");
             let plan = pg_sys::SPI_prepare(text.as_ptr(), 0, ptr::null_mut());
             assert!(!plan.is_null(), "SPI_prepare: {text:?}");
@@ -299,7 +265,7 @@ struct Changes<'a> {
 
 impl Changes<'_> {
     /// Pushes all changes of a statement, a page at a time.
-    fn push_all(&self, text: &CStr, trigger: &Trigger) -> Result<()> {
+    fn push_all(&self, text: &CStr, trigger: &Capture) -> Result<()> {
         // SAFETY: connect and finish are paired, or closed by the abort if something between
         // them raises.
         unsafe {

@@ -3,7 +3,6 @@
 //! A row goes there in the transaction that removes the message, directly, as the
 //! message's own row is removed. The worker drops it when its time is over.
 
-use pgrx::PgMemoryContexts;
 use pgrx::pg_sys::{self, Datum};
 
 use crate::engine::table::catalog;
@@ -12,6 +11,7 @@ use crate::engine::table::message::Column;
 use crate::engine::table::queue::Queue;
 use crate::engine::table::row::Found;
 use crate::engine::table::statement::{Row, Statement};
+use crate::pg::memory::Scratch;
 use crate::pg::session::now;
 
 static PEEK: Statement =
@@ -40,9 +40,7 @@ pub fn keep(queue: &Queue, row: &Found, deliveries: i32) {
         row.get(Column::GivenBack),
     ];
     // A call may settle very many: what the insertion of one leaves behind goes at once.
-    let mut scratch = PgMemoryContexts::new("pgqueue archive");
-    // SAFETY: nothing allocated in there outlives it.
-    unsafe { scratch.switch_to(|_| Table::open(catalog::known().archive).insert(&archived)) }
+    Scratch::default().with(|| Table::open(catalog::known().archive).insert(&archived));
 }
 
 /// Shows up to `max` archived messages, the last settled first.

@@ -18,7 +18,7 @@ use crate::engine::table::queue::{self, Queue};
 use crate::engine::table::statement::Statement;
 use crate::engine::table::{catalog, message_id};
 use crate::error::Result;
-use crate::pg::datum::{i64_array, varlena_bytes};
+use crate::pg::datum::i64_array;
 use crate::pg::memory::{collected, room_for};
 use crate::pg::session::now;
 use crate::value::right::Right;
@@ -158,9 +158,7 @@ fn waiting(ids: &[i64], superseded: Superseded) -> Result<Vec<Waiting>> {
         let ids: Vec<i64> = collected(locked.iter().map(|message| message.id));
         WAITING.run(&[Some(i64_array(&ids))], |row| {
             if superseded == Superseded::Too || !row.bool(1) {
-                // SAFETY: the column is a text.
-                let key = row.get(2).map(|key| Name::known(unsafe { varlena_bytes(key) }));
-                keys.insert(row.i64(0), key);
+                keys.insert(row.i64(0), row.text(2).map(Name::known));
             }
         });
     }

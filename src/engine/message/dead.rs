@@ -51,8 +51,7 @@ impl Queue {
         if row.has_expired(now) {
             return Some(Reason::Expired);
         }
-        let max =
-            row.get(Column::MaxDeliveries).map_or_else(|| self.max_deliveries(), |max| max.value() as i32);
+        let max = row.optional_i32(Column::MaxDeliveries).unwrap_or_else(|| self.max_deliveries());
         let timed_out = row.i64(Column::LeaseUntil) != NOT_LEASED;
         let is_over =
             is_exhausted(row.attempts(), max) || (timed_out && self.settings.on_timeout == OnTimeout::Dead);

@@ -21,7 +21,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use pgrx::pg_sys::{self, Datum};
+use pgrx::pg_sys::{self};
 
 use crate::engine::commit::pending;
 use crate::engine::message::key;
@@ -220,13 +220,13 @@ impl Group {
 
 /// Whether a message is seen to be gone when it is: by who removes it, or by a reserve. One that
 /// is delayed may outlive its time where nobody comes by.
-pub fn is_met(lane: Lane, expires_at: Option<Datum>) -> bool {
+pub fn is_met(lane: Lane, expires_at: Option<Timestamp>) -> bool {
     lane != Lane::Delayed || expires_at.is_none()
 }
 
 /// An echo may be passed over in its group, while another of its key is to be delivered first.
 fn row_is_met(row: &Found) -> bool {
-    is_met(row.lane(), row.get(Column::ExpiresAt)) && !key::is_echo(row)
+    is_met(row.lane(), row.expires_at()) && !key::is_echo(row)
 }
 
 /// Groups that messages were removed from, and where the first of them stood.

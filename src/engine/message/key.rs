@@ -23,6 +23,7 @@ use crate::engine::table::statement::Statement;
 use crate::pg::datum::i64_array;
 use crate::pg::session::has_one_snapshot;
 use crate::pg::snapshot::Snapshot;
+use crate::pg::transaction::wait_for;
 use crate::stop::{self, Point};
 use crate::value::timestamp::Timestamp;
 
@@ -39,19 +40,6 @@ pub fn deciding<R>(queue: i32, key: &[u8], work: impl FnOnce() -> R) -> R {
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
     ShortLock::new(Kind::Key, queue, hasher.finish() as u32).hold(work)
-}
-
-/// Waits until a transaction has ended. Not under a short lock.
-pub fn wait_for(transaction: TransactionId) {
-    // SAFETY: waits as a statement does that meets another's row; deadlocks are found.
-    unsafe {
-        pg_sys::XactLockTableWait(
-            transaction,
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-            pg_sys::XLTW_Oper::XLTW_None,
-        )
-    }
 }
 
 /// The end of the longer of two lives, if the first is longer than the second. No end: for ever.
@@ -105,7 +93,7 @@ fn prolong(table: &Table, id: i64, lives: Vec<Option<Timestamp>>) {
 /// Whether a message has a receipt that is no good any more: nobody was given it since it was
 /// pushed with its key, or since another push counted on it, or its content was changed.
 pub fn is_unseen(row: &Found) -> bool {
-    row.get(Column::KeyPlace).is_some_and(|place| place.value() as i64 <= UNSEEN)
+    row.optional_i64(Column::KeyPlace).is_some_and(|place| place <= UNSEEN)
 }
 
 /// Where a message stands among those with its key.
@@ -122,7 +110,7 @@ pub enum Turn {
 }
 
 pub fn turn(table: &Table, queue: &Queue, row: &Found) -> Turn {
-    let Some(place) = row.get(Column::KeyPlace).map(|place| place.value() as i64) else { return Turn::Now };
+    let Some(place) = row.optional_i64(Column::KeyPlace) else { return Turn::Now };
     let id = row.i64(Column::Id);
     // Of two that nobody has had only an echo stands behind another.
     let Some(key) = row.whole(Column::DedupKey).filter(|_| place != UNSEEN) else { return Turn::Now };

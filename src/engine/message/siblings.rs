@@ -162,7 +162,7 @@ impl Siblings {
                 None => {}
             }
             if row.is_made_for_good() {
-                floor = floor.max(row.get(Column::KeyFloor).map(|floor| floor.value() as i64));
+                floor = floor.max(row.optional_i64(Column::KeyFloor));
             }
             if all.len() > ENOUGH {
                 return Some(Self { all, floor });

@@ -18,7 +18,7 @@ use pgrx::pg_sys::{self, TransactionId};
 
 use crate::engine::commit::pending;
 use crate::engine::message::dedup_window::{note_in_window, seen_lately};
-use crate::engine::message::key::{deciding, lives_longer, longer_life, remove_if, wait_for};
+use crate::engine::message::key::{deciding, lives_longer, longer_life, remove_if};
 use crate::engine::message::siblings::{ECHO, NAMED_ECHO, REPLACEMENT, Sibling, Siblings, UNSEEN, Version};
 use crate::engine::push::message::{Message, OnDuplicate, Outcome};
 use crate::engine::push::writer::Writer;
@@ -33,6 +33,7 @@ use crate::engine::table::statement::Statement;
 use crate::error::{Error, Result};
 use crate::pg::session::has_one_snapshot;
 use crate::pg::snapshot::Snapshot;
+use crate::pg::transaction::wait_for;
 use crate::value::timestamp::Timestamp;
 
 static REPLACE: Statement = Statement::new(

@@ -108,12 +108,7 @@ fn existing(role: Oid) -> Result<Vec<u8>> {
 
 /// An error unless the caller could become a role, as who gives something to it must.
 fn check_can_be(role: Oid, name: &[u8]) -> Result<()> {
-    #[cfg(any(feature = "pg14", feature = "pg15"))]
-    use pg_sys::is_member_of_role as can_be;
-    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-    use pg_sys::member_can_set_role as can_be;
-    // SAFETY: a look-up in the cache of memberships.
-    if unsafe { can_be(role::caller(), role) } { Ok(()) } else { Err(not_a_member(name)) }
+    if role::caller_can_become(role) { Ok(()) } else { Err(not_a_member(name)) }
 }
 
 fn not_a_member(name: &[u8]) -> Error {

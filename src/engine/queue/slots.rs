@@ -33,9 +33,9 @@ use crate::engine::table::statement::{Sees, Statement};
 use crate::error::Result;
 use crate::hint::slots::Known;
 use crate::pg::datum::{i32_array, i64_array};
-use crate::pg::session::now;
+use crate::pg::session::{self, now};
 use crate::pg::snapshot::{Dirty, Snapshot};
-use crate::pg::transaction::{Last, Writer};
+use crate::pg::transaction::{Last, Writer, has_number};
 use crate::stop::{self, Point};
 use crate::value::timestamp::Timestamp;
 
@@ -150,8 +150,7 @@ fn leases(queue: i32) -> Vec<Entry> {
 /// Where slots are good: on this server or a physical copy of it, in this database. What came
 /// here by a dump, or by logical replication, was written one by one and fits no moment.
 fn here() -> Lease {
-    // SAFETY: both read variables of the server.
-    unsafe { (pg_sys::GetSystemIdentifier() as i64, pg_sys::MyDatabaseId.to_u32() as i32) }
+    (session::server() as i64, session::database().to_u32() as i32)
 }
 
 /// How the slots of a queue lie, as this session knows.
@@ -579,9 +578,7 @@ fn standing(messages: &Table, row: Option<Found>, holds: Entry) -> Standing {
 
 /// A lease that is not valid: whether it can be again.
 fn free(messages: &Table, lease: Lease) -> Standing {
-    // SAFETY: reads state of the transaction.
-    let has_written = unsafe { pg_sys::GetTopTransactionIdIfAny() } != pg_sys::InvalidTransactionId;
-    if has_written && is_ended_by_us(messages, lease) { Standing::FreeByUs } else { Standing::Free }
+    if has_number() && is_ended_by_us(messages, lease) { Standing::FreeByUs } else { Standing::Free }
 }
 
 /// Whether this transaction has ended a lease before its time, unless it has given it in the same

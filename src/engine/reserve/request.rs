@@ -1,6 +1,6 @@
 //! Which messages a call wants, and what is to happen to them.
 
-use pgrx::pg_sys::Datum;
+use crate::pg::datum::Jsonb;
 
 use crate::engine::table::name::Name;
 use crate::engine::table::row::Found;
@@ -8,17 +8,17 @@ use crate::value::duration::Millis;
 use crate::value::timestamp::Timestamp;
 
 /// Which messages, and how many.
-pub struct Wish {
+pub struct Wish<'a> {
     pub max: usize,
     /// Only messages whose headers contain this.
-    pub filter: Option<Datum>,
+    pub filter: Option<Jsonb<'a>>,
     /// Newest first; none: as the queue is set.
     pub lifo: Option<bool>,
     /// Only messages of this group.
     pub group_key: Option<Name>,
 }
 
-impl Wish {
+impl Wish<'_> {
     /// Up to so many, whichever come first.
     pub fn any(max: usize) -> Self {
         Self { max, filter: None, lifo: None, group_key: None }

@@ -6,8 +6,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use pgrx::pg_sys::{self, Datum};
-
 use crate::engine::commit::{counts, pending};
 use crate::engine::message::group::{self, Freed, Group, Turn};
 use crate::engine::message::key::{self, Echoes};
@@ -26,7 +24,7 @@ use crate::engine::table::row::{Found, Intent};
 use crate::hint::address::Address;
 use crate::hint::ids::Ids;
 use crate::hint::{Direction, Key};
-use crate::pg::memory::Scratch;
+use crate::pg::memory::{Outlives, Scratch};
 use crate::pg::session::now;
 use crate::pg::snapshot::Snapshot;
 use crate::value::duration::Millis;
@@ -47,7 +45,7 @@ pub type Place = (i16, Key);
 pub struct Round<'a> {
     pub(super) table: &'a Table,
     pub(super) queue: &'a Queue,
-    pub(super) wish: &'a Wish,
+    pub(super) wish: &'a Wish<'a>,
     take: Take,
     each: Receiver<'a>,
     pub direction: Direction,
@@ -87,7 +85,13 @@ pub struct Round<'a> {
 }
 
 impl<'a> Round<'a> {
-    pub fn new(table: &'a Table, queue: &'a Queue, wish: &'a Wish, take: Take, each: Receiver<'a>) -> Self {
+    pub fn new(
+        table: &'a Table,
+        queue: &'a Queue,
+        wish: &'a Wish<'a>,
+        take: Take,
+        each: Receiver<'a>,
+    ) -> Self {
         let newest_first = wish.lifo.unwrap_or(queue.settings.order == Order::Lifo);
         Self {
             table,
@@ -469,7 +473,7 @@ impl<'a> Round<'a> {
     /// The caller's wish, or the message's own lease, or its queue's.
     fn length(&self, row: &Found, wished: Option<Millis>) -> Millis {
         wished
-            .or_else(|| row.get(Column::LeaseMs).map(|ms| Millis::from_millis(ms.value() as i64)))
+            .or_else(|| row.optional_i64(Column::LeaseMs).map(Millis::from_millis))
             .unwrap_or_else(|| self.queue.lease())
     }
 
@@ -500,8 +504,8 @@ impl<'a> Round<'a> {
             return false;
         }
         let Some(filter) = self.wish.filter else { return true };
-        let headers = row.get(Column::Headers);
-        self.with_scratch(|_| headers.is_some_and(|headers| jsonb_contains(headers, filter)))
+        let headers = row.jsonb(Column::Headers);
+        self.with_scratch(|_| headers.is_some_and(|headers| headers.contains(filter)))
     }
 
     /// Whether it is a message's turn among those with its key.
@@ -535,7 +539,7 @@ impl<'a> Round<'a> {
     }
 
     /// Does something with a row; what it allocates is gone afterwards.
-    fn with_scratch<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
+    fn with_scratch<R: Outlives>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
         let mut scratch = std::mem::take(&mut self.scratch);
         let result = scratch.with(|| work(self));
         self.scratch = scratch;
@@ -560,9 +564,4 @@ fn lease(table: &Table, row: &Found, delivery: i32, until: Timestamp, takes_turn
         changes.push((Column::KeyPlace, Some(place.into())));
     }
     table.update(row, &changes, Patience::Skip)
-}
-
-fn jsonb_contains(whole: Datum, part: Datum) -> bool {
-    // SAFETY: both are jsonb.
-    unsafe { pgrx::direct_function_call(pg_sys::jsonb_contains, &[Some(whole), Some(part)]) }.unwrap_or(false)
 }

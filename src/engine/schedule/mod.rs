@@ -13,7 +13,7 @@ use crate::engine::table::name::Name;
 use crate::engine::table::queue;
 use crate::engine::table::statement::{Row, Statement};
 use crate::error::{Error, Result};
-use crate::pg::datum::{text_datum, varlena_bytes};
+use crate::pg::datum::text_datum;
 use crate::pg::role;
 use crate::pg::session::now;
 use crate::value::cron::{BadSchedule, Every};
@@ -218,8 +218,7 @@ pub fn oid(row: &Row, column: usize) -> Oid {
 }
 
 pub fn bytes(row: &Row, column: usize) -> Vec<u8> {
-    // SAFETY: called for columns that are text and not null.
-    unsafe { varlena_bytes(row.value(column)) }
+    row.text(column).unwrap_or_default()
 }
 
 pub fn text(row: &Row, column: usize) -> String {

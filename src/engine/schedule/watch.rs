@@ -17,7 +17,7 @@ use crate::engine::table::queue::Queue;
 use crate::engine::table::statement::{Row, Statement};
 use crate::error::{Error, Result};
 use crate::pg::argument::{Argument, JsonbArray};
-use crate::pg::datum::{text_array, varlena_bytes};
+use crate::pg::datum::text_array;
 use crate::pg::memory::room_for;
 use crate::pg::role::{act_plainly, act_restricted};
 
@@ -121,8 +121,7 @@ pub fn look(name: &Name, watch: &Watch, seen_to: Option<Datum>, queue: &Queue) -
     let (mut last, mut pushed) = (None, Ok(()));
     CHANGES.run(&args, |row| {
         if row.i64(1) >= i64::from(watch.max) {
-            // SAFETY: the column is a text.
-            last = row.get(2).map(|id| unsafe { varlena_bytes(id) });
+            last = row.text(2);
         }
         pushed = push_changes(queue, row);
     });

@@ -244,9 +244,9 @@ fn outlived_behind(place: &End) -> (Vec<(i64, Reason)>, End) {
     ];
     OUTLIVED.run(&args, |row| {
         outlived.push((row.i64(0), Reason::Expired));
-        // SAFETY: a tid is passed by reference, and is there as long as its row is.
-        let at = unsafe { *row.value(2).cast_mut_ptr::<ItemPointerData>() };
-        last = End { expires_at: row.i64(1), at };
+        if let Some(at) = row.tid(2) {
+            last = End { expires_at: row.i64(1), at };
+        }
     });
     (outlived, last)
 }

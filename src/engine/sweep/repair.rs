@@ -10,13 +10,8 @@
 
 use std::ffi::CString;
 
-use pgrx::pg_sys;
-
 use crate::engine::shared::hint_cache;
-use crate::engine::table::catalog;
-use crate::engine::table::statement::Statement;
-use crate::pg::datum::varlena_bytes;
-use crate::pg::role;
+use crate::engine::table::statement::{Statement, run_impatiently};
 
 static WEAKENED: Statement = Statement::new(include_str!("../../../sql/query/weakened_triggers.sql"), &[]);
 static REPIN_QUEUES: Statement = Statement::new(include_str!("../../../sql/query/repin_queues.sql"), &[]);
@@ -37,9 +32,7 @@ struct Trigger {
 fn weakened() -> Vec<Trigger> {
     let mut all = Vec::new();
     WEAKENED.run(&[], |row| {
-        // SAFETY: the statement gives texts.
-        let text =
-            |column| String::from_utf8_lossy(&unsafe { varlena_bytes(row.value(column)) }).into_owned();
+        let text = |column| String::from_utf8_lossy(&row.text(column).unwrap_or_default()).into_owned();
         all.push(Trigger { table: text(0), name: text(1), pins_roles: row.bool(2), is_plain: row.bool(3) });
     });
     all
@@ -57,7 +50,7 @@ pub fn enable_triggers() -> bool {
     plain.retain(|trigger| trigger.is_plain);
     for Trigger { table, name, .. } in &plain {
         let text = format!("ALTER TABLE pgqueue.{table} ENABLE ALWAYS TRIGGER {name}");
-        run(&CString::new(text).expect("names of ours have no NUL byte"));
+        run_impatiently(&CString::new(text).expect("names of ours have no NUL byte"));
     }
     for table in plain.iter().filter(|trigger| trigger.pins_roles).map(|trigger| trigger.table.as_str()) {
         match table {
@@ -70,13 +63,4 @@ pub fn enable_triggers() -> bool {
         hint_cache::forget_hints();
     }
     !plain.is_empty()
-}
-
-fn run(statement: &std::ffi::CStr) {
-    // SAFETY: connect and finish are paired, or closed by the abort if something between them raises.
-    unsafe {
-        pg_sys::SPI_connect();
-        role::act_impatiently(catalog::refresh().owner, || pg_sys::SPI_execute(statement.as_ptr(), false, 0));
-        pg_sys::SPI_finish();
-    }
 }

@@ -8,7 +8,6 @@ use pgrx::pg_sys::{self, Oid};
 
 use crate::engine::table::statement::Row;
 use crate::error::{Error, Result};
-use crate::pg::datum::jsonb_text;
 use crate::pg::role;
 use crate::value::right::Right;
 
@@ -28,10 +27,10 @@ impl Access {
     /// Reads two columns of `pgqueue.queue_access`, owner_id and granted.
     pub fn from_row(row: &Row, first: usize) -> Result<Self> {
         let owner = row.get(first).map_or(Oid::INVALID, |owner| Oid::from(owner.value() as u32));
-        // SAFETY: the second column is a jsonb.
-        let granted = row.get(first + 1).map(|granted| unsafe { jsonb_text(granted) });
-        let granted = match granted {
-            Some(text) => serde_json::from_str(&text).map_err(|error| Error::unreadable_rights(&error))?,
+        let granted = match row.jsonb(first + 1) {
+            Some(granted) => {
+                serde_json::from_str(&granted.text()).map_err(|error| Error::unreadable_rights(&error))?
+            }
             None => HashMap::new(),
         };
         Ok(Self { owner, granted })

@@ -18,7 +18,6 @@ use crate::engine::table::name::Name;
 use crate::engine::table::statement::{Row, Sees, Statement};
 use crate::error::{Error, Result};
 use crate::guc;
-use crate::pg::datum::{jsonb_text, varlena_bytes};
 use crate::value::duration::Millis;
 use crate::value::right::Right;
 use crate::value::settings::{BadSetting, DeadLetter, NOT_A_BOOLEAN, Settings};
@@ -145,17 +144,14 @@ fn read(key: &[Option<Datum>]) -> Result<Option<Rc<Queue>>> {
 
 impl Queue {
     fn from_row(row: &Row) -> Result<Self> {
-        // SAFETY: the statement gives (integer, text, boolean, jsonb, oid, jsonb).
-        unsafe {
-            let settings = serde_json::from_str(&jsonb_text(row.value(3))).unwrap_or(Value::Null);
-            Ok(Self {
-                id: row.i32(0),
-                name: Name::known(varlena_bytes(row.value(1))),
-                paused: row.bool(2),
-                settings: Settings::read(&settings).map_err(bad_setting)?,
-                access: Access::from_row(row, 4)?,
-            })
-        }
+        let settings = row.jsonb(3).and_then(|settings| serde_json::from_str(&settings.text()).ok());
+        Ok(Self {
+            id: row.i32(0),
+            name: Name::known(row.text(1).unwrap_or_default()),
+            paused: row.bool(2),
+            settings: Settings::read(&settings.unwrap_or(Value::Null)).map_err(bad_setting)?,
+            access: Access::from_row(row, 4)?,
+        })
     }
 
     /// An error unless the caller has a right on the queue.

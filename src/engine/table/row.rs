@@ -1,12 +1,12 @@
 //! A row that a scan stands on, and what transactions are doing with it.
 
 use pgrx::itemptr::item_pointer_get_both;
-use pgrx::pg_sys::{self, Datum};
+use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::engine::table::counts::Counts;
 use crate::engine::table::message::{Column, Lane};
 use crate::hint::{self, Direction};
-use crate::pg::datum::varlena_bytes;
+use crate::pg::datum::{Jsonb, varlena_bytes};
 use crate::pg::snapshot::{Dirty, Snapshot};
 use crate::pg::transaction::{is_another_s, members};
 use crate::value::timestamp::Timestamp;
@@ -67,11 +67,25 @@ impl Found {
         }
     }
 
-    /// A value that outlives the row: what lies out of line is fetched.
-    pub fn whole(&self, column: Column) -> Option<Datum> {
+    /// The value of a column that has one of these types.
+    fn typed(&self, column: Column, kinds: &[Oid]) -> Option<Datum> {
+        let n = column as i32;
+        // SAFETY: the slot has a descriptor, of all the columns of the table.
+        let kind = unsafe { pg_sys::SPI_gettypeid((*self.slot).tts_tupleDescriptor, n + 1) };
+        assert!(kinds.contains(&kind), "column {n} of a message has type {}", kind.to_u32());
         self.get(column)
-            // SAFETY: only called for varlena columns.
-            .map(|datum| unsafe { pg_sys::detoast_external_attr(datum.cast_mut_ptr()).into() })
+    }
+
+    /// A text, jsonb or bytea that outlives the row: what lies out of line is fetched.
+    pub fn whole(&self, column: Column) -> Option<Datum> {
+        let value = self.typed(column, &[pg_sys::TEXTOID, pg_sys::JSONBOID, pg_sys::BYTEAOID]);
+        // SAFETY: each of these types is a varlena.
+        value.map(|value| unsafe { pg_sys::detoast_external_attr(value.cast_mut_ptr()).into() })
+    }
+
+    pub fn jsonb(&self, column: Column) -> Option<Jsonb<'_>> {
+        // SAFETY: the column is a jsonb, which lives as long as the row.
+        self.typed(column, &[pg_sys::JSONBOID]).map(|value| unsafe { Jsonb::new(value) })
     }
 
     /// What others are doing with this version; none if it is dead: replaced, removed or never
@@ -258,11 +272,19 @@ impl Found {
     }
 
     pub fn i64(&self, column: Column) -> i64 {
-        self.get(column).map_or(0, |datum| datum.value() as i64)
+        self.optional_i64(column).unwrap_or_default()
+    }
+
+    pub fn optional_i64(&self, column: Column) -> Option<i64> {
+        self.get(column).map(|datum| datum.value() as i64)
     }
 
     pub fn i32(&self, column: Column) -> i32 {
-        self.get(column).map_or(0, |datum| datum.value() as i32)
+        self.optional_i32(column).unwrap_or_default()
+    }
+
+    pub fn optional_i32(&self, column: Column) -> Option<i32> {
+        self.get(column).map(|datum| datum.value() as i32)
     }
 
     /// Where the row stands among those of its queue.
@@ -277,12 +299,12 @@ impl Found {
 
     /// When its time to live is over; none: never.
     pub fn expires_at(&self) -> Option<Timestamp> {
-        self.get(Column::ExpiresAt).map(|at| at.value() as i64)
+        self.optional_i64(Column::ExpiresAt)
     }
 
     /// How many deliveries its consumers have given back.
     pub fn given_back(&self) -> i32 {
-        self.get(Column::GivenBack).map_or(0, |count| count.value() as i32)
+        self.i32(Column::GivenBack)
     }
 
     /// How often it was delivered, but for those.
@@ -300,8 +322,8 @@ impl Found {
 
     /// The content of a text column.
     pub fn text(&self, column: Column) -> Option<Vec<u8>> {
-        // SAFETY: only called for text columns.
-        self.get(column).map(|datum| unsafe { varlena_bytes(datum) })
+        // SAFETY: a text is a varlena.
+        self.typed(column, &[pg_sys::TEXTOID]).map(|text| unsafe { varlena_bytes(text) })
     }
 
     /// What the row is among the counters.

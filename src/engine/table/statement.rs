@@ -3,14 +3,16 @@
 //! For everything that is rare. The texts lie in `sql/query`; names in them are
 //! qualified, and the search path holds only pg_catalog.
 
-use std::ffi::c_char;
+use std::ffi::{CStr, c_char};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::engine::table::catalog;
+use crate::pg::datum::{Jsonb, varlena_bytes};
 use crate::pg::role;
+use crate::pg::trigger::Trigger;
 
 /// A statement and the types of its parameters.
 pub struct Statement {
@@ -61,6 +63,33 @@ impl Row {
         self.value(column).value() & 0xff != 0
     }
 
+    /// The value of a column that the statement gives with one of these types.
+    fn typed(&self, column: usize, kinds: &[Oid]) -> Option<Datum> {
+        // SAFETY: the descriptor is of a result that SPI keeps alive.
+        let kind = unsafe { pg_sys::SPI_gettypeid(self.descriptor, column as i32 + 1) };
+        assert!(kinds.contains(&kind), "column {column} of a statement has type {}", kind.to_u32());
+        self.get(column)
+    }
+
+    /// A text or bytea.
+    pub fn text(&self, column: usize) -> Option<Vec<u8>> {
+        let value = self.typed(column, &[pg_sys::TEXTOID, pg_sys::BYTEAOID]);
+        // SAFETY: the column is a varlena.
+        value.map(|value| unsafe { varlena_bytes(value) })
+    }
+
+    pub fn jsonb(&self, column: usize) -> Option<Jsonb<'_>> {
+        // SAFETY: the column is a jsonb, which lives as long as its row.
+        self.typed(column, &[pg_sys::JSONBOID]).map(|value| unsafe { Jsonb::new(value) })
+    }
+
+    /// The place of a row in its table.
+    pub fn tid(&self, column: usize) -> Option<pg_sys::ItemPointerData> {
+        let place = self.typed(column, &[pg_sys::TIDOID]);
+        // SAFETY: a tid is passed by reference, and is there as long as its row is.
+        place.map(|place| unsafe { *place.cast_mut_ptr() })
+    }
+
     /// All values, as a function's row takes them.
     pub fn all(&self) -> Vec<Option<Datum>> {
         // SAFETY: the descriptor is of the result that SPI keeps alive.
@@ -84,11 +113,8 @@ impl Statement {
     }
 
     /// Runs the statement for a trigger, whose transition tables it sees.
-    ///
-    /// # Safety
-    /// The data must be those of the trigger that is being called.
-    pub unsafe fn run_in_trigger(&'static self, trigger: *mut pg_sys::TriggerData, each: impl FnMut(&Row)) {
-        self.run_for(trigger, Sees::Transaction, &[], each);
+    pub fn run_in_trigger(&'static self, trigger: Trigger, each: impl FnMut(&Row)) {
+        self.run_for(trigger.data(), Sees::Transaction, &[], each);
     }
 
     fn run_for(
@@ -167,4 +193,14 @@ impl Statement {
 /// Our own statements do not fail with a code: errors are raised.
 fn check(code: i32, what: &str) {
     assert!(code >= 0, "SPI error {code}: {what}");
+}
+
+/// Runs a command as the tables' owner, who waits for no lock for long.
+pub fn run_impatiently(command: &CStr) {
+    // SAFETY: connect and finish are paired, or closed by the abort if something between them raises.
+    unsafe {
+        pg_sys::SPI_connect();
+        role::act_impatiently(catalog::refresh().owner, || pg_sys::SPI_execute(command.as_ptr(), false, 0));
+        pg_sys::SPI_finish();
+    }
 }
