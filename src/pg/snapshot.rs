@@ -1,5 +1,7 @@
 //! Snapshots: which rows a scan shows.
 
+use std::cell::UnsafeCell;
+
 use pgrx::pg_sys;
 
 use crate::error::{Error, Result};
@@ -55,7 +57,7 @@ pub fn without_leaving_locks<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
 /// A snapshot of what is committed and what this transaction has done so far.
 ///
 /// Under READ COMMITTED each is taken anew, as each statement's is.
-pub struct Snapshot(pub pg_sys::Snapshot);
+pub struct Snapshot(pg_sys::Snapshot);
 
 impl Snapshot {
     pub fn take() -> Self {
@@ -76,9 +78,12 @@ impl Snapshot {
             Self(pg_sys::GetActiveSnapshot())
         }
     }
-}
 
-impl Snapshot {
+    /// As scans take it.
+    pub fn as_ptr(&self) -> pg_sys::Snapshot {
+        self.0
+    }
+
     /// Whether a transaction, not our own, had not ended when the snapshot was taken.
     pub fn shows_as_running(&self, transaction: pg_sys::TransactionId) -> bool {
         // SAFETY: this is an MVCC snapshot, on the stack of active ones.
@@ -97,7 +102,7 @@ impl Drop for Snapshot {
 
 /// What others are doing at this moment is visible too: rows that they add, and rows
 /// that they are changing as they were before.
-pub struct Dirty(pub Box<pg_sys::SnapshotData>);
+pub struct Dirty(Box<UnsafeCell<pg_sys::SnapshotData>>);
 
 impl Dirty {
     pub fn new() -> Self {
@@ -105,7 +110,7 @@ impl Dirty {
             snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
             ..Default::default()
         };
-        Self(Box::new(snapshot))
+        Self(Box::new(UnsafeCell::new(snapshot)))
     }
 
     /// Whether a transaction that has not ended made the row a scan has just shown.
@@ -118,10 +123,15 @@ impl Dirty {
         self.seen().1 != pg_sys::InvalidTransactionId
     }
 
+    /// As scans take it, which write there.
+    pub fn as_ptr(&self) -> pg_sys::Snapshot {
+        self.0.get()
+    }
+
     pub fn seen(&self) -> (pg_sys::TransactionId, pg_sys::TransactionId) {
         // SAFETY: the scan writes there through its own pointer, between our calls.
         unsafe {
-            let snapshot = &raw const *self.0;
+            let snapshot = self.as_ptr();
             ((&raw const (*snapshot).xmin).read_volatile(), (&raw const (*snapshot).xmax).read_volatile())
         }
     }

@@ -9,7 +9,7 @@ use crate::engine::table::catalog;
 use crate::engine::table::heap::Table;
 use crate::engine::table::message::Column;
 use crate::engine::table::queue::Queue;
-use crate::engine::table::row::Found;
+use crate::engine::table::row::TableRow;
 use crate::engine::table::statement::{Row, Statement};
 use crate::pg::memory::Scratch;
 use crate::pg::session::now;
@@ -21,7 +21,7 @@ static PEEK: Statement =
 ///
 /// More than a lease or a deletion is written then: such a transaction waits for the
 /// disk, however the queue is set.
-pub fn keep(queue: &Queue, row: &Found, deliveries: i32) {
+pub fn keep(queue: &Queue, row: &TableRow, deliveries: i32) {
     if queue.settings.archive.is_none() {
         return;
     }

@@ -12,7 +12,7 @@ use crate::engine::table::counts::Counts;
 use crate::engine::table::message::{Column, NOT_LEASED, Receipt, is_exhausted};
 use crate::engine::table::message_id;
 use crate::engine::table::queue::{self, Queue};
-use crate::engine::table::row::Found;
+use crate::engine::table::row::TableRow;
 use crate::engine::table::statement::{Row, Statement};
 use crate::error::Result;
 use crate::pg::datum::{i64_array, text_datum, timestamp_array};
@@ -47,7 +47,7 @@ pub const LONGEST_ERROR: usize = 4_096;
 
 impl Queue {
     /// Why a message of the queue that nobody holds will never be delivered again.
-    pub fn end_of(&self, row: &Found, now: Timestamp) -> Option<Reason> {
+    pub fn end_of(&self, row: &TableRow, now: Timestamp) -> Option<Reason> {
         if row.has_expired(now) {
             return Some(Reason::Expired);
         }

@@ -32,8 +32,8 @@ use crate::engine::table::heap::{Fate, Patience, Table};
 use crate::engine::table::message::{Column, Lane, is_leased};
 use crate::engine::table::message_index::ById;
 use crate::engine::table::queue::{self, Queue};
-use crate::engine::table::row::{Found, Intent};
-use crate::engine::table::scan::{Key as Condition, Scan};
+use crate::engine::table::row::{Intent, TableRow};
+use crate::engine::table::scan::{Condition, Scan};
 use crate::engine::table::short_lock::{Kind, ShortLock};
 use crate::error::{Error, Result};
 use crate::pg::datum::text_datum;
@@ -64,7 +64,7 @@ pub enum Turn {
 
 impl Group {
     /// The group whose order the queue keeps for a message, if it has one.
-    pub fn of(row: &Found, queue: &Queue) -> Option<Self> {
+    pub fn of(row: &TableRow, queue: &Queue) -> Option<Self> {
         let key = if queue.settings.keeps_order() { row.text(Column::GroupKey)? } else { return None };
         Some(Self { queue: queue.id, key })
     }
@@ -79,7 +79,7 @@ impl Group {
     /// Whether it is a message's turn, as who decides about it has to know. A look at what
     /// others are doing may miss a row that has just got a new version: what is committed
     /// after that look does not.
-    pub fn turn_for_sure(&self, table: &Table, id: i64, mut is_gone: impl FnMut(&Found) -> bool) -> Turn {
+    pub fn turn_for_sure(&self, table: &Table, id: i64, mut is_gone: impl FnMut(&TableRow) -> bool) -> Turn {
         let turn = self.turn(table, id, &mut is_gone);
         if turn != Turn::Now {
             return turn;
@@ -97,15 +97,14 @@ impl Group {
         Turn::Now
     }
 
-    fn rows(&self, table: &Table, snapshot: &Snapshot) -> Scan {
+    fn rows<'a>(&self, table: &'a Table, snapshot: &'a Snapshot) -> Scan<'a> {
         Scan::begin(table, catalog::known().message_group, snapshot, &self.conditions(), false)
     }
 
     /// Whether it is a message's turn. Those that `is_gone` will never be delivered again.
-    pub fn turn(&self, table: &Table, id: i64, mut is_gone: impl FnMut(&Found) -> bool) -> Turn {
-        let mut dirty = Dirty::new();
-        let mut rows =
-            Scan::begin_dirty(table, catalog::known().message_group, &mut dirty, &self.conditions());
+    pub fn turn(&self, table: &Table, id: i64, mut is_gone: impl FnMut(&TableRow) -> bool) -> Turn {
+        let dirty = Dirty::new();
+        let mut rows = Scan::begin_dirty(table, catalog::known().message_group, &dirty, &self.conditions());
         while let Some(row) = rows.next() {
             if row.i64(Column::Id) == id {
                 return Turn::Now;
@@ -126,7 +125,7 @@ impl Group {
 
     /// Whether a message is out that comes before all others: it was leased once, and will be
     /// delivered again.
-    pub fn has_one_out(&self, table: &Table, is_gone: impl FnOnce(&Found) -> bool) -> bool {
+    pub fn has_one_out(&self, table: &Table, is_gone: impl FnOnce(&TableRow) -> bool) -> bool {
         let snapshot = Snapshot::latest();
         let mut rows = self.rows(table, &snapshot);
         rows.next().is_some_and(|first| first.bool(Column::InTurn) && !is_gone(&first))
@@ -225,7 +224,7 @@ pub fn is_met(lane: Lane, expires_at: Option<Timestamp>) -> bool {
 }
 
 /// An echo may be passed over in its group, while another of its key is to be delivered first.
-fn row_is_met(row: &Found) -> bool {
+fn row_is_met(row: &TableRow) -> bool {
     is_met(row.lane(), row.expires_at()) && !key::is_echo(row)
 }
 
@@ -268,7 +267,7 @@ pub fn without_waiting<R>(work: impl FnOnce() -> R) -> R {
 }
 
 /// Waits for who is changing a row; true if it is locked then, false if it was changed.
-fn wait_for(table: &Table, row: &Found) -> bool {
+fn wait_for(table: &Table, row: &TableRow) -> bool {
     if !WAITS.get() {
         Error::busy().raise();
     }
@@ -276,12 +275,12 @@ fn wait_for(table: &Table, row: &Found) -> bool {
 }
 
 /// Whether a message's time to live was over before anybody settled it.
-pub fn has_outlived(row: &Found, now: Timestamp) -> bool {
+pub fn has_outlived(row: &TableRow, now: Timestamp) -> bool {
     row.has_expired(now) && !is_leased(row.i64(Column::LeaseUntil), now)
 }
 
 /// Where a message stands in its group.
-pub fn place_of(row: &Found) -> Place {
+pub fn place_of(row: &TableRow) -> Place {
     (!row.bool(Column::InTurn), row.i16(Column::Priority), row.i64(Column::Id))
 }
 
@@ -321,7 +320,7 @@ fn move_to(table: &Table, id: i64, from: Lane, to: Lane) -> Option<i16> {
     (set_lane(table, &row, to) == Fate::Done).then(|| row.i16(Column::Priority))
 }
 
-fn set_lane(table: &Table, row: &Found, lane: Lane) -> Fate {
+fn set_lane(table: &Table, row: &TableRow, lane: Lane) -> Fate {
     let (queue, before) = (row.i32(Column::Queue), row.counts());
     let after = Counts::message(lane, row.i64(Column::LeaseUntil));
     let fate = table.update(row, &[(Column::Lane, Some(lane.datum()))], Patience::Skip);

@@ -17,7 +17,7 @@ use crate::engine::table::message_id;
 use crate::engine::table::message_index::ById;
 use crate::engine::table::name::Name;
 use crate::engine::table::queue::Queue;
-use crate::engine::table::row::Found;
+use crate::engine::table::row::TableRow;
 use crate::engine::table::short_lock::{Kind, ShortLock};
 use crate::engine::table::statement::Statement;
 use crate::pg::datum::i64_array;
@@ -49,7 +49,7 @@ pub fn lives_longer(first: Option<Timestamp>, second: Option<Timestamp>) -> Opti
 }
 
 /// How a row changes if it is to live until a time at least.
-pub fn longer_life(row: &Found, until: Option<Timestamp>) -> Option<(Column, Option<Datum>)> {
+pub fn longer_life(row: &TableRow, until: Option<Timestamp>) -> Option<(Column, Option<Datum>)> {
     let longer = lives_longer(until, row.expires_at())?;
     Some((Column::ExpiresAt, longer.map(Datum::from)))
 }
@@ -92,7 +92,7 @@ fn prolong(table: &Table, id: i64, lives: Vec<Option<Timestamp>>) {
 
 /// Whether a message has a receipt that is no good any more: nobody was given it since it was
 /// pushed with its key, or since another push counted on it, or its content was changed.
-pub fn is_unseen(row: &Found) -> bool {
+pub fn is_unseen(row: &TableRow) -> bool {
     row.optional_i64(Column::KeyPlace).is_some_and(|place| place <= UNSEEN)
 }
 
@@ -109,7 +109,7 @@ pub enum Turn {
     Superseded,
 }
 
-pub fn turn(table: &Table, queue: &Queue, row: &Found) -> Turn {
+pub fn turn(table: &Table, queue: &Queue, row: &TableRow) -> Turn {
     let Some(place) = row.optional_i64(Column::KeyPlace) else { return Turn::Now };
     let id = row.i64(Column::Id);
     // Of two that nobody has had only an echo stands behind another.
@@ -139,7 +139,7 @@ pub struct Echoes {
 
 impl Echoes {
     /// None if the message has no key, or was delivered since a push counted on it.
-    pub fn behind(table: &Table, queue: &Queue, row: &Found) -> Option<Self> {
+    pub fn behind(table: &Table, queue: &Queue, row: &TableRow) -> Option<Self> {
         let key = row.whole(Column::DedupKey).filter(|_| is_unseen(row))?;
         let siblings = Siblings::look(table, queue, key);
         let id = row.i64(Column::Id);
@@ -199,17 +199,17 @@ impl Echoes {
 /// The place of a message that is leased now: later leases have higher ones. With an old snapshot
 /// the consumer may not see what others had committed before. What a transaction has pushed itself
 /// is committed after its lease.
-pub fn place_of_lease(row: &Found) -> i64 {
+pub fn place_of_lease(row: &TableRow) -> i64 {
     if has_one_snapshot() || row.is_our_own() { LEASED_BLINDLY } else { message_id::next() }
 }
 
 /// Whether a message stands behind another of its key, which is delivered in its place.
-pub fn stands_behind(table: &Table, queue: &Queue, row: &Found) -> bool {
+pub fn stands_behind(table: &Table, queue: &Queue, row: &TableRow) -> bool {
     is_echo(row) && matches!(turn(table, queue, row), Turn::Later { .. })
 }
 
 /// Whether a message was pushed while an older one of its key was waiting.
-pub fn is_echo(row: &Found) -> bool {
+pub fn is_echo(row: &TableRow) -> bool {
     is_place_of_echo(row.i64(Column::KeyPlace))
 }
 

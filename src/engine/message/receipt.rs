@@ -12,7 +12,7 @@ use crate::engine::table::heap::Table;
 use crate::engine::table::message::{Column, Receipt, is_leased};
 use crate::engine::table::message_index::ById;
 use crate::engine::table::queue::{self, Queue};
-use crate::engine::table::row::Found;
+use crate::engine::table::row::TableRow;
 use crate::engine::table::statement::{Row, Statement};
 use crate::error::Result;
 use crate::pg::datum::i64_array;
@@ -110,7 +110,7 @@ pub fn in_order(receipts: &[Receipt]) -> Vec<Receipt> {
 
 /// The queue of a message, if the caller may consume it. To others the message
 /// is not there: an error would tell them that it is.
-pub fn queue_of(row: &Found) -> Result<Option<Rc<Queue>>> {
+pub fn queue_of(row: &TableRow) -> Result<Option<Rc<Queue>>> {
     let queue = queue::by_id(row.i32(Column::Queue))?;
     Ok(queue.filter(|queue| queue.allows(Right::Consume)))
 }

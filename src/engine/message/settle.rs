@@ -18,7 +18,7 @@ use crate::engine::table::heap::{Fate, Patience, Table};
 use crate::engine::table::message::{Column, Lane, NOT_LEASED, Receipt, is_leased};
 use crate::engine::table::message_index::ById;
 use crate::engine::table::queue::Queue;
-use crate::engine::table::row::{Found, Intent};
+use crate::engine::table::row::{Intent, TableRow};
 use crate::error::{Error, Result};
 use crate::pg::memory::room_for;
 use crate::pg::session::{has_one_snapshot, now};
@@ -150,7 +150,7 @@ fn settle_one(
 }
 
 /// Whether nobody may come by a message any more who sees the next of its group.
-fn leaves_its_group(row: &Found, verdict: Verdict) -> bool {
+fn leaves_its_group(row: &TableRow, verdict: Verdict) -> bool {
     match verdict {
         Verdict::Delete => true,
         Verdict::Release(_) => row.get(Column::ExpiresAt).is_some(),
@@ -158,7 +158,7 @@ fn leaves_its_group(row: &Found, verdict: Verdict) -> bool {
     }
 }
 
-fn is_good(row: &Found, (_, delivery): Receipt, verdict: Verdict, now: Timestamp) -> bool {
+fn is_good(row: &TableRow, (_, delivery): Receipt, verdict: Verdict, now: Timestamp) -> bool {
     let is_the_last = |delivery| delivery == i64::from(row.i32(Column::Deliveries)) && !key::is_unseen(row);
     let is_this_delivery = delivery.is_none_or(is_the_last);
     let needs_lease = !matches!(verdict, Verdict::Delete);
@@ -166,7 +166,7 @@ fn is_good(row: &Found, (_, delivery): Receipt, verdict: Verdict, now: Timestamp
 }
 
 /// Changes the row, and tells and counts what becomes of it.
-fn apply(table: &Table, row: &Found, queue: &Queue, verdict: Verdict, now: Timestamp) -> Fate {
+fn apply(table: &Table, row: &TableRow, queue: &Queue, verdict: Verdict, now: Timestamp) -> Fate {
     let (id, priority) = (row.i64(Column::Id), row.i16(Column::Priority));
     let change = |changes: &[(Column, Option<Datum>)]| table.update(row, changes, Patience::Wait);
     let not_leased = (Column::LeaseUntil, Some(NOT_LEASED.into()));

@@ -11,8 +11,8 @@ use crate::engine::table::catalog;
 use crate::engine::table::heap::Table;
 use crate::engine::table::message::{Column, is_leased};
 use crate::engine::table::queue::Queue;
-use crate::engine::table::row::{Doing, Found};
-use crate::engine::table::scan::{Key as Condition, Scan};
+use crate::engine::table::row::{Doing, TableRow};
+use crate::engine::table::scan::{Condition, Scan};
 use crate::pg::session::now;
 use crate::pg::snapshot::Snapshot;
 use crate::value::timestamp::Timestamp;
@@ -58,7 +58,7 @@ pub enum Standing {
 }
 
 impl Version {
-    fn of(row: &Found, queue: &Queue, now: Timestamp) -> Self {
+    fn of(row: &TableRow, queue: &Queue, now: Timestamp) -> Self {
         let standing = if is_leased(row.i64(Column::LeaseUntil), now) {
             Standing::Leased
         } else if row.has_expired(now) {

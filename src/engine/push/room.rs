@@ -19,8 +19,8 @@ use crate::engine::shared::{hint_cache, tally};
 use crate::engine::table::heap::Table;
 use crate::engine::table::message::{Column, is_leased};
 use crate::engine::table::queue::Queue;
-use crate::engine::table::row::Found;
-use crate::engine::table::scan::{Key as Condition, Scan};
+use crate::engine::table::row::TableRow;
+use crate::engine::table::scan::{Condition, Scan};
 use crate::engine::table::statement::{Sees, Statement};
 use crate::engine::table::{catalog, message_index};
 use crate::error::{Error, Result};
@@ -170,7 +170,7 @@ impl Look<'_> {
         let mut looked_at = 0;
         while !self.is_over() && looked_at < MOST_LOOKED_AT && rows.next_place() {
             looked_at += 1;
-            let waits = |row: &Found| {
+            let waits = |row: &TableRow| {
                 row.i32(Column::Queue) == self.queue.id && !is_leased(row.i64(Column::LeaseUntil), self.now)
             };
             if let Some(row) = rows.fetch().filter(waits) {
@@ -180,7 +180,7 @@ impl Look<'_> {
         self.found.looked_at += looked_at;
     }
 
-    fn at(&mut self, row: &Found) {
+    fn at(&mut self, row: &TableRow) {
         let id = row.i64(Column::Id);
         if self.found.gone.iter().any(|&(known, _)| known == id) {
             return;

@@ -26,8 +26,8 @@ use crate::engine::table::heap::Table;
 use crate::engine::table::message::{Column, is_leased};
 use crate::engine::table::message_index::ById;
 use crate::engine::table::queue::{self, Queue};
-use crate::engine::table::row::{Found, Intent};
-use crate::engine::table::scan::{Key as Condition, Scan};
+use crate::engine::table::row::{Intent, TableRow};
+use crate::engine::table::scan::{Condition, Scan};
 use crate::engine::table::slot_rows::{self, Content, Entry, Lease, NOTHING, Place, SlotTable};
 use crate::engine::table::statement::{Sees, Statement};
 use crate::error::Result;
@@ -559,7 +559,7 @@ pub struct Taken {
 }
 
 /// Whether a lease is valid whose writer is not at work, or is this transaction.
-fn standing(messages: &Table, row: Option<Found>, holds: Entry) -> Standing {
+fn standing(messages: &Table, row: Option<TableRow>, holds: Entry) -> Standing {
     let lease = holds.lease;
     let row = row.filter(|row| row.i32(Column::Deliveries) == lease.1);
     let Some(row) = row else { return free(messages, lease) };
@@ -600,9 +600,9 @@ fn is_ended_by_us(messages: &Table, (id, delivery): Lease) -> bool {
 /// Whether an open transaction has leased the message anew: then this lease is over, whatever
 /// becomes of that one.
 fn is_leased_anew(messages: &Table, (id, delivery): Lease) -> bool {
-    let mut dirty = Dirty::new();
+    let dirty = Dirty::new();
     let is_it = Condition::equals(1, pg_sys::F_INT8EQ, id.into());
-    let mut versions = Scan::begin_dirty(messages, catalog::known().message_by_id, &mut dirty, &[is_it]);
+    let mut versions = Scan::begin_dirty(messages, catalog::known().message_by_id, &dirty, &[is_it]);
     while let Some(version) = versions.next() {
         if dirty.is_being_made() && version.i32(Column::Deliveries) > delivery {
             return true;

@@ -11,7 +11,7 @@ use crate::engine::table::heap::Table;
 use crate::engine::table::message::Column;
 use crate::engine::table::name::Name;
 use crate::engine::table::queue::Queue;
-use crate::engine::table::scan::{Key as Condition, Scan};
+use crate::engine::table::scan::{Condition, Scan};
 use crate::hint::Direction;
 use crate::pg::snapshot::Snapshot;
 
@@ -43,7 +43,7 @@ struct Walk<'a> {
     backward: bool,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
     fn conditions(&self, in_turn: bool) -> Vec<Condition> {
         vec![
             Condition::equals(1, pg_sys::F_INT4EQ, self.queue.into()),
@@ -52,7 +52,7 @@ impl Walk<'_> {
         ]
     }
 
-    fn scan(&self, conditions: &[Condition], backward: bool) -> Scan {
+    fn scan(&self, conditions: &[Condition], backward: bool) -> Scan<'a> {
         Scan::begin(self.table, catalog::known().message_group, self.snapshot, conditions, backward)
     }
 

@@ -6,7 +6,7 @@
 use crate::engine::commit::pending;
 use crate::engine::reserve::rescan;
 use crate::engine::reserve::reservation::{Place, Round};
-use crate::engine::reserve::snapshot_scan::Scanned;
+use crate::engine::reserve::snapshot_scan::{Scanned, View};
 use crate::engine::shared::hint_cache;
 use crate::engine::table::heap::Table;
 use crate::engine::table::message_index;
@@ -94,8 +94,8 @@ pub struct Hinted<'a> {
 }
 
 /// What a walk came by.
-struct Walk {
-    scan: Scan,
+struct Walk<'a> {
+    scan: Scan<'a>,
     /// What can be taken, by the walk's snapshot.
     found: Vec<Entry>,
     /// The last key it has come by, with all its entries.
@@ -146,7 +146,8 @@ impl<'a> Hinted<'a> {
             }
         }
         if let Some(rest) = priorities.rest {
-            Scanned::from_priority(self.table, self.queue, round, rest).take_before(round, limit);
+            let view = View::from_priority(self.queue, round, rest);
+            Scanned::open(self.table, self.queue, round, &view).take_before(round, limit);
         }
     }
 
@@ -234,14 +235,17 @@ impl<'a> Hinted<'a> {
 
     /// Sees what lies from the front on until it has found enough that can be taken, or
     /// nothing for long.
-    fn look_ahead(
+    fn look_ahead<'s>(
         &self,
         round: &mut Round,
         priority: i16,
         look: Look,
         limit: Key,
-        snapshot: &Snapshot,
-    ) -> Walk {
+        snapshot: &'s Snapshot,
+    ) -> Walk<'s>
+    where
+        'a: 's,
+    {
         round.begin_walk();
         let at = self.at(priority);
         let scan = at.entries(self.table, Some(snapshot), look.front);

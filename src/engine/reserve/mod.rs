@@ -25,7 +25,7 @@ use crate::engine::reserve::due_scan::DuePage;
 use crate::engine::reserve::hinted_scan::Hinted;
 use crate::engine::reserve::request::{Take, Taken, Wish};
 use crate::engine::reserve::reservation::{EXHAUSTED_PAGE, Place, Round};
-use crate::engine::reserve::snapshot_scan::Scanned;
+use crate::engine::reserve::snapshot_scan::{Scanned, View};
 use crate::engine::shared::hint_cache;
 use crate::engine::table::heap::Table;
 use crate::engine::table::message::Column;
@@ -113,16 +113,18 @@ fn drop_of_priority(table: &Table, queue: &Queue, priority: i16, max: usize, fro
     round.direction = Direction::OldestFirst;
     let (at, begun) = ((queue.id, priority), Instant::now());
     let known = lowest(at).filter(|_| from == From::WhereSomethingIs);
-    let mut scanned = match from {
-        From::WhereSomethingIs => Scanned::from_priority(table, queue, &round, priority),
-        From::TheBeginning => Scanned::from_beginning_of(table, queue, &round, priority),
+    let mut view = match from {
+        From::WhereSomethingIs => View::from_priority(queue, &round, priority),
+        From::TheBeginning => View::from_beginning_of(priority),
     };
     if let Some(known) = known {
-        scanned.begin_at(priority, known);
+        view.begin_at(priority, known);
     }
+    let mut scanned = Scanned::open(table, queue, &round, &view);
     scanned.take_before(&mut round, Some((priority, NOWHERE)));
     note_lowest(at, known, scanned.first_seen(), begun);
     drop(scanned);
+    drop(view);
     let cleared = round.clear_dead();
     round.close();
     Dropped { dropped: round.taken + cleared, being_removed: round.being_removed }
@@ -193,7 +195,8 @@ pub fn outlook(queue: &Queue, min: usize) -> Outlook {
         hinted.finish_passes(&round);
     }
     let due = DuePage::read(&table, queue.id, &mut round);
-    Scanned::open(&table, queue, &round).take_before(&mut round, None);
+    let view = View::of_all(queue, &round);
+    Scanned::open(&table, queue, &round, &view).take_before(&mut round, None);
     let known = hint_cache::with_hint(queue.id, round.direction, |hint| hint.next_change());
     let next = [known, due.next, round.first_lease_passed];
     Outlook {
@@ -207,7 +210,8 @@ pub fn look(queue: &Queue, max: usize, mut each: impl FnMut(Taken)) {
     let table = Table::open_to_read(catalog::refresh().message);
     let wish = Wish::any(max);
     let mut round = Round::new(&table, queue, &wish, Take::Look, &mut each);
-    let mut scanned = Scanned::open(&table, queue, &round);
+    let view = View::of_all(queue, &round);
+    let mut scanned = Scanned::open(&table, queue, &round, &view);
     round.merge(|round, limit| scanned.take_before(round, limit));
 }
 
@@ -225,7 +229,8 @@ pub fn oldest_ready(queue: &Queue) -> Option<Timestamp> {
         };
         let mut round = Round::new(&table, queue, &wish, Take::Look, &mut each);
         round.direction = Direction::OldestFirst;
-        let mut scanned = Scanned::from_priority(&table, queue, &round, priority);
+        let view = View::from_priority(queue, &round, priority);
+        let mut scanned = Scanned::open(&table, queue, &round, &view);
         scanned.take_before(&mut round, Some((priority, NOWHERE)));
     }
     oldest
@@ -289,7 +294,8 @@ impl Round<'_> {
         loop {
             self.missed = false;
             self.begin_walk();
-            let mut scanned = Scanned::open(self.table, self.queue, self);
+            let view = View::of_all(self.queue, self);
+            let mut scanned = Scanned::open(self.table, self.queue, self, &view);
             self.merge(|round, limit| scanned.take_before(round, limit));
             if self.taken > 0 || !self.missed || has_one_snapshot() {
                 return;

@@ -9,8 +9,8 @@ use crate::engine::reserve::request::Taken;
 use crate::engine::table::heap::Table;
 use crate::engine::table::message::{Column, Lane, is_leased};
 use crate::engine::table::queue::Queue;
-use crate::engine::table::row::Found;
-use crate::engine::table::scan::{Key as Condition, Scan};
+use crate::engine::table::row::TableRow;
+use crate::engine::table::scan::{Condition, Scan};
 use crate::engine::table::{catalog, message_index};
 use crate::hint::address::Address;
 use crate::hint::{Direction, START};
@@ -49,9 +49,9 @@ pub fn blocked(queue: &Queue, max: usize, each: impl FnMut(Taken)) {
     let is_it = Condition::equals(1, pg_sys::F_INT4EQ, queue.id.into());
     let rows = Scan::begin(&table, catalog::known().message_group, &snapshot, &[is_it], false);
     let now = now();
-    let waits = |row: &Found| {
+    let waits = |row: &TableRow| {
         Group::of(row, queue).is_some_and(|group| {
-            let is_gone = |other: &Found| group::has_outlived(other, now);
+            let is_gone = |other: &TableRow| group::has_outlived(other, now);
             group.turn(&table, row.i64(Column::Id), is_gone) != Turn::Now
         })
     };
@@ -78,7 +78,7 @@ impl<F: FnMut(Taken)> Show<F> {
         self.left == 0
     }
 
-    fn those(&mut self, mut rows: Scan, wanted: impl Fn(&Found) -> bool) {
+    fn those(&mut self, mut rows: Scan, wanted: impl Fn(&TableRow) -> bool) {
         let now = now();
         while !self.is_full()
             && let Some(row) = rows.next()

@@ -3,7 +3,7 @@
 use crate::pg::datum::Jsonb;
 
 use crate::engine::table::name::Name;
-use crate::engine::table::row::Found;
+use crate::engine::table::row::TableRow;
 use crate::value::duration::Millis;
 use crate::value::timestamp::Timestamp;
 
@@ -40,7 +40,7 @@ pub enum Take {
 
 /// A message handed out, its row still under the scan.
 pub struct Taken<'a> {
-    pub row: &'a Found,
+    pub row: &'a TableRow<'a>,
     pub delivery: i32,
     /// None: it was removed.
     pub leased_until: Option<Timestamp>,

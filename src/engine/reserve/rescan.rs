@@ -10,7 +10,7 @@ use crate::engine::shared::{hint_cache, listeners};
 use crate::engine::table::heap::Table;
 use crate::engine::table::message::{Column, is_leased};
 use crate::engine::table::queue::{self, Queue};
-use crate::engine::table::row::{Found, Intent};
+use crate::engine::table::row::{Intent, TableRow};
 use crate::hint::address::Address;
 use crate::hint::level::{Chunk, Findings, STASH, Sweeper};
 use crate::hint::{Direction, NOWHERE};
@@ -104,7 +104,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn may_go(&mut self, row: &Found, now: Timestamp) -> bool {
+    fn may_go(&mut self, row: &TableRow, now: Timestamp) -> bool {
         let group = self.queue.as_ref().and_then(|queue| Group::of(row, queue));
         let Some(group) = group else { return !row.has_expired(now) };
         let id = row.i64(Column::Id);

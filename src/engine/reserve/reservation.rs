@@ -20,7 +20,7 @@ use crate::engine::table::heap::{Fate, Patience, Table};
 use crate::engine::table::message::{Column, Lane, is_leased};
 use crate::engine::table::message_index::ById;
 use crate::engine::table::queue::Queue;
-use crate::engine::table::row::{Found, Intent};
+use crate::engine::table::row::{Intent, TableRow};
 use crate::hint::address::Address;
 use crate::hint::ids::Ids;
 use crate::hint::{Direction, Key};
@@ -241,7 +241,7 @@ impl<'a> Round<'a> {
     }
 
     /// Takes a row if it can be had.
-    pub fn offer(&mut self, row: &Found) {
+    pub fn offer(&mut self, row: &TableRow) {
         if !self.wants(row) || !self.is_its_turn(row) {
             return;
         }
@@ -263,7 +263,7 @@ impl<'a> Round<'a> {
     }
 
     /// Whether a row can be had now.
-    pub fn could_take(&mut self, row: &Found) -> bool {
+    pub fn could_take(&mut self, row: &TableRow) -> bool {
         let wanted = self.wants(row) && self.is_its_turn(row);
         let is_busy = wanted && row.is_busy(self.intent());
         if is_busy {
@@ -279,7 +279,7 @@ impl<'a> Round<'a> {
 
     /// Whether the same holds for the rows offered one after the other with one snapshot,
     /// in the order of a group: behind the first of a group nothing is its first.
-    fn is_its_turn(&mut self, row: &Found) -> bool {
+    fn is_its_turn(&mut self, row: &TableRow) -> bool {
         let Some(group) = self.group_of(row) else { return true };
         if matches!(self.take, Take::Drop) {
             return !self.has_one_out(group);
@@ -312,14 +312,14 @@ impl<'a> Round<'a> {
         is_out
     }
 
-    fn note_unsure(&mut self, turn: Turn, row: &Found) {
+    fn note_unsure(&mut self, turn: Turn, row: &TableRow) {
         if turn == Turn::Unsure {
             self.put_off(row);
         }
     }
 
     /// Leaves a message for the next call, which looks at it again.
-    fn put_off(&mut self, row: &Found) {
+    fn put_off(&mut self, row: &TableRow) {
         // Should an error come first, it must not be hidden behind what was claimed.
         pending::touched(self.queue.id, row.i16(Column::Priority), row.i64(Column::Id));
         self.unsure.push((row.i16(Column::Priority), row.i64(Column::Id)));
@@ -327,7 +327,7 @@ impl<'a> Round<'a> {
 
     /// Whether a message that no consumer holds will never be delivered again, or stands behind
     /// another of its key, which may wait behind it in their group.
-    pub fn is_gone(&self, row: &Found) -> bool {
+    pub fn is_gone(&self, row: &TableRow) -> bool {
         !is_leased(row.i64(Column::LeaseUntil), self.now)
             && (self.end_of(row).is_some() || key::stands_behind(self.table, self.queue, row))
     }
@@ -341,7 +341,7 @@ impl<'a> Round<'a> {
         self.first_lease_passed = Some(self.first_lease_passed.map_or(end, |first| first.min(end)));
     }
 
-    fn hand_over(&mut self, row: &Found) -> Fate {
+    fn hand_over(&mut self, row: &TableRow) -> Fate {
         if self.only_looks() {
             self.show(&Taken { row, delivery: row.i32(Column::Deliveries), leased_until: None });
             return Fate::Done;
@@ -367,11 +367,11 @@ impl<'a> Round<'a> {
     }
 
     /// The group in which a message has to have its turn.
-    fn group_of(&self, row: &Found) -> Option<Group> {
+    fn group_of(&self, row: &TableRow) -> Option<Group> {
         Group::of(row, self.queue).filter(|_| !row.bool(Column::InTurn))
     }
 
-    fn take_row(&mut self, row: &Found, takes_turn: bool) -> Fate {
+    fn take_row(&mut self, row: &TableRow, takes_turn: bool) -> Fate {
         let Some(echoes) = Echoes::behind(self.table, self.queue, row) else {
             return self.take_this(row, takes_turn);
         };
@@ -393,7 +393,7 @@ impl<'a> Round<'a> {
 
     /// Removes a message whose content was replaced by another, and hands that one out in its
     /// place, if it can be had now.
-    fn take_replacement(&mut self, row: &Found, replacement: i64, echoes: &Echoes) -> Fate {
+    fn take_replacement(&mut self, row: &TableRow, replacement: i64, echoes: &Echoes) -> Fate {
         let fate = self.table.delete(row, Patience::Skip);
         if fate != Fate::Done {
             return fate;
@@ -412,7 +412,7 @@ impl<'a> Round<'a> {
         self.take_row(&row, false)
     }
 
-    fn take_this(&mut self, row: &Found, takes_turn: bool) -> Fate {
+    fn take_this(&mut self, row: &TableRow, takes_turn: bool) -> Fate {
         let delivery = row.i32(Column::Deliveries) + 1;
         let leased_until = match self.take {
             // The round may have waited for an index since it began.
@@ -433,7 +433,7 @@ impl<'a> Round<'a> {
         fate
     }
 
-    fn lease(&mut self, row: &Found, delivery: i32, until: Timestamp, takes_turn: bool) -> Fate {
+    fn lease(&mut self, row: &TableRow, delivery: i32, until: Timestamp, takes_turn: bool) -> Fate {
         let Some(slots) = &mut self.slots else {
             return lease(self.table, row, delivery, until, takes_turn);
         };
@@ -450,7 +450,7 @@ impl<'a> Round<'a> {
         fate
     }
 
-    fn note_taken(&mut self, row: &Found, leased_until: Option<Timestamp>) {
+    fn note_taken(&mut self, row: &TableRow, leased_until: Option<Timestamp>) {
         let (id, priority) = (row.i64(Column::Id), row.i16(Column::Priority));
         if row.lane() == Lane::Delayed {
             pending::undelayed(self.queue.id);
@@ -471,14 +471,14 @@ impl<'a> Round<'a> {
     }
 
     /// The caller's wish, or the message's own lease, or its queue's.
-    fn length(&self, row: &Found, wished: Option<Millis>) -> Millis {
+    fn length(&self, row: &TableRow, wished: Option<Millis>) -> Millis {
         wished
             .or_else(|| row.optional_i64(Column::LeaseMs).map(Millis::from_millis))
             .unwrap_or_else(|| self.queue.lease())
     }
 
     /// Whether a row may be handed out. Remembers those that never will be again.
-    fn wants(&mut self, row: &Found) -> bool {
+    fn wants(&mut self, row: &TableRow) -> bool {
         let lease_until = row.i64(Column::LeaseUntil);
         if is_leased(lease_until, self.now) {
             self.passes_lease(lease_until);
@@ -509,7 +509,7 @@ impl<'a> Round<'a> {
     }
 
     /// Whether it is a message's turn among those with its key.
-    fn stands_for_its_key(&mut self, row: &Found) -> bool {
+    fn stands_for_its_key(&mut self, row: &TableRow) -> bool {
         match key::turn(self.table, self.queue, row) {
             key::Turn::Now => return true,
             // The end of that one is told by no transaction.
@@ -528,7 +528,7 @@ impl<'a> Round<'a> {
     }
 
     /// Why a message that nobody holds will never be delivered again.
-    fn end_of(&self, row: &Found) -> Option<Reason> {
+    fn end_of(&self, row: &TableRow) -> Option<Reason> {
         self.queue.end_of(row, self.now)
     }
 
@@ -547,7 +547,7 @@ impl<'a> Round<'a> {
     }
 }
 
-fn lease(table: &Table, row: &Found, delivery: i32, until: Timestamp, takes_turn: bool) -> Fate {
+fn lease(table: &Table, row: &TableRow, delivery: i32, until: Timestamp, takes_turn: bool) -> Fate {
     // A plain message changes its lease only; that keeps the update heap-only.
     let mut changes =
         vec![(Column::LeaseUntil, Some(until.into())), (Column::Deliveries, Some(delivery.into()))];

@@ -12,71 +12,41 @@ use crate::engine::table::heap::Table;
 use crate::engine::table::message::Column;
 use crate::engine::table::message_index;
 use crate::engine::table::queue::Queue;
-use crate::engine::table::row::Found;
+use crate::engine::table::row::TableRow;
 use crate::engine::table::scan::Scan;
 use crate::hint::address::Address;
 use crate::hint::queue::LEVELS;
 use crate::hint::{Direction, Key, START};
 use crate::pg::snapshot::Snapshot;
 
-/// Offers what a snapshot shows, one priority after the other.
-pub struct Scanned<'a> {
-    table: &'a Table,
-    queue: i32,
-    direction: Direction,
+/// What a scan sees, and where it begins.
+pub struct View {
     /// Where to begin, by priority; others begin at their beginning.
     starts: Vec<(i16, Key)>,
-    /// The priority that was scanned last.
-    last: Option<i16>,
-    scan: Option<Scan>,
-    head: Option<Found>,
+    /// The priority before the first.
+    before: Option<i16>,
     snapshot: Snapshot,
-    /// The first message it came by.
-    first_seen: Option<i64>,
 }
 
-impl<'a> Scanned<'a> {
+impl View {
     /// Begins where something may lie first.
-    pub fn open(table: &'a Table, queue: &Queue, round: &Round) -> Self {
-        Self::begin(table, queue.id, round.direction, None, Self::starts(queue.id, round))
+    pub fn of_all(queue: &Queue, round: &Round) -> Self {
+        Self::taken(known_starts(queue.id, round), None)
     }
 
     /// Begins at a priority.
-    pub fn from_priority(table: &'a Table, queue: &Queue, round: &Round, priority: i16) -> Self {
-        Self::begin(table, queue.id, round.direction, priority.checked_sub(1), Self::starts(queue.id, round))
+    pub fn from_priority(queue: &Queue, round: &Round, priority: i16) -> Self {
+        Self::taken(known_starts(queue.id, round), priority.checked_sub(1))
     }
 
     /// Begins a priority at its very beginning.
-    pub fn from_beginning_of(table: &'a Table, queue: &Queue, round: &Round, priority: i16) -> Self {
-        Self::begin(table, queue.id, round.direction, priority.checked_sub(1), Vec::new())
+    pub fn from_beginning_of(priority: i16) -> Self {
+        Self::taken(Vec::new(), priority.checked_sub(1))
     }
 
-    fn begin(
-        table: &'a Table,
-        queue: i32,
-        direction: Direction,
-        last: Option<i16>,
-        starts: Vec<(i16, Key)>,
-    ) -> Self {
-        let snapshot = Snapshot::take();
-        Self { table, queue, direction, starts, last, scan: None, head: None, snapshot, first_seen: None }
-    }
-
-    /// The lowest places of the queue's priorities. Read before the snapshot is taken.
-    fn starts(queue: i32, round: &Round) -> Vec<(i16, Key)> {
-        let mut starts = Vec::with_capacity(LEVELS);
-        let has_forgotten = pending::has_forgotten(queue);
-        hint_cache::with_hint(queue, round.direction, |hint| {
-            // A queue that nobody has looked through has no lowest places.
-            if hint.is_known(round.now) && !has_forgotten {
-                starts.extend(hint.levels().iter().map(|level| (level.priority, level.lowest(round.now))));
-            }
-        });
-        for (priority, from) in &mut starts {
-            // Others do not know of our own messages.
-            *from = pending::first_of_our_own(queue, *priority, round.direction, round.now).min(*from);
-        }
-        starts
+    /// The snapshot is taken when the places are read: what appears before them later is not in it.
+    fn taken(starts: Vec<(i16, Key)>, before: Option<i16>) -> Self {
+        Self { starts, before, snapshot: Snapshot::take() }
     }
 
     /// Begins a priority at `from`, unless it is known to begin later.
@@ -84,6 +54,57 @@ impl<'a> Scanned<'a> {
         match self.starts.iter_mut().find(|(level, _)| *level == priority) {
             Some((_, start)) => *start = from.max(*start),
             None => self.starts.push((priority, from)),
+        }
+    }
+
+    fn start_of(&self, priority: i16) -> Key {
+        self.starts.iter().find(|(level, _)| *level == priority).map_or(START, |(_, from)| *from)
+    }
+}
+
+/// The lowest places of the queue's priorities, as hints and this transaction know them.
+fn known_starts(queue: i32, round: &Round) -> Vec<(i16, Key)> {
+    let mut starts = Vec::with_capacity(LEVELS);
+    let has_forgotten = pending::has_forgotten(queue);
+    hint_cache::with_hint(queue, round.direction, |hint| {
+        // A queue that nobody has looked through has no lowest places.
+        if hint.is_known(round.now) && !has_forgotten {
+            starts.extend(hint.levels().iter().map(|level| (level.priority, level.lowest(round.now))));
+        }
+    });
+    for (priority, from) in &mut starts {
+        // Others do not know of our own messages.
+        *from = pending::first_of_our_own(queue, *priority, round.direction, round.now).min(*from);
+    }
+    starts
+}
+
+/// Offers what a snapshot shows, one priority after the other.
+pub struct Scanned<'a> {
+    table: &'a Table,
+    queue: i32,
+    direction: Direction,
+    view: &'a View,
+    /// The priority that was scanned last.
+    last: Option<i16>,
+    scan: Option<Scan<'a>>,
+    /// The row that the scan stands on was offered.
+    is_offered: bool,
+    /// The first message it came by.
+    first_seen: Option<i64>,
+}
+
+impl<'a> Scanned<'a> {
+    pub fn open(table: &'a Table, queue: &Queue, round: &Round, view: &'a View) -> Self {
+        Self {
+            table,
+            queue: queue.id,
+            direction: round.direction,
+            view,
+            last: view.before,
+            scan: None,
+            is_offered: false,
+            first_seen: None,
         }
     }
 
@@ -98,35 +119,40 @@ impl<'a> Scanned<'a> {
             && let Some(place) = self.head_place()
             && limit.is_none_or(|limit| place < limit)
         {
-            if let Some(row) = self.head.take() {
+            if let Some(row) = self.head() {
                 round.offer(&row);
             }
+            self.is_offered = true;
         }
+    }
+
+    /// The row that comes next, if the scan stands on one that was not offered.
+    fn head(&self) -> Option<TableRow<'_>> {
+        self.scan.as_ref().filter(|_| !self.is_offered)?.current()
     }
 
     fn head_place(&mut self) -> Option<Place> {
-        while self.head.is_none() {
-            self.head = self.scan.as_mut().and_then(Scan::next);
-            if self.head.is_none() && !self.next_level() {
+        while self.head().is_none() {
+            self.is_offered = false;
+            let is_on_row = self.scan.as_mut().is_some_and(|scan| scan.next().is_some());
+            if !is_on_row && !self.next_level() {
                 return None;
             }
         }
-        let head = self.head.as_ref()?;
-        self.first_seen.get_or_insert_with(|| head.i64(Column::Id));
-        Some(head.place(self.direction))
+        let (id, place) = self.head().map(|row| (row.i64(Column::Id), row.place(self.direction)))?;
+        self.first_seen.get_or_insert(id);
+        Some(place)
     }
 
     fn next_level(&mut self) -> bool {
-        let Some(priority) =
-            message_index::next_priority(self.table, Some(&self.snapshot), self.queue, self.last)
+        let snapshot = &self.view.snapshot;
+        let Some(priority) = message_index::next_priority(self.table, Some(snapshot), self.queue, self.last)
         else {
             return false;
         };
         self.last = Some(priority);
-        let known = self.starts.iter().find(|(level, _)| *level == priority);
-        let from = known.map_or(START, |(_, from)| *from);
         let at = Address { queue: self.queue, direction: self.direction, priority };
-        self.scan = Some(at.rows(self.table, &self.snapshot, from));
+        self.scan = Some(at.rows(self.table, snapshot, self.view.start_of(priority)));
         true
     }
 }

@@ -24,7 +24,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::engine::table::catalog;
 use crate::engine::table::guests::{self, Guests};
 use crate::engine::table::message::{COLUMNS, Column};
-use crate::engine::table::row::{Found, Intent, Own};
+use crate::engine::table::row::{Intent, Own, TableRow};
 use crate::engine::table::triggers::{self, Event, Firing, Target};
 use crate::pg::role;
 
@@ -186,7 +186,7 @@ impl Table {
     }
 
     /// Writes a new version of the row a scan stands on. Rows that refer to it are not in the way.
-    pub fn update(&self, found: &Found, changes: &[(Column, Option<Datum>)], patience: Patience) -> Fate {
+    pub fn update(&self, found: &TableRow, changes: &[(Column, Option<Datum>)], patience: Patience) -> Fate {
         let patience = match self.own_patience(found, patience) {
             Ok(patience) => patience,
             Err(fate) => return fate,
@@ -206,7 +206,7 @@ impl Table {
         }
     }
 
-    fn try_update(&self, found: &Found, changes: &[(Column, Option<Datum>)], patience: Patience) -> Fate {
+    fn try_update(&self, found: &TableRow, changes: &[(Column, Option<Datum>)], patience: Patience) -> Fate {
         let columns = self.columns();
         let mut values: OfRow<Datum> = smallvec![Datum::null(); columns];
         let mut nulls: OfRow<bool> = smallvec![false; columns];
@@ -292,7 +292,7 @@ impl Table {
     /// How to treat a row with regard to this transaction's own doings. A row that it has locked
     /// looks busy to a call that does not wait; a call that waits finds nobody to wait for. A
     /// version that it has replaced, and that only an older snapshot shows, is not the heap's to judge.
-    fn own_patience(&self, found: &Found, patience: Patience) -> Result<Patience, Fate> {
+    fn own_patience(&self, found: &TableRow, patience: Patience) -> Result<Patience, Fate> {
         match found.own() {
             Own::Nothing => Ok(patience),
             Own::Lock => Ok(Patience::Wait),
@@ -301,7 +301,7 @@ impl Table {
     }
 
     /// Locks the row a scan stands on against changes by others, as strongly as an intent needs.
-    pub fn lock(&self, found: &Found, intent: Intent, patience: Patience) -> Fate {
+    pub fn lock(&self, found: &TableRow, intent: Intent, patience: Patience) -> Fate {
         let mode = match intent {
             Intent::Change => pg_sys::LockTupleMode::LockTupleNoKeyExclusive,
             Intent::Remove => pg_sys::LockTupleMode::LockTupleExclusive,
@@ -335,7 +335,7 @@ impl Table {
     }
 
     /// Removes the row a scan stands on.
-    pub fn delete(&self, found: &Found, patience: Patience) -> Fate {
+    pub fn delete(&self, found: &TableRow, patience: Patience) -> Fate {
         let patience = match self.own_patience(found, patience) {
             Ok(patience) => patience,
             Err(fate) => return fate,

@@ -4,8 +4,8 @@ use pgrx::pg_sys;
 
 use crate::engine::table::catalog;
 use crate::engine::table::heap::Table;
-use crate::engine::table::row::Found;
-use crate::engine::table::scan::{Entry, Key as Condition, Scan};
+use crate::engine::table::row::TableRow;
+use crate::engine::table::scan::{Condition, Entry, Scan};
 use crate::hint::address::Address;
 use crate::hint::{Direction, Key, START};
 use crate::pg::snapshot::Snapshot;
@@ -13,13 +13,13 @@ use crate::value::timestamp::Timestamp;
 
 impl Address {
     /// Its index entries, from a key on.
-    pub fn entries(self, table: &Table, snapshot: Option<&Snapshot>, from: Key) -> Scan {
+    pub fn entries<'a>(self, table: &'a Table, snapshot: Option<&'a Snapshot>, from: Key) -> Scan<'a> {
         let conditions = self.conditions(from);
         Scan::begin_entries(table, catalog::known().message_ready, snapshot, &conditions, self.is_backward())
     }
 
     /// What is there, leased or not, from a key on.
-    pub fn rows(self, table: &Table, snapshot: &Snapshot, from: Key) -> Scan {
+    pub fn rows<'a>(self, table: &'a Table, snapshot: &'a Snapshot, from: Key) -> Scan<'a> {
         let conditions = self.conditions(from);
         Scan::begin(table, catalog::known().message_ready, snapshot, &conditions, self.is_backward())
     }
@@ -64,23 +64,23 @@ pub fn next_priority(
 }
 
 /// What waits in a queue's delayed lane, from a due time on.
-pub fn delayed(table: &Table, snapshot: &Snapshot, queue: i32, from: Timestamp) -> Scan {
+pub fn delayed<'a>(table: &'a Table, snapshot: &'a Snapshot, queue: i32, from: Timestamp) -> Scan<'a> {
     let strategy = pg_sys::BTGreaterEqualStrategyNumber;
     let from = Condition::new(2, strategy, pg_sys::F_TIMESTAMPTZ_GE, from.into());
     Scan::begin(table, catalog::known().message_due, snapshot, &[queue_is(queue), from], false)
 }
 
 /// Messages by their ids.
-pub struct ById(Scan);
+pub struct ById<'a>(Scan<'a>);
 
-impl ById {
-    pub fn open(table: &Table, snapshot: &Snapshot) -> Self {
+impl<'a> ById<'a> {
+    pub fn open(table: &'a Table, snapshot: &'a Snapshot) -> Self {
         let is_it = Condition::equals(1, pg_sys::F_INT8EQ, 0i64.into());
         Self(Scan::begin(table, catalog::known().message_by_id, snapshot, &[is_it], false))
     }
 
     /// One message, if it is there.
-    pub fn find(&mut self, id: i64) -> Option<Found> {
+    pub fn find(&mut self, id: i64) -> Option<TableRow<'_>> {
         self.0.seek(id.into());
         self.0.next()
     }

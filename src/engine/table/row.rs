@@ -1,5 +1,7 @@
 //! A row that a scan stands on, and what transactions are doing with it.
 
+use std::marker::PhantomData;
+
 use pgrx::itemptr::item_pointer_get_both;
 use pgrx::pg_sys::{self, Datum, Oid};
 
@@ -12,8 +14,9 @@ use crate::pg::transaction::{is_another_s, members};
 use crate::value::timestamp::Timestamp;
 
 /// The row a scan stands on, until the scan moves on.
-pub struct Found {
+pub struct TableRow<'a> {
     pub(super) slot: *mut pg_sys::TupleTableSlot,
+    scan: PhantomData<&'a ()>,
 }
 
 /// The change that a row is looked at for.
@@ -44,7 +47,13 @@ pub struct Doing {
     pub changing: Option<pg_sys::TransactionId>,
 }
 
-impl Found {
+impl TableRow<'_> {
+    /// # Safety
+    /// The slot must hold a row of a scan, until what is borrowed for the row's lifetime is not any more.
+    pub(super) unsafe fn new(slot: *mut pg_sys::TupleTableSlot) -> Self {
+        Self { slot, scan: PhantomData }
+    }
+
     pub fn get(&self, column: Column) -> Option<Datum> {
         self.at(column as usize)
     }
@@ -91,9 +100,9 @@ impl Found {
     /// What others are doing with this version; none if it is dead: replaced, removed or never
     /// committed.
     pub fn doing(&self) -> Option<Doing> {
-        let mut dirty = Dirty::new();
+        let dirty = Dirty::new();
         let transaction = |xid| (xid != pg_sys::InvalidTransactionId).then_some(xid);
-        self.satisfies(&raw mut *dirty.0).then(|| {
+        self.satisfies(dirty.as_ptr()).then(|| {
             let (making, changing) = dirty.seen();
             Doing { making: transaction(making), changing: transaction(changing) }
         })
@@ -101,7 +110,7 @@ impl Found {
 
     /// Whether a snapshot shows this version.
     pub fn is_seen_by(&self, snapshot: &Snapshot) -> bool {
-        self.satisfies(snapshot.0)
+        self.satisfies(snapshot.as_ptr())
     }
 
     fn satisfies(&self, snapshot: pg_sys::Snapshot) -> bool {

@@ -3,6 +3,7 @@
 //! Which rows a scan shows is up to its snapshot: what is committed (`Snapshot`), or what
 //! others are doing as well (`Dirty`). A row is valid until its scan moves on.
 
+use std::marker::PhantomData;
 use std::ptr;
 
 use pgrx::pg_sys::{self, Datum, Oid};
@@ -10,16 +11,19 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use crate::engine::table::heap::Table;
 use crate::engine::table::index::Index;
 use crate::engine::table::message::{Column, Lane};
-use crate::engine::table::row::Found;
+use crate::engine::table::row::TableRow;
 use crate::pg::snapshot::{Dirty, Snapshot};
 
-/// A scan over one index of a table.
-pub struct Scan {
+/// A scan over one index of a table, which is open as long, and so is the snapshot.
+pub struct Scan<'a> {
     index: pg_sys::Relation,
     scan: pg_sys::IndexScanDesc,
     slot: *mut pg_sys::TupleTableSlot,
     direction: pg_sys::ScanDirection::Type,
     ended: bool,
+    /// The slot holds the row of the entry it stands on.
+    is_on_row: bool,
+    table_and_snapshot: PhantomData<&'a ()>,
 }
 
 /// An entry of the index over (queue, priority, id), whatever has become of its row.
@@ -31,14 +35,14 @@ pub struct Entry {
 }
 
 /// A condition on a column of the index, counted from 1.
-pub struct Key {
+pub struct Condition {
     pub column: i16,
     pub strategy: u32,
     pub procedure: Oid,
     pub value: Datum,
 }
 
-impl Key {
+impl Condition {
     pub fn equals(column: i16, procedure: u32, value: Datum) -> Self {
         Self::new(column, pg_sys::BTEqualStrategyNumber, procedure, value)
     }
@@ -46,91 +50,107 @@ impl Key {
     pub fn new(column: i16, strategy: u32, procedure: u32, value: Datum) -> Self {
         Self { column, strategy, procedure: Oid::from(procedure), value }
     }
+
+    fn scan_key(&self) -> pg_sys::ScanKeyData {
+        let mut key = pg_sys::ScanKeyData::default();
+        // SAFETY: fills the key; the procedure is one of Postgres's.
+        unsafe {
+            pg_sys::ScanKeyInit(&mut key, self.column, self.strategy as u16, self.procedure, self.value);
+        }
+        key
+    }
 }
 
-impl Scan {
-    /// Begins a scan of the rows that satisfy `keys`, in the order of the index or
+/// What a scan shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shows {
+    Rows,
+    /// Entries of the index; rows only where they are fetched.
+    Entries,
+}
+
+impl<'a> Scan<'a> {
+    /// Begins a scan of the rows that satisfy the conditions, in the order of the index or
     /// backwards.
-    pub fn begin(table: &Table, index: Index, snapshot: &Snapshot, keys: &[Key], backward: bool) -> Self {
-        Self::begin_with(table, index, snapshot.0, keys, backward, false)
+    pub fn begin(
+        table: &'a Table,
+        index: Index,
+        snapshot: &'a Snapshot,
+        conditions: &[Condition],
+        backward: bool,
+    ) -> Self {
+        Self::begin_with(table, index, snapshot.as_ptr(), Shows::Rows, conditions, backward)
     }
 
     /// Begins a scan that shows what others are doing; `dirty` says what of each row.
-    pub fn begin_dirty(table: &Table, index: Index, dirty: &mut Dirty, keys: &[Key]) -> Self {
-        Self::begin_with(table, index, &raw mut *dirty.0, keys, false, false)
+    pub fn begin_dirty(table: &'a Table, index: Index, dirty: &'a Dirty, conditions: &[Condition]) -> Self {
+        Self::begin_with(table, index, dirty.as_ptr(), Shows::Rows, conditions, false)
     }
 
     /// Begins a scan of index entries: without a snapshot of all, with one of those
     /// that are not known to be dead. Which row is visible only `fetch` tells.
     pub fn begin_entries(
-        table: &Table,
+        table: &'a Table,
         index: Index,
-        snapshot: Option<&Snapshot>,
-        keys: &[Key],
+        snapshot: Option<&'a Snapshot>,
+        conditions: &[Condition],
         backward: bool,
     ) -> Self {
-        let any = &raw mut pg_sys::SnapshotAnyData;
-        Self::begin_with(table, index, snapshot.map_or(any, |snapshot| snapshot.0), keys, backward, true)
+        let snapshot = snapshot.map_or(any_version(), Snapshot::as_ptr);
+        Self::begin_with(table, index, snapshot, Shows::Entries, conditions, backward)
     }
 
-    /// Begins a scan of all versions of rows that are there, dead ones too; `Found::doing` says
+    /// Begins a scan of all versions of rows that are there, dead ones too; `TableRow::doing` says
     /// what each is.
-    pub fn begin_any(table: &Table, index: Index, keys: &[Key], backward: bool) -> Self {
-        Self::begin_with(table, index, &raw mut pg_sys::SnapshotAnyData, keys, backward, false)
+    pub fn begin_any(table: &'a Table, index: Index, conditions: &[Condition], backward: bool) -> Self {
+        Self::begin_with(table, index, any_version(), Shows::Rows, conditions, backward)
     }
 
     fn begin_with(
-        table: &Table,
+        table: &'a Table,
         index: Index,
         snapshot: pg_sys::Snapshot,
-        keys: &[Key],
+        shows: Shows,
+        conditions: &[Condition],
         backward: bool,
-        wants_entries: bool,
     ) -> Self {
-        // SAFETY: the keys are copied into the scan; all is closed in `drop`.
+        let mut keys: Vec<_> = conditions.iter().map(Condition::scan_key).collect();
+        let count = keys.len() as i32;
+        let direction = if backward {
+            pg_sys::ScanDirection::BackwardScanDirection
+        } else {
+            pg_sys::ScanDirection::ForwardScanDirection
+        };
+        let index = index.open(table);
+        // SAFETY: table and snapshot are there as long as the scan; the keys are copied into it; all
+        // is closed in `drop`.
         unsafe {
-            let index = index.open(table);
-            let mut entries: Vec<pg_sys::ScanKeyData> = keys
-                .iter()
-                .map(|key| {
-                    let mut entry = pg_sys::ScanKeyData::default();
-                    pg_sys::ScanKeyInit(
-                        &mut entry,
-                        key.column,
-                        key.strategy as u16,
-                        key.procedure,
-                        key.value,
-                    );
-                    entry
-                })
-                .collect();
             let scan = pg_sys::index_beginscan(
                 table.relation,
                 index,
                 snapshot,
                 #[cfg(feature = "pg18")]
                 ptr::null_mut(),
-                entries.len() as i32,
+                count,
                 0,
             );
-            (*scan).xs_want_itup = wants_entries;
-            pg_sys::index_rescan(scan, entries.as_mut_ptr(), entries.len() as i32, ptr::null_mut(), 0);
+            (*scan).xs_want_itup = shows == Shows::Entries;
+            pg_sys::index_rescan(scan, keys.as_mut_ptr(), count, ptr::null_mut(), 0);
+            let slot = pg_sys::table_slot_create(table.relation, ptr::null_mut());
             Self {
                 index,
                 scan,
-                slot: pg_sys::table_slot_create(table.relation, ptr::null_mut()),
-                direction: if backward {
-                    pg_sys::ScanDirection::BackwardScanDirection
-                } else {
-                    pg_sys::ScanDirection::ForwardScanDirection
-                },
+                slot,
+                direction,
                 ended: false,
+                is_on_row: false,
+                table_and_snapshot: PhantomData,
             }
         }
     }
 
     /// The next row, or none.
-    pub fn next(&mut self) -> Option<Found> {
+    pub fn next(&mut self) -> Option<TableRow<'_>> {
         pg_sys::check_for_interrupts!();
         // Asked again after its end, an index scan would begin anew.
         if self.ended {
@@ -140,7 +160,8 @@ impl Scan {
         unsafe {
             self.ended = !pg_sys::index_getnext_slot(self.scan, self.direction, self.slot);
         }
-        if self.ended { None } else { Some(self.found()) }
+        self.is_on_row = !self.ended;
+        self.current()
     }
 
     /// Goes on to the next entry of the index; false if there is none. Which row is visible only
@@ -151,6 +172,7 @@ impl Scan {
 
     fn next_tid(&mut self) -> Option<pg_sys::ItemPointerData> {
         pg_sys::check_for_interrupts!();
+        self.is_on_row = false;
         // Asked again after its end, an index scan would begin anew.
         if self.ended {
             return None;
@@ -181,34 +203,35 @@ impl Scan {
     }
 
     /// The row of the entry the scan stands on, if the scan's snapshot shows it.
-    pub fn fetch(&mut self) -> Option<Found> {
+    pub fn fetch(&mut self) -> Option<TableRow<'_>> {
         // SAFETY: called after `next_entry` or `next_place` of a scan with a snapshot.
-        unsafe { pg_sys::index_fetch_heap(self.scan, self.slot) }.then(|| self.found())
+        self.is_on_row = unsafe { pg_sys::index_fetch_heap(self.scan, self.slot) };
+        self.current()
     }
 
     /// The row of an entry the scan has come by, if `snapshot` shows it and it is still
     /// the entry's: the place may have been given to another row since.
-    pub fn fetch_entry(&mut self, entry: &Entry, snapshot: &Snapshot) -> Option<Found> {
+    pub fn fetch_entry(&mut self, entry: &Entry, snapshot: &'a Snapshot) -> Option<TableRow<'_>> {
         let (mut place, mut again, mut all_dead) = (entry.place, false, false);
         // SAFETY: the scan's own means to fetch rows; that a row is dead is not noted,
         // because the scan stands elsewhere.
-        let visible = unsafe {
+        self.is_on_row = unsafe {
             pg_sys::table_index_fetch_tuple(
                 (*self.scan).xs_heapfetch,
                 &mut place,
-                snapshot.0,
+                snapshot.as_ptr(),
                 self.slot,
                 &mut again,
                 &mut all_dead,
             )
         };
-        let row = visible.then(|| self.found())?;
-        (row.i64(Column::Id) == entry.id && row.lane() == Lane::Ready).then_some(row)
+        let is_its = |row: &TableRow| row.i64(Column::Id) == entry.id && row.lane() == Lane::Ready;
+        self.current().filter(is_its)
     }
 
     /// Begins anew, with another value for the first condition.
     pub fn seek(&mut self, value: Datum) {
-        self.ended = false;
+        (self.ended, self.is_on_row) = (false, false);
         // SAFETY: the scan keeps its conditions where they can be changed; with none given
         // it begins anew with those.
         unsafe {
@@ -217,12 +240,19 @@ impl Scan {
         }
     }
 
-    fn found(&self) -> Found {
-        Found { slot: self.slot }
+    /// The row it stands on, if it has come to one.
+    pub fn current(&self) -> Option<TableRow<'_>> {
+        // SAFETY: the slot holds a row until the scan moves on, for which it is borrowed mutably.
+        self.is_on_row.then(|| unsafe { TableRow::new(self.slot) })
     }
 }
 
-impl Drop for Scan {
+/// A snapshot that shows every version of a row.
+fn any_version() -> pg_sys::Snapshot {
+    &raw mut pg_sys::SnapshotAnyData
+}
+
+impl Drop for Scan<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             return;

@@ -9,7 +9,7 @@ use pgrx::pg_sys::{self, ItemPointerData};
 use crate::engine::table::catalog;
 use crate::engine::table::heap::Table;
 use crate::engine::table::in_place::{Pages, Row, State};
-use crate::engine::table::scan::{Key as Condition, Scan};
+use crate::engine::table::scan::{Condition, Scan};
 use crate::engine::table::short_lock::{Kind, ShortLock};
 use crate::pg::snapshot::Snapshot;
 use crate::pg::transaction::Writer;
