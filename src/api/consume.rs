@@ -6,7 +6,7 @@ use crate::api::call::{Answer, Call, Rows};
 use crate::api::settle::{Asked, receipts};
 use crate::engine::message::archive;
 use crate::engine::message::settle::Verdict;
-use crate::engine::reserve::request::{Take, Taken, Wish};
+use crate::engine::reserve::request::{Request, Take, Taken};
 use crate::engine::reserve::{look, peek, reserve};
 use crate::engine::table::message::{Column, Receipt};
 use crate::engine::table::queue::{self, Queue};
@@ -26,16 +26,16 @@ const ARCHIVED: &str = "archived";
 
 fn pgq_reserve(call: &Call) -> Answer {
     let take = Take::Lease(call.span(1, "lease")?);
-    hand_out(call, "pgq_reserve", take, wish(call, 2)?, &[])
+    hand_out(call, "pgq_reserve", take, request(call, 2)?, &[])
 }
 
 fn pgq_pop(call: &Call) -> Answer {
-    hand_out(call, "pgq_pop", Take::Remove, wish(call, 1)?, &[])
+    hand_out(call, "pgq_pop", Take::Remove, request(call, 1)?, &[])
 }
 
 fn pgq_next(call: &Call) -> Answer {
     let take = Take::Lease(call.span(3, "lease")?);
-    let wish = wish(call, 4)?;
+    let request = request(call, 4)?;
     // The first call of a loop has nothing done yet.
     let receipts = if call.is_null(1) { Vec::new() } else { receipts(call, 1, "done", 2)? };
     let done = Asked { receipts, strict: call.required(8, "strict")? };
@@ -44,12 +44,12 @@ fn pgq_next(call: &Call) -> Answer {
     check_writable("pgq_next")?;
     let settled = done.settle(Verdict::Delete)?;
     let refused = if shows_refused { done.refused(&settled) } else { Vec::new() };
-    hand_out(call, "pgq_next", take, wish, &refused)
+    hand_out(call, "pgq_next", take, request, &refused)
 }
 
 /// Reads max, filter, group_key and lifo, which stand together from `first` on.
-fn wish(call: &Call, first: usize) -> Result<Wish<'_>> {
-    Ok(Wish {
+fn request(call: &Call, first: usize) -> Result<Request<'_>> {
+    Ok(Request {
         max: call.max(first, "max")?,
         filter: call.jsonb(first + 1),
         group_key: call.optional_name(first + 2, "group_key")?,
@@ -57,14 +57,14 @@ fn wish(call: &Call, first: usize) -> Result<Wish<'_>> {
     })
 }
 
-fn hand_out(call: &Call, function: &str, take: Take, wish: Wish, refused: &[Receipt]) -> Answer {
+fn hand_out(call: &Call, function: &str, take: Take, request: Request, refused: &[Receipt]) -> Answer {
     let name = call.name(0, "queue")?;
     check_writable(function)?;
     let mut rows = call.rows()?;
     refused.iter().for_each(|&receipt| push_refused(&mut rows, receipt));
     if let Some(queue) = queue::find(&name, Right::Consume)? {
         start::ensure_running();
-        reserve(&queue, &wish, take, |taken| push_row(&mut rows, &queue, &taken));
+        reserve(&queue, &request, take, |taken| push_row(&mut rows, &queue, &taken));
     }
     rows.done()
 }

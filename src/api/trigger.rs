@@ -150,7 +150,7 @@ impl MessageRow {
         Counts::message(self.lane(), self.lease_until())
     }
 
-    fn group_place(&self) -> group::Place {
+    fn group_place(&self) -> group::GroupPosition {
         (self.value(Column::InTurn) & 0xff == 0, self.priority(), self.id())
     }
 

@@ -12,7 +12,7 @@ use pgrx::bgworkers::BackgroundWorkerBuilder;
 use pgrx::pg_sys::{self, Oid};
 
 use crate::engine::shared::hint_cache;
-use crate::worker::lock::Place;
+use crate::worker::lock::WorkerLock;
 use crate::worker::signals::{Terminate, handle_signals, sleep};
 use crate::worker::start::{Asked, start};
 
@@ -82,7 +82,7 @@ pub extern "C-unwind" fn pgqueue_launcher(_argument: pg_sys::Datum) {
 /// Starts a worker where one is missing. Where the server has no room for it, the next look tries
 /// again.
 fn look_after(database: &Database, known: &mut Known) {
-    if !Place::of(database.oid).is_free() {
+    if !WorkerLock::of(database.oid).is_free() {
         known.started.get_or_insert_with(Instant::now);
         (known.had_worker, known.in_vain, known.refusals) = (true, 0, 0);
         return;

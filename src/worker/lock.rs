@@ -8,12 +8,12 @@ use std::ptr;
 use pgrx::pg_sys::{self, LOCKTAG, Oid};
 
 /// The place of a database's worker: whoever holds it is the worker.
-pub struct Place(LOCKTAG);
+pub struct WorkerLock(LOCKTAG);
 
 /// Tells our locks from the advisory locks of users, which have 1 or 2 here.
 const CLASS: u16 = 0x7067;
 
-impl Place {
+impl WorkerLock {
     pub fn of(database: Oid) -> Self {
         Self(LOCKTAG {
             locktag_field1: database.to_u32(),

@@ -6,7 +6,7 @@ use pgrx::pg_sys::{self, Oid};
 
 use crate::guc;
 use crate::pg::timeout::{self, is_asked_to_end};
-use crate::worker::lock::{Place, is_wanted};
+use crate::worker::lock::{WorkerLock, is_wanted};
 use crate::worker::recount::Recount;
 use crate::worker::session::{extension_exists, set_own_settings};
 use crate::worker::signals::{Terminate, handle_signals, sleep, sleep_until_news};
@@ -36,7 +36,7 @@ pub extern "C-unwind" fn pgqueue_worker(argument: pg_sys::Datum) {
     set_own_settings(c"pgqueue worker");
     let is_there = if asked_by_call { extension_appears(database) } else { extension_exists() };
     // The place is taken last: to the launcher a worker is one that has work here.
-    if !is_there || !Place::of(database).take() {
+    if !is_there || !WorkerLock::of(database).take() {
         return;
     }
     let mut recount = Recount::default();

@@ -9,7 +9,7 @@
 //! worker ──starts──▶ watcher of each role that has watches which are due
 //!
 //! Nothing depends on a worker for being correct. There is one a database because
-//! each holds its database's `Place` (`lock`); a second one finds it taken and leaves.
+//! each holds its database's `WorkerLock` (`lock`); a second one finds it taken and leaves.
 
 pub mod errands;
 pub mod launcher;

@@ -7,7 +7,7 @@ use pgrx::bgworkers::BackgroundWorkerBuilder;
 use pgrx::pg_sys::{self, Oid};
 
 use crate::pg::session::is_standby;
-use crate::worker::lock::Place;
+use crate::worker::lock::WorkerLock;
 
 /// How often a session looks whether its database has a worker.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -23,7 +23,7 @@ pub fn ensure_running() {
     LOOKED.set(Some(Instant::now()));
     // SAFETY: read variables of the server and this backend.
     let (database, is_single) = unsafe { (pg_sys::MyDatabaseId, !pg_sys::IsUnderPostmaster) };
-    if !is_single && !is_standby() && Place::of(database).is_free() {
+    if !is_single && !is_standby() && WorkerLock::of(database).is_free() {
         start(database, Asked::ByCall);
     }
 }

@@ -20,7 +20,7 @@ use crate::guc;
 use crate::pg::session::now;
 use crate::pg::timeout;
 use crate::value::timestamp::Timestamp;
-use crate::worker::lock::{Place, is_wanted};
+use crate::worker::lock::{WorkerLock, is_wanted};
 use crate::worker::session::{extension_exists, set_own_settings};
 use crate::worker::signals::{Terminate, handle_signals, reload_settings};
 use crate::worker::step::logged;
@@ -161,7 +161,7 @@ pub extern "C-unwind" fn pgqueue_watcher(argument: pg_sys::Datum) {
 
 /// Whether a watcher may go on: with its worker, and nobody waits for the database.
 fn is_wanted_here(database: Oid) -> bool {
-    guc::auto_vacuum() && !is_wanted(database) && !Place::of(database).is_free()
+    guc::auto_vacuum() && !is_wanted(database) && !WorkerLock::of(database).is_free()
 }
 
 /// Runs a watch of a role; false if none is due.

@@ -9,9 +9,9 @@ use crate::value::timestamp::Timestamp;
 
 /// What a transaction has done to one queue.
 #[derive(Default)]
-pub struct QueueNews {
+pub struct PendingChanges {
     pub(super) queue: i32,
-    pub(super) levels: Vec<LevelNews>,
+    pub(super) levels: Vec<PendingLevel>,
     /// The first time for which a message was delayed.
     pub(super) delayed: Option<Timestamp>,
     /// Messages have left the delayed lane; until it commits others see them there.
@@ -34,7 +34,7 @@ pub struct QueueNews {
 
 /// What a transaction has done to the messages of one priority.
 #[derive(Default)]
-pub struct LevelNews {
+pub struct PendingLevel {
     pub(super) priority: i16,
     /// They are ready when it commits.
     pub(super) ready: Ids,
@@ -46,7 +46,7 @@ pub struct LevelNews {
 }
 
 thread_local! {
-    pub(super) static QUEUES: RefCell<Vec<QueueNews>> = const { RefCell::new(Vec::new()) };
+    pub(super) static QUEUES: RefCell<Vec<PendingChanges>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A message is ready once the transaction commits.
@@ -162,27 +162,27 @@ pub fn has_undelayed(queue: i32) -> bool {
     has(queue, |news| news.undelayed)
 }
 
-fn has(queue: i32, what: impl Fn(&QueueNews) -> bool) -> bool {
+fn has(queue: i32, what: impl Fn(&PendingChanges) -> bool) -> bool {
     QUEUES.with_borrow(|all| all.iter().any(|news| news.queue == queue && what(news)))
 }
 
-fn tell(queue: i32, change: impl FnOnce(&mut QueueNews)) {
+fn tell(queue: i32, change: impl FnOnce(&mut PendingChanges)) {
     if !layout::is_preloaded() {
         return;
     }
     QUEUES.with_borrow_mut(|all| {
         let n = all.iter().position(|news| news.queue == queue).unwrap_or_else(|| {
-            all.push(QueueNews { queue, ..QueueNews::default() });
+            all.push(PendingChanges { queue, ..PendingChanges::default() });
             all.len() - 1
         });
         change(&mut all[n]);
     });
 }
 
-fn tell_of(queue: i32, priority: i16, change: impl FnOnce(&mut LevelNews)) {
+fn tell_of(queue: i32, priority: i16, change: impl FnOnce(&mut PendingLevel)) {
     tell(queue, |news| {
         let n = news.levels.iter().position(|level| level.priority == priority).unwrap_or_else(|| {
-            news.levels.push(LevelNews { priority, ..LevelNews::default() });
+            news.levels.push(PendingLevel { priority, ..PendingLevel::default() });
             news.levels.len() - 1
         });
         change(&mut news.levels[n]);

@@ -1,6 +1,6 @@
 //! Bringing what a transaction has done to the hints, and to sleepers.
 
-use crate::engine::commit::pending::{LevelNews, QueueNews};
+use crate::engine::commit::pending::{PendingChanges, PendingLevel};
 use crate::engine::shared::condition::LONGEST_SLEEP;
 use crate::engine::shared::{hint_cache, listeners, sleeper};
 use crate::hint::ids::Ids;
@@ -19,7 +19,7 @@ pub enum End {
 }
 
 /// Brings news to the board, and notes which sleepers are to be woken.
-pub fn publish(news: &QueueNews, end: End) {
+pub fn publish(news: &PendingChanges, end: End) {
     let now = now();
     let makes_ready = end == End::Commit && news.makes_ready();
     if end == End::Prepare {
@@ -71,7 +71,7 @@ pub fn publish(news: &QueueNews, end: End) {
     }
 }
 
-impl QueueNews {
+impl PendingChanges {
     fn makes_ready(&self) -> bool {
         self.resumed || self.slots_freed > 0 || self.levels.iter().any(|level| !level.ready.is_empty())
     }
@@ -87,7 +87,7 @@ impl QueueNews {
     }
 
     fn sleepers_to_wake(&self, end: End, now: Timestamp) -> usize {
-        let sum = |ids: fn(&LevelNews) -> &Ids| self.levels.iter().map(|level| ids(level).count()).sum();
+        let sum = |ids: fn(&PendingLevel) -> &Ids| self.levels.iter().map(|level| ids(level).count()).sum();
         match end {
             End::Abort if self.removed => usize::MAX,
             End::Abort => sum(|level| &level.touched),

@@ -49,8 +49,8 @@ pub struct Group {
     pub key: Vec<u8>,
 }
 
-/// Place in the order of a group; smaller comes first.
-pub type Place = (bool, i16, i64);
+/// GroupPosition in the order of a group; smaller comes first.
+pub type GroupPosition = (bool, i16, i64);
 
 /// Whether it is a message's turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,7 +153,7 @@ impl Group {
     }
 
     /// Gives the next message its turn, after one at `place` was removed.
-    pub fn free(&self, table: &Table, place: Place) {
+    pub fn free(&self, table: &Table, place: GroupPosition) {
         let mut locked = None;
         while let Err(now_locked) = self.try_free(table, place, locked) {
             pg_sys::check_for_interrupts!();
@@ -167,7 +167,7 @@ impl Group {
     fn try_free(
         &self,
         table: &Table,
-        place: Place,
+        place: GroupPosition,
         locked: Option<i64>,
     ) -> std::result::Result<(), Option<i64>> {
         let snapshot = Snapshot::latest();
@@ -230,11 +230,11 @@ fn row_is_met(row: &TableRow) -> bool {
 
 /// Groups that messages were removed from, and where the first of them stood.
 #[derive(Default)]
-pub struct Freed(BTreeMap<Group, Place>);
+pub struct Freed(BTreeMap<Group, GroupPosition>);
 
 impl Freed {
     /// A message of the group was removed at `place`.
-    pub fn add(&mut self, group: Group, place: Place) {
+    pub fn add(&mut self, group: Group, place: GroupPosition) {
         self.0.entry(group).and_modify(|first| *first = place.min(*first)).or_insert(place);
     }
 
@@ -280,7 +280,7 @@ pub fn has_outlived(row: &TableRow, now: Timestamp) -> bool {
 }
 
 /// Where a message stands in its group.
-pub fn place_of(row: &TableRow) -> Place {
+pub fn place_of(row: &TableRow) -> GroupPosition {
     (!row.bool(Column::InTurn), row.i16(Column::Priority), row.i64(Column::Id))
 }
 
@@ -332,7 +332,7 @@ fn set_lane(table: &Table, row: &TableRow, lane: Lane) -> Fate {
 
 /// A statement has removed messages of a group, or moved them back, the first from
 /// `place`.
-pub fn removed(queue: i32, key: Vec<u8>, place: Place) -> Result<()> {
+pub fn removed(queue: i32, key: Vec<u8>, place: GroupPosition) -> Result<()> {
     if queue::by_id(queue)?.is_some_and(|queue| queue.settings.keeps_order()) {
         Group { queue, key }.free(&Table::open(catalog::refresh().message), place);
     }

@@ -44,7 +44,7 @@ pub struct Settled {
     pub at: Timestamp,
     queue: i32,
     /// The group it is gone from, and where it stood.
-    left: Option<(Group, group::Place)>,
+    left: Option<(Group, group::GroupPosition)>,
 }
 
 impl Settled {

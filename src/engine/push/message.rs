@@ -92,10 +92,10 @@ pub enum Outcome {
 pub type Message = (Content, Option<Datum>);
 
 /// The columns of a message.
-pub type Row = [Option<Datum>; COLUMNS];
+pub type RowValues = [Option<Datum>; COLUMNS];
 
 /// A row with everything but id and content.
-pub fn template(queue: &Queue, options: &Options) -> Row {
+pub fn template(queue: &Queue, options: &Options) -> RowValues {
     let now = now();
     let due_at = match options.due {
         Due::Now => None,

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use crate::engine::commit::pending;
 use crate::engine::message::group::Group;
 use crate::engine::message::key;
-use crate::engine::push::message::{Content, Message, Options, Row, template};
+use crate::engine::push::message::{Content, Message, Options, RowValues, template};
 use crate::engine::push::room::make_room;
 use crate::engine::queue::counter;
 use crate::engine::table::counts::Counts;
@@ -27,7 +27,7 @@ pub struct Writer<'a> {
     pub table: Table,
     queue: &'a Queue,
     options: &'a Options,
-    template: Row,
+    template: RowValues,
     /// Of messages that are not delayed, in a queue that keeps the order of groups: each stands
     /// behind the one before it.
     group: Option<Group>,
@@ -73,7 +73,7 @@ impl<'a> Writer<'a> {
     }
 
     /// A row for a message as it would be pushed, without an id.
-    pub fn row(&self, &(content, headers): &Message) -> Row {
+    pub fn row(&self, &(content, headers): &Message) -> RowValues {
         let mut row = self.template;
         row[Column::Headers as usize] = headers;
         match content {
@@ -86,7 +86,7 @@ impl<'a> Writer<'a> {
     /// The row of a message that is added next, and its id.
     ///
     /// The next of its group can stand behind it, unless it is an echo: those are passed over.
-    fn next_row(&mut self, message: &Message, is_echo: bool) -> (i64, Row) {
+    fn next_row(&mut self, message: &Message, is_echo: bool) -> (i64, RowValues) {
         let (id, mut row) = (message_id::next(), self.row(message));
         row[Column::Id as usize] = Some(id.into());
         row[Column::Lane as usize] = Some(self.lane.datum());
@@ -145,7 +145,7 @@ impl<'a> Writer<'a> {
 }
 
 /// Indexes in which no message of these columns has an entry.
-fn unneeded_indexes(table: &Table, row: &Row, has_keys: bool) -> SmallVec<[Oid; 4]> {
+fn unneeded_indexes(table: &Table, row: &RowValues, has_keys: bool) -> SmallVec<[Oid; 4]> {
     let catalog = catalog::known();
     let lacks = |column: Column| row[column as usize].is_none();
     let partial = [

@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
-use crate::engine::table::slot_rows::Place;
+use crate::engine::table::slot_rows::SlotPlace;
 use crate::hint::slots::SlotHint;
 
 /// In which order slots are looked at: those that are probably free, then one after the other.
 pub struct Search {
-    pub slots: Rc<[Place]>,
+    pub slots: Rc<[SlotPlace]>,
     count: i32,
     hinted: Vec<i32>,
     next_hinted: usize,
@@ -21,7 +21,7 @@ pub struct Search {
 }
 
 impl Search {
-    pub fn new(limit: i32, slots: Rc<[Place]>) -> Self {
+    pub fn new(limit: i32, slots: Rc<[SlotPlace]>) -> Self {
         let count = limit.min(slots.len() as i32);
         let (is_unsure, is_outdated) = (false, false);
         Self {

@@ -28,7 +28,7 @@ use crate::engine::table::message_index::ById;
 use crate::engine::table::queue::{self, Queue};
 use crate::engine::table::row::{Intent, TableRow};
 use crate::engine::table::scan::{Condition, Scan};
-use crate::engine::table::slot_rows::{self, Content, Entry, Lease, NOTHING, Place, SlotTable};
+use crate::engine::table::slot_rows::{self, Content, Entry, Lease, NOTHING, SlotPlace, SlotTable};
 use crate::engine::table::statement::{Sees, Statement};
 use crate::error::Result;
 use crate::hint::slots::Known;
@@ -158,9 +158,9 @@ fn here() -> Lease {
 struct Layout {
     generation: u64,
     /// The slots 1, 2, ….
-    slots: Rc<[Place]>,
+    slots: Rc<[SlotPlace]>,
     /// Those beyond the limit that may hold a valid lease.
-    beyond: Vec<Place>,
+    beyond: Vec<SlotPlace>,
     /// They were laid out where they are.
     is_good: bool,
 }
@@ -212,7 +212,7 @@ impl Layout {
 /// A slot and what is in it.
 #[derive(Clone, Copy)]
 struct Slot {
-    place: Place,
+    place: SlotPlace,
     holds: Entry,
     /// It is free only if this transaction commits.
     is_by_us: bool,
@@ -378,7 +378,7 @@ impl Slots {
     }
 
     /// What slots hold.
-    fn read(&self, search: &mut Search, numbers: &[i32]) -> Vec<(Place, Entry)> {
+    fn read(&self, search: &mut Search, numbers: &[i32]) -> Vec<(SlotPlace, Entry)> {
         let mut held = Vec::with_capacity(numbers.len());
         for &number in numbers {
             let place = search.slots[number as usize - 1];
@@ -393,7 +393,7 @@ impl Slots {
 
     /// Whether leases that slots hold are valid. What they hold was read before: a writer that the
     /// snapshot does not show at work has done to the message what it shows.
-    fn judge(&mut self, messages: &Table, held: Vec<(Place, Entry)>) -> Vec<(Slot, Standing)> {
+    fn judge(&mut self, messages: &Table, held: Vec<(SlotPlace, Entry)>) -> Vec<(Slot, Standing)> {
         let (snapshot, last) = (Snapshot::latest(), Last::now());
         let mut rows = ById::open(messages, &snapshot);
         held.into_iter()
@@ -409,7 +409,7 @@ impl Slots {
     }
 
     /// The slots beyond the limit whose leases are valid.
-    fn beyond_in_use(&mut self, messages: &Table, layout: &Layout) -> Vec<(Place, Entry)> {
+    fn beyond_in_use(&mut self, messages: &Table, layout: &Layout) -> Vec<(SlotPlace, Entry)> {
         if layout.beyond.is_empty() {
             return Vec::new();
         }
@@ -434,7 +434,7 @@ impl Slots {
 
     /// Puts the leases beyond the limit into slots that are free now. As long as one is left,
     /// nothing is leased.
-    fn make_up_for(&mut self, beyond: &[(Place, Entry)]) {
+    fn make_up_for(&mut self, beyond: &[(SlotPlace, Entry)]) {
         if !self.may_write {
             self.free.truncate(self.free.len().saturating_sub(beyond.len()));
             return;
@@ -448,7 +448,7 @@ impl Slots {
     }
 
     /// Moves an entry to a free slot: it is in both for a moment, and in none at no time.
-    fn has_moved(&mut self, from: Place, entry: Entry) -> bool {
+    fn has_moved(&mut self, from: SlotPlace, entry: Entry) -> bool {
         let Some(slot) = self.free.pop() else { return false };
         if slot.is_by_us {
             // Only this transaction can take it, so it is enough to leave it out. The move would
@@ -477,12 +477,12 @@ impl Slots {
     }
 
     /// Puts a lease into a free slot; none if others have taken them all.
-    pub fn take(&mut self, lease: Lease) -> Option<Taken> {
+    pub fn take(&mut self, lease: Lease) -> Option<TakenSlot> {
         let entry = Entry { lease, writer: Writer::current() };
         while let Some(slot) = self.free.pop() {
             stop::at(Point::SlotIsJudged);
             if self.put(slot, slot.holds, entry) {
-                return Some(Taken { slot, entry });
+                return Some(TakenSlot { slot, entry });
             }
             self.has_lost = true;
         }
@@ -499,7 +499,7 @@ impl Slots {
 
     /// Puts it there by a new version of the row, which is gone if the transaction is rolled back.
     /// What the slot holds is judged when nobody can write it in place any more.
-    fn put_anew(&self, place: Place, before: Entry, after: Entry) -> bool {
+    fn put_anew(&self, place: SlotPlace, before: Entry, after: Entry) -> bool {
         let number = [Some(self.queue.into()), Some(place.number.into())];
         Layout::forget(self.queue);
         if LOCK_ONE.run(&number, |_| {}) == 0 {
@@ -524,14 +524,14 @@ impl Slots {
     }
 
     /// The lease was not given after all.
-    pub fn give_back(&mut self, taken: Taken) {
+    pub fn give_back(&mut self, taken: TakenSlot) {
         if self.put(taken.slot, taken.entry, taken.slot.holds) {
             self.free.push(taken.slot);
         }
     }
 
     /// The lease was given.
-    pub fn keep(&self, taken: Taken) {
+    pub fn keep(&self, taken: TakenSlot) {
         let number = taken.slot.place.number;
         pending::slot_is_taken(self.queue, number);
         OUT.with_borrow_mut(|out| {
@@ -553,7 +553,7 @@ impl Slots {
 }
 
 /// A slot with a lease in it.
-pub struct Taken {
+pub struct TakenSlot {
     slot: Slot,
     entry: Entry,
 }

@@ -5,7 +5,7 @@
 
 use pgrx::pg_sys;
 
-use crate::engine::reserve::reservation::Round;
+use crate::engine::reserve::reservation::Reservation;
 use crate::engine::table::catalog;
 use crate::engine::table::heap::Table;
 use crate::engine::table::message::Column;
@@ -16,26 +16,26 @@ use crate::hint::Direction;
 use crate::pg::snapshot::Snapshot;
 
 /// Offers what is ready or due of a group, one priority after the other.
-pub fn take(table: &Table, queue: &Queue, key: &Name, round: &mut Round) {
-    round.begin_walk();
+pub fn take(table: &Table, queue: &Queue, key: &Name, reservation: &mut Reservation) {
+    reservation.begin_walk();
     let snapshot = Snapshot::take();
     // The order of a group is one, whichever end of the queue comes first.
-    let backward = round.direction == Direction::NewestFirst && !round.keeps_order();
-    let walk = Walk { table, snapshot: &snapshot, queue: queue.id, key, backward };
+    let backward = reservation.direction == Direction::NewestFirst && !reservation.keeps_order();
+    let walk = GroupScan { table, snapshot: &snapshot, queue: queue.id, key, backward };
     // Those whose turn it is come first.
     for in_turn in [true, false] {
         let mut last = None;
         while let Some(priority) = walk.next_priority(in_turn, last) {
             last = Some(priority);
-            let has_first = walk.take_priority(in_turn, priority, round);
-            if round.is_full() || (round.keeps_order() && (has_first || round.taken > 0)) {
+            let has_first = walk.take_priority(in_turn, priority, reservation);
+            if reservation.is_full() || (reservation.keeps_order() && (has_first || reservation.taken > 0)) {
                 return;
             }
         }
     }
 }
 
-struct Walk<'a> {
+struct GroupScan<'a> {
     table: &'a Table,
     snapshot: &'a Snapshot,
     queue: i32,
@@ -43,7 +43,7 @@ struct Walk<'a> {
     backward: bool,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> GroupScan<'a> {
     fn conditions(&self, in_turn: bool) -> Vec<Condition> {
         vec![
             Condition::equals(1, pg_sys::F_INT4EQ, self.queue.into()),
@@ -67,15 +67,15 @@ impl<'a> Walk<'a> {
 
     /// True if it has come by the first of the group that is not gone, which is in the way of all
     /// others where their order is kept.
-    fn take_priority(&self, in_turn: bool, priority: i16, round: &mut Round) -> bool {
+    fn take_priority(&self, in_turn: bool, priority: i16, reservation: &mut Reservation) -> bool {
         let mut conditions = self.conditions(in_turn);
         conditions.push(Condition::equals(4, pg_sys::F_INT2EQ, priority.into()));
         let mut rows = self.scan(&conditions, self.backward);
-        while !round.is_full()
+        while !reservation.is_full()
             && let Some(row) = rows.next()
         {
-            round.offer(&row);
-            if round.keeps_order() && !round.is_gone(&row) {
+            reservation.offer(&row);
+            if reservation.keeps_order() && !reservation.is_gone(&row) {
                 return true;
             }
         }

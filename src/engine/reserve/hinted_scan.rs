@@ -1,12 +1,12 @@
 //! What is ready, taken from where the board says.
 //!
-//! `Hinted` claims what it is about to take, so that consumers do not visit each
+//! `HintedScan` claims what it is about to take, so that consumers do not visit each
 //! other's rows. docs/engine.md argues why nothing is missed.
 
 use crate::engine::commit::pending;
 use crate::engine::reserve::rescan;
-use crate::engine::reserve::reservation::{Place, Round};
-use crate::engine::reserve::snapshot_scan::{Scanned, View};
+use crate::engine::reserve::reservation::{Position, Reservation};
+use crate::engine::reserve::snapshot_scan::{SnapshotScan, View};
 use crate::engine::shared::hint_cache;
 use crate::engine::table::heap::Table;
 use crate::engine::table::message_index;
@@ -48,7 +48,7 @@ impl Priorities {
     }
 
     /// Asks the board; what it does not know is looked up.
-    fn of(table: &Table, queue: i32, direction: Direction, round: &Round) -> Option<Self> {
+    fn of(table: &Table, queue: i32, direction: Direction, reservation: &Reservation) -> Option<Self> {
         let ask = || {
             hint_cache::with_hint(queue, direction, |hint| {
                 let mut known = Self { all: [0; LEVELS], count: 0, rest: hint.rest() };
@@ -56,7 +56,7 @@ impl Priorities {
                     known.all[known.count] = priority;
                     known.count += 1;
                 }
-                (known, hint.is_known(round.now), hint.times_cleared())
+                (known, hint.is_known(reservation.now), hint.times_cleared())
             })
         };
         let (known, is_known, times_cleared) = ask()?;
@@ -67,19 +67,21 @@ impl Priorities {
         while let Some(priority) = message_index::next_priority(table, None, queue, last) {
             last = Some(priority);
             let has_hint = hint_cache::with_hint(queue, direction, |hint| {
-                hint.level_or_new(priority, round.now).is_some()
+                hint.level_or_new(priority, reservation.now).is_some()
             })?;
             if !has_hint {
                 break;
             }
         }
-        hint_cache::with_hint(queue, direction, |hint| hint.has_become_known(round.now, times_cleared))?;
+        hint_cache::with_hint(queue, direction, |hint| {
+            hint.has_become_known(reservation.now, times_cleared)
+        })?;
         ask().map(|(known, _, _)| known)
     }
 }
 
 /// Takes the messages that hints point at.
-pub struct Hinted<'a> {
+pub struct HintedScan<'a> {
     table: &'a Table,
     queue: &'a Queue,
     direction: Direction,
@@ -111,11 +113,11 @@ enum Task {
     Step(Step, Look),
 }
 
-impl<'a> Hinted<'a> {
+impl<'a> HintedScan<'a> {
     /// None if there is no board, or no room on it.
-    pub fn open(table: &'a Table, queue: &'a Queue, round: &Round) -> Option<Self> {
-        let direction = round.direction;
-        let Some(priorities) = Priorities::of(table, queue.id, direction, round) else {
+    pub fn open(table: &'a Table, queue: &'a Queue, reservation: &Reservation) -> Option<Self> {
+        let direction = reservation.direction;
+        let Some(priorities) = Priorities::of(table, queue.id, direction, reservation) else {
             hint_cache::wants_place(queue.id);
             return None;
         };
@@ -131,8 +133,8 @@ impl<'a> Hinted<'a> {
         })
     }
 
-    /// Takes what is ready and comes before `limit`, until the round has enough.
-    pub fn take_before(&mut self, round: &mut Round, limit: Option<Place>) {
+    /// Takes what is ready and comes before `limit`, until the reservation has enough.
+    pub fn take_before(&mut self, reservation: &mut Reservation, limit: Option<Position>) {
         let priorities = self.priorities;
         for &priority in priorities.hinted() {
             let limit = match limit {
@@ -140,21 +142,21 @@ impl<'a> Hinted<'a> {
                 Some((last, key)) if last == priority => key,
                 _ => NOWHERE,
             };
-            self.take_level(round, priority, limit);
-            if round.is_full() {
+            self.take_level(reservation, priority, limit);
+            if reservation.is_full() {
                 return;
             }
         }
         if let Some(rest) = priorities.rest {
-            let view = View::from_priority(self.queue, round, rest);
-            Scanned::open(self.table, self.queue, round, &view).take_before(round, limit);
+            let view = View::from_priority(self.queue, reservation, rest);
+            SnapshotScan::open(self.table, self.queue, reservation, &view).take_before(reservation, limit);
         }
     }
 
-    fn take_level(&mut self, round: &mut Round, priority: i16, limit: Key) {
+    fn take_level(&mut self, reservation: &mut Reservation, priority: i16, limit: Key) {
         let mut has_swept = false;
-        while !round.is_full() {
-            let (max, now) = (round.missing(), round.now);
+        while !reservation.is_full() {
+            let (max, now) = (reservation.missing(), reservation.now);
             let task = self.with_level(priority, |level| match level.chunk(Sweeper::Call, now) {
                 Some(chunk) if !has_swept => Task::Sweep(chunk),
                 _ => Task::Step(level.next_step(max, limit), level.look()),
@@ -167,11 +169,11 @@ impl<'a> Hinted<'a> {
                 Some(Task::Step(Step::Probe(known), _)) => {
                     let ids = known.keys().iter().map(|&key| self.direction.id(key));
                     ids.clone().for_each(|id| pending::touched(self.queue.id, priority, id));
-                    round.probe(priority, ids);
-                    self.tell_of_leases(round, priority, known.keys()[0]);
+                    reservation.probe(priority, ids);
+                    self.tell_of_leases(reservation, priority, known.keys()[0]);
                 }
                 Some(Task::Step(Step::Walk, look)) => {
-                    if !self.walk(round, priority, look, limit) {
+                    if !self.walk(reservation, priority, look, limit) {
                         return;
                     }
                 }
@@ -184,9 +186,9 @@ impl<'a> Hinted<'a> {
         }
     }
 
-    /// Tells the hint when the leases end that the round has come past from a key on.
-    fn tell_of_leases(&self, round: &mut Round, priority: i16, first: Key) {
-        if let Some(end) = round.take_first_lease_passed() {
+    /// Tells the hint when the leases end that the reservation has come past from a key on.
+    fn tell_of_leases(&self, reservation: &mut Reservation, priority: i16, first: Key) {
+        if let Some(end) = reservation.take_first_lease_passed() {
             self.with_level(priority, |level| level.leased(first, end));
         }
     }
@@ -201,9 +203,9 @@ impl<'a> Hinted<'a> {
 
     /// Walks on from the front to what can be taken, claims it, and takes it. False if
     /// there is nothing more to come by.
-    fn walk(&mut self, round: &mut Round, priority: i16, look: Look, limit: Key) -> bool {
+    fn walk(&mut self, reservation: &mut Reservation, priority: i16, look: Look, limit: Key) -> bool {
         let snapshot = Snapshot::take();
-        let walk = self.look_ahead(round, priority, look, limit, &snapshot);
+        let walk = self.look_ahead(reservation, priority, look, limit, &snapshot);
         let Some(last) = walk.last else {
             if walk.to_end {
                 self.with_level(priority, |level| level.found_nothing(look));
@@ -219,16 +221,16 @@ impl<'a> Hinted<'a> {
         self.refused = 0;
         let mut scan = walk.scan;
         for entry in &walk.found {
-            round.begin_walk();
+            reservation.begin_walk();
             if let Some(row) = scan.fetch_entry(entry, &snapshot) {
-                round.offer(&row);
+                reservation.offer(&row);
             }
         }
         drop(scan);
-        self.tell_of_leases(round, priority, look.front);
+        self.tell_of_leases(reservation, priority, look.front);
         self.vain = if walk.found.is_empty() { self.vain + STRIDE } else { 0 };
         if self.vain >= VAIN && !self.has_jumped {
-            self.jump(round, priority);
+            self.jump(reservation, priority);
         }
         true
     }
@@ -237,7 +239,7 @@ impl<'a> Hinted<'a> {
     /// nothing for long.
     fn look_ahead<'s>(
         &self,
-        round: &mut Round,
+        reservation: &mut Reservation,
         priority: i16,
         look: Look,
         limit: Key,
@@ -246,7 +248,7 @@ impl<'a> Hinted<'a> {
     where
         'a: 's,
     {
-        round.begin_walk();
+        reservation.begin_walk();
         let at = self.at(priority);
         let scan = at.entries(self.table, Some(snapshot), look.front);
         let mut walk = Walk { scan, found: Vec::new(), last: None, to_end: false };
@@ -268,9 +270,9 @@ impl<'a> Hinted<'a> {
             if key >= Some(limit) || (in_vain >= STRIDE && walk.last.is_some()) {
                 return walk;
             }
-            if walk.scan.fetch().is_some_and(|row| round.could_take(&row)) {
+            if walk.scan.fetch().is_some_and(|row| reservation.could_take(&row)) {
                 walk.found.push(entry);
-                if walk.found.len() == self.wanted(round) {
+                if walk.found.len() == self.wanted(reservation) {
                     walk.last = key;
                     return walk;
                 }
@@ -282,13 +284,13 @@ impl<'a> Hinted<'a> {
 
     /// How many messages to claim at once: fewer after claims that were refused, because
     /// too much happened during their walk.
-    fn wanted(&self, round: &Round) -> usize {
-        (round.missing() >> self.refused.min(usize::BITS - 1)).max(1)
+    fn wanted(&self, reservation: &Reservation) -> usize {
+        (reservation.missing() >> self.refused.min(usize::BITS - 1)).max(1)
     }
 
     /// Looks for a place further on where something is ready, by halving: what is in
     /// flight mostly lies together. What is jumped over is left to the pass.
-    fn jump(&mut self, round: &mut Round, priority: i16) {
+    fn jump(&mut self, reservation: &mut Reservation, priority: i16) {
         self.has_jumped = true;
         let Some(look) = self.with_level(priority, |level| level.look()) else { return };
         let at = self.at(priority);
@@ -304,8 +306,8 @@ impl<'a> Hinted<'a> {
                 high = middle;
                 continue;
             };
-            round.begin_walk();
-            if scan.fetch_entry(&entry, &snapshot).is_some_and(|row| round.could_take(&row)) {
+            reservation.begin_walk();
+            if scan.fetch_entry(&entry, &snapshot).is_some_and(|row| reservation.could_take(&row)) {
                 found = Some(at.key(&entry));
                 high = middle;
             } else {
@@ -318,9 +320,9 @@ impl<'a> Hinted<'a> {
     }
 
     /// Does what is left of passes that look for something likely to be there.
-    pub fn finish_passes(&self, round: &Round) {
+    pub fn finish_passes(&self, reservation: &Reservation) {
         for &priority in self.priorities.hinted() {
-            while let Some(chunk) = self.suspected_chunk(priority, round.now) {
+            while let Some(chunk) = self.suspected_chunk(priority, reservation.now) {
                 rescan::sweep(self.table, self.at(priority), chunk, THOROUGH);
             }
         }
@@ -332,18 +334,18 @@ impl<'a> Hinted<'a> {
 
     /// When nothing else is left: does what is left of passes that look for something
     /// likely to be there, and takes what they find. So that an empty answer is true.
-    pub fn take_suspected(&mut self, round: &mut Round) {
+    pub fn take_suspected(&mut self, reservation: &mut Reservation) {
         let mut budget = FOR_MORE;
         let priorities = self.priorities;
         for &priority in priorities.hinted() {
-            while !round.is_full() && (round.taken == 0 || budget > 0) {
-                if let Some(chunk) = self.suspected_chunk(priority, round.now) {
+            while !reservation.is_full() && (reservation.taken == 0 || budget > 0) {
+                if let Some(chunk) = self.suspected_chunk(priority, reservation.now) {
                     let swept = rescan::sweep(self.table, self.at(priority), chunk, THOROUGH);
                     budget = budget.saturating_sub(swept.vain);
                 } else if self.with_level(priority, |level| level.knows_some()) != Some(true) {
                     break; // nor did somebody else's part of the pass find something
                 }
-                self.take_level(round, priority, NOWHERE);
+                self.take_level(reservation, priority, NOWHERE);
             }
         }
     }

@@ -22,10 +22,10 @@ use std::time::{Duration, Instant};
 use crate::engine::commit::{async_commit, pending};
 use crate::engine::queue::slots::Slots;
 use crate::engine::reserve::due_scan::DuePage;
-use crate::engine::reserve::hinted_scan::Hinted;
-use crate::engine::reserve::request::{Take, Taken, Wish};
-use crate::engine::reserve::reservation::{EXHAUSTED_PAGE, Place, Round};
-use crate::engine::reserve::snapshot_scan::{Scanned, View};
+use crate::engine::reserve::hinted_scan::HintedScan;
+use crate::engine::reserve::request::{Request, Take, Taken};
+use crate::engine::reserve::reservation::{EXHAUSTED_PAGE, Position, Reservation};
+use crate::engine::reserve::snapshot_scan::{SnapshotScan, View};
 use crate::engine::shared::hint_cache;
 use crate::engine::table::heap::Table;
 use crate::engine::table::message::Column;
@@ -35,24 +35,24 @@ use crate::hint::{Direction, NOWHERE};
 use crate::pg::session::{has_one_snapshot, now};
 use crate::value::timestamp::Timestamp;
 
-/// Hands out up to `wish.max` messages, in order, and returns how many.
-pub fn reserve(queue: &Queue, wish: &Wish, take: Take, each: impl FnMut(Taken)) -> usize {
+/// Hands out up to `request.max` messages, in order, and returns how many.
+pub fn reserve(queue: &Queue, request: &Request, take: Take, each: impl FnMut(Taken)) -> usize {
     match take {
         Take::Lease(_) if !queue.settings.durable_lease => {
-            async_commit::harmless(|| hand_out(queue, wish, take, each))
+            async_commit::harmless(|| hand_out(queue, request, take, each))
         }
-        _ => hand_out(queue, wish, take, each),
+        _ => hand_out(queue, request, take, each),
     }
 }
 
-fn hand_out(queue: &Queue, wish: &Wish, take: Take, mut each: impl FnMut(Taken)) -> usize {
+fn hand_out(queue: &Queue, request: &Request, take: Take, mut each: impl FnMut(Taken)) -> usize {
     if queue.paused {
         return 0;
     }
     let table = Table::open(catalog::refresh().message);
-    let mut round = Round::new(&table, queue, wish, take, &mut each);
-    round.run();
-    round.taken
+    let mut reservation = Reservation::new(&table, queue, request, take, &mut each);
+    reservation.run();
+    reservation.taken
 }
 
 /// What a drop did.
@@ -108,26 +108,26 @@ fn drop_from(table: &Table, queue: &Queue, max: usize, from: From) -> Dropped {
 }
 
 fn drop_of_priority(table: &Table, queue: &Queue, priority: i16, max: usize, from: From) -> Dropped {
-    let (wish, mut each) = (Wish::any(max), |_: Taken| {});
-    let mut round = Round::new(table, queue, &wish, Take::Drop, &mut each);
-    round.direction = Direction::OldestFirst;
+    let (request, mut each) = (Request::any(max), |_: Taken| {});
+    let mut reservation = Reservation::new(table, queue, &request, Take::Drop, &mut each);
+    reservation.direction = Direction::OldestFirst;
     let (at, begun) = ((queue.id, priority), Instant::now());
     let known = lowest(at).filter(|_| from == From::WhereSomethingIs);
     let mut view = match from {
-        From::WhereSomethingIs => View::from_priority(queue, &round, priority),
+        From::WhereSomethingIs => View::from_priority(queue, &reservation, priority),
         From::TheBeginning => View::from_beginning_of(priority),
     };
     if let Some(known) = known {
         view.begin_at(priority, known);
     }
-    let mut scanned = Scanned::open(table, queue, &round, &view);
-    scanned.take_before(&mut round, Some((priority, NOWHERE)));
+    let mut scanned = SnapshotScan::open(table, queue, &reservation, &view);
+    scanned.take_before(&mut reservation, Some((priority, NOWHERE)));
     note_lowest(at, known, scanned.first_seen(), begun);
     drop(scanned);
     drop(view);
-    let cleared = round.clear_dead();
-    round.close();
-    Dropped { dropped: round.taken + cleared, being_removed: round.being_removed }
+    let cleared = reservation.clear_dead();
+    reservation.close();
+    Dropped { dropped: reservation.taken + cleared, being_removed: reservation.being_removed }
 }
 
 /// Where a drop of this session saw the first message of a queue and priority: before it lies
@@ -188,38 +188,38 @@ pub fn outlook(queue: &Queue, min: usize) -> Outlook {
     {
         return Outlook { enough: false, next_change: slots.next_end };
     }
-    let wish = Wish::any(min);
+    let request = Request::any(min);
     let mut each = |_: Taken| {};
-    let mut round = Round::new(&table, queue, &wish, Take::Look, &mut each);
-    if let Some(hinted) = Hinted::open(&table, queue, &round) {
-        hinted.finish_passes(&round);
+    let mut reservation = Reservation::new(&table, queue, &request, Take::Look, &mut each);
+    if let Some(hinted) = HintedScan::open(&table, queue, &reservation) {
+        hinted.finish_passes(&reservation);
     }
-    let due = DuePage::read(&table, queue.id, &mut round);
-    let view = View::of_all(queue, &round);
-    Scanned::open(&table, queue, &round, &view).take_before(&mut round, None);
-    let known = hint_cache::with_hint(queue.id, round.direction, |hint| hint.next_change());
-    let next = [known, due.next, round.first_lease_passed];
+    let due = DuePage::read(&table, queue.id, &mut reservation);
+    let view = View::of_all(queue, &reservation);
+    SnapshotScan::open(&table, queue, &reservation, &view).take_before(&mut reservation, None);
+    let known = hint_cache::with_hint(queue.id, reservation.direction, |hint| hint.next_change());
+    let next = [known, due.next, reservation.first_lease_passed];
     Outlook {
-        enough: round.taken + due.len() >= min,
-        next_change: next.into_iter().flatten().filter(|&at| at > round.now).min(),
+        enough: reservation.taken + due.len() >= min,
+        next_change: next.into_iter().flatten().filter(|&at| at > reservation.now).min(),
     }
 }
 
 /// Shows up to `max` messages that could be reserved now, in order, and changes nothing.
 pub fn look(queue: &Queue, max: usize, mut each: impl FnMut(Taken)) {
     let table = Table::open_to_read(catalog::refresh().message);
-    let wish = Wish::any(max);
-    let mut round = Round::new(&table, queue, &wish, Take::Look, &mut each);
-    let view = View::of_all(queue, &round);
-    let mut scanned = Scanned::open(&table, queue, &round, &view);
-    round.merge(|round, limit| scanned.take_before(round, limit));
+    let request = Request::any(max);
+    let mut reservation = Reservation::new(&table, queue, &request, Take::Look, &mut each);
+    let view = View::of_all(queue, &reservation);
+    let mut scanned = SnapshotScan::open(&table, queue, &reservation, &view);
+    reservation.merge(|reservation, limit| scanned.take_before(reservation, limit));
 }
 
 /// Since when the message with the lowest id that could be reserved has been there, of each
 /// priority, and the earliest of that.
 pub fn oldest_ready(queue: &Queue) -> Option<Timestamp> {
     let table = Table::open_to_read(catalog::refresh().message);
-    let wish = Wish::any(1);
+    let request = Request::any(1);
     let mut oldest = None::<Timestamp>;
     const WORTH_LOOKING_AT: usize = 100;
     for priority in all_priorities(&table, queue).take(WORTH_LOOKING_AT) {
@@ -227,16 +227,16 @@ pub fn oldest_ready(queue: &Queue) -> Option<Timestamp> {
             let at = taken.row.i64(Column::EnqueuedAt);
             oldest = Some(oldest.map_or(at, |oldest| oldest.min(at)));
         };
-        let mut round = Round::new(&table, queue, &wish, Take::Look, &mut each);
-        round.direction = Direction::OldestFirst;
-        let view = View::from_priority(queue, &round, priority);
-        let mut scanned = Scanned::open(&table, queue, &round, &view);
-        scanned.take_before(&mut round, Some((priority, NOWHERE)));
+        let mut reservation = Reservation::new(&table, queue, &request, Take::Look, &mut each);
+        reservation.direction = Direction::OldestFirst;
+        let view = View::from_priority(queue, &reservation, priority);
+        let mut scanned = SnapshotScan::open(&table, queue, &reservation, &view);
+        scanned.take_before(&mut reservation, Some((priority, NOWHERE)));
     }
     oldest
 }
 
-impl Round<'_> {
+impl Reservation<'_> {
     /// Hands out what there is, and clears away what it comes by.
     pub fn run(&mut self) {
         self.take_what_there_is();
@@ -251,14 +251,14 @@ impl Round<'_> {
     }
 
     fn take_what_there_is(&mut self) {
-        if let Some(key) = &self.wish.group_key {
+        if let Some(key) = &self.request.group_key {
             return group_scan::take(self.table, self.queue, key, self);
         }
         let takes_all_it_sees =
-            self.wish.filter.is_none() && !has_one_snapshot() && !pending::is_ahead(self.queue.id);
-        match takes_all_it_sees.then(|| Hinted::open(self.table, self.queue, self)).flatten() {
+            self.request.filter.is_none() && !has_one_snapshot() && !pending::is_ahead(self.queue.id);
+        match takes_all_it_sees.then(|| HintedScan::open(self.table, self.queue, self)).flatten() {
             Some(mut hinted) => {
-                self.merge(|round, limit| hinted.take_before(round, limit));
+                self.merge(|reservation, limit| hinted.take_before(reservation, limit));
                 hinted.take_suspected(self);
                 if self.taken == 0 && hinted.is_lost {
                     self.scan_until_sure();
@@ -269,7 +269,7 @@ impl Round<'_> {
     }
 
     /// Takes what is due at its place among what is ready.
-    pub fn merge(&mut self, mut take_ready_before: impl FnMut(&mut Self, Option<Place>)) {
+    pub fn merge(&mut self, mut take_ready_before: impl FnMut(&mut Self, Option<Position>)) {
         loop {
             let mut due = DuePage::read(self.table, self.queue.id, self);
             let (more_is_due, before) = (due.is_full() && !self.only_looks(), self.taken);
@@ -295,8 +295,8 @@ impl Round<'_> {
             self.missed = false;
             self.begin_walk();
             let view = View::of_all(self.queue, self);
-            let mut scanned = Scanned::open(self.table, self.queue, self, &view);
-            self.merge(|round, limit| scanned.take_before(round, limit));
+            let mut scanned = SnapshotScan::open(self.table, self.queue, self, &view);
+            self.merge(|reservation, limit| scanned.take_before(reservation, limit));
             if self.taken > 0 || !self.missed || has_one_snapshot() {
                 return;
             }

@@ -8,7 +8,7 @@ use crate::value::duration::Millis;
 use crate::value::timestamp::Timestamp;
 
 /// Which messages, and how many.
-pub struct Wish<'a> {
+pub struct Request<'a> {
     pub max: usize,
     /// Only messages whose headers contain this.
     pub filter: Option<Jsonb<'a>>,
@@ -18,7 +18,7 @@ pub struct Wish<'a> {
     pub group_key: Option<Name>,
 }
 
-impl Wish<'_> {
+impl Request<'_> {
     /// Up to so many, whichever come first.
     pub fn any(max: usize) -> Self {
         Self { max, filter: None, lifo: None, group_key: None }

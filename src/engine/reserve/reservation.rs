@@ -1,6 +1,6 @@
-//! A round: one call on its way over a queue, from message to message.
+//! A reservation: one call on its way over a queue, from message to message.
 //!
-//! Those who find messages (`hinted_scan`, `snapshot_scan`, `group_scan`, `due_scan`) offer them; the round
+//! Those who find messages (`hinted_scan`, `snapshot_scan`, `group_scan`, `due_scan`) offer them; the reservation
 //! judges each (leased, expired, superseded, not its turn) and leases or removes it,
 //! without ever waiting for anybody.
 
@@ -12,7 +12,7 @@ use crate::engine::message::key::{self, Echoes};
 use crate::engine::message::{archive, dead};
 use crate::engine::queue::counter;
 use crate::engine::queue::slots::Slots;
-use crate::engine::reserve::request::{Take, Taken, Wish};
+use crate::engine::reserve::request::{Request, Take, Taken};
 use crate::engine::reserve::rescan::RECHECK;
 use crate::engine::shared::hint_cache;
 use crate::engine::table::counts::Counts;
@@ -39,13 +39,13 @@ pub const EXHAUSTED_PAGE: usize = 100;
 type Receiver<'a> = &'a mut dyn FnMut(Taken);
 
 /// Priority and key, by which messages are ordered.
-pub type Place = (i16, Key);
+pub type Position = (i16, Key);
 
 /// One call, on its way over the queue.
-pub struct Round<'a> {
+pub struct Reservation<'a> {
     pub(super) table: &'a Table,
     pub(super) queue: &'a Queue,
-    pub(super) wish: &'a Wish<'a>,
+    pub(super) request: &'a Request<'a>,
     take: Take,
     each: Receiver<'a>,
     pub direction: Direction,
@@ -84,19 +84,19 @@ pub struct Round<'a> {
     scratch: Scratch,
 }
 
-impl<'a> Round<'a> {
+impl<'a> Reservation<'a> {
     pub fn new(
         table: &'a Table,
         queue: &'a Queue,
-        wish: &'a Wish<'a>,
+        request: &'a Request<'a>,
         take: Take,
         each: Receiver<'a>,
     ) -> Self {
-        let newest_first = wish.lifo.unwrap_or(queue.settings.order == Order::Lifo);
+        let newest_first = request.lifo.unwrap_or(queue.settings.order == Order::Lifo);
         Self {
             table,
             queue,
-            wish,
+            request,
             take,
             each,
             direction: if newest_first { Direction::NewestFirst } else { Direction::OldestFirst },
@@ -114,7 +114,7 @@ impl<'a> Round<'a> {
             freed: Freed::default(),
             being_removed: 0,
             counts: Counts::default(),
-            slots: if matches!(take, Take::Lease(_)) { Slots::of(queue, table, wish.max) } else { None },
+            slots: if matches!(take, Take::Lease(_)) { Slots::of(queue, table, request.max) } else { None },
             first_lease_passed: None,
             scratch: Scratch::default(),
         }
@@ -159,7 +159,7 @@ impl<'a> Round<'a> {
     /// Whether others took all free slots meanwhile, and there are others now.
     pub(super) fn has_lost_slots(&mut self) -> bool {
         let Some(slots) = self.slots.as_mut().filter(|_| self.taken == 0) else { return false };
-        let has_others = slots.look_again(self.table, self.wish.max);
+        let has_others = slots.look_again(self.table, self.request.max);
         if has_others {
             self.put_back_unsure();
         }
@@ -207,7 +207,7 @@ impl<'a> Round<'a> {
     }
 
     pub fn missing(&self) -> usize {
-        let mut missing = self.wish.max - self.taken;
+        let mut missing = self.request.max - self.taken;
         if matches!(self.take, Take::Drop) {
             // What is dead makes room as well.
             missing = missing.saturating_sub(self.exhausted.len() + self.superseded.len());
@@ -415,7 +415,7 @@ impl<'a> Round<'a> {
     fn take_this(&mut self, row: &TableRow, takes_turn: bool) -> Fate {
         let delivery = row.i32(Column::Deliveries) + 1;
         let leased_until = match self.take {
-            // The round may have waited for an index since it began.
+            // The reservation may have waited for an index since it began.
             Take::Lease(length) => Some(now() + self.length(row, length).as_micros()),
             Take::Remove | Take::Drop | Take::Look => None,
         };
@@ -470,7 +470,7 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// The caller's wish, or the message's own lease, or its queue's.
+    /// The caller's request, or the message's own lease, or its queue's.
     fn length(&self, row: &TableRow, wished: Option<Millis>) -> Millis {
         wished
             .or_else(|| row.optional_i64(Column::LeaseMs).map(Millis::from_millis))
@@ -503,7 +503,7 @@ impl<'a> Round<'a> {
         if !self.stands_for_its_key(row) {
             return false;
         }
-        let Some(filter) = self.wish.filter else { return true };
+        let Some(filter) = self.request.filter else { return true };
         let headers = row.jsonb(Column::Headers);
         self.with_scratch(|_| headers.is_some_and(|headers| headers.contains(filter)))
     }
@@ -533,8 +533,8 @@ impl<'a> Round<'a> {
     }
 
     fn show(&mut self, taken: &Taken) {
-        self.with_scratch(|round| {
-            (round.each)(Taken { ..*taken });
+        self.with_scratch(|reservation| {
+            (reservation.each)(Taken { ..*taken });
         });
     }
 

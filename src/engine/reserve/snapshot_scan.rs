@@ -1,12 +1,12 @@
 //! What is ready, as one snapshot shows it.
 //!
-//! `Scanned` starts at the lowest place that may hold something, and disturbs nobody's
+//! `SnapshotScan` starts at the lowest place that may hold something, and disturbs nobody's
 //! hint. It is for those who do not take everything they see (a filter), see the past
 //! (REPEATABLE READ), see more than others do (their own uncommitted messages), only
 //! look, or have no board.
 
 use crate::engine::commit::pending;
-use crate::engine::reserve::reservation::{Place, Round};
+use crate::engine::reserve::reservation::{Position, Reservation};
 use crate::engine::shared::hint_cache;
 use crate::engine::table::heap::Table;
 use crate::engine::table::message::Column;
@@ -30,13 +30,13 @@ pub struct View {
 
 impl View {
     /// Begins where something may lie first.
-    pub fn of_all(queue: &Queue, round: &Round) -> Self {
-        Self::taken(known_starts(queue.id, round), None)
+    pub fn of_all(queue: &Queue, reservation: &Reservation) -> Self {
+        Self::taken(known_starts(queue.id, reservation), None)
     }
 
     /// Begins at a priority.
-    pub fn from_priority(queue: &Queue, round: &Round, priority: i16) -> Self {
-        Self::taken(known_starts(queue.id, round), priority.checked_sub(1))
+    pub fn from_priority(queue: &Queue, reservation: &Reservation, priority: i16) -> Self {
+        Self::taken(known_starts(queue.id, reservation), priority.checked_sub(1))
     }
 
     /// Begins a priority at its very beginning.
@@ -63,24 +63,25 @@ impl View {
 }
 
 /// The lowest places of the queue's priorities, as hints and this transaction know them.
-fn known_starts(queue: i32, round: &Round) -> Vec<(i16, Key)> {
+fn known_starts(queue: i32, reservation: &Reservation) -> Vec<(i16, Key)> {
     let mut starts = Vec::with_capacity(LEVELS);
     let has_forgotten = pending::has_forgotten(queue);
-    hint_cache::with_hint(queue, round.direction, |hint| {
+    hint_cache::with_hint(queue, reservation.direction, |hint| {
         // A queue that nobody has looked through has no lowest places.
-        if hint.is_known(round.now) && !has_forgotten {
-            starts.extend(hint.levels().iter().map(|level| (level.priority, level.lowest(round.now))));
+        if hint.is_known(reservation.now) && !has_forgotten {
+            starts.extend(hint.levels().iter().map(|level| (level.priority, level.lowest(reservation.now))));
         }
     });
     for (priority, from) in &mut starts {
         // Others do not know of our own messages.
-        *from = pending::first_of_our_own(queue, *priority, round.direction, round.now).min(*from);
+        *from =
+            pending::first_of_our_own(queue, *priority, reservation.direction, reservation.now).min(*from);
     }
     starts
 }
 
 /// Offers what a snapshot shows, one priority after the other.
-pub struct Scanned<'a> {
+pub struct SnapshotScan<'a> {
     table: &'a Table,
     queue: i32,
     direction: Direction,
@@ -94,12 +95,12 @@ pub struct Scanned<'a> {
     first_seen: Option<i64>,
 }
 
-impl<'a> Scanned<'a> {
-    pub fn open(table: &'a Table, queue: &Queue, round: &Round, view: &'a View) -> Self {
+impl<'a> SnapshotScan<'a> {
+    pub fn open(table: &'a Table, queue: &Queue, reservation: &Reservation, view: &'a View) -> Self {
         Self {
             table,
             queue: queue.id,
-            direction: round.direction,
+            direction: reservation.direction,
             view,
             last: view.before,
             scan: None,
@@ -113,14 +114,14 @@ impl<'a> Scanned<'a> {
         self.first_seen
     }
 
-    /// Offers what comes before `limit`, until the round has enough.
-    pub fn take_before(&mut self, round: &mut Round, limit: Option<Place>) {
-        while !round.is_full()
+    /// Offers what comes before `limit`, until the reservation has enough.
+    pub fn take_before(&mut self, reservation: &mut Reservation, limit: Option<Position>) {
+        while !reservation.is_full()
             && let Some(place) = self.head_place()
             && limit.is_none_or(|limit| place < limit)
         {
             if let Some(row) = self.head() {
-                round.offer(&row);
+                reservation.offer(&row);
             }
             self.is_offered = true;
         }
@@ -131,7 +132,7 @@ impl<'a> Scanned<'a> {
         self.scan.as_ref().filter(|_| !self.is_offered)?.current()
     }
 
-    fn head_place(&mut self) -> Option<Place> {
+    fn head_place(&mut self) -> Option<Position> {
         while self.head().is_none() {
             self.is_offered = false;
             let is_on_row = self.scan.as_mut().is_some_and(|scan| scan.next().is_some());

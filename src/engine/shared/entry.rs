@@ -11,7 +11,7 @@ pub const WAYS: usize = 8;
 
 /// What is known of a queue.
 #[repr(C)]
-pub struct Place {
+pub struct CacheEntry {
     pub(super) database: u32,
     pub queue: i32,
     pub direction: Direction,
@@ -33,7 +33,7 @@ pub struct Place {
     pub(super) rest_of_looks_for_dead: Rest,
 }
 
-impl Place {
+impl CacheEntry {
     pub(super) fn free() -> Self {
         Self {
             database: 0,

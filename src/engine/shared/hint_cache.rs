@@ -11,7 +11,7 @@
 //! raises nor allocates; nobody holds two. Without shared memory (not preloaded), and
 //! on a standby, there is no board.
 
-use crate::engine::shared::entry::{Place, WAYS};
+use crate::engine::shared::entry::{CacheEntry, WAYS};
 use crate::engine::shared::layout::{BOARD, buckets, is_there};
 use crate::engine::shared::queue_key::database;
 use crate::hint::Direction;
@@ -38,7 +38,7 @@ pub fn with_slots<R>(queue: i32, work: impl FnOnce(&mut SlotHint) -> R) -> Optio
     with_place(queue, Direction::OldestFirst, |place| work(&mut place.slots))
 }
 
-fn with_place<R>(queue: i32, direction: Direction, work: impl FnOnce(&mut Place) -> R) -> Option<R> {
+fn with_place<R>(queue: i32, direction: Direction, work: impl FnOnce(&mut CacheEntry) -> R) -> Option<R> {
     let board = BOARD.get().filter(|_| is_there())?;
     let database = database();
     board.with_places_of(queue, |places| {
@@ -51,17 +51,22 @@ fn with_place<R>(queue: i32, direction: Direction, work: impl FnOnce(&mut Place)
 /// A reserve has found no place: each in the bucket comes a little nearer to be taken.
 pub fn wants_place(queue: i32) {
     if let Some(board) = BOARD.get().filter(|_| is_there()) {
-        board.with_places_of(queue, |places| places.iter_mut().for_each(Place::grow_old));
+        board.with_places_of(queue, |places| places.iter_mut().for_each(CacheEntry::grow_old));
     }
 }
 
-pub fn find_place(places: &[Place; WAYS], database: u32, queue: i32, direction: Direction) -> Option<usize> {
+pub fn find_place(
+    places: &[CacheEntry; WAYS],
+    database: u32,
+    queue: i32,
+    direction: Direction,
+) -> Option<usize> {
     places.iter().position(|place| place.is_of(database, queue) && place.direction == direction)
 }
 
 /// The place of a queue, taken if it has none.
 pub fn place_of(
-    places: &mut [Place; WAYS],
+    places: &mut [CacheEntry; WAYS],
     database: u32,
     queue: i32,
     direction: Direction,
@@ -73,7 +78,7 @@ pub fn place_of(
 
 /// Takes a place that is free, or the one with the least credit; none if each has more than that.
 pub fn take_place(
-    places: &mut [Place; WAYS],
+    places: &mut [CacheEntry; WAYS],
     database: u32,
     queue: i32,
     direction: Direction,
@@ -94,7 +99,7 @@ pub fn with_level<R>(at: Address, work: impl FnOnce(&mut Level) -> R) -> Option<
 }
 
 /// Does something with what is known of a queue, in each direction.
-pub fn with_known(queue: i32, work: impl FnMut(&mut Place)) {
+pub fn with_known(queue: i32, work: impl FnMut(&mut CacheEntry)) {
     let Some(board) = BOARD.get() else { return };
     let database = database();
     board.with_places_of(queue, |places| {
@@ -103,12 +108,12 @@ pub fn with_known(queue: i32, work: impl FnMut(&mut Place)) {
 }
 
 /// Does something with the place of each known queue of this database.
-pub fn for_each_place(mut work: impl FnMut(&mut Place)) {
+pub fn for_each_place(mut work: impl FnMut(&mut CacheEntry)) {
     (0..buckets()).for_each(|n| with_known_of_bucket(n, &mut work));
 }
 
 /// What `pick` finds at the places of this database's known queues.
-pub fn collect<T>(mut pick: impl FnMut(&mut Place) -> Option<T>) -> Vec<T> {
+pub fn collect<T>(mut pick: impl FnMut(&mut CacheEntry) -> Option<T>) -> Vec<T> {
     let mut picked = Vec::new();
     for n in 0..buckets() {
         picked.reserve(WAYS); // not under the lock
@@ -118,7 +123,7 @@ pub fn collect<T>(mut pick: impl FnMut(&mut Place) -> Option<T>) -> Vec<T> {
 }
 
 /// The first that `pick` finds there.
-pub fn find<T>(mut pick: impl FnMut(&mut Place) -> Option<T>) -> Option<T> {
+pub fn find<T>(mut pick: impl FnMut(&mut CacheEntry) -> Option<T>) -> Option<T> {
     (0..buckets()).find_map(|n| {
         let mut found = None;
         with_known_of_bucket(n, |place| {
@@ -130,7 +135,7 @@ pub fn find<T>(mut pick: impl FnMut(&mut Place) -> Option<T>) -> Option<T> {
     })
 }
 
-fn with_known_of_bucket(n: usize, work: impl FnMut(&mut Place)) {
+fn with_known_of_bucket(n: usize, work: impl FnMut(&mut CacheEntry)) {
     let Some(board) = BOARD.get() else { return };
     let database = database();
     board.with_bucket(n, |places| {
@@ -171,7 +176,10 @@ pub fn free_all_but(databases: &[u32]) {
     let Some(board) = BOARD.get() else { return };
     for n in 0..buckets() {
         board.with_bucket(n, |places| {
-            places.iter_mut().filter(|place| !databases.contains(&place.database)).for_each(Place::vacate);
+            places
+                .iter_mut()
+                .filter(|place| !databases.contains(&place.database))
+                .for_each(CacheEntry::vacate);
         });
     }
 }
@@ -183,5 +191,5 @@ pub fn forget_hints() {
 
 /// Forgets all queues of this database: their numbers begin anew.
 pub fn forget_all() {
-    for_each_place(Place::vacate);
+    for_each_place(CacheEntry::vacate);
 }

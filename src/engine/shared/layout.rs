@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use pgrx::pg_sys;
 
 use crate::engine::shared::condition::{Variable, WORKER};
-use crate::engine::shared::entry::{Place, WAYS};
+use crate::engine::shared::entry::{CacheEntry, WAYS};
 use crate::engine::shared::listen_counter::{self, Listened};
 use crate::engine::shared::queue_key::hash;
 use crate::guc;
@@ -17,7 +17,7 @@ pub const TRANCHE: &std::ffi::CStr = c"pgqueue board";
 #[repr(C)]
 pub struct Bucket {
     pub(super) lock: pg_sys::LWLock,
-    pub(super) places: [Place; WAYS],
+    pub(super) places: [CacheEntry; WAYS],
 }
 
 #[repr(C)]
@@ -83,7 +83,7 @@ pub fn variable(queue: i32) -> Option<&'static Variable> {
 
 impl Board {
     /// Does something with the places of a bucket, under its lock.
-    pub(super) fn with_bucket<R>(self, n: usize, work: impl FnOnce(&mut [Place; WAYS]) -> R) -> R {
+    pub(super) fn with_bucket<R>(self, n: usize, work: impl FnOnce(&mut [CacheEntry; WAYS]) -> R) -> R {
         // SAFETY: the bucket is there; the lock is held while the reference lives. An error
         // would release it, but none is raised in between: work is ours, and only computes.
         unsafe {
@@ -95,7 +95,7 @@ impl Board {
         }
     }
 
-    pub(super) fn with_places_of<R>(self, queue: i32, work: impl FnOnce(&mut [Place; WAYS]) -> R) -> R {
+    pub(super) fn with_places_of<R>(self, queue: i32, work: impl FnOnce(&mut [CacheEntry; WAYS]) -> R) -> R {
         self.with_bucket(hash(queue) as usize % wanted_buckets(), work)
     }
 }

@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use pgrx::pg_sys;
 
 use crate::engine::shared::condition::Variable;
-use crate::engine::shared::entry::{Place, WAYS};
+use crate::engine::shared::entry::{CacheEntry, WAYS};
 use crate::engine::shared::layout::{BOARD, Board, Bucket, Header, TRANCHE, variables, wanted_buckets};
 
 static mut NEXT_STARTUP_HOOK: pg_sys::shmem_startup_hook_type = None;
@@ -74,7 +74,7 @@ unsafe extern "C-unwind" fn startup() {
             let bucket = board.buckets.add(n);
             pg_sys::LWLockInitialize(&raw mut (*bucket).lock, tranche);
             for way in 0..WAYS {
-                (&raw mut (*bucket).places[way]).write(Place::free());
+                (&raw mut (*bucket).places[way]).write(CacheEntry::free());
             }
         }
         for n in 0..variables() {

@@ -72,7 +72,7 @@ fn count_drain(n: usize) {
 
 /// What was counted of a queue and is not written down.
 #[derive(Clone, Copy, Default, PartialEq)]
-pub struct Counted {
+pub struct Tally {
     pub counts: Counts,
     /// How often something was counted.
     times: u64,
@@ -82,18 +82,18 @@ pub struct Counted {
     pub has_prepared: bool,
 }
 
-pub fn counted(queue: i32) -> Counted {
+pub fn counted(queue: i32) -> Tally {
     known_counted(queue).unwrap_or_default()
 }
 
 /// The same; none if the queue has no place, so that counts are written down by each transaction.
-pub fn known_counted(queue: i32) -> Option<Counted> {
+pub fn known_counted(queue: i32) -> Option<Tally> {
     let mut counted = None;
     with_known(queue, |place| {
         if place.direction == Direction::OldestFirst {
             let (times, committing) = (place.times_counted, place.kept_for);
             let has_prepared = place.hint.times_prepared() > 0;
-            counted = Some(Counted { counts: place.counts, times, committing, has_prepared });
+            counted = Some(Tally { counts: place.counts, times, committing, has_prepared });
         }
     });
     counted

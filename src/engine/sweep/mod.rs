@@ -285,7 +285,7 @@ fn forget_keys(report: &mut Report) {
 /// to read.
 fn fold_counters(report: &mut Report) {
     counter::drain();
-    hint_cache::for_each_place(entry::Place::grow_old);
+    hint_cache::for_each_place(entry::CacheEntry::grow_old);
     let rows = page() * 10;
     let mut folded = 0;
     FOLD_COUNTERS.run(&[Some(rows.into())], |row| folded = row.i64(0));

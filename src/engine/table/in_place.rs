@@ -38,7 +38,7 @@ pub enum State {
 }
 
 /// A row in its page, which is locked.
-pub struct Row<'a> {
+pub struct PageRow<'a> {
     table: &'a Table,
     buffer: pg_sys::Buffer,
     /// How far into the page its columns begin.
@@ -64,16 +64,16 @@ impl Pages {
     }
 
     /// Shows the row that lies at a place, if there is one, to be looked at only.
-    pub fn look<R>(&self, at: ItemPointerData, work: impl FnOnce(Option<Row>) -> R) -> R {
+    pub fn look<R>(&self, at: ItemPointerData, work: impl FnOnce(Option<PageRow>) -> R) -> R {
         self.with_row(at, pg_sys::BUFFER_LOCK_SHARE, work)
     }
 
     /// The same, to be written.
-    pub fn change<R>(&self, at: ItemPointerData, work: impl FnOnce(Option<Row>) -> R) -> R {
+    pub fn change<R>(&self, at: ItemPointerData, work: impl FnOnce(Option<PageRow>) -> R) -> R {
         self.with_row(at, pg_sys::BUFFER_LOCK_EXCLUSIVE, work)
     }
 
-    fn with_row<R>(&self, at: ItemPointerData, lock: u32, work: impl FnOnce(Option<Row>) -> R) -> R {
+    fn with_row<R>(&self, at: ItemPointerData, lock: u32, work: impl FnOnce(Option<PageRow>) -> R) -> R {
         let (block, _) = item_pointer_get_both(at);
         if !self.has_page(block) {
             return work(None);
@@ -91,7 +91,7 @@ impl Pages {
     }
 }
 
-impl Row<'_> {
+impl PageRow<'_> {
     /// Writes over a part of the columns. The page must be locked for changes.
     pub fn write(&self, from: usize, bytes: &[u8]) {
         assert!(
@@ -126,7 +126,7 @@ impl Row<'_> {
 ///
 /// # Safety
 /// The buffer must be pinned and locked for as long as the row is used.
-unsafe fn row_at<'a>(table: &'a Table, buffer: pg_sys::Buffer, at: ItemPointerData) -> Option<Row<'a>> {
+unsafe fn row_at<'a>(table: &'a Table, buffer: pg_sys::Buffer, at: ItemPointerData) -> Option<PageRow<'a>> {
     // SAFETY: an item that is normal has a header and as many bytes as it says.
     unsafe {
         let page = pg_sys::BufferGetPage(buffer);
@@ -154,7 +154,7 @@ unsafe fn row_at<'a>(table: &'a Table, buffer: pg_sys::Buffer, at: ItemPointerDa
             pg_sys::TM_Result::TM_BeingModified => state_of_held(header),
             _ => State::Moved,
         };
-        Some(Row { table, buffer, offset: start + head, columns, state })
+        Some(PageRow { table, buffer, offset: start + head, columns, state })
     }
 }
 

@@ -8,7 +8,7 @@ use pgrx::pg_sys::{self, ItemPointerData};
 
 use crate::engine::table::catalog;
 use crate::engine::table::heap::Table;
-use crate::engine::table::in_place::{Pages, Row, State};
+use crate::engine::table::in_place::{PageRow, Pages, State};
 use crate::engine::table::scan::{Condition, Scan};
 use crate::engine::table::short_lock::{Kind, ShortLock};
 use crate::pg::snapshot::Snapshot;
@@ -29,7 +29,7 @@ pub const NOTHING: Entry = Entry { lease: (0, 0), writer: Writer::NONE };
 
 /// Where a slot lies.
 #[derive(Clone, Copy)]
-pub struct Place {
+pub struct SlotPlace {
     pub queue: i32,
     pub number: i32,
     at: ItemPointerData,
@@ -67,7 +67,7 @@ impl SlotTable {
     }
 
     /// Where a queue's slots are, as committed now, and what they hold; by number.
-    pub fn all(&self, queue: i32) -> Vec<(Place, Entry)> {
+    pub fn all(&self, queue: i32) -> Vec<(SlotPlace, Entry)> {
         let snapshot = Snapshot::latest();
         let is_its = Condition::equals(1, pg_sys::F_INT4EQ, queue.into());
         let index = catalog::known().slot_by_number;
@@ -76,7 +76,7 @@ impl SlotTable {
         while let Some(row) = rows.next() {
             let [number, message, delivery, writer] =
                 [1, 2, 3, 4].map(|column| row.at(column).map_or(0, |datum| datum.value()));
-            let place = Place { queue, number: number as i32, at: row.place_in_table() };
+            let place = SlotPlace { queue, number: number as i32, at: row.place_in_table() };
             let writer = Writer(writer as i64);
             slots.push((place, Entry { lease: (message as i64, delivery as i32), writer }));
         }
@@ -84,12 +84,12 @@ impl SlotTable {
     }
 
     /// What a slot holds.
-    pub fn read(&self, place: Place) -> Content {
+    pub fn read(&self, place: SlotPlace) -> Content {
         self.0.look(place.at, |row| content(row.as_ref(), place))
     }
 
     /// Writes `after` into a slot that holds `before`; false if it does not, or if its row is busy.
-    pub fn write(&self, place: Place, before: Entry, after: Entry) -> bool {
+    pub fn write(&self, place: SlotPlace, before: Entry, after: Entry) -> bool {
         self.0.change(place.at, |row| {
             let is_as_seen = content(row.as_ref(), place) == Content::Holds(before);
             if let Some(row) = row.filter(|_| is_as_seen) {
@@ -104,8 +104,8 @@ impl SlotTable {
     }
 }
 
-fn content(row: Option<&Row>, place: Place) -> Content {
-    let is_it = |row: &&Row| {
+fn content(row: Option<&PageRow>, place: SlotPlace) -> Content {
+    let is_it = |row: &&PageRow| {
         row.columns.len() >= END && (row.i32(QUEUE), row.i32(NUMBER)) == (place.queue, place.number)
     };
     match row.filter(is_it) {
