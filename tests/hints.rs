@@ -474,3 +474,20 @@ fn a_queue_that_is_used_keeps_its_hint_beside_a_crowd_of_others() {
         reserving.commit().unwrap();
     }
 }
+
+#[test]
+fn a_rollback_gives_back_each_message_it_had_reserved_not_all_in_between() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off");
+    let (mut first, mut second) = (server.connect(), server.connect());
+    let reserve =
+        |max: i32| format!("SELECT id FROM pgq_reserve('q', lease => '1 h', max => {max}) ORDER BY id");
+    second.batch_execute("SELECT pgq_push_batch('q', array_fill('1'::jsonb, ARRAY[30020]))").unwrap();
+    first.batch_execute("BEGIN").unwrap();
+    let mut reserved = first.all::<i64>(&reserve(10));
+    assert_eq!(second.all::<i64>(&reserve(30_000)).len(), 30_000);
+    reserved.extend(first.all::<i64>(&reserve(10)));
+    first.batch_execute("ROLLBACK").unwrap();
+    // One call looks at 20,000 entries at most that give nothing, and these lie 30,000 apart.
+    assert_eq!(second.all::<i64>(&reserve(20)), reserved);
+}

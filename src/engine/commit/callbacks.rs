@@ -1,11 +1,8 @@
-//! News: what a transaction tells the others when it ends.
+//! Callbacks for the end of a transaction or savepoint.
 //!
-//! Calls note here what they do; the callbacks bring it to the board and wake sleepers.
-//! Postgres calls them when the end of the transaction is visible to everybody, so a session that
-//! hears of a message can see it.
-//!
-//! Also here: how a transaction that did nothing but lease is spared the wait for the
-//! disk.
+//! Calls note what they do (`pending`, `counts`); the callbacks bring it to shared memory and wake
+//! sleepers. Postgres calls them when the end of the transaction is visible to everybody, so a
+//! session that hears of a message can see it.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
@@ -70,30 +67,36 @@ fn check_queues(pushed: &[i32]) {
 
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _argument: *mut c_void) {
-    let end = match event {
-        pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT => {
-            check_queues(&pushed_to());
-            write_counts(|counted| {
-                counted.has_place = counted.has_place || tally::keep_place(counted.queue);
-                !counted.has_place
-            });
-            return spare_the_wait();
-        }
-        // Who prepares a transaction does not decide about it: what it has counted becomes
-        // part of it.
-        pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE => {
-            let pushed = pushed_to();
-            if catalog::is_there() && !queue::keep(&pushed) {
-                Error::queue_was_dropped().raise();
-            }
-            check_queues(&pushed);
-            return write_counts(|_| true);
-        }
-        pg_sys::XactEvent::XACT_EVENT_COMMIT => End::Commit,
-        pg_sys::XactEvent::XACT_EVENT_ABORT => End::Abort,
-        pg_sys::XactEvent::XACT_EVENT_PREPARE => End::Prepare,
-        _ => return,
-    };
+    match event {
+        pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT => before_commit(),
+        pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE => before_prepare(),
+        pg_sys::XactEvent::XACT_EVENT_COMMIT => after(End::Commit),
+        pg_sys::XactEvent::XACT_EVENT_ABORT => after(End::Abort),
+        pg_sys::XactEvent::XACT_EVENT_PREPARE => after(End::Prepare),
+        _ => {}
+    }
+}
+
+fn before_commit() {
+    check_queues(&pushed_to());
+    write_counts(|counted| {
+        counted.has_place = counted.has_place || tally::keep_place(counted.queue);
+        !counted.has_place
+    });
+    spare_the_wait();
+}
+
+/// A transaction that is prepared is decided by another session: its counts become part of it.
+fn before_prepare() {
+    let pushed = pushed_to();
+    if catalog::is_there() && !queue::keep(&pushed) {
+        Error::queue_was_dropped().raise();
+    }
+    check_queues(&pushed);
+    write_counts(|_| true);
+}
+
+fn after(end: End) {
     wait_as_before();
     catalog::end_transaction();
     DROPPED.with_borrow_mut(Vec::clear);
@@ -103,28 +106,35 @@ unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _argument: *m
             End::Commit | End::Prepare => hint_cache::forget_all(),
         }
     }
-    QUEUES.with_borrow_mut(|all| {
-        all.iter().for_each(|news| publish(news, end));
-        if end == End::Commit && !all.is_empty() {
-            stop::at(Point::CommitToldOfNews);
-        }
-        all.clear();
-    });
-    COUNTED.with_borrow_mut(|all| {
-        if end == End::Commit && !all.is_empty() {
-            stop::at(Point::CommitIsToCount);
-        }
-        for counted in all.drain(..).filter(|counted| counted.has_place) {
-            let counts = if end == End::Commit { counted.counts } else { Counts::default() };
-            tally::add_counts(counted.queue, counts);
-        }
-    });
+    tell_all(end);
     if DRAINS.take() {
         tally::end_drain();
     }
     if end == End::Abort {
         sleeper::pass_on();
     }
+}
+
+/// Brings to shared memory what the transaction has done to each queue and has counted of it.
+fn tell_all(end: End) {
+    let mut counted = COUNTED.take();
+    if end == End::Commit && !counted.is_empty() {
+        stop::at(Point::CommitIsToCount);
+    }
+    counted.retain(|counted| counted.has_place);
+    let counts_of = |counted: &Counted| if end == End::Commit { counted.counts } else { Counts::default() };
+    QUEUES.with_borrow_mut(|all| {
+        for changes in all.iter() {
+            let its = counted.iter().position(|counted| counted.queue == changes.queue);
+            let counts = its.map(|n| counts_of(&counted.swap_remove(n)));
+            publish(changes, end, counts);
+        }
+        if end == End::Commit && !all.is_empty() {
+            stop::at(Point::CommitToldOfNews);
+        }
+        all.clear();
+    });
+    counted.iter().for_each(|counted| tally::add_counts(counted.queue, counts_of(counted)));
 }
 
 /// A savepoint was rolled back or released. What was taken since may be ready again,
@@ -139,7 +149,7 @@ unsafe extern "C-unwind" fn at_end_of_savepoint(
     let level = level(); // still the savepoint's
     match event {
         pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => {
-            QUEUES.with_borrow(|all| all.iter().for_each(|news| publish(news, End::Abort)));
+            QUEUES.with_borrow(|all| all.iter().for_each(|changes| publish(changes, End::Abort, None)));
             sleeper::wake_owed();
             COUNTED.with_borrow_mut(|all| all.retain(|counted| counted.level < level));
             DROPPED.with_borrow_mut(|all| all.retain(|&(at, _)| at < level));

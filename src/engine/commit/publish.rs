@@ -2,10 +2,13 @@
 
 use crate::engine::commit::pending::{PendingChanges, PendingLevel};
 use crate::engine::shared::condition::LONGEST_SLEEP;
-use crate::engine::shared::{hint_cache, listeners, sleeper};
+use crate::engine::shared::entry::CacheEntry;
+use crate::engine::shared::{hint_cache, listeners, sleeper, tally};
+use crate::engine::table::counts::Counts;
+use crate::hint::Direction;
 use crate::hint::ids::Ids;
+use crate::hint::level::Level;
 use crate::hint::slots::SlotHint;
-use crate::hint::{Direction, Key};
 use crate::pg::session::now;
 use crate::value::timestamp::Timestamp;
 
@@ -18,60 +21,68 @@ pub enum End {
     Prepare,
 }
 
-/// Brings news to the board, and notes which sleepers are to be woken.
-pub fn publish(news: &PendingChanges, end: End) {
+/// Tells the hints of a queue what a transaction has done to it, counts what it has counted, and
+/// notes which sleepers are to be woken.
+pub fn publish(changes: &PendingChanges, end: End, counts: Option<Counts>) {
     let now = now();
-    let makes_ready = end == End::Commit && news.makes_ready();
     if end == End::Prepare {
-        hint_cache::make_place(news.queue); // it is to be looked at
+        hint_cache::make_place(changes.queue); // it is to be looked at
     }
-    hint_cache::with_known(news.queue, |place| {
-        let direction = place.direction;
-        for told in &news.levels {
-            let Some(level) = place.hint.level_or_new(told.priority, now) else { continue };
-            let first = |ids: &Ids| -> Option<Key> { (!ids.is_empty()).then(|| ids.first(direction)) };
-            match end {
-                End::Commit => {
-                    if let Some(first) = first(&told.leased) {
-                        level.leased(first, told.first_end);
-                    }
-                    if !told.ready.is_empty() {
-                        level.appeared(&told.ready, direction);
-                    }
-                }
-                End::Abort if !told.touched.is_empty() => level.appeared(&told.touched, direction),
-                End::Abort => {}
-                End::Prepare => {
-                    for first in [first(&told.ready), first(&told.touched)].into_iter().flatten() {
-                        level.prepared(first, now);
-                    }
-                    if let Some(first) = first(&told.leased) {
-                        level.leased(first, told.first_end);
-                    }
-                }
-            }
-        }
-        if end == End::Prepare {
-            place.hint.is_prepared();
-        }
-        if let Some(at) = news.delayed.filter(|_| end != End::Abort) {
-            place.hint.delayed(at);
-        }
-        if place.direction == Direction::OldestFirst {
-            news.tell_of_slots(&mut place.slots, end);
-        }
-        let must_look_again = if end == End::Abort { news.removed } else { news.forget };
-        if must_look_again {
-            place.hint.clear();
-        }
+    tally::tell(changes.queue, counts, |entry| {
+        changes.tell_levels(entry, end, now);
+        changes.tell_queue(entry, end);
     });
-    sleeper::owe(news.queue, news.sleepers_to_wake(end, now));
-    if makes_ready {
-        listeners::will_have_news(news.queue);
+    sleeper::owe(changes.queue, changes.sleepers_to_wake(end, now));
+    if end == End::Commit && changes.makes_ready() {
+        listeners::will_have_news(changes.queue);
+    }
+}
+
+impl PendingLevel {
+    fn tell(&self, level: &mut Level, direction: Direction, end: End, now: Timestamp) {
+        let first = |ids: &Ids| (!ids.is_empty()).then(|| ids.first(direction));
+        if end != End::Abort
+            && let Some(first) = first(&self.leased)
+        {
+            level.leased(first, self.first_end);
+        }
+        match end {
+            End::Commit if !self.ready.is_empty() => level.appeared(&self.ready, direction),
+            End::Abort if !self.touched.is_empty() => level.appeared(&self.touched, direction),
+            End::Prepare => {
+                let firsts = [first(&self.ready), first(&self.touched)];
+                firsts.into_iter().flatten().for_each(|first| level.prepared(first, now));
+            }
+            End::Commit | End::Abort => {}
+        }
     }
 }
 
 impl PendingChanges {
+    fn tell_levels(&self, entry: &mut CacheEntry, end: End, now: Timestamp) {
+        for changes in &self.levels {
+            if let Some(level) = entry.hint.level_or_new(changes.priority, now) {
+                changes.tell(level, entry.direction, end, now);
+            }
+        }
+    }
+
+    fn tell_queue(&self, entry: &mut CacheEntry, end: End) {
+        if end == End::Prepare {
+            entry.hint.is_prepared();
+        }
+        if let Some(at) = self.delayed.filter(|_| end != End::Abort) {
+            entry.hint.delayed(at);
+        }
+        if entry.direction == Direction::OldestFirst {
+            self.tell_of_slots(&mut entry.slots, end);
+        }
+        let must_look_again = if end == End::Abort { self.removed } else { self.forget };
+        if must_look_again {
+            entry.hint.clear();
+        }
+    }
+
     fn makes_ready(&self) -> bool {
         self.resumed || self.slots_freed > 0 || self.levels.iter().any(|level| !level.ready.is_empty())
     }

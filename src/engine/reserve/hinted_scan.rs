@@ -169,7 +169,7 @@ impl<'a> HintedScan<'a> {
                 Some(Task::Step(Step::Probe(known), _)) => {
                     let ids = known.keys().iter().map(|&key| self.direction.id(key));
                     ids.clone().for_each(|id| pending::touched(self.queue.id, priority, id));
-                    reservation.probe(priority, ids);
+                    reservation.with_noted(|reservation| reservation.probe(priority, ids));
                     self.tell_of_leases(reservation, priority, known.keys()[0]);
                 }
                 Some(Task::Step(Step::Walk, look)) => {
@@ -220,12 +220,14 @@ impl<'a> HintedScan<'a> {
         }
         self.refused = 0;
         let mut scan = walk.scan;
-        for entry in &walk.found {
-            reservation.begin_walk();
-            if let Some(row) = scan.fetch_entry(entry, &snapshot) {
-                reservation.offer(&row);
+        reservation.with_noted(|reservation| {
+            for entry in &walk.found {
+                reservation.begin_walk();
+                if let Some(row) = scan.fetch_entry(entry, &snapshot) {
+                    reservation.offer(&row);
+                }
             }
-        }
+        });
         drop(scan);
         self.tell_of_leases(reservation, priority, look.front);
         self.vain = if walk.found.is_empty() { self.vain + STRIDE } else { 0 };

@@ -70,6 +70,8 @@ pub struct Reservation<'a> {
     passed_groups: HashMap<Group, bool>,
     /// Groups that a drop has come by, and whether a message of theirs is out.
     groups_out: HashMap<Group, bool>,
+    /// What is offered was noted before.
+    is_noted: bool,
     /// Groups whose first message was removed. One of each at a time.
     freed: Freed,
     /// Messages that somebody else is just removing, which a drop has come by.
@@ -111,6 +113,7 @@ impl<'a> Reservation<'a> {
             unsure: Vec::new(),
             passed_groups: HashMap::new(),
             groups_out: HashMap::new(),
+            is_noted: false,
             freed: Freed::default(),
             being_removed: 0,
             counts: Counts::default(),
@@ -262,6 +265,21 @@ impl<'a> Reservation<'a> {
         }
     }
 
+    /// Does `work`, which offers messages that were noted before, as a hint was to be told that they
+    /// are taken: each is noted once.
+    pub fn with_noted(&mut self, work: impl FnOnce(&mut Self)) {
+        self.is_noted = true;
+        work(self);
+        self.is_noted = false;
+    }
+
+    /// Notes that a message may be taken, before its row is touched.
+    fn note_touched(&self, row: &TableRow) {
+        if !self.is_noted {
+            pending::touched(self.queue.id, row.i16(Column::Priority), row.i64(Column::Id));
+        }
+    }
+
     /// Whether a row can be had now.
     pub fn could_take(&mut self, row: &TableRow) -> bool {
         let wanted = self.wants(row) && self.is_its_turn(row);
@@ -321,7 +339,7 @@ impl<'a> Reservation<'a> {
     /// Leaves a message for the next call, which looks at it again.
     fn put_off(&mut self, row: &TableRow) {
         // Should an error come first, it must not be hidden behind what was claimed.
-        pending::touched(self.queue.id, row.i16(Column::Priority), row.i64(Column::Id));
+        self.note_touched(row);
         self.unsure.push((row.i16(Column::Priority), row.i64(Column::Id)));
     }
 
@@ -346,7 +364,7 @@ impl<'a> Reservation<'a> {
             self.show(&Taken { row, delivery: row.i32(Column::Deliveries), leased_until: None });
             return Fate::Done;
         }
-        pending::touched(self.queue.id, row.i16(Column::Priority), row.i64(Column::Id));
+        self.note_touched(row);
         match self.group_of(row) {
             // Others may decide about another message of the group at the same moment.
             Some(group) if !matches!(self.take, Take::Drop) => {
@@ -517,7 +535,7 @@ impl<'a> Reservation<'a> {
             key::Turn::Unsure => self.put_off(row),
             key::Turn::Superseded => {
                 // What the removal claims must be seen again if that is rolled back.
-                pending::touched(self.queue.id, row.i16(Column::Priority), row.i64(Column::Id));
+                self.note_touched(row);
                 if self.superseded.len() < EXHAUSTED_PAGE {
                     self.superseded.push((row.i64(Column::Id), row.i64(Column::KeyPlace)));
                 }

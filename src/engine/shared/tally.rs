@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::engine::shared::entry::WAYS;
+use crate::engine::shared::entry::{CacheEntry, WAYS};
 use crate::engine::shared::hint_cache::{CREDIT, find_place, place_of, take_place, with_known};
 use crate::engine::shared::layout::{BOARD, is_there};
 use crate::engine::shared::queue_key::database;
@@ -28,9 +28,17 @@ pub fn keep_place(queue: i32) -> bool {
 
 /// Counts what happened to a queue, for which room was kept.
 pub fn add_counts(queue: i32, counts: Counts) {
+    tell(queue, Some(counts), |_| {});
+}
+
+/// Does something with what is known of a queue, in each direction, and counts, where room was kept
+/// for it, at the same moment.
+pub fn tell(queue: i32, counts: Option<Counts>, work: impl FnMut(&mut CacheEntry)) {
     let Some(board) = BOARD.get() else { return };
     let database = database();
     board.with_places_of(queue, |places| {
+        places.iter_mut().filter(|place| place.is_of(database, queue)).for_each(work);
+        let Some(counts) = counts else { return };
         // A transaction that made the extension anew may have freed the place.
         if let Some(n) = place_of(places, database, queue, Direction::OldestFirst, CREDIT) {
             places[n].kept_for = places[n].kept_for.saturating_sub(1);

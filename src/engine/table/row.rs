@@ -219,10 +219,14 @@ impl TableRow<'_> {
     /// transaction or several.
     fn xmax(&self) -> Option<(u32, pg_sys::TransactionId)> {
         // SAFETY: the slot of a scan holds a heap tuple in a pinned page. What its two words say
-        // together is only true under the page's lock.
+        // together is only true under the page's lock. That nobody has, one says alone: it is no
+        // older than the scan's own look, and most rows are so.
         let (mask, xmax) = unsafe {
             let slot = self.slot.cast::<pg_sys::BufferHeapTupleTableSlot>();
             let (header, page) = ((*(*slot).base.tuple).t_data, (*slot).buffer);
+            if u32::from((&raw const (*header).t_infomask).read_volatile()) & pg_sys::HEAP_XMAX_INVALID != 0 {
+                return None;
+            }
             pg_sys::LockBuffer(page, pg_sys::BUFFER_LOCK_SHARE as i32);
             let words = (u32::from((*header).t_infomask), (*header).t_choice.t_heap.t_xmax);
             pg_sys::LockBuffer(page, pg_sys::BUFFER_LOCK_UNLOCK as i32);
