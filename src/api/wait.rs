@@ -65,16 +65,14 @@ struct Seen {
 fn look(name: &Name, min: usize, scratch: &mut Scratch) -> Result<Seen> {
     without_leaving_locks(|| {
         with_snapshot_for_a_moment(|| {
-            Ok(match queue::find(name, Right::Consume)? {
-                Some(queue) => {
-                    let (enough, next_change) = scratch.with(|| {
-                        let Outlook { enough, next_change } = reserve::outlook(&queue, min);
-                        (enough, next_change)
-                    });
-                    Seen { queue: queue.id, outlook: Outlook { enough, next_change } }
-                }
-                None => Seen { queue: NO_QUEUE, outlook: Outlook { enough: false, next_change: None } },
-            })
+            let Some(queue) = queue::find(name, Right::Consume)? else {
+                return Ok(Seen { queue: NO_QUEUE, outlook: Outlook { enough: false, next_change: None } });
+            };
+            let (enough, next_change) = scratch.with(|| {
+                let Outlook { enough, next_change } = reserve::outlook(&queue, min);
+                (enough, next_change)
+            });
+            Ok(Seen { queue: queue.id, outlook: Outlook { enough, next_change } })
         })
     })
 }

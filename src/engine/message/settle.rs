@@ -4,8 +4,6 @@
 //! a circle. A row is judged and changed in one version: if somebody else changed
 //! it in between, it is looked at again and judged anew.
 
-use pgrx::pg_sys::Datum;
-
 use crate::engine::commit::{async_commit, pending};
 use crate::engine::message::archive;
 use crate::engine::message::group::{self, Freed, Group};
@@ -38,6 +36,15 @@ pub enum Verdict {
     Release(Millis),
 }
 
+impl Verdict {
+    fn intent(self) -> Intent {
+        match self {
+            Self::Delete => Intent::Remove,
+            Self::Extend(_) | Self::Release(_) => Intent::Change,
+        }
+    }
+}
+
 /// A message that was settled.
 pub struct Settled {
     pub receipt: Receipt,
@@ -57,42 +64,101 @@ impl Settled {
 pub fn settle(receipts: &[Receipt], verdict: Verdict) -> Result<Vec<Settled>> {
     let table = Table::open(catalog::refresh().message);
     let receipts = in_order(receipts);
-    let mut freed = Freed::default();
-    let mut settled: Vec<Settled> = Vec::new();
-    let (mut next, mut locked) = (0, None);
-    while next < receipts.len() {
-        // One snapshot for as many as it is good for.
-        let snapshot = Snapshot::take();
-        let mut messages = ById::open(&table, &snapshot);
-        while let Some(&receipt) = receipts.get(next) {
-            let is_repeated = settled.last().is_some_and(|last| last.id() == receipt.0);
-            if !is_repeated {
-                match settle_one(&table, &mut messages, receipt, verdict, locked == Some(receipt.0))? {
-                    Attempt::Settled(mut message) => {
-                        if let Some((group, place)) = message.left.take() {
-                            freed.add(group, place);
-                        }
-                        room_for(&mut settled, 1);
-                        settled.push(message);
-                    }
-                    Attempt::Refused => {}
-                    Attempt::Locked => {
-                        locked = Some(receipt.0);
-                        break;
-                    }
-                    Attempt::Changed if has_one_snapshot() => return Err(Error::could_not_serialize()),
-                    Attempt::Changed => break,
-                }
-            }
-            next += 1;
-        }
+    let mut call =
+        Settling { table: &table, verdict, settled: Vec::new(), freed: Freed::default(), locked: None };
+    let mut left = &receipts[..];
+    while !left.is_empty() {
+        left = call.settle_with_one_snapshot(left)?;
     }
-    freed.free_all(&table);
+    call.freed.free_all(&table);
     if matches!(verdict, Verdict::Delete) {
-        let queues = settled.iter().map(|message| message.queue);
+        let queues = call.settled.iter().map(|message| message.queue);
         counter::add_each(queues, |deleted| Counts { deleted, ..Counts::default() });
     }
-    Ok(settled)
+    Ok(call.settled)
+}
+
+/// One call that settles messages.
+struct Settling<'a> {
+    table: &'a Table,
+    verdict: Verdict,
+    settled: Vec<Settled>,
+    /// Groups that messages are gone from.
+    freed: Freed,
+    /// The message that this call has waited for, and locked.
+    locked: Option<i64>,
+}
+
+impl Settling<'_> {
+    /// Settles as many as one snapshot is good for, and returns the receipts that are left.
+    fn settle_with_one_snapshot<'r>(&mut self, receipts: &'r [Receipt]) -> Result<&'r [Receipt]> {
+        let snapshot = Snapshot::take();
+        let mut messages = ById::open(self.table, &snapshot);
+        for (n, &receipt) in receipts.iter().enumerate() {
+            if self.settled.last().is_some_and(|last| last.id() == receipt.0) {
+                continue;
+            }
+            match self.attempt(&mut messages, receipt)? {
+                Attempt::Settled(message) => self.note(message),
+                Attempt::Refused => {}
+                Attempt::Changed if has_one_snapshot() => return Err(Error::could_not_serialize()),
+                Attempt::Locked | Attempt::Changed => return Ok(&receipts[n..]),
+            }
+        }
+        Ok(&[])
+    }
+
+    fn note(&mut self, mut message: Settled) {
+        if let Some((group, place)) = message.left.take() {
+            self.freed.add(group, place);
+        }
+        room_for(&mut self.settled, 1);
+        self.settled.push(message);
+    }
+
+    fn attempt(&mut self, messages: &mut ById, receipt: Receipt) -> Result<Attempt> {
+        let Some(row) = messages.find(receipt.0) else { return Ok(Attempt::Refused) };
+        let Some(queue) = queue_of(&row)? else { return Ok(Attempt::Refused) };
+        let is_locked = self.locked == Some(receipt.0);
+        if !is_locked && self.must_lock(&row, &queue) {
+            return Ok(match self.table.lock(&row, self.verdict.intent(), Patience::Wait) {
+                Fate::Done => {
+                    self.locked = Some(receipt.0);
+                    Attempt::Locked
+                }
+                Fate::Gone => Attempt::Refused,
+                Fate::Changed | Fate::Busy => Attempt::Changed,
+            });
+        }
+        let now = now();
+        if !is_good(&row, receipt, self.verdict, now) {
+            if is_locked {
+                // Reserves and rescans skipped it meanwhile.
+                pending::ready(queue.id, row.i16(Column::Priority), receipt.0);
+            }
+            return Ok(Attempt::Refused);
+        }
+        if matches!(self.verdict, Verdict::Extend(_)) {
+            stop::at(Point::ExtensionIsJudged);
+        }
+        Ok(match apply(self.table, &row, &queue, self.verdict, now) {
+            Fate::Done => {
+                let group = Group::of(&row, &queue).filter(|_| leaves_its_group(&row, self.verdict));
+                let left = group.map(|group| (group, group::place_of(&row)));
+                Attempt::Settled(Settled { receipt, at: now, queue: queue.id, left })
+            }
+            Fate::Gone => Attempt::Refused,
+            Fate::Changed | Fate::Busy => Attempt::Changed,
+        })
+    }
+
+    /// Whether the row is to be locked before it is judged: while another transaction changes it, and
+    /// before an extension in a queue with slots. There a lease that ends while it is extended must
+    /// not look free: the lock shows that it may not be.
+    fn must_lock(&self, row: &TableRow, queue: &Queue) -> bool {
+        let is_extended = matches!(self.verdict, Verdict::Extend(_));
+        (is_extended && queue.settings.max_leased.is_some()) || row.is_busy(self.verdict.intent())
+    }
 }
 
 /// How far an attempt to settle a message came.
@@ -100,56 +166,13 @@ enum Attempt {
     Settled(Settled),
     /// It is not there, or the receipt is not good.
     Refused,
-    /// Somebody else had it, and was waited for. Look again.
+    /// This call has waited for another transaction, and holds the row's lock: to be looked at again.
     Locked,
-    /// Somebody else has changed it: the next snapshot shows what was committed.
+    /// Another transaction has changed it: the next snapshot shows the change.
     Changed,
 }
 
-fn settle_one(
-    table: &Table,
-    messages: &mut ById,
-    receipt: Receipt,
-    verdict: Verdict,
-    is_locked: bool,
-) -> Result<Attempt> {
-    let Some(row) = messages.find(receipt.0) else { return Ok(Attempt::Refused) };
-    let Some(queue) = queue_of(&row)? else { return Ok(Attempt::Refused) };
-    // Somebody is changing it: wait first, then judge by the clock and the row as they
-    // are, which nobody can change any more. Where there are slots, a lease that ends while it
-    // is extended must not look free: the lock shows that it may not be.
-    let needs_lock = matches!(verdict, Verdict::Extend(_)) && queue.settings.max_leased.is_some();
-    let intent = if matches!(verdict, Verdict::Delete) { Intent::Remove } else { Intent::Change };
-    if !is_locked && (needs_lock || row.is_busy(intent)) {
-        return Ok(match table.lock(&row, intent, Patience::Wait) {
-            Fate::Done => Attempt::Locked,
-            Fate::Gone => Attempt::Refused,
-            Fate::Changed | Fate::Busy => Attempt::Changed,
-        });
-    }
-    let now = now();
-    if !is_good(&row, receipt, verdict, now) {
-        if is_locked {
-            // Reserves and passes went past it meanwhile.
-            pending::ready(queue.id, row.i16(Column::Priority), receipt.0);
-        }
-        return Ok(Attempt::Refused);
-    }
-    if matches!(verdict, Verdict::Extend(_)) {
-        stop::at(Point::ExtensionIsJudged);
-    }
-    Ok(match apply(table, &row, &queue, verdict, now) {
-        Fate::Done => {
-            let group = Group::of(&row, &queue).filter(|_| leaves_its_group(&row, verdict));
-            let left = group.map(|group| (group, group::place_of(&row)));
-            Attempt::Settled(Settled { receipt, at: now, queue: queue.id, left })
-        }
-        Fate::Gone => Attempt::Refused,
-        Fate::Changed | Fate::Busy => Attempt::Changed,
-    })
-}
-
-/// Whether nobody may come by a message any more who sees the next of its group.
+/// Whether the next of its group may have to be told: no scan may see the message any more.
 fn leaves_its_group(row: &TableRow, verdict: Verdict) -> bool {
     match verdict {
         Verdict::Delete => true,
@@ -167,53 +190,67 @@ fn is_good(row: &TableRow, (_, delivery): Receipt, verdict: Verdict, now: Timest
 
 /// Changes the row, and tells and counts what becomes of it.
 fn apply(table: &Table, row: &TableRow, queue: &Queue, verdict: Verdict, now: Timestamp) -> Fate {
-    let (id, priority) = (row.i64(Column::Id), row.i16(Column::Priority));
-    let change = |changes: &[(Column, Option<Datum>)]| table.update(row, changes, Patience::Wait);
-    let not_leased = (Column::LeaseUntil, Some(NOT_LEASED.into()));
-    let given_back = (Column::GivenBack, Some((row.given_back() + 1).into()));
     let before = row.counts();
     let (fate, after) = match verdict {
-        Verdict::Delete => {
-            pending::touched(queue.id, priority, id);
-            if row.lane() == Lane::Delayed {
-                pending::undelayed(queue.id);
-            }
-            let echoes = Echoes::behind(table, queue, row);
-            let delete = || table.delete(row, Patience::Wait);
-            let fate = if queue.settings.durable_delete { delete() } else { async_commit::harmless(delete) };
-            if fate == Fate::Done {
-                archive::keep(queue, row, row.i32(Column::Deliveries));
-                if let Some(echoes) = echoes {
-                    echoes.drop_counted(table, queue);
-                }
-            }
-            (fate, Counts::default())
-        }
-        Verdict::Extend(lease) => {
-            let until = now + lease.as_micros();
-            pending::leased(queue.id, priority, id, until);
-            (change(&[(Column::LeaseUntil, Some(until.into()))]), before)
-        }
-        Verdict::Release(delay) if delay.as_millis() == 0 => {
-            pending::ready(queue.id, priority, id);
-            (change(&[not_leased, given_back]), Counts::message(Lane::Ready, NOT_LEASED))
-        }
-        Verdict::Release(delay) => {
-            let due_at = now + delay.as_micros();
-            pending::delayed(queue.id, due_at);
-            let lane = (Column::Lane, Some(Lane::Delayed.datum()));
-            let fate = change(&[not_leased, given_back, lane, (Column::DueAt, Some(due_at.into()))]);
-            (fate, Counts::message(Lane::Delayed, NOT_LEASED))
-        }
+        Verdict::Delete => (delete(table, row, queue), Counts::default()),
+        Verdict::Extend(lease) => (extend(table, row, now + lease.as_micros()), before),
+        Verdict::Release(delay) => release(table, row, delay, now),
     };
     if fate == Fate::Done {
         counter::add(queue.id, after - before);
-        match verdict {
-            _ if queue.settings.max_leased.is_none() => {}
-            Verdict::Extend(_) => pending::freed(queue.id), // later: who sleeps until then looks again
-            _ if row.i64(Column::LeaseUntil) != NOT_LEASED => slots::ended(queue.id, id),
-            _ => {}
+        if queue.settings.max_leased.is_some() {
+            tell_of_slot(row, verdict);
         }
     }
     fate
+}
+
+fn delete(table: &Table, row: &TableRow, queue: &Queue) -> Fate {
+    pending::touched(queue.id, row.i16(Column::Priority), row.i64(Column::Id));
+    if row.lane() == Lane::Delayed {
+        pending::undelayed(queue.id);
+    }
+    let echoes = Echoes::behind(table, queue, row);
+    let remove = || table.delete(row, Patience::Wait);
+    let fate = if queue.settings.durable_delete { remove() } else { async_commit::harmless(remove) };
+    if fate == Fate::Done {
+        archive::keep(queue, row, row.i32(Column::Deliveries));
+        if let Some(echoes) = echoes {
+            echoes.drop_counted(table, queue);
+        }
+    }
+    fate
+}
+
+fn extend(table: &Table, row: &TableRow, until: Timestamp) -> Fate {
+    pending::leased(row.i32(Column::Queue), row.i16(Column::Priority), row.i64(Column::Id), until);
+    table.update(row, &[(Column::LeaseUntil, Some(until.into()))], Patience::Wait)
+}
+
+/// Ends a lease; returns also how the message is counted then.
+fn release(table: &Table, row: &TableRow, delay: Millis, now: Timestamp) -> (Fate, Counts) {
+    let queue = row.i32(Column::Queue);
+    let mut changes = vec![
+        (Column::LeaseUntil, Some(NOT_LEASED.into())),
+        (Column::GivenBack, Some((row.given_back() + 1).into())),
+    ];
+    let lane = if delay.as_millis() == 0 { Lane::Ready } else { Lane::Delayed };
+    if lane == Lane::Ready {
+        pending::ready(queue, row.i16(Column::Priority), row.i64(Column::Id));
+    } else {
+        let due_at = now + delay.as_micros();
+        pending::delayed(queue, due_at);
+        changes.extend([(Column::Lane, Some(lane.datum())), (Column::DueAt, Some(due_at.into()))]);
+    }
+    (table.update(row, &changes, Patience::Wait), Counts::message(lane, NOT_LEASED))
+}
+
+/// Consumers that wait for a slot of the queue have to look again.
+fn tell_of_slot(row: &TableRow, verdict: Verdict) {
+    let queue = row.i32(Column::Queue);
+    match verdict {
+        Verdict::Extend(_) => pending::freed(queue), // later: a consumer that sleeps until then looks again
+        _ if row.i64(Column::LeaseUntil) != NOT_LEASED => slots::ended(queue, row.i64(Column::Id)),
+        _ => {}
+    }
 }

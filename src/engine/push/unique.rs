@@ -101,15 +101,8 @@ pub fn push(keyed: &Keyed, writer: &mut Writer) -> Result<(i64, Outcome)> {
                 permit.has_room = false;
             }
             Step::Adds { needs_room } => {
-                if !permit.has_claimed {
-                    if let Some(seen) = seen_lately(keyed.queue, keyed.key) {
-                        return keyed.repeated(seen);
-                    }
-                    permit = Permit { has_claimed: true, has_room: false };
-                }
-                if needs_room {
-                    writer.make_room()?;
-                    permit.has_room = true;
+                if let Some(seen) = keyed.meet_conditions(&mut permit, writer, needs_room)? {
+                    return keyed.repeated(seen);
                 }
             }
         }
@@ -117,6 +110,27 @@ pub fn push(keyed: &Keyed, writer: &mut Writer) -> Result<(i64, Outcome)> {
 }
 
 impl Keyed<'_> {
+    /// Meets the conditions of a push that adds a message, unless its key was seen lately: then
+    /// returns the message with which.
+    fn meet_conditions(
+        &self,
+        permit: &mut Permit,
+        writer: &mut Writer,
+        needs_room: bool,
+    ) -> Result<Option<i64>> {
+        if !permit.has_claimed {
+            if let Some(seen) = seen_lately(self.queue, self.key) {
+                return Ok(Some(seen));
+            }
+            *permit = Permit { has_claimed: true, has_room: false };
+        }
+        if needs_room {
+            writer.make_room()?;
+            permit.has_room = true;
+        }
+        Ok(None)
+    }
+
     /// Decides and writes, under the lock of the key.
     fn decide(&self, writer: &mut Writer, permit: Permit) -> Result<Step> {
         let siblings = Siblings::look(&writer.table, self.queue, self.key.datum());

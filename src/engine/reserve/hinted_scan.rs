@@ -104,6 +104,26 @@ struct Walk<'a> {
     last: Option<Key>,
     /// Nothing lies beyond.
     to_end: bool,
+    /// The key of the entry it stands on.
+    current: Option<Key>,
+}
+
+impl<'a> Walk<'a> {
+    fn begin(scan: Scan<'a>) -> Self {
+        Self { scan, found: Vec::new(), last: None, to_end: false, current: None }
+    }
+
+    /// Goes on to the next entry; none at the end. A row whose lease did not fit on its page has two
+    /// entries with one key: a key is come by when another follows.
+    fn step(&mut self, at: Address) -> Option<(Entry, Key)> {
+        let entry = self.scan.next_entry();
+        let key = entry.map(|entry| at.key(&entry));
+        if key != self.current {
+            self.last = std::mem::replace(&mut self.current, key);
+        }
+        self.to_end = entry.is_none();
+        entry.zip(key)
+    }
 }
 
 /// What to do next on a level.
@@ -252,36 +272,23 @@ impl<'a> HintedScan<'a> {
     {
         reservation.begin_walk();
         let at = self.at(priority);
-        let scan = at.entries(self.table, Some(snapshot), look.front);
-        let mut walk = Walk { scan, found: Vec::new(), last: None, to_end: false };
-        // A row whose lease did not fit on its page has two entries with one key: what
-        // is walked over ends between keys.
-        let mut current = None;
+        let mut walk = Walk::begin(at.entries(self.table, Some(snapshot), look.front));
         let mut in_vain = 0;
-        loop {
-            let entry = walk.scan.next_entry();
-            let key = entry.map(|entry| at.key(&entry));
-            if key != current {
-                walk.last = current;
-                current = key;
+        while let Some((entry, key)) = walk.step(at) {
+            if key >= limit || (in_vain >= STRIDE && walk.last.is_some()) {
+                break;
             }
-            let Some(entry) = entry else {
-                walk.to_end = true;
-                return walk;
-            };
-            if key >= Some(limit) || (in_vain >= STRIDE && walk.last.is_some()) {
-                return walk;
-            }
-            if walk.scan.fetch().is_some_and(|row| reservation.could_take(&row)) {
-                walk.found.push(entry);
-                if walk.found.len() == self.wanted(reservation) {
-                    walk.last = key;
-                    return walk;
-                }
-            } else {
+            if !walk.scan.fetch().is_some_and(|row| reservation.could_take(&row)) {
                 in_vain += 1;
+                continue;
+            }
+            walk.found.push(entry);
+            if walk.found.len() == self.wanted(reservation) {
+                walk.last = Some(key);
+                break;
             }
         }
+        walk
     }
 
     /// How many messages to claim at once: fewer after claims that were refused, because

@@ -207,16 +207,6 @@ impl Table {
     }
 
     fn try_update(&self, found: &TableRow, changes: &[(Column, Option<Datum>)], patience: Patience) -> Fate {
-        let columns = self.columns();
-        let mut values: OfRow<Datum> = smallvec![Datum::null(); columns];
-        let mut nulls: OfRow<bool> = smallvec![false; columns];
-        let mut replace: OfRow<bool> = smallvec![false; columns];
-        for &(column, value) in changes {
-            let n = column as usize;
-            values[n] = value.unwrap_or(Datum::null());
-            nulls[n] = value.is_none();
-            replace[n] = true;
-        }
         let written: Vec<Column> = match self.has_guests() {
             true => changes.iter().map(|&(column, _)| column).collect(),
             false => Vec::new(),
@@ -226,13 +216,7 @@ impl Table {
         self.writing(Event::Update, &written, |firing| unsafe {
             let mut must_free = false;
             let old = pg_sys::ExecFetchSlotHeapTuple(found.slot, false, &mut must_free);
-            let new = pg_sys::heap_modify_tuple(
-                old,
-                self.descriptor(),
-                values.as_mut_ptr(),
-                nulls.as_mut_ptr(),
-                replace.as_mut_ptr(),
-            );
+            let new = self.changed(old, changes);
             if let Some(firing) = firing {
                 firing.check(new);
             }
@@ -254,6 +238,27 @@ impl Table {
             }
             fate(result)
         })
+    }
+
+    /// A copy of a tuple of the table with other values in some columns, allocated.
+    unsafe fn changed(
+        &self,
+        old: pg_sys::HeapTuple,
+        changes: &[(Column, Option<Datum>)],
+    ) -> pg_sys::HeapTuple {
+        let columns = self.columns();
+        let mut values: OfRow<Datum> = smallvec![Datum::null(); columns];
+        let mut nulls: OfRow<bool> = smallvec![false; columns];
+        let mut replace: OfRow<bool> = smallvec![false; columns];
+        for &(column, value) in changes {
+            let n = column as usize;
+            values[n] = value.unwrap_or(Datum::null());
+            nulls[n] = value.is_none();
+            replace[n] = true;
+        }
+        let (values, nulls, replace) = (values.as_mut_ptr(), nulls.as_mut_ptr(), replace.as_mut_ptr());
+        // SAFETY: the caller gives a tuple of this table; each array has an element a column.
+        unsafe { pg_sys::heap_modify_tuple(old, self.descriptor(), values, nulls, replace) }
     }
 
     /// What became of it, and whether indexes that sum up pages (BRIN) need an entry though the

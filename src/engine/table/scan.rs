@@ -116,11 +116,8 @@ impl<'a> Scan<'a> {
     ) -> Self {
         let mut keys: Vec<_> = conditions.iter().map(Condition::scan_key).collect();
         let count = keys.len() as i32;
-        let direction = if backward {
-            pg_sys::ScanDirection::BackwardScanDirection
-        } else {
-            pg_sys::ScanDirection::ForwardScanDirection
-        };
+        use pg_sys::ScanDirection::{BackwardScanDirection, ForwardScanDirection};
+        let direction = if backward { BackwardScanDirection } else { ForwardScanDirection };
         let index = index.open(table);
         // SAFETY: table and snapshot are there as long as the scan; the keys are copied into it; all
         // is closed in `drop`.
