@@ -248,6 +248,14 @@ fn every_arrow_points_down_the_table_of_modules() {
 }
 
 #[test]
+fn the_functions_of_sql_run_no_statements_of_their_own() {
+    let uses = Uses::read(&files());
+    let statement: Module = ["engine", "table", "statement"].map(String::from).to_vec();
+    let runs = |(file, used): &(&Module, &BTreeSet<Module>)| file[0] == "api" && used.contains(&statement);
+    assert_eq!(uses.arrows.iter().filter(runs).map(|(file, _)| file.join("::")).collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
 fn unsafe_code_stands_only_in_modules_that_are_marked() {
     assert_eq!(Uses::read(&files()).unsafe_beyond(&layers()), [""; 0]);
 }

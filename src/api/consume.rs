@@ -1,6 +1,6 @@
 //! `pgq_reserve`, `pgq_pop`, `pgq_next`, `pgq_peek`, `pgq_get`.
 
-use pgrx::pg_sys::{self, Datum};
+use pgrx::pg_sys::Datum;
 
 use crate::api::call::{Answer, Call, Rows};
 use crate::api::settle::{Asked, receipts};
@@ -10,15 +10,12 @@ use crate::engine::reserve::request::{Request, Take, Taken};
 use crate::engine::reserve::{look, peek, reserve};
 use crate::engine::table::message::{Column, Receipt};
 use crate::engine::table::queue::{self, Queue};
-use crate::engine::table::statement::Statement;
 use crate::error::{Error, Result};
 use crate::pg::session::check_writable;
 use crate::value::right::Right;
 use crate::worker::start;
 
 crate::export_to_sql!(pgq_reserve, pgq_pop, pgq_next, pgq_peek, pgq_get);
-
-static GET: Statement = Statement::new(include_str!("../../sql/query/get.sql"), &[pg_sys::INT8OID]);
 
 /// States in which `pgq_peek` shows messages.
 const STATES: [&str; 5] = ["ready", "delayed", "leased", "blocked", ARCHIVED];
@@ -123,14 +120,6 @@ fn peek(queue: &Queue, max: usize, state: &str, each: impl FnMut(Taken)) {
 fn pgq_get(call: &Call) -> Answer {
     let id: i64 = call.required(0, "id")?;
     let mut rows = call.rows()?;
-    let mut problem = None;
-    GET.run(&[Some(id.into())], |row| match queue::by_id(row.i32(0)) {
-        // To those who may not consume it the message is not there.
-        Ok(queue) if queue.as_ref().is_some_and(|queue| queue.allows(Right::Consume)) => {
-            rows.push(&row.all()[1..])
-        }
-        Ok(_) => {}
-        Err(error) => problem = Some(error),
-    });
-    problem.map_or_else(|| rows.done(), Err)
+    peek::one(id, |row| rows.push(row))?;
+    rows.done()
 }

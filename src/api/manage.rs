@@ -3,22 +3,17 @@
 
 use std::rc::Rc;
 
-use pgrx::pg_sys::{self};
 use serde_json::Value;
 
 use crate::api::call::{Answer, Call};
-use crate::engine::commit::{callbacks, pending};
 use crate::engine::message::events;
-use crate::engine::queue::{counter, create, slots};
+use crate::engine::queue::{create, manage};
 use crate::engine::sweep;
-use crate::engine::table::counts::Counts;
-use crate::engine::table::queue::{self, Queue, bad_setting};
-use crate::engine::table::statement::Statement;
+use crate::engine::table::queue::{self, Queue};
 use crate::error::{Error, Result};
-use crate::pg::datum::{jsonb_datum, text_datum};
+use crate::pg::datum::jsonb_datum;
 use crate::pg::session::check_writable;
 use crate::value::right::Right;
-use crate::value::settings::{Settings, merge};
 use crate::worker::start;
 
 crate::export_to_sql!(
@@ -30,21 +25,6 @@ crate::export_to_sql!(
     pgq_resume,
     pgq_vacuum,
 );
-
-static SETTINGS: Statement =
-    Statement::new(include_str!("../../sql/query/settings_for_update.sql"), &[pg_sys::INT4OID]);
-static ALTER: Statement =
-    Statement::new(include_str!("../../sql/query/alter_queue.sql"), &[pg_sys::INT4OID, pg_sys::JSONBOID]);
-static DROP: Statement = Statement::new(include_str!("../../sql/query/drop_queue.sql"), &[pg_sys::INT4OID]);
-static DROP_REST: Statement =
-    Statement::new(include_str!("../../sql/query/drop_queue_rest.sql"), &[pg_sys::INT4OID]);
-static REGROUP: Statement =
-    Statement::new(include_str!("../../sql/query/regroup.sql"), &[pg_sys::INT4OID, pg_sys::BOOLOID]);
-const PURGE_ARGS: &[pg_sys::Oid] = &[pg_sys::INT4OID, pg_sys::TEXTOID, pg_sys::TEXTOID];
-static PURGE: Statement = Statement::new(include_str!("../../sql/query/purge.sql"), PURGE_ARGS);
-static PURGE_REST: Statement = Statement::new(include_str!("../../sql/query/purge_rest.sql"), PURGE_ARGS);
-static PAUSE: Statement =
-    Statement::new(include_str!("../../sql/query/pause_queue.sql"), &[pg_sys::INT4OID, pg_sys::BOOLOID]);
 
 /// States that `pgq_purge` knows.
 const STATES: [&str; 6] = ["ready", "delayed", "leased", "blocked", "dead", "archived"];
@@ -80,50 +60,16 @@ fn pgq_alter_queue(call: &Call) -> Answer {
     let changes = settings(call)?;
     let queue = queue_for(Right::Manage, call, "pgq_alter_queue")?;
     let redirects_events = changes.get("events_to").is_some();
-    let before = settings_for_update(&queue)?;
-    let merged = merge(before.clone(), changes).map_err(bad_setting)?;
-    let before = Settings::read(&before).map_err(bad_setting)?;
-    let settings = create::check_settings(&queue.name, &merged)?;
-    let merged = jsonb_datum(&merged.to_string());
-    ALTER.run(&[Some(queue.id.into()), Some(merged)], |_| {});
-    if settings.groups != before.groups {
-        REGROUP.run(&[Some(queue.id.into()), Some(settings.keeps_order().into())], |_| {});
-    }
-    if settings.max_leased != before.max_leased {
-        slots::lay_out(queue.id, settings.max_leased.map(|max| max.0));
-    }
-    // What could not be reserved by the old settings may be by the new ones.
-    pending::forget(queue.id);
-    pending::resumed(queue.id);
+    let settings = manage::alter(&queue, changes)?;
     if redirects_events {
         events::check_target(&*queue::existing(&queue.name, Right::Manage)?)?;
     }
-    Ok(Some(merged))
-}
-
-/// Locked, so that of two changes at once the second is laid over the first; an error if the
-/// first has dropped the queue.
-fn settings_for_update(queue: &Queue) -> Result<Value> {
-    let mut settings = None;
-    SETTINGS.run(&[Some(queue.id.into())], |row| {
-        let known = row.jsonb(0).and_then(|known| serde_json::from_str(&known.text()).ok());
-        settings = Some(known.unwrap_or(Value::Null));
-    });
-    settings.ok_or_else(|| Error::no_such_queue(&queue.name.to_string()))
+    Ok(Some(jsonb_datum(&settings.to_string())))
 }
 
 fn pgq_drop_queue(call: &Call) -> Answer {
     let queue = queue_for(Right::Own, call, "pgq_drop_queue")?;
-    queue::wait_for_keepers(queue.id);
-    settings_for_update(&queue)?;
-    pending::removed(queue.id);
-    pending::resumed(queue.id); // sleepers may have to sleep on another queue of this name
-    callbacks::dropped(queue.id);
-    let mut gone = 0;
-    for statement in [&DROP, &DROP_REST] {
-        statement.run(&[Some(queue.id.into())], |row| gone += row.i64(0));
-    }
-    Ok(Some(gone.into()))
+    Ok(Some(manage::drop(&queue)?.into()))
 }
 
 fn pgq_purge(call: &Call) -> Answer {
@@ -131,16 +77,9 @@ fn pgq_purge(call: &Call) -> Answer {
     if let Some(state) = state.as_deref().filter(|state| !STATES.contains(state)) {
         return Err(Error::unknown_word("state", state, &STATES));
     }
-    let group_key = call.optional_name(2, "group_key")?.map(|key| key.datum());
+    let group_key = call.optional_name(2, "group_key")?;
     let queue = queue_for(Right::Manage, call, "pgq_purge")?;
-    pending::removed(queue.id);
-    let (mut messages, mut kept) = (0, 0);
-    let state = state.map(|state| text_datum(state.as_bytes()));
-    let args = [Some(queue.id.into()), state, group_key];
-    PURGE.run(&args, |row| messages = row.i64(0));
-    PURGE_REST.run(&args, |row| kept = row.i64(0));
-    counter::add(queue.id, Counts { deleted: messages, ..Counts::default() });
-    Ok(Some((messages + kept).into()))
+    Ok(Some(manage::purge(&queue, state.as_deref(), group_key.as_ref()).into()))
 }
 
 fn pgq_pause(call: &Call) -> Answer {
@@ -153,11 +92,7 @@ fn pgq_resume(call: &Call) -> Answer {
 
 fn set_paused(call: &Call, function: &str, paused: bool) -> Answer {
     let queue = queue_for(Right::Manage, call, function)?;
-    let changed = PAUSE.run(&[Some(queue.id.into()), Some(paused.into())], |_| {});
-    if !paused {
-        pending::resumed(queue.id);
-    }
-    Ok(Some((changed > 0).into()))
+    Ok(Some(manage::set_paused(&queue, paused).into()))
 }
 
 fn pgq_vacuum(call: &Call) -> Answer {

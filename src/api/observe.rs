@@ -1,60 +1,20 @@
 //! `pgq_count`, `pgq_stats`, `pgq_list_queues`.
 
-use pgrx::IntoDatum;
-use pgrx::pg_sys::{self, Datum};
-
 use crate::api::call::{Answer, Call};
-use crate::engine::queue::counter;
-use crate::engine::reserve;
-use crate::engine::table::access::Access;
-use crate::engine::table::counts::Counts;
-use crate::engine::table::queue::{self, Queue};
-use crate::engine::table::statement::{Row, Statement};
-use crate::error::Result;
-use crate::pg::datum::interval;
-use crate::pg::session::now;
+use crate::engine::reserve::stats;
+use crate::engine::table::queue;
 use crate::value::right::Right;
 
 crate::export_to_sql!(pgq_count, pgq_stats, pgq_list_queues);
-
-static COUNT: Statement =
-    Statement::new(include_str!("../../sql/query/count.sql"), &[pg_sys::INT4OID, pg_sys::TEXTOID]);
-static STATS: Statement = Statement::new(include_str!("../../sql/query/stats.sql"), &[pg_sys::TEXTOID]);
-static STATES: Statement = Statement::new(include_str!("../../sql/query/states.sql"), &[pg_sys::INT4OID]);
-static LIST: Statement = Statement::new(include_str!("../../sql/query/list_queues.sql"), &[]);
-
-/// Queues with no more messages than this are looked through to be counted; of others the
-/// counters tell.
-const FEW: i64 = 200;
-
-/// Columns of the statement before those of `pgq_queue_stats`.
-const STATS_HEAD: usize = 3;
-
-/// The columns of `pgq_queue_stats` that say where messages are: ready to total, and the
-/// age of the oldest.
-const STATES_COLUMNS: std::ops::Range<usize> = 1..8;
-const OLDEST_READY_AGE: usize = 6;
 
 fn pgq_count(call: &Call) -> Answer {
     let exact: bool = call.required(1, "exact")?;
     let group_key = call.optional_name(2, "group_key")?.map(|key| key.datum());
     let count = match queue::find(&call.name(0, "queue")?, Right::Monitor)? {
-        Some(queue) if !queue.paused => count(&queue, exact, group_key),
+        Some(queue) if !queue.paused => stats::count(&queue, exact, group_key),
         _ => 0,
     };
     Ok(Some(count.into()))
-}
-
-fn count(queue: &Queue, exact: bool, group_key: Option<Datum>) -> i64 {
-    if !exact && group_key.is_none() {
-        let Counts { ready, leased, delayed, blocked, .. } = counter::known(queue.id);
-        if ready + delayed + blocked > FEW {
-            return (ready - leased).max(0);
-        }
-    }
-    let mut count = 0;
-    COUNT.run(&[Some(queue.id.into()), group_key], |row| count = row.i64(0));
-    count
 }
 
 fn pgq_stats(call: &Call) -> Answer {
@@ -64,49 +24,12 @@ fn pgq_stats(call: &Call) -> Answer {
         queue::find(name, Right::Monitor)?;
     }
     let mut rows = call.rows()?;
-    let mut problem = None;
-    counter::read(&STATS, &[name.map(|name| name.datum())], |row| match stats(row, exact) {
-        Ok(Some(stats)) => rows.push(&stats),
-        Ok(None) => {}
-        Err(error) => problem = Some(error),
-    });
-    problem.map_or_else(|| rows.done(), Err)
-}
-
-/// A queue's row, if the caller has a right on it.
-fn stats(row: &Row, exact: bool) -> Result<Option<Vec<Option<Datum>>>> {
-    if !Access::from_row(row, 0)?.allows_caller(Right::Monitor) {
-        return Ok(None);
-    }
-    let mut stats = row.all().split_off(STATS_HEAD);
-    let states = &mut stats[STATES_COLUMNS];
-    let value = |n: usize| states[n].map_or(0, |datum| datum.value() as i64);
-    let [ready, leased, dead, total] = [0, 2, 4, 5].map(value);
-    let mut oldest = None;
-    if exact || total - dead <= FEW {
-        STATES.run(&[row.get(2)], |counted| {
-            let mut counted = counted.all();
-            oldest = counted.pop().flatten().map(|at| at.value() as i64);
-            states[..counted.len()].copy_from_slice(&counted);
-        });
-    } else if ready + leased > 0
-        && let Some(queue) = queue::by_id(row.i32(2))?
-    {
-        oldest = reserve::oldest_ready(&queue);
-    }
-    let age = oldest.map(|at| (now() - at).max(0));
-    states[OLDEST_READY_AGE] = age.map(interval);
-    stats.push(age.and_then(|micros| (micros as f64 / 1e6).into_datum()));
-    Ok(Some(stats))
+    stats::read(name.as_ref(), exact, |row| rows.push(row))?;
+    rows.done()
 }
 
 fn pgq_list_queues(call: &Call) -> Answer {
     let mut rows = call.rows()?;
-    let mut problem = None;
-    LIST.run(&[], |row| match Access::from_row(row, 0) {
-        Ok(access) if access.allows_caller(Right::Monitor) => rows.push(&row.all()[2..]),
-        Ok(_) => {}
-        Err(error) => problem = Some(error),
-    });
-    problem.map_or_else(|| rows.done(), Err)
+    stats::list(|row| rows.push(row))?;
+    rows.done()
 }

@@ -5,12 +5,11 @@ use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::api::call::{Answer, Call};
 use crate::engine::commit::{callbacks, counts, pending};
-use crate::engine::message::group;
+use crate::engine::message::{group, removal};
 use crate::engine::queue::{counter, roles, slots};
 use crate::engine::shared::hint_cache;
 use crate::engine::table::counts::Counts;
 use crate::engine::table::message::{Column, Lane, is_leased};
-use crate::engine::table::statement::Statement;
 use crate::engine::table::{catalog, counter_rows};
 use crate::error::{Error, Result};
 use crate::pg::role::{Object, revoke_all};
@@ -29,11 +28,6 @@ crate::export_to_sql!(
     pending_counts,
     close_to,
 );
-
-static REMOVED_LANES: Statement = Statement::new(include_str!("../../sql/query/removed_lanes.sql"), &[]);
-static REMOVED_GROUPS: Statement = Statement::new(include_str!("../../sql/query/removed_groups.sql"), &[]);
-
-static REMOVED_KEYS: Statement = Statement::new(include_str!("../../sql/query/removed_keys.sql"), &[]);
 
 /// The number of `queue` among the columns of `pgqueue.dead`.
 const QUEUE_OF_LETTER: usize = 4;
@@ -174,30 +168,7 @@ impl MessageRow {
 /// Trigger on `pgqueue.message`: what a statement has removed is counted, and the next
 /// messages of its groups have their turn.
 fn announce_removal(call: &Call) -> Answer {
-    let (mut queues, mut groups, mut has_keys) = (Vec::new(), Vec::new(), false);
-    let trigger = call.trigger()?;
-    REMOVED_LANES.run_in_trigger(trigger, |row| {
-        let counts = Counts { ready: row.i64(1), leased: row.i64(2), ..Counts::default() };
-        queues.push((row.i32(0), row.i64(2) as usize));
-        has_keys |= row.i64(5) > 0;
-        if row.i64(3) > 0 {
-            pending::undelayed(row.i32(0));
-        }
-        counter::add(row.i32(0), -Counts { delayed: row.i64(3), blocked: row.i64(4), ..counts });
-    });
-    REMOVED_GROUPS.run_in_trigger(trigger, |row| {
-        let key = row.text(1).unwrap_or_default();
-        groups.push((row.i32(0), key, (!row.bool(2), row.i32(3) as i16, row.i64(4))));
-    });
-    if has_keys {
-        REMOVED_KEYS.run_in_trigger(trigger, |row| {
-            pending::ready(row.i32(0), row.i32(1) as i16, row.i64(2));
-        });
-    }
-    queues.into_iter().try_for_each(|(queue, leases)| slots::let_go(queue, leases))?;
-    for (queue, key, place) in groups {
-        group::removed(queue, key, place)?;
-    }
+    removal::announce(call.trigger()?)?;
     Ok(Some(Datum::null()))
 }
 

@@ -21,7 +21,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use pgrx::pg_sys::{self};
+use pgrx::pg_sys;
 
 use crate::engine::commit::pending;
 use crate::engine::message::key;

@@ -8,5 +8,6 @@ pub mod events;
 pub mod group;
 pub mod key;
 pub mod receipt;
+pub mod removal;
 pub mod settle;
 pub mod siblings;

@@ -4,6 +4,7 @@ pub mod channel;
 pub mod counter;
 pub mod create;
 pub mod grants;
+pub mod manage;
 pub mod roles;
 pub mod slot_search;
 pub mod slots;

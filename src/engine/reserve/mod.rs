@@ -14,6 +14,7 @@ pub mod request;
 pub mod rescan;
 pub mod reservation;
 pub mod snapshot_scan;
+pub mod stats;
 
 use std::cell::RefCell;
 use std::collections::HashMap;

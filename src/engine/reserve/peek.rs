@@ -1,22 +1,25 @@
 //! Looking at messages of a state, in the order in which they will come, without coming
 //! past many others.
 
-use pgrx::pg_sys;
+use pgrx::pg_sys::{self, Datum};
 
 use crate::engine::message::group::{self, Group, Turn};
 use crate::engine::queue::counter;
 use crate::engine::reserve::request::Taken;
 use crate::engine::table::heap::Table;
 use crate::engine::table::message::{Column, Lane, is_leased};
-use crate::engine::table::queue::Queue;
+use crate::engine::table::queue::{self, Queue};
 use crate::engine::table::row::TableRow;
 use crate::engine::table::scan::{Condition, Scan};
+use crate::engine::table::statement::Statement;
 use crate::engine::table::{catalog, message_index};
+use crate::error::Result;
 use crate::hint::address::Address;
 use crate::hint::{Direction, START};
 use crate::pg::memory::Scratch;
 use crate::pg::session::{is_standby, now};
 use crate::pg::snapshot::Snapshot;
+use crate::value::right::Right;
 
 /// What is leased. It lies in the ready lane, mostly at its beginning; when as many were
 /// seen as are counted, the rest is not looked at. A standby does not know what its primary
@@ -92,4 +95,18 @@ impl<F: FnMut(Taken)> Show<F> {
             }
         }
     }
+}
+
+/// Shows one message, if the caller may consume it: to others it is not there.
+pub fn one(id: i64, mut each: impl FnMut(&[Option<Datum>])) -> Result<()> {
+    static GET: Statement = Statement::new(include_str!("../../../sql/query/get.sql"), &[pg_sys::INT8OID]);
+    let mut problem = Ok(());
+    GET.run(&[Some(id.into())], |row| match queue::by_id(row.i32(0)) {
+        Ok(queue) if queue.as_ref().is_some_and(|queue| queue.allows(Right::Consume)) => {
+            each(&row.all()[1..])
+        }
+        Ok(_) => {}
+        Err(error) => problem = Err(error),
+    });
+    problem
 }

@@ -1,9 +1,8 @@
 //! Which messages a call wants, and what is to happen to them.
 
-use crate::pg::datum::Jsonb;
-
 use crate::engine::table::name::Name;
 use crate::engine::table::row::TableRow;
+use crate::pg::datum::Jsonb;
 use crate::value::duration::Millis;
 use crate::value::timestamp::Timestamp;
 

@@ -1,0 +1,95 @@
+//! Changing queues: settings, pause, purge, drop.
+
+use pgrx::pg_sys;
+use serde_json::Value;
+
+use crate::engine::commit::{callbacks, pending};
+use crate::engine::queue::{counter, create, slots};
+use crate::engine::table::counts::Counts;
+use crate::engine::table::name::Name;
+use crate::engine::table::queue::{self, Queue, bad_setting};
+use crate::engine::table::statement::Statement;
+use crate::error::{Error, Result};
+use crate::pg::datum::{jsonb_datum, text_datum};
+use crate::value::settings::{Settings, merge};
+
+static SETTINGS: Statement =
+    Statement::new(include_str!("../../../sql/query/settings_for_update.sql"), &[pg_sys::INT4OID]);
+static ALTER: Statement =
+    Statement::new(include_str!("../../../sql/query/alter_queue.sql"), &[pg_sys::INT4OID, pg_sys::JSONBOID]);
+static DROP: Statement =
+    Statement::new(include_str!("../../../sql/query/drop_queue.sql"), &[pg_sys::INT4OID]);
+static DROP_REST: Statement =
+    Statement::new(include_str!("../../../sql/query/drop_queue_rest.sql"), &[pg_sys::INT4OID]);
+static REGROUP: Statement =
+    Statement::new(include_str!("../../../sql/query/regroup.sql"), &[pg_sys::INT4OID, pg_sys::BOOLOID]);
+const PURGE_ARGS: &[pg_sys::Oid] = &[pg_sys::INT4OID, pg_sys::TEXTOID, pg_sys::TEXTOID];
+static PURGE: Statement = Statement::new(include_str!("../../../sql/query/purge.sql"), PURGE_ARGS);
+static PURGE_REST: Statement = Statement::new(include_str!("../../../sql/query/purge_rest.sql"), PURGE_ARGS);
+static PAUSE: Statement =
+    Statement::new(include_str!("../../../sql/query/pause_queue.sql"), &[pg_sys::INT4OID, pg_sys::BOOLOID]);
+
+/// Lays changes over the settings of a queue, and returns what they are then.
+pub fn alter(queue: &Queue, changes: Value) -> Result<Value> {
+    let before = settings_for_update(queue)?;
+    let merged = merge(before.clone(), changes).map_err(bad_setting)?;
+    let before = Settings::read(&before).map_err(bad_setting)?;
+    let settings = create::check_settings(&queue.name, &merged)?;
+    ALTER.run(&[Some(queue.id.into()), Some(jsonb_datum(&merged.to_string()))], |_| {});
+    if settings.groups != before.groups {
+        REGROUP.run(&[Some(queue.id.into()), Some(settings.keeps_order().into())], |_| {});
+    }
+    if settings.max_leased != before.max_leased {
+        slots::lay_out(queue.id, settings.max_leased.map(|max| max.0));
+    }
+    // What could not be reserved by the old settings may be by the new ones.
+    pending::forget(queue.id);
+    pending::resumed(queue.id);
+    Ok(merged)
+}
+
+/// Locked, so that of two changes at once the second is laid over the first; an error if the
+/// first has dropped the queue.
+fn settings_for_update(queue: &Queue) -> Result<Value> {
+    let mut settings = None;
+    SETTINGS.run(&[Some(queue.id.into())], |row| {
+        let known = row.jsonb(0).and_then(|known| serde_json::from_str(&known.text()).ok());
+        settings = Some(known.unwrap_or(Value::Null));
+    });
+    settings.ok_or_else(|| Error::no_such_queue(&queue.name.to_string()))
+}
+
+/// Drops a queue with all that it holds, and returns how many messages that were, dead ones too.
+pub fn drop(queue: &Queue) -> Result<i64> {
+    queue::wait_for_keepers(queue.id);
+    settings_for_update(queue)?;
+    pending::removed(queue.id);
+    pending::resumed(queue.id); // sleepers may have to sleep on another queue of this name
+    callbacks::dropped(queue.id);
+    let mut gone = 0;
+    for statement in [&DROP, &DROP_REST] {
+        statement.run(&[Some(queue.id.into())], |row| gone += row.i64(0));
+    }
+    Ok(gone)
+}
+
+/// Removes the messages of a queue, of a state or group if given, and returns how many.
+pub fn purge(queue: &Queue, state: Option<&str>, group_key: Option<&Name>) -> i64 {
+    pending::removed(queue.id);
+    let (mut messages, mut kept) = (0, 0);
+    let state = state.map(|state| text_datum(state.as_bytes()));
+    let args = [Some(queue.id.into()), state, group_key.map(Name::datum)];
+    PURGE.run(&args, |row| messages = row.i64(0));
+    PURGE_REST.run(&args, |row| kept = row.i64(0));
+    counter::add(queue.id, Counts { deleted: messages, ..Counts::default() });
+    messages + kept
+}
+
+/// Stops or resumes deliveries; false if the queue was so.
+pub fn set_paused(queue: &Queue, paused: bool) -> bool {
+    let changed = PAUSE.run(&[Some(queue.id.into()), Some(paused.into())], |_| {});
+    if !paused {
+        pending::resumed(queue.id);
+    }
+    changed > 0
+}
