@@ -1,1 +1,7 @@
-DELETE FROM pgqueue.message WHERE id = ANY ($1) AND EXISTS (SELECT FROM pgqueue.dropped_queue d WHERE d.queue = message.queue)
+-- What another transaction holds is left for a later round.
+WITH free AS (
+    SELECT id FROM pgqueue.message m
+     WHERE id = ANY ($1) AND EXISTS (SELECT FROM pgqueue.dropped_queue d WHERE d.queue = m.queue)
+       FOR UPDATE SKIP LOCKED
+)
+DELETE FROM pgqueue.message WHERE id = ANY (ARRAY(TABLE free))

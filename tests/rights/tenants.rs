@@ -476,3 +476,33 @@ fn an_open_transaction_that_makes_a_queue_for_events_does_not_hold_up_the_worker
     assert!(begun.elapsed().as_secs() < 20, "it took {:?}", begun.elapsed());
     mallory.batch_execute("ROLLBACK").unwrap();
 }
+
+#[test]
+fn a_message_of_a_dropped_queue_that_somebody_holds_stops_no_round() {
+    let server = shared();
+    let (mut alice, mut pusher) = (server.connect_as("alice"), server.connect_as("mallory"));
+    let (mut dropper, mut holder) = (server.connect_as("mallory"), server.connect_as("mallory"));
+    let bury = "SELECT pgq_bury(pgq_push('left', '1'), 'no')";
+    pusher.batch_execute("SELECT pgq_create_queue('left')").unwrap();
+    pusher.batch_execute(&format!("BEGIN; {bury}")).unwrap();
+    pusher.batch_execute("SELECT pgq_push('left', '2')").unwrap();
+    dropper.batch_execute("BEGIN; SELECT pgq_drop_queue('left')").unwrap();
+    pusher.batch_execute("COMMIT").unwrap();
+    holder.batch_execute("BEGIN; SELECT pgq_reserve('left'); SELECT pgq_dump_dead('left')").unwrap();
+    dropper.batch_execute("COMMIT").unwrap();
+    alice.batch_execute(r#"SELECT pgq_create_queue('a q', '{"max_deliveries": 1}')"#).unwrap();
+    alice.batch_execute("SELECT pgq_push('a q', '1')").unwrap();
+    alice.batch_execute("SELECT pgq_reserve('a q', '1 ms')").unwrap();
+    until("alice's message is a dead letter", || {
+        alice.one("SELECT EXISTS (SELECT FROM pgq_peek_dead('a q'))")
+    });
+    let errors: String = server.connect().one("SELECT errors::text FROM pgq_vacuum_stats");
+    assert_eq!(errors, "{}");
+    holder.batch_execute("ROLLBACK").unwrap();
+    let mut root = server.connect();
+    until("what was left is gone", || {
+        root.one(
+            "SELECT NOT EXISTS (SELECT FROM pgqueue.message) AND (SELECT count(*) = 1 FROM pgqueue.dead)",
+        )
+    });
+}
