@@ -36,8 +36,9 @@ impl WorkerLock {
     }
 }
 
-/// Whether somebody waits to drop, move or copy the database: they need all others
-/// out of it, a worker too.
+/// Whether a role that may drop, move or copy the database is about to: it needs all others out of
+/// it, a worker too. Postgres takes the lock of such a command before it looks whether the role may, so
+/// that of one that may not, again and again, must send no worker away. Outside of a transaction.
 pub fn is_wanted(database: Oid) -> bool {
     let tag = LOCKTAG {
         locktag_field1: 0, // databases belong to no database
@@ -47,7 +48,65 @@ pub fn is_wanted(database: Oid) -> bool {
         locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
         locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
     };
-    !can_lock(&tag, pg_sys::RowExclusiveLock)
+    if can_lock(&tag, pg_sys::RowExclusiveLock) {
+        return false;
+    }
+    // SAFETY: catalog look-ups in a transaction of its own.
+    unsafe {
+        pg_sys::StartTransactionCommand();
+        let is_wanted =
+            holders(&tag, pg_sys::RowExclusiveLock).into_iter().any(|role| may_command(role, database));
+        pg_sys::CommitTransactionCommand();
+        is_wanted
+    }
+}
+
+/// The roles, as they have logged in, of the sessions that hold a lock which a mode conflicts with.
+fn holders(tag: &LOCKTAG, mode: u32) -> Vec<Oid> {
+    let mut count = 0;
+    // SAFETY: Postgres allocates as many as it counts, in a transaction. The entry of a process that has
+    // ended meanwhile stays in shared memory; its role is one word.
+    unsafe {
+        let sessions = pg_sys::GetLockConflicts(tag, mode as i32, &mut count);
+        let roles = (0..count as usize).filter_map(|n| {
+            let process = process_of(&*sessions.add(n));
+            (!process.is_null()).then(|| (&raw const (*process).roleId).read_volatile())
+        });
+        roles.collect()
+    }
+}
+
+#[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16"))]
+unsafe fn process_of(session: &pg_sys::VirtualTransactionId) -> *mut pg_sys::PGPROC {
+    // storage/sinvaladt.h, which pgrx leaves out
+    unsafe extern "C-unwind" {
+        fn BackendIdGetProc(backend: i32) -> *mut pg_sys::PGPROC;
+    }
+    // SAFETY: gives null for a number that no session has; raises nothing.
+    unsafe { BackendIdGetProc(session.backendId) }
+}
+
+#[cfg(any(feature = "pg17", feature = "pg18"))]
+unsafe fn process_of(session: &pg_sys::VirtualTransactionId) -> *mut pg_sys::PGPROC {
+    // SAFETY: gives null for a number that no session has.
+    unsafe { pg_sys::ProcNumberGetProc(session.procNumber) }
+}
+
+/// Whether a session of a role may drop, move or copy a database: it can become its owner, or the
+/// database is a template, which may be copied by others too.
+fn may_command(role: Oid, database: Oid) -> bool {
+    let cache = pg_sys::SysCacheIdentifier::DATABASEOID as i32;
+    // SAFETY: a catalog look-up in a transaction; the tuple is read before it is released.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(cache, database.into());
+        if tuple.is_null() {
+            return true; // it is gone
+        }
+        let row = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>();
+        let may = row.datistemplate || (role != Oid::INVALID && pg_sys::is_member_of_role(role, row.datdba));
+        pg_sys::ReleaseSysCache(tuple);
+        may
+    }
 }
 
 fn can_lock(tag: &LOCKTAG, mode: u32) -> bool {

@@ -506,3 +506,28 @@ fn a_message_of_a_dropped_queue_that_somebody_holds_stops_no_round() {
         )
     });
 }
+
+#[test]
+fn a_command_on_the_database_that_is_refused_sends_no_worker_away() {
+    let server = shared();
+    let mut root = server.connect();
+    server.connect_as("alice").batch_execute(ALICE_TICKS).unwrap();
+    let database: String = root.one("SELECT current_database()::text");
+    let worker = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pgqueue worker'";
+    until("the worker is there", || root.one::<i64>(worker) == 1);
+    let end = Instant::now() + Duration::from_secs(8);
+    let attackers: Vec<_> = (0..8)
+        .map(|_| {
+            let (mut mallory, drop) = (server.connect_as("mallory"), format!("DROP DATABASE {database}"));
+            std::thread::spawn(move || {
+                while Instant::now() < end {
+                    assert_eq!(mallory.sqlstate(&drop), "42501");
+                }
+            })
+        })
+        .collect();
+    sleep(Duration::from_secs(8));
+    let gap = longest_gap(&mut root, "a ticks", 7);
+    attackers.into_iter().for_each(|attacker| attacker.join().unwrap());
+    assert!(gap < 4.0, "nothing for {gap} s");
+}
