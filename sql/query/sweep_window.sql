@@ -2,7 +2,7 @@
 -- first $2 that need something: r its lease expired, t it did and no delivery is left,
 -- f no delivery is left, s another of its key stands for it, o its queue was dropped, b it
 -- waits behind nobody. What outlived its time to live is not among them: that is what becomes
--- of it, whatever else is true.
+-- of it, whatever else is true. (With EXISTS the planner would rather find all that are superseded.)
 WITH place AS (
     SELECT swept_to FROM pgqueue.vacuum_run
 ), looked_at AS MATERIALIZED (
@@ -17,7 +17,7 @@ WITH place AS (
                 WHEN m.lease_until > '-infinity'
                      AND (limits.exhausted OR q.settings ->> 'on_timeout' = 'dead') THEN 't'
                 WHEN m.key_place > 0 AND NOT limits.exhausted
-                     AND EXISTS (SELECT FROM pgqueue.superseded s WHERE s.id = m.id) THEN 's'
+                     AND (SELECT true FROM pgqueue.superseded s WHERE s.id = m.id LIMIT 1) THEN 's'
                 WHEN m.lease_until > '-infinity' THEN 'r'
                 WHEN limits.exhausted THEN 'f'
                 WHEN m.lane = 'b' AND (q.settings ->> 'groups' = 'parallel' OR NOT EXISTS

@@ -16,15 +16,20 @@ use crate::worker::{notify, watchers};
 pub fn errands() -> bool {
     watchers::look_after();
     for_a_turn(due_scan::a_message_is_due, promote)
-        && for_a_turn(run::may_be_due, || {
-            logged("schedules", || run_schedules(&mut Report::default()))
-                && logged("watches", watchers::start_due)
-        })
+        && run_due_schedules()
         && for_a_turn(rescan::is_due, go_on_with_pass)
         && for_a_turn(prepared::what_was_prepared_may_be_decided, || {
             logged("prepared", || settle_prepared(&mut Report::default()))
         })
         && notify::tell()
+}
+
+/// Runs schedules that are due, and has watches run. False if that failed.
+pub fn run_due_schedules() -> bool {
+    for_a_turn(run::may_be_due, || {
+        logged("schedules", || run_schedules(&mut Report::default()))
+            && logged("watches", watchers::start_due)
+    })
 }
 
 /// Does something while it is due, but not for so long that the others have to wait. False if

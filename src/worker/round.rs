@@ -3,6 +3,7 @@
 use crate::engine::queue::counter;
 use crate::engine::sweep::{Report, STEPS, record, repair};
 use crate::pg::timeout;
+use crate::worker::errands;
 use crate::worker::step::{in_transaction, logged};
 
 /// A round of the worker.
@@ -18,6 +19,7 @@ pub fn round() -> Report {
                 problem.log(name);
             }
         }
+        errands::run_due_schedules(); // whatever a step has taken, by whichever role's messages
     }
     logged("record", || record(&report));
     report

@@ -531,3 +531,23 @@ fn a_command_on_the_database_that_is_refused_sends_no_worker_away() {
     attackers.into_iter().for_each(|attacker| attacker.join().unwrap());
     assert!(gap < 4.0, "nothing for {gap} s");
 }
+
+#[test]
+fn many_messages_of_one_key_hold_up_no_round() {
+    let server = shared();
+    let mut root = server.connect();
+    let mut mallory = server.connect_as("mallory");
+    server.connect_as("alice").batch_execute(ALICE_TICKS).unwrap();
+    mallory.batch_execute(r#"SELECT pgq_create_queue('m q', '{"max_deliveries": 0}')"#).unwrap();
+    mallory
+        .batch_execute(
+            r#"DO $$ BEGIN FOR n IN 1..6000 LOOP
+                   PERFORM pgq_push('m q', '1', dedup_key => 'k'), pgq_reserve('m q', '12 s');
+                   COMMIT;
+               END LOOP; END $$"#,
+        )
+        .unwrap();
+    mallory.batch_execute("BEGIN; SELECT count(pgq_delete(g)) FROM generate_series(1, 12000) g").unwrap();
+    sleep(Duration::from_secs(13)); // their leases end
+    assert_alice_ticks_for(&mut root, 10);
+}

@@ -35,6 +35,7 @@ static WINDOW: Statement = Statement::new(
     include_str!("../../../sql/query/sweep_window.sql"),
     &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID, pg_sys::INT8OID],
 );
+static SWEPT_TO: Statement = Statement::new(include_str!("../../../sql/query/swept_to.sql"), &[]);
 static RETURN_EXPIRED: Statement = Statement::new(
     include_str!("../../../sql/query/sweep_return.sql"),
     &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8ARRAYOID],
@@ -69,6 +70,9 @@ static LAST_ROUND: Statement = Statement::new(include_str!("../../../sql/query/l
 
 /// How many messages a round looks at, a page's multiple, to find expired leases.
 const WINDOW_PAGES: i64 = 50;
+
+/// How many the first look at messages takes in.
+const SMALLEST_PART: i64 = 100;
 
 /// How many entries one transaction of a pass looks at.
 pub const PASS_PART: u64 = 50_000;
@@ -140,27 +144,86 @@ pub fn promote_due(report: &mut Report) {
     report.left_work |= promoted as i64 >= page();
 }
 
+/// Messages that need something, by what that is.
+#[derive(Default)]
+struct Needs {
+    expired: Vec<i64>,
+    exhausted: Vec<(i64, Reason)>,
+    unblocked: Vec<i64>,
+    orphans: Vec<i64>,
+    /// Each with its place.
+    superseded: Vec<(i64, i64)>,
+}
+
+thread_local! {
+    /// How many messages a part of a window has: fewer where a look at each takes long, as at many of
+    /// one key or group.
+    static PART: Cell<i64> = const { Cell::new(SMALLEST_PART) };
+}
+
+impl Needs {
+    /// Looks at the next window, a part after the other, for no longer than a turn.
+    fn of_next_window() -> Self {
+        let (mut found, begun) = (Self::default(), Instant::now());
+        let (mut left, mut place) = (page() * WINDOW_PAGES, swept_to());
+        while left > 0 && begun.elapsed() < TURN {
+            pgrx::check_for_interrupts!();
+            let (part, looked) = (PART.get().min(left), Instant::now());
+            let is_full = found.look(page() - found.count(), part);
+            PART.set(next_part(part, looked.elapsed()));
+            left -= part;
+            let before = std::mem::replace(&mut place, swept_to());
+            if is_full || place == 0 || place == before {
+                break;
+            }
+        }
+        found
+    }
+
+    /// Looks at a part and takes up to `max` messages from it; true if there were so many.
+    fn look(&mut self, max: i64, part: i64) -> bool {
+        let before = self.count();
+        WINDOW.run(&[Some(now().into()), Some(max.into()), Some(part.into())], |row| {
+            let id = row.i64(0);
+            match row.value(1).value() as u8 {
+                b'r' => self.expired.push(id),
+                b't' => self.exhausted.push((id, Reason::Timeout)),
+                b'f' => self.exhausted.push((id, Reason::Failed)),
+                b'b' => self.unblocked.push(id),
+                b's' => self.superseded.push((id, row.i64(2))),
+                _ => self.orphans.push(id),
+            }
+        });
+        self.count() - before >= max
+    }
+
+    fn count(&self) -> i64 {
+        let Self { expired, exhausted, unblocked, orphans, superseded } = self;
+        let count = expired.len() + exhausted.len() + unblocked.len() + orphans.len() + superseded.len();
+        count as i64
+    }
+}
+
+/// Where the next window begins.
+fn swept_to() -> i64 {
+    let mut place = 0;
+    SWEPT_TO.run(&[], |row| place = row.i64(0));
+    place
+}
+
+/// How many messages to look at next, after a look at so many that took so long.
+fn next_part(part: i64, took: Duration) -> i64 {
+    let ratio = (TURN / 4).as_secs_f64() / took.as_secs_f64().max(1e-6);
+    ((part as f64 * ratio.min(4.0)) as i64).max(1)
+}
+
 /// Looks at the next window of messages: expired leases are taken back, what has no
 /// delivery left dies, what belongs to a dropped queue goes.
 fn sweep_leases(report: &mut Report) {
     if run::is_being_restored() {
         return; // deaths may be told of by messages
     }
-    let (mut expired, mut exhausted) = (Vec::new(), Vec::new());
-    let (mut unblocked, mut orphans, mut superseded) = (Vec::new(), Vec::new(), Vec::new());
-    let window = page() * WINDOW_PAGES;
-    WINDOW.run(&[Some(now().into()), Some(page().into()), Some(window.into())], |row| {
-        let id = row.i64(0);
-        match row.value(1).value() as u8 {
-            b'r' => expired.push(id),
-            b't' => exhausted.push((id, Reason::Timeout)),
-            b'f' => exhausted.push((id, Reason::Failed)),
-            b'b' => unblocked.push(id),
-            b's' => superseded.push((id, row.i64(2))),
-            _ => orphans.push(id),
-        }
-    });
-
+    let Needs { expired, exhausted, unblocked, orphans, superseded } = Needs::of_next_window();
     if !expired.is_empty() {
         let args = [Some(now().into()), Some(i64_array(&expired))];
         report.leases_expired = RETURN_EXPIRED.run(&args, |_| {}) as i64;

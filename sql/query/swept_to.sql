@@ -1,0 +1,1 @@
+SELECT swept_to FROM pgqueue.vacuum_run
