@@ -551,3 +551,23 @@ fn many_messages_of_one_key_hold_up_no_round() {
     sleep(Duration::from_secs(13)); // their leases end
     assert_alice_ticks_for(&mut root, 10);
 }
+
+#[test]
+fn thousands_of_queues_of_one_role_hold_up_no_round() {
+    let server = shared_with("pgqueue.auto_vacuum = off");
+    let mut root = server.connect();
+    server.connect_as("alice").batch_execute(ALICE_TICKS).unwrap();
+    server
+        .connect_as("mallory")
+        .batch_execute(
+            r#"DO $$ BEGIN FOR n IN 1..20000 LOOP
+                   PERFORM pgq_create_queue('m ' || n, '{"archive": "1 h", "dedup_window": "1 h", "dead_retention": "1 h"}');
+                   PERFORM pgq_push('m ' || n, '1', dedup_key => 'k'), pgq_pop('m ' || n);
+                   IF n % 500 = 0 THEN COMMIT; END IF;
+               END LOOP; END $$"#,
+        )
+        .unwrap();
+    server.set("pgqueue.auto_vacuum = on");
+    until("alice's schedule runs", || root.one("SELECT EXISTS (SELECT FROM pgqueue.message)"));
+    assert_alice_ticks_for(&mut root, 15);
+}

@@ -1,25 +1,38 @@
 //! Retention: dropping what queues have kept for as long as they are set to.
 
+use std::cell::Cell;
+use std::thread::LocalKey;
+use std::time::Instant;
+
 use pgrx::pg_sys;
 
+use crate::engine::sweep::TURN;
 use crate::engine::table::queue::{self, Queue};
 use crate::engine::table::statement::Statement;
 use crate::pg::datum::{i32_array, timestamp_array};
 use crate::pg::session::now;
+use crate::pg::timeout::is_worker;
 use crate::value::duration::Millis;
 use crate::value::timestamp::Timestamp;
 
-static ARCHIVED: Statement = Statement::new(include_str!("../../../sql/query/archived_queues.sql"), &[]);
+static ARCHIVED: Statement = Statement::new(
+    include_str!("../../../sql/query/archived_queues.sql"),
+    &[pg_sys::INT4OID, pg_sys::INT8OID],
+);
 static DROP_ARCHIVED: Statement = Statement::new(
     include_str!("../../../sql/query/sweep_archive.sql"),
     &[pg_sys::INT4ARRAYOID, pg_sys::TIMESTAMPTZARRAYOID, pg_sys::INT8OID],
 );
-static RETAINING: Statement = Statement::new(include_str!("../../../sql/query/retaining_queues.sql"), &[]);
+static RETAINING: Statement = Statement::new(
+    include_str!("../../../sql/query/retaining_queues.sql"),
+    &[pg_sys::INT4OID, pg_sys::INT8OID],
+);
 static DROP_DEAD: Statement = Statement::new(
     include_str!("../../../sql/query/sweep_dead.sql"),
     &[pg_sys::INT4ARRAYOID, pg_sys::TIMESTAMPTZARRAYOID, pg_sys::INT8OID],
 );
-static KEYED: Statement = Statement::new(include_str!("../../../sql/query/keyed_queues.sql"), &[]);
+static KEYED: Statement =
+    Statement::new(include_str!("../../../sql/query/keyed_queues.sql"), &[pg_sys::INT4OID, pg_sys::INT8OID]);
 static FORGET_KEYS: Statement = Statement::new(
     include_str!("../../../sql/query/sweep_keys.sql"),
     &[pg_sys::INT4ARRAYOID, pg_sys::TIMESTAMPTZARRAYOID, pg_sys::INT8OID],
@@ -27,13 +40,13 @@ static FORGET_KEYS: Statement = Statement::new(
 
 /// Drops up to `page` dead letters whose time is over and returns how many.
 pub fn drop_dead(page: i64) -> i64 {
-    drop_overdue(&RETAINING, &DROP_DEAD, page, |queue| queue.settings.dead_retention)
+    drop_overdue(&RETAINING, &DROP_DEAD, &DEAD_TO, page, |queue| queue.settings.dead_retention)
 }
 
 /// Drops up to `page` archived messages whose time is over and returns how many: all of
 /// a queue that keeps none any more.
 pub fn drop_archived(page: i64) -> i64 {
-    drop_overdue(&ARCHIVED, &DROP_ARCHIVED, page, |queue| {
+    drop_overdue(&ARCHIVED, &DROP_ARCHIVED, &ARCHIVE_TO, page, |queue| {
         Some(queue.settings.archive.unwrap_or(Millis::ZERO))
     })
 }
@@ -41,27 +54,66 @@ pub fn drop_archived(page: i64) -> i64 {
 /// Forgets up to `page` keys that were pushed before their queue's window and returns how
 /// many.
 pub fn forget_keys(page: i64) -> i64 {
-    drop_overdue(&KEYED, &FORGET_KEYS, page, |queue| {
+    drop_overdue(&KEYED, &FORGET_KEYS, &KEYS_TO, page, |queue| {
         Some(queue.settings.dedup_window.unwrap_or(Millis::ZERO))
     })
 }
 
-/// Drops what queues, those that `having` gives, have kept for longer than `kept` says.
-/// A queue that is not there, or whose settings somebody has broken, keeps what it has.
+/// How many queues are looked at at once.
+const QUEUES: i64 = 100;
+
+/// A queue with this number and those before it were looked at last.
+type Place = &'static LocalKey<Cell<i32>>;
+
+thread_local! {
+    static DEAD_TO: Cell<i32> = const { Cell::new(0) };
+    static ARCHIVE_TO: Cell<i32> = const { Cell::new(0) };
+    static KEYS_TO: Cell<i32> = const { Cell::new(0) };
+}
+
+/// Drops up to `page` rows that queues, those that `having` gives, have kept for longer than `kept`
+/// says. A queue that is not there, or whose settings somebody has broken, keeps what it has.
+///
+/// The worker goes through the queues for a turn, and goes on there in its next round: however many
+/// queues a role has, the others need not wait.
 fn drop_overdue(
     having: &'static Statement,
     drop: &'static Statement,
+    place: Place,
     page: i64,
     kept: impl Fn(&Queue) -> Option<Millis>,
 ) -> i64 {
-    let mut queues = Vec::new();
-    having.run(&[], |row| queues.push(row.i32(0)));
+    let (begun, mut dropped) = (Instant::now(), 0);
+    let mut behind = if is_worker() { place.get() } else { 0 };
+    loop {
+        pgrx::check_for_interrupts!();
+        let mut queues = Vec::new();
+        having.run(&[Some(behind.into()), Some(QUEUES.into())], |row| queues.push(row.i32(0)));
+        behind = queues.last().copied().filter(|_| queues.len() as i64 == QUEUES).unwrap_or(0);
+        dropped += drop_of(&queues, drop, page - dropped, &kept);
+        if behind == 0 || dropped >= page || is_worker() && begun.elapsed() >= TURN {
+            break;
+        }
+    }
+    if is_worker() {
+        place.set(behind);
+    }
+    dropped
+}
+
+/// Drops up to `max` rows of some queues.
+fn drop_of(
+    queues: &[i32],
+    drop: &'static Statement,
+    max: i64,
+    kept: impl Fn(&Queue) -> Option<Millis>,
+) -> i64 {
     let now = now();
     let up_to = |id| Some(now - kept(&*queue::by_id(id).ok()??)?.as_micros());
     let (queues, times): (Vec<i32>, Vec<Timestamp>) =
-        queues.into_iter().filter_map(|id| Some((id, up_to(id)?))).unzip();
+        queues.iter().filter_map(|&id| Some((id, up_to(id)?))).unzip();
     if queues.is_empty() {
         return 0;
     }
-    drop.run(&[Some(i32_array(&queues)), Some(timestamp_array(&times)), Some(page.into())], |_| {}) as i64
+    drop.run(&[Some(i32_array(&queues)), Some(timestamp_array(&times)), Some(max.into())], |_| {}) as i64
 }
