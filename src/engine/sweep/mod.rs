@@ -7,6 +7,7 @@
 
 pub mod repair;
 pub mod retention;
+pub mod turn;
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use crate::engine::queue::{counter, roles};
 use crate::engine::reserve::prepared;
 use crate::engine::schedule::run;
 use crate::engine::shared::{entry, hint_cache};
+use crate::engine::sweep::turn::TURN;
 use crate::engine::table::statement::{Row, Statement};
 use crate::guc;
 use crate::pg::datum::{i64_array, jsonb_datum};
@@ -76,9 +78,6 @@ const SMALLEST_PART: i64 = 100;
 
 /// How many entries one transaction of a pass looks at.
 pub const PASS_PART: u64 = 50_000;
-
-/// How long one errand keeps the worker from its others.
-pub const TURN: Duration = Duration::from_millis(200);
 
 /// What a round did.
 #[derive(Default)]

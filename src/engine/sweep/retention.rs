@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use pgrx::pg_sys;
 
-use crate::engine::sweep::TURN;
+use crate::engine::sweep::turn::TURN;
 use crate::engine::table::queue::{self, Queue};
 use crate::engine::table::statement::Statement;
 use crate::pg::datum::{i32_array, timestamp_array};
