@@ -3,28 +3,30 @@
 //! # Words
 //! - **message**: a payload (jsonb) or a body (bytea) in a queue, with an id.
 //! - **lease**: a consumer's claim on a message, which ends by itself.
-//! - **delivery**: one handing-out of a message, counted from 1; `(id, delivery)` is
-//!   the **receipt** that settle calls check.
-//! - **attempt**: a delivery that counts for `max_deliveries`: one that was not given back
-//!   (released).
-//! - **settle**: delete, extend, release, fail or bury.
-//! - **group**: the messages of a queue with one group key, delivered in order; whose
-//!   **turn** it is, is its first (docs/engine.md).
-//! - **unique key**: of the messages with one, one waits; a newer one **supersedes** it.
-//! - **slot**: room for a lease in a queue that limits them.
-//! - **change**: update, cancel or move a message that nobody holds.
-//! - **dead letter**: a message that will not be delivered again, kept to be looked at.
+//! - **delivery**: one handing-out of a message, counted from 1. `(id, delivery)` is the
+//!   **receipt** that settle calls check.
+//! - **attempt**: a delivery that counts for `max_deliveries`. A released delivery does not.
+//! - **settle**: delete, extend, release, fail or bury a message.
+//! - **group**: the messages of a queue with one group key, delivered in order. Only the first of
+//!   them may be delivered: it has its **turn** (docs/engine.md).
+//! - **unique key**: of the messages of a queue with one key, one waits. A newer message
+//!   **supersedes** a delivered one.
+//! - **slot**: room for one lease in a queue with `max_leased`.
+//! - **change**: update, cancel or move a message that is not leased.
+//! - **dead letter**: a message that will not be delivered again, kept to be inspected.
 //! - **redrive**: making dead letters messages again.
-//! - **archive**: where settled messages stay for a while, if their queue says so.
-//! - **capture**: pushing what a statement has changed in a table.
-//! - **schedule**: what has the worker push a message again and again.
-//! - **watch**: a schedule whose query is compared with what it gave before.
-//! - **right**: what a role may do with a queue: push, consume, manage or monitor; all of it
-//!   if it owns the queue.
-//! - **hint**: where in a queue to look; kept on the **board**, in shared memory; wrong
-//!   hints cost time, never a message.
-//! - **pass**: looking again at what lies before the front of a hint.
-//! - **sweep**: a maintenance round of our own; users meet it as "vacuum".
+//! - **archive**: where settled messages stay for a while, if the queue is set so.
+//! - **capture**: pushing the changes that a statement has made in a table.
+//! - **schedule**: a message that the worker pushes again and again.
+//! - **watch**: a schedule with a query; changes of its result are pushed.
+//! - **right**: push, consume, manage or monitor, of a role on a queue. Its owner has all.
+//! - **hint**: where in a queue to look for a message, kept in shared memory, in the **hint cache**.
+//!   A wrong hint costs time, never a message.
+//! - **reservation**: one call that scans a queue, to lease, remove or show messages.
+//! - **rescan**: looking again at the messages before the front of a hint.
+//! - **pending changes**: the effects of a transaction that it tells hints and sleepers at its end.
+//! - **round**: one run of the worker over a database. Its steps are the **sweep**; users meet it
+//!   as "vacuum".
 //!
 //! # States of a message
 //! ```text
