@@ -491,3 +491,37 @@ fn a_rollback_gives_back_each_message_it_had_reserved_not_all_in_between() {
     // One call looks at 20,000 entries at most that give nothing, and these lie 30,000 apart.
     assert_eq!(second.all::<i64>(&reserve(20)), reserved);
 }
+
+#[test]
+fn a_prepared_transaction_that_pushes_to_many_queues_leaves_places_for_the_hints_of_others() {
+    let server = crowded_server();
+    let (mut old, mut session, mut others) = (server.connect(), server.connect(), server.connect());
+    session.batch_execute("SELECT pgq_create_queue('q' || n) FROM generate_series(1, 200) n").unwrap();
+    others
+        .batch_execute(
+            "BEGIN; SELECT pgq_push('q' || n, '1') FROM generate_series(1, 200) n; PREPARE TRANSACTION 'many'",
+        )
+        .unwrap();
+    session.batch_execute("SELECT pgq_create_queue('q')").unwrap();
+    old.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pgqueue.queue").unwrap();
+    session.batch_execute("SELECT pgq_push_batch('q', array_fill('1'::jsonb, ARRAY[20000]))").unwrap();
+    session.batch_execute("SELECT count(pgq_delete(id)) FROM pgq_reserve('q', max => 20000)").unwrap();
+    for _ in 0..10 {
+        session.batch_execute("SELECT pgq_push('q', '2')").unwrap();
+        session.batch_execute("SELECT pgq_delete(id) FROM pgq_reserve('q')").unwrap();
+    }
+    let fetched = "SELECT pg_stat_get_xact_blocks_fetched('pgqueue.message_ready'::regclass)";
+    session.batch_execute("SELECT pgq_push('q', '2')").unwrap();
+    let mut reserving = session.transaction().unwrap();
+    let before: i64 = reserving.query_one(fetched, &[]).unwrap().get(0);
+    reserving.batch_execute("SELECT pgq_delete(id) FROM pgq_reserve('q')").unwrap();
+    let blocks = reserving.query_one(fetched, &[]).unwrap().get::<_, i64>(0) - before;
+    assert!((1..30).contains(&blocks), "a reserve reads {blocks} blocks of the index");
+    reserving.commit().unwrap();
+    others.batch_execute("COMMIT PREPARED 'many'").unwrap();
+    until("the prepared messages are found", || {
+        let found = "SELECT count(id) FROM generate_series(1, 200) n, pgq_peek('q' || n)";
+        session.one::<i64>(found) == 200
+            && session.one::<i64>("SELECT count(id) FROM generate_series(1, 200) n, pgq_pop('q' || n)") == 200
+    });
+}

@@ -25,11 +25,13 @@ pub enum End {
 /// notes which sleepers are to be woken.
 pub fn publish(changes: &PendingChanges, end: End, counts: Option<Counts>) {
     let now = now();
-    if end == End::Prepare {
-        hint_cache::make_place(changes.queue); // it is to be looked at
-    }
+    // It is to be looked at when the transaction is decided; without a place by a routine pass.
+    let is_kept = end == End::Prepare && hint_cache::keep_for_prepared(changes.queue);
     tally::tell(changes.queue, counts, |entry| {
         changes.tell_levels(entry, end, now);
+        if is_kept {
+            entry.hint.is_prepared();
+        }
         changes.tell_queue(entry, end);
     });
     sleeper::owe(changes.queue, changes.sleepers_to_wake(end, now));
@@ -68,9 +70,6 @@ impl PendingChanges {
     }
 
     fn tell_queue(&self, entry: &mut CacheEntry, end: End) {
-        if end == End::Prepare {
-            entry.hint.is_prepared();
-        }
         if let Some(at) = self.delayed.filter(|_| end != End::Abort) {
             entry.hint.delayed(at);
         }

@@ -9,6 +9,9 @@ use crate::hint::slots::SlotHint;
 /// Places in a bucket.
 pub const WAYS: usize = 8;
 
+/// How many of them may hold what must not be lost. The others are left to hints.
+pub const MOST_NEEDED: usize = WAYS / 2;
+
 /// What is known of a queue.
 #[repr(C)]
 pub struct CacheEntry {

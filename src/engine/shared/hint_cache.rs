@@ -11,7 +11,7 @@
 //! raises nor allocates; nobody holds two. Without shared memory (not preloaded), and
 //! on a standby, there is no board.
 
-use crate::engine::shared::entry::{CacheEntry, WAYS};
+use crate::engine::shared::entry::{CacheEntry, MOST_NEEDED, WAYS};
 use crate::engine::shared::layout::{BOARD, buckets, is_there};
 use crate::engine::shared::queue_key::database;
 use crate::hint::Direction;
@@ -157,13 +157,16 @@ pub fn is_waited_for_key(queue: i32) -> bool {
     is_waited_for
 }
 
-/// Makes a place for a queue of which something must be known, whoever has used it lately.
-pub fn make_place(queue: i32) {
-    let Some(board) = BOARD.get().filter(|_| is_there()) else { return };
+/// Makes a place for a queue, whoever has used it lately, that is to be kept while something is
+/// prepared. False if there is none, or others in its bucket keep too many: hints need some.
+pub fn keep_for_prepared(queue: i32) -> bool {
+    let Some(board) = BOARD.get().filter(|_| is_there()) else { return false };
     let database = database();
     board.with_places_of(queue, |places| {
-        place_of(places, database, queue, Direction::OldestFirst, CREDIT);
-    });
+        let is_kept = |entry: &CacheEntry| entry.is_needed() && !entry.is_of(database, queue);
+        places.iter().filter(|place| is_kept(place)).count() < MOST_NEEDED
+            && place_of(places, database, queue, Direction::OldestFirst, CREDIT).is_some()
+    })
 }
 
 /// Does something with the rest after a look for dead messages of a full queue.

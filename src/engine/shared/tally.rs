@@ -2,15 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::engine::shared::entry::{CacheEntry, WAYS};
+use crate::engine::shared::entry::{CacheEntry, MOST_NEEDED};
 use crate::engine::shared::hint_cache::{CREDIT, find_place, place_of, take_place, with_known};
 use crate::engine::shared::layout::{BOARD, is_there};
 use crate::engine::shared::queue_key::database;
 use crate::engine::table::counts::Counts;
 use crate::hint::Direction;
-
-/// How many of them may hold what must not be lost. The others are left to hints.
-const MOST_NEEDED: usize = WAYS / 2;
 
 /// Keeps room to count what happens to a queue, until `add_counts`; false if there is none. A queue
 /// that has no place gets one only if its bucket does not hold many counts already: hints need some.
