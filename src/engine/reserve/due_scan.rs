@@ -1,4 +1,4 @@
-//! What is due of a queue's delayed lane.
+//! Due messages of a queue's delayed lane.
 
 use crate::engine::commit::pending;
 use crate::engine::reserve::reservation::{Position, Reservation};
@@ -12,23 +12,22 @@ use crate::pg::session::{has_one_snapshot, now};
 use crate::pg::snapshot::Snapshot;
 use crate::value::timestamp::Timestamp;
 
-/// How many due messages are looked at to find the first of them in order. The
-/// worker moves due messages to the ready lane, so more are seldom waiting. Who only looks
-/// sees all of them.
+/// How many due messages are read to find the first of them in order. The worker moves due messages to the
+/// ready lane, so more are seldom waiting. A reservation that only looks reads all of them.
 const PAGE: usize = 256;
 
-/// A page of what is due, the first in order last.
+/// A page of due messages, the first in order last.
 pub struct DuePage {
     places: Vec<Position>,
-    /// The first time after now at which a message is due, if the look got that far.
+    /// The first due time after now, if the scan got that far.
     pub next: Option<Timestamp>,
 }
 
 impl DuePage {
-    /// Reads a page; not even looks if the board says that nothing is due.
+    /// Reads a page. Scans nothing if the hint says that no message is due.
     pub fn read(table: &Table, queue: i32, reservation: &mut Reservation) -> Self {
         let mut page = Self { places: Vec::new(), next: None };
-        // Of what this transaction has delayed itself the board does not know.
+        // The hint does not know the messages that this transaction has delayed itself.
         let knows_all = !pending::has_delayed(queue);
         let hint =
             hint_cache::with_hint(queue, reservation.direction, |hint| hint.due()).filter(|_| knows_all);
@@ -42,11 +41,11 @@ impl DuePage {
             page.note(queue, reservation, seen, first);
         }
         page.places.sort_unstable_by_key(|&place| std::cmp::Reverse(place));
-        reservation.begin_walk(); // and what is ready may come before it in its group
+        reservation.begin_walk(); // a ready message may come before a due one in its group
         page
     }
 
-    /// Returns the first due time that is visible, whoever has the message in hand.
+    /// Fills the page, and returns the first due time that is visible, even of a message that is busy.
     fn fill(
         &mut self,
         table: &Table,
@@ -74,20 +73,20 @@ impl DuePage {
         first
     }
 
-    /// A snapshot from before the hint was read may not show what the hint counted, and what
-    /// this transaction has taken itself may come back.
+    /// Tells the hint the first due time. A snapshot from before the hint was read may not show the messages
+    /// that the hint counted. A message that this transaction has taken itself may come back.
     fn note(&self, queue: i32, reservation: &Reservation, seen: Due, first: Option<Timestamp>) {
         if !has_one_snapshot() && !pending::has_undelayed(queue) {
             hint_cache::with_hint(queue, reservation.direction, |hint| hint.saw_due(seen, first));
         }
     }
 
-    /// Where the first of them stands, which is not among them any more.
+    /// Takes the first position in order off the page.
     pub fn pop(&mut self) -> Option<Position> {
         self.places.pop()
     }
 
-    /// Whether more may be due.
+    /// Whether more messages may be due.
     pub fn is_full(&self) -> bool {
         self.places.len() == PAGE
     }
@@ -97,14 +96,14 @@ impl DuePage {
     }
 }
 
-/// All that was due has been moved: what the hints know of due times is over.
+/// Has the hints forget their due times, after all due messages were moved.
 pub fn forget_due() {
     let now = now();
     hint_cache::for_each_place(|place| place.hint.forget_due(now));
 }
 
-/// Whether a message of the delayed lane may be due. What nobody has looked for, rounds
-/// find.
+/// Whether a message of a delayed lane may be due. A lane that no reserve has looked at yet is left to the
+/// worker's rounds.
 pub fn a_message_is_due() -> bool {
     let now = now();
     hint_cache::find(|place| {

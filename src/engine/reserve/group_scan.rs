@@ -1,7 +1,6 @@
 //! The messages of one group, as one snapshot shows them.
 //!
-//! Comes past what of this group is leased or delayed, and nothing else; disturbs
-//! nobody's hint.
+//! A `GroupScan` skips leased and delayed messages of this group and scans no others. It changes no hint.
 
 use pgrx::pg_sys;
 
@@ -15,14 +14,14 @@ use crate::engine::table::scan::{Condition, Scan};
 use crate::hint::Direction;
 use crate::pg::snapshot::Snapshot;
 
-/// Offers what is ready or due of a group, one priority after the other.
+/// Offers the ready and due messages of a group, one priority after the other.
 pub fn take(table: &Table, queue: &Queue, key: &Name, reservation: &mut Reservation) {
     reservation.begin_walk();
     let snapshot = Snapshot::take();
-    // The order of a group is one, whichever end of the queue comes first.
+    // A group that keeps its order has the same one whichever end of the queue comes first.
     let backward = reservation.direction == Direction::NewestFirst && !reservation.keeps_order();
     let walk = GroupScan { table, snapshot: &snapshot, queue: queue.id, key, backward };
-    // Those whose turn it is come first.
+    // A message that has its turn comes first.
     for in_turn in [true, false] {
         let mut last = None;
         while let Some(priority) = walk.next_priority(in_turn, last) {
@@ -65,8 +64,8 @@ impl<'a> GroupScan<'a> {
         self.scan(&conditions, false).next().map(|row| row.i16(Column::Priority))
     }
 
-    /// True if it has come by the first of the group that is not gone, which is in the way of all
-    /// others where their order is kept.
+    /// True if it has scanned the first message of the group that is not gone, which blocks all later ones
+    /// where the queue keeps their order.
     fn take_priority(&self, in_turn: bool, priority: i16, reservation: &mut Reservation) -> bool {
         let mut conditions = self.conditions(in_turn);
         conditions.push(Condition::equals(4, pg_sys::F_INT2EQ, priority.into()));

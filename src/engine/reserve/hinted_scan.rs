@@ -1,7 +1,7 @@
-//! What is ready, taken from where the board says.
+//! Ready messages, taken from where the hint says.
 //!
-//! `HintedScan` claims what it is about to take, so that consumers do not visit each
-//! other's rows. docs/engine.md argues why nothing is missed.
+//! A `HintedScan` claims the messages that it is about to take, so that consumers do not visit each other's
+//! rows. docs/engine.md argues why no message is missed.
 
 use crate::engine::commit::pending;
 use crate::engine::reserve::rescan;
@@ -19,22 +19,22 @@ use crate::hint::{Direction, Key, NOWHERE, START};
 use crate::pg::snapshot::Snapshot;
 use crate::value::timestamp::Timestamp;
 
-/// After so many entries in a row that gave nothing, a walk looks for a place to jump to.
+/// After this many entries in a row that gave nothing, a walk looks for a place to jump to.
 const VAIN: usize = 2_000;
 
-/// How many entries that give nothing a walk comes by before it claims them.
+/// How many entries that give nothing a walk scans before it claims them.
 const STRIDE: usize = 256;
 
-/// How many entries of a pass a call looks at in passing.
+/// How many entries of a rescan a call does before it takes messages.
 const IN_PASSING: u64 = 64;
 
-/// How many of them at a time when it has found nothing else.
+/// How many entries of a rescan at a time, when a call has found nothing else.
 const THOROUGH: u64 = 2_000;
 
-/// How many that give nothing a call looks at that has found something, but not enough.
+/// How many vain entries of rescans a call does that has found some messages, but not enough.
 const FOR_MORE: u64 = 20_000;
 
-/// The priorities of a queue, as the board knows them.
+/// The priorities of a queue, as the hint knows them.
 #[derive(Clone, Copy)]
 struct Priorities {
     all: [i16; LEVELS],
@@ -47,7 +47,7 @@ impl Priorities {
         &self.all[..self.count]
     }
 
-    /// Asks the board; what it does not know is looked up.
+    /// Asks the hint, and looks up the priorities that it does not know.
     fn of(table: &Table, queue: i32, direction: Direction, reservation: &Reservation) -> Option<Self> {
         let ask = || {
             hint_cache::with_hint(queue, direction, |hint| {
@@ -80,7 +80,7 @@ impl Priorities {
     }
 }
 
-/// Takes the messages that hints point at.
+/// Takes the messages that a hint points at.
 pub struct HintedScan<'a> {
     table: &'a Table,
     queue: &'a Queue,
@@ -95,16 +95,16 @@ pub struct HintedScan<'a> {
     pub is_lost: bool,
 }
 
-/// What a walk came by.
+/// The part of a level that a walk has scanned.
 struct Walk<'a> {
     scan: Scan<'a>,
-    /// What can be taken, by the walk's snapshot.
+    /// Entries of messages that can be taken, by the walk's snapshot.
     found: Vec<Entry>,
-    /// The last key it has come by, with all its entries.
+    /// The last key whose entries were all scanned.
     last: Option<Key>,
-    /// Nothing lies beyond.
+    /// Nothing lies beyond `last`.
     to_end: bool,
-    /// The key of the entry it stands on.
+    /// The key of the entry that the scan stands on.
     current: Option<Key>,
 }
 
@@ -113,8 +113,8 @@ impl<'a> Walk<'a> {
         Self { scan, found: Vec::new(), last: None, to_end: false, current: None }
     }
 
-    /// Goes on to the next entry; none at the end. A row whose lease did not fit on its page has two
-    /// entries with one key: a key is come by when another follows.
+    /// Steps to the next entry; none at the end. A row whose lease did not fit on its page has two entries
+    /// with one key: a key counts as scanned when another key follows.
     fn step(&mut self, at: Address) -> Option<(Entry, Key)> {
         let entry = self.scan.next_entry();
         let key = entry.map(|entry| at.key(&entry));
@@ -134,7 +134,7 @@ enum Task {
 }
 
 impl<'a> HintedScan<'a> {
-    /// None if there is no board, or no room on it.
+    /// Opens the hint of a queue. None without shared memory, or if no cache entry is free.
     pub fn open(table: &'a Table, queue: &'a Queue, reservation: &Reservation) -> Option<Self> {
         let direction = reservation.direction;
         let Some(priorities) = Priorities::of(table, queue.id, direction, reservation) else {
@@ -153,7 +153,7 @@ impl<'a> HintedScan<'a> {
         })
     }
 
-    /// Takes what is ready and comes before `limit`, until the reservation has enough.
+    /// Takes ready messages that come before `limit`, until the reservation has enough.
     pub fn take_before(&mut self, reservation: &mut Reservation, limit: Option<Position>) {
         let priorities = self.priorities;
         for &priority in priorities.hinted() {
@@ -206,7 +206,7 @@ impl<'a> HintedScan<'a> {
         }
     }
 
-    /// Tells the hint when the leases end that the reservation has come past from a key on.
+    /// Tells the hint the first end of the leases that the reservation has skipped at `first` or beyond.
     fn tell_of_leases(&self, reservation: &mut Reservation, priority: i16, first: Key) {
         if let Some(end) = reservation.take_first_lease_passed() {
             self.with_level(priority, |level| level.leased(first, end));
@@ -221,8 +221,8 @@ impl<'a> HintedScan<'a> {
         Address { queue: self.queue.id, direction: self.direction, priority }
     }
 
-    /// Walks on from the front to what can be taken, claims it, and takes it. False if
-    /// there is nothing more to come by.
+    /// Walks on from the front to messages that can be taken, claims them and takes them. False if nothing is
+    /// left to scan.
     fn walk(&mut self, reservation: &mut Reservation, priority: i16, look: Look, limit: Key) -> bool {
         let snapshot = Snapshot::take();
         let walk = self.look_ahead(reservation, priority, look, limit, &snapshot);
@@ -236,7 +236,7 @@ impl<'a> HintedScan<'a> {
         let claim = if walk.to_end { Level::claim_to_end } else { Level::claim };
         if self.with_level(priority, |level| claim(level, look, last)) != Some(true) {
             self.refused += 1;
-            return true; // somebody was faster, or something has appeared: walk again
+            return true; // another session was faster, or a message has appeared: walk again
         }
         self.refused = 0;
         let mut scan = walk.scan;
@@ -257,8 +257,8 @@ impl<'a> HintedScan<'a> {
         true
     }
 
-    /// Sees what lies from the front on until it has found enough that can be taken, or
-    /// nothing for long.
+    /// Scans from the front on until it has found enough messages that can be taken, or has seen a stretch
+    /// without any.
     fn look_ahead<'s>(
         &self,
         reservation: &mut Reservation,
@@ -291,14 +291,14 @@ impl<'a> HintedScan<'a> {
         walk
     }
 
-    /// How many messages to claim at once: fewer after claims that were refused, because
-    /// too much happened during their walk.
+    /// How many messages to claim at once. After refused claims fewer, because too much happened during those
+    /// walks.
     fn wanted(&self, reservation: &Reservation) -> usize {
         (reservation.missing() >> self.refused.min(usize::BITS - 1)).max(1)
     }
 
-    /// Looks for a place further on where something is ready, by halving: what is in
-    /// flight mostly lies together. What is jumped over is left to the pass.
+    /// Looks for a place further on where a message is ready, by halving: leased messages mostly lie
+    /// together. The keys it jumps over are left to the rescan.
     fn jump(&mut self, reservation: &mut Reservation, priority: i16) {
         self.has_jumped = true;
         let Some(look) = self.with_level(priority, |level| level.look()) else { return };
@@ -308,7 +308,7 @@ impl<'a> HintedScan<'a> {
         let snapshot = Snapshot::take();
         let (mut low, mut high, mut found) = (look.front, end.saturating_add(1), None);
         while low < high {
-            // Rounded down, also where keys are negative.
+            // Rounded down, also for negative keys.
             let middle = low + ((i128::from(high) - i128::from(low)) / 2) as Key;
             let mut scan = at.entries(self.table, None, middle);
             let Some(entry) = scan.next_entry().filter(|entry| at.key(entry) < high) else {
@@ -328,7 +328,7 @@ impl<'a> HintedScan<'a> {
         }
     }
 
-    /// Does what is left of passes that look for something likely to be there.
+    /// Finishes the rescans that are likely to find something.
     pub fn finish_passes(&self, reservation: &Reservation) {
         for &priority in self.priorities.hinted() {
             while let Some(chunk) = self.suspected_chunk(priority, reservation.now) {
@@ -341,8 +341,8 @@ impl<'a> HintedScan<'a> {
         self.with_level(priority, |level| level.chunk(Sweeper::Call, now).filter(|_| level.is_suspected()))?
     }
 
-    /// When nothing else is left: does what is left of passes that look for something
-    /// likely to be there, and takes what they find. So that an empty answer is true.
+    /// Finishes the rescans that are likely to find something, and takes what they find, when nothing else is
+    /// left. So an empty answer is true.
     pub fn take_suspected(&mut self, reservation: &mut Reservation) {
         let mut budget = FOR_MORE;
         let priorities = self.priorities;
@@ -352,7 +352,7 @@ impl<'a> HintedScan<'a> {
                     let swept = rescan::sweep(self.table, self.at(priority), chunk, THOROUGH);
                     budget = budget.saturating_sub(swept.vain);
                 } else if self.with_level(priority, |level| level.knows_some()) != Some(true) {
-                    break; // nor did somebody else's part of the pass find something
+                    break; // no other session's part of the rescan has found something either
                 }
                 self.take_level(reservation, priority, NOWHERE);
             }

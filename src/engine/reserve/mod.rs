@@ -1,9 +1,9 @@
 //! Reserve: the next messages of a queue, leased or removed.
 //!
-//! What is ready (`hinted_scan`, `snapshot_scan`) and the first page of what is due (`due_scan`) are merged by
-//! (priority, id). A row somebody else is changing is skipped, never waited for; only
-//! rows that are handed out are written. So an empty poll writes nothing, and a long
-//! transaction hides nothing but what it holds.
+//! Ready messages (`hinted_scan`, `snapshot_scan`) and the first page of due ones (`due_scan`) are merged by
+//! (priority, id). A reserve skips a row that another transaction is changing and never waits for it. It
+//! writes only rows that it hands out. So an empty poll writes nothing, and a long transaction hides nothing
+//! but the rows it has locked.
 
 pub mod due_scan;
 pub mod group_scan;
@@ -56,17 +56,17 @@ fn hand_out(queue: &Queue, request: &Request, take: Take, mut each: impl FnMut(T
     reservation.taken
 }
 
-/// What a drop did.
+/// The result of a drop.
 #[derive(Clone, Copy, Default)]
 pub struct Dropped {
-    /// So many are gone, or were dead anyway.
+    /// Messages that were dropped, or were dead anyway.
     pub dropped: usize,
-    /// So many others were just being removed by somebody else.
+    /// Further messages that other transactions were just removing.
     pub being_removed: usize,
 }
 
-/// Removes up to `max` messages that could be reserved, the oldest of the least urgent, and what it
-/// comes by that is dead.
+/// Removes up to `max` messages that could be reserved, the oldest of the least urgent, and the dead messages
+/// that it scans.
 pub fn drop_oldest(queue: &Queue, max: usize) -> Dropped {
     let table = Table::open(catalog::refresh().message);
     let likely = drop_from(&table, queue, max, From::WhereSomethingIs);
@@ -77,19 +77,19 @@ pub fn drop_oldest(queue: &Queue, max: usize) -> Dropped {
     Dropped { dropped: likely.dropped + rest.dropped, ..rest }
 }
 
-/// Where a drop begins.
+/// Where the scan of a drop begins.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum From {
-    /// Where something may be that nobody has in hand.
+    /// At the first key that may be reservable.
     WhereSomethingIs,
-    /// So that it also sees what others are just removing.
+    /// At the very beginning: the scan also sees messages that other transactions are just removing.
     TheBeginning,
 }
 
 fn drop_from(table: &Table, queue: &Queue, max: usize, from: From) -> Dropped {
     let priorities: Vec<_> = all_priorities(table, queue).collect();
     let mut all = Dropped::default();
-    // What goes lets the next of its group come, which may go as well.
+    // A removal lets the next message of its group come, which may be dropped as well.
     while all.dropped < max {
         all.being_removed = 0;
         let before = all.dropped;
@@ -131,8 +131,8 @@ fn drop_of_priority(table: &Table, queue: &Queue, priority: i16, max: usize, fro
     Dropped { dropped: reservation.taken + cleared, being_removed: reservation.being_removed }
 }
 
-/// Where a drop of this session saw the first message of a queue and priority: before it lies
-/// what was dropped, as long as an old snapshot keeps it.
+/// Where a drop of this session saw the first message of a queue and priority. Before it lie dropped rows,
+/// for as long as an old snapshot keeps them.
 struct Lowest {
     id: i64,
     good_until: Instant,
@@ -146,7 +146,9 @@ fn lowest(at: (i32, i16)) -> Option<i64> {
     LOWEST.with_borrow(|all| all.get(&at).filter(|it| it.good_until > Instant::now()).map(|it| it.id))
 }
 
-/// A look from the very beginning, which finds what has appeared there since, is repeated after a
+/// Remembers where a drop saw the first message.
+///
+/// A scan from the very beginning finds messages that have appeared there since. It is repeated after a
 /// second, or after fifty times as long as it took.
 fn note_lowest(at: (i32, i16), known: Option<i64>, first: Option<i64>, begun: Instant) {
     const REST: u32 = 50;
@@ -170,7 +172,7 @@ fn all_priorities(table: &Table, queue: &Queue) -> impl Iterator<Item = i16> {
     std::iter::successors(message_index::next_priority(table, None, queue.id, None), next)
 }
 
-/// What a consumer that waits can expect.
+/// What a waiting consumer can expect.
 pub struct Outlook {
     /// At least as many messages as asked for could be reserved now.
     pub enough: bool,
@@ -178,7 +180,7 @@ pub struct Outlook {
     pub next_change: Option<Timestamp>,
 }
 
-/// Looks whether at least `min` messages could be reserved now, and changes nothing.
+/// Looks whether at least `min` messages could be reserved now. Changes nothing.
 pub fn outlook(queue: &Queue, min: usize) -> Outlook {
     if queue.paused {
         return Outlook { enough: false, next_change: None };
@@ -206,7 +208,7 @@ pub fn outlook(queue: &Queue, min: usize) -> Outlook {
     }
 }
 
-/// Shows up to `max` messages that could be reserved now, in order, and changes nothing.
+/// Shows up to `max` messages that could be reserved now, in order. Changes nothing.
 pub fn look(queue: &Queue, max: usize, mut each: impl FnMut(Taken)) {
     let table = Table::open_to_read(catalog::refresh().message);
     let request = Request::any(max);
@@ -216,8 +218,8 @@ pub fn look(queue: &Queue, max: usize, mut each: impl FnMut(Taken)) {
     reservation.merge(|reservation, limit| scanned.take_before(reservation, limit));
 }
 
-/// Since when the message with the lowest id that could be reserved has been there, of each
-/// priority, and the earliest of that.
+/// The earliest time at which a message that could be reserved was enqueued. Of each priority only the
+/// reservable message with the lowest id counts.
 pub fn oldest_ready(queue: &Queue) -> Option<Timestamp> {
     let table = Table::open_to_read(catalog::refresh().message);
     let request = Request::any(1);
@@ -238,7 +240,7 @@ pub fn oldest_ready(queue: &Queue) -> Option<Timestamp> {
 }
 
 impl Reservation<'_> {
-    /// Hands out what there is, and clears away what it comes by.
+    /// Hands out the messages there are, and clears away dead ones that it scans.
     pub fn run(&mut self) {
         self.take_what_there_is();
         for _ in 0..EXHAUSTED_PAGE {
@@ -269,7 +271,7 @@ impl Reservation<'_> {
         }
     }
 
-    /// Takes what is due at its place among what is ready.
+    /// Takes due messages at their place among the ready ones.
     pub fn merge(&mut self, mut take_ready_before: impl FnMut(&mut Self, Option<Position>)) {
         loop {
             let mut due = DuePage::read(self.table, self.queue.id, self);
@@ -287,10 +289,10 @@ impl Reservation<'_> {
         }
     }
 
-    /// Takes what snapshots show, a new one as long as messages went to somebody else
-    /// between the snapshot and the touch: the answer "nothing is ready" would be about
-    /// no moment at all. Meanwhile another may have been pushed, which only a new
-    /// snapshot shows. A message that was busy the time before is simply held.
+    /// Takes the messages that a snapshot shows. Takes a new snapshot as long as other transactions got
+    /// messages between the snapshot and the touch: the answer "nothing is ready" would hold for no moment at
+    /// all. Another message may have been pushed meanwhile, and only a new snapshot shows it. A message that
+    /// was busy the time before is simply held.
     fn scan_until_sure(&mut self) {
         loop {
             self.missed = false;

@@ -1,5 +1,4 @@
-//! Looking at messages of a state, in the order in which they will come, without coming
-//! past many others.
+//! Looking at messages of one state, in the order in which they will come, without scanning many others.
 
 use pgrx::pg_sys::{self, Datum};
 
@@ -21,9 +20,8 @@ use crate::pg::session::{is_standby, now};
 use crate::pg::snapshot::Snapshot;
 use crate::value::right::Right;
 
-/// What is leased. It lies in the ready lane, mostly at its beginning; when as many were
-/// seen as are counted, the rest is not looked at. A standby does not know what its primary
-/// has counted lately.
+/// Shows leased messages. They lie in the ready lane, mostly at its beginning. The scan ends when it has seen
+/// as many as are counted. A standby does not know what its primary has counted lately.
 pub fn leased(queue: &Queue, max: usize, each: impl FnMut(Taken)) {
     let counted = || usize::try_from(counter::known(queue.id).leased).unwrap_or(0);
     let mut show = Show::new(if is_standby() { max } else { max.min(counted()) }, each);
@@ -38,7 +36,7 @@ pub fn leased(queue: &Queue, max: usize, each: impl FnMut(Taken)) {
     }
 }
 
-/// What waits for its time.
+/// Shows messages that are not due yet.
 pub fn delayed(queue: &Queue, max: usize, each: impl FnMut(Taken)) {
     let (table, snapshot) = (Table::open_to_read(catalog::refresh().message), Snapshot::take());
     let now = now();
@@ -46,7 +44,7 @@ pub fn delayed(queue: &Queue, max: usize, each: impl FnMut(Taken)) {
     Show::new(max, each).those(rows, |row| !row.has_expired(now));
 }
 
-/// What waits behind others of its group, group by group.
+/// Shows messages that wait behind others of their group, group by group.
 pub fn blocked(queue: &Queue, max: usize, each: impl FnMut(Taken)) {
     let (table, snapshot) = (Table::open_to_read(catalog::refresh().message), Snapshot::take());
     let is_it = Condition::equals(1, pg_sys::F_INT4EQ, queue.id.into());
@@ -65,7 +63,7 @@ pub fn blocked(queue: &Queue, max: usize, each: impl FnMut(Taken)) {
     });
 }
 
-/// Shows rows until there are enough.
+/// Shows rows until it has shown enough.
 struct Show<F> {
     left: usize,
     each: F,
@@ -97,7 +95,7 @@ impl<F: FnMut(Taken)> Show<F> {
     }
 }
 
-/// Shows one message, if the caller may consume it: to others it is not there.
+/// Shows one message, if the caller may consume it: for another role it does not exist.
 pub fn one(id: i64, mut each: impl FnMut(&[Option<Datum>])) -> Result<()> {
     static GET: Statement = Statement::new(include_str!("../../../sql/query/get.sql"), &[pg_sys::INT8OID]);
     let mut problem = Ok(());

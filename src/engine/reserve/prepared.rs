@@ -1,4 +1,4 @@
-//! Prepared transactions: nobody tells of their end.
+//! Prepared transactions: no callback tells of their end.
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
@@ -19,8 +19,8 @@ pub fn what_was_prepared_may_be_decided() -> bool {
     hint_cache::find(|place| (place.hint.times_prepared() > 0).then_some(())).is_some()
 }
 
-/// Queues that prepared transactions have to do with, how often that was said, and the
-/// transactions that are prepared.
+/// Queues that prepared transactions have changed, how often a hint was told of one, and the transactions
+/// that are prepared.
 type Prepared = (Vec<(i32, Direction, u64)>, Vec<i64>);
 
 thread_local! {
@@ -32,7 +32,7 @@ pub fn left_prepared() -> Vec<i64> {
     LEFT.with_borrow(Clone::clone)
 }
 
-/// Tells hints and sleepers that prepared transactions may have ended: nobody else does.
+/// Tells hints and sleepers that prepared transactions may have ended: no callback does.
 pub fn settle_prepared(left: Vec<i64>) {
     thread_local! {
         static SEEN: RefCell<Prepared> = const { RefCell::new((Vec::new(), Vec::new())) };
@@ -47,9 +47,9 @@ pub fn settle_prepared(left: Vec<i64>) {
     let (waiting, left) = &now_seen;
     for &(queue, direction, times) in waiting.iter().filter(|_| SEEN.with_borrow(|seen| *seen != now_seen)) {
         hint_cache::with_hint(queue, direction, |hint| {
-            // Unless another one has been prepared since.
+            // Unless another transaction has been prepared since.
             if left.is_empty() && hint.times_prepared() == times {
-                tally::note_written(); // by the last of them, perhaps
+                tally::note_written(); // the last of them may have written counts
                 hint.nothing_is_prepared();
             } else {
                 hint.look_for_prepared();

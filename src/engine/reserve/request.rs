@@ -1,4 +1,4 @@
-//! Which messages a call wants, and what is to happen to them.
+//! Which messages a call asks for, and what happens to them.
 
 use crate::engine::table::name::Name;
 use crate::engine::table::row::TableRow;
@@ -11,14 +11,14 @@ pub struct Request<'a> {
     pub max: usize,
     /// Only messages whose headers contain this.
     pub filter: Option<Jsonb<'a>>,
-    /// Newest first; none: as the queue is set.
+    /// Newest first. None: as the queue is set.
     pub lifo: Option<bool>,
     /// Only messages of this group.
     pub group_key: Option<Name>,
 }
 
 impl Request<'_> {
-    /// Up to so many, whichever come first.
+    /// Asks for up to `max` messages, whichever come first.
     pub fn any(max: usize) -> Self {
         Self { max, filter: None, lifo: None, group_key: None }
     }
@@ -27,20 +27,20 @@ impl Request<'_> {
 /// What happens to a message that is handed out.
 #[derive(Clone, Copy)]
 pub enum Take {
-    /// It is leased, this long if given.
+    /// It is leased, for this long if given.
     Lease(Option<Millis>),
     /// It is removed.
     Remove,
-    /// It is removed, and nobody gets it.
+    /// It is removed, and no consumer gets it.
     Drop,
-    /// Nothing.
+    /// Nothing happens to it.
     Look,
 }
 
-/// A message handed out, its row still under the scan.
+/// A message that is handed out, its row still under the scan.
 pub struct Taken<'a> {
     pub row: &'a TableRow<'a>,
     pub delivery: i32,
-    /// None: it was removed.
+    /// None: the message was removed.
     pub leased_until: Option<Timestamp>,
 }

@@ -1,5 +1,5 @@
-//! Passes: looking again at what lies before the front of a hint, a part at a time.
-//! What may be reserved there goes into the hint's stash.
+//! Rescans: looking again at the keys before the front of a hint, a part at a time. Keys that may be
+//! reservable go into the hint's stash.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -18,10 +18,10 @@ use crate::pg::session::now;
 use crate::pg::snapshot::Snapshot;
 use crate::value::timestamp::{NEVER, Timestamp};
 
-/// After so long a message that somebody was changing is looked at again.
+/// How long after a rescan or a scan a message is looked at again that another transaction was changing.
 pub const RECHECK: Timestamp = 1_000_000;
 
-/// What a part of a pass has come by.
+/// The result of a part of a rescan.
 pub struct Swept {
     /// Entries that gave nothing.
     pub vain: u64,
@@ -29,7 +29,7 @@ pub struct Swept {
     waiting: Vec<(Group, i64)>,
 }
 
-/// Looks at up to `most` entries of a chunk and brings to the board what it finds.
+/// Looks at up to `most` entries of a chunk, and tells the hint which keys may be reservable.
 pub fn sweep(table: &Table, at: Address, chunk: Chunk, most: u64) -> Swept {
     let (findings, waiting) = look(table, at, chunk, most);
     let vain = findings.entries - findings.found.len() as u64;
@@ -59,7 +59,7 @@ fn look(table: &Table, at: Address, chunk: Chunk, most: u64) -> (Findings, Vec<(
         if key >= chunk.to {
             break;
         }
-        // A row may have several entries with one key: a part ends between keys.
+        // A row may have several entries with one key: a part ends between two keys.
         let is_same = last == Some(key);
         if !is_same && (findings.entries >= most || findings.found.len() == STASH) {
             findings.reached = key;
@@ -81,13 +81,13 @@ fn look(table: &Table, at: Address, chunk: Chunk, most: u64) -> (Findings, Vec<(
     (findings, line.waiting)
 }
 
-/// Who of those that a pass comes by has to wait for others of its group.
+/// Decides which messages in a rescan wait for earlier ones of their group.
 struct Line<'a> {
     table: &'a Table,
     queue: Option<Rc<Queue>>,
     waiting: Vec<(Group, i64)>,
-    /// Groups of which an earlier one was come by, in their order, and whether their first is met
-    /// when it is gone: only then others may wait where no reserve comes past them.
+    /// Groups of which a waiting message was scanned. True if a scan or a removal will notice when the first
+    /// is gone: only then may later messages move to the blocked lane, which no reserve scans.
     passed: HashMap<Group, bool>,
     follows_order: bool,
 }
@@ -121,8 +121,8 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The worker's part: goes on with the passes of this database for so many entries, or
-/// for so long. Returns messages that were moved to the blocked lane (`group::block`).
+/// Goes on with the rescans of this database, for up to `budget` entries and a limited time: the worker's
+/// part. Returns messages that were moved to the blocked lane (`group::block`).
 pub fn work(table: &Table, mut budget: u64) -> Vec<(Group, i64)> {
     let (begun, mut moved) = (Instant::now(), Vec::new());
     while budget > 0
@@ -137,7 +137,7 @@ pub fn work(table: &Table, mut budget: u64) -> Vec<(Group, i64)> {
     moved
 }
 
-/// Whether a pass of this database is due.
+/// Whether a rescan in this database is due.
 pub fn is_due() -> bool {
     next_chunk().is_some()
 }
@@ -145,10 +145,10 @@ pub fn is_due() -> bool {
 /// How many entries the worker looks at with one snapshot.
 const PART: u64 = 5_000;
 
-/// How long it goes on in one transaction, give or take a part.
+/// How long the worker goes on in one transaction, give or take a part.
 const LONGEST: Duration = Duration::from_millis(200);
 
-/// A chunk of some pass that is due.
+/// The next chunk of a rescan that is due.
 fn next_chunk() -> Option<(Address, Chunk)> {
     let now = now();
     hint_cache::find(|place| {

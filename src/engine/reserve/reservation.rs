@@ -1,8 +1,8 @@
-//! A reservation: one call on its way over a queue, from message to message.
+//! A reservation: one call that reserves, drops or shows messages of a queue.
 //!
-//! Those who find messages (`hinted_scan`, `snapshot_scan`, `group_scan`, `due_scan`) offer them; the reservation
-//! judges each (leased, expired, superseded, not its turn) and leases or removes it,
-//! without ever waiting for anybody.
+//! The scans (`hinted_scan`, `snapshot_scan`, `group_scan`, `due_scan`) find messages and offer them. The
+//! reservation judges each (leased, expired, superseded, not its turn) and leases or removes it. It never
+//! waits for another transaction.
 
 use std::collections::{HashMap, HashSet};
 
@@ -32,16 +32,16 @@ use crate::value::reason::Reason;
 use crate::value::settings::Order;
 use crate::value::timestamp::Timestamp;
 
-/// How many messages that ran out of deliveries one call clears away.
+/// How many dead messages one call clears away.
 pub const EXHAUSTED_PAGE: usize = 100;
 
-/// Who is shown what is handed out.
+/// The function that is shown each message handed out.
 type Receiver<'a> = &'a mut dyn FnMut(Taken);
 
 /// Priority and key, by which messages are ordered.
 pub type Position = (i16, Key);
 
-/// One call, on its way over the queue.
+/// One call that takes messages of a queue.
 pub struct Reservation<'a> {
     pub(super) table: &'a Table,
     pub(super) queue: &'a Queue,
@@ -51,38 +51,38 @@ pub struct Reservation<'a> {
     pub direction: Direction,
     pub now: Timestamp,
     pub taken: usize,
-    /// A message went to somebody else between the snapshot and the touch.
+    /// Another transaction got a message between the snapshot and the touch.
     pub(super) missed: bool,
-    /// Messages that somebody else was just taking.
+    /// Messages that other transactions were just taking.
     busy: HashSet<i64>,
     exhausted: Vec<(i64, Reason)>,
-    /// Messages that another with their key has made obsolete, each with its place.
+    /// Messages that a sibling with their key has superseded, each with its `key_place`.
     superseded: Vec<(i64, i64)>,
-    /// Some of those have a group.
+    /// Some of the dead messages have a group.
     clears_group: bool,
-    /// A message was removed for the content of another, which was not taken with it.
+    /// A message was removed because another replaces its content, and that one was not taken with it.
     uncovered: bool,
-    /// Messages behind one of their group that somebody is just changing or removing, and
-    /// those for which no slot was left.
+    /// Messages behind one of their group that another transaction is just changing or removing, and messages
+    /// for which no slot was left.
     unsure: Vec<(i16, i64)>,
-    /// Groups that a walk in their order has come by: what follows is not their first. True
-    /// where it may be soon, as somebody is changing the first.
+    /// Groups already scanned in order: later messages cannot be first. True while another transaction is
+    /// changing the first: the next message may be first soon.
     passed_groups: HashMap<Group, bool>,
-    /// Groups that a drop has come by, and whether a message of theirs is out.
+    /// Groups that a drop has scanned, and whether one of their messages is leased.
     groups_out: HashMap<Group, bool>,
-    /// What is offered was noted before.
+    /// The messages offered were noted before.
     is_noted: bool,
-    /// Groups whose first message was removed. One of each at a time.
+    /// Groups whose first message was removed: a consumer gets no other of theirs before they are freed.
     freed: Freed,
-    /// Messages that somebody else is just removing, which a drop has come by.
+    /// Messages that a drop has scanned while other transactions are just removing them.
     pub being_removed: usize,
-    /// What changed in the lanes.
+    /// The changes in each lane.
     counts: Counts,
-    /// Where leases go of a queue that has a limit.
+    /// The slots for leases, in a queue with a limit.
     slots: Option<Slots>,
-    /// The first end of the leases it has come past.
+    /// The first end of the leases it has skipped.
     pub first_lease_passed: Option<Timestamp>,
-    /// Memory for one row at a time: a call may come past a million.
+    /// Memory for one row at a time: a call may scan a million.
     scratch: Scratch,
 }
 
@@ -123,7 +123,7 @@ impl<'a> Reservation<'a> {
         }
     }
 
-    /// Lets the next of groups have their turn, and counts what was done.
+    /// Gives the next message of each freed group its turn, and counts the changes.
     pub fn close(&mut self) {
         std::mem::take(&mut self.freed).free_all(self.table);
         if let Some(slots) = &mut self.slots {
@@ -132,8 +132,8 @@ impl<'a> Reservation<'a> {
         self.count();
     }
 
-    /// Clears away what it has come by that will never be delivered again. True if others of
-    /// its group may have waited for that.
+    /// Clears away the scanned messages that will never be delivered again. True if later messages of a group
+    /// may have waited for that.
     pub(super) fn clear_away(&mut self) -> bool {
         let superseded = std::mem::take(&mut self.superseded);
         if !superseded.is_empty() {
@@ -143,7 +143,7 @@ impl<'a> Reservation<'a> {
         std::mem::take(&mut self.clears_group)
     }
 
-    /// The same for a drop; returns how many messages that took along.
+    /// Clears away dead messages for a drop, and returns how many are gone.
     pub fn clear_dead(&mut self) -> usize {
         let before = counts::counted_of(self.queue.id).length();
         self.clear_away();
@@ -159,7 +159,7 @@ impl<'a> Reservation<'a> {
         has_uncovered
     }
 
-    /// Whether others took all free slots meanwhile, and there are others now.
+    /// Whether other transactions took all free slots meanwhile, and more slots are free now.
     pub(super) fn has_lost_slots(&mut self) -> bool {
         let Some(slots) = self.slots.as_mut().filter(|_| self.taken == 0) else { return false };
         let has_others = slots.look_again(self.table, self.request.max);
@@ -169,7 +169,7 @@ impl<'a> Reservation<'a> {
         has_others
     }
 
-    /// Lets the next call look again at messages that may be free then.
+    /// Lets the next call look again at the messages that were put off: they may be free then.
     pub(super) fn put_back_unsure(&mut self) {
         for (priority, id) in self.unsure.drain(..) {
             let at = Address { queue: self.queue.id, direction: self.direction, priority };
@@ -197,7 +197,7 @@ impl<'a> Reservation<'a> {
         self.queue.settings.keeps_order()
     }
 
-    /// The change that it makes to the messages that it takes.
+    /// The change it makes to the rows that it takes.
     fn intent(&self) -> Intent {
         match self.take {
             Take::Lease(_) | Take::Look => Intent::Change,
@@ -212,7 +212,7 @@ impl<'a> Reservation<'a> {
     pub fn missing(&self) -> usize {
         let mut missing = self.request.max - self.taken;
         if matches!(self.take, Take::Drop) {
-            // What is dead makes room as well.
+            // Dead messages make room as well.
             missing = missing.saturating_sub(self.exhausted.len() + self.superseded.len());
         }
         self.slots.as_ref().map_or(missing, |slots| slots.count().min(missing))
@@ -226,9 +226,10 @@ impl<'a> Reservation<'a> {
         self.first_lease_passed.take()
     }
 
-    /// Takes these messages if they can be had, and are still in this queue (a redrive takes a
-    /// message to another with its id) and of this priority: where else they are, it is told of
-    /// them there.
+    /// Takes these messages if they are free, still in this queue and of this priority.
+    ///
+    /// A redrive may take a message to another queue with its id. A message that has moved is known at its
+    /// new place.
     pub fn probe(&mut self, priority: i16, ids: impl IntoIterator<Item = i64>) {
         self.begin_walk();
         let snapshot = Snapshot::take();
@@ -243,7 +244,7 @@ impl<'a> Reservation<'a> {
         }
     }
 
-    /// Takes a row if it can be had.
+    /// Takes a message if it is free.
     pub fn offer(&mut self, row: &TableRow) {
         if !self.wants(row) || !self.is_its_turn(row) {
             return;
@@ -265,8 +266,8 @@ impl<'a> Reservation<'a> {
         }
     }
 
-    /// Does `work`, which offers messages that were noted before, as a hint was to be told that they
-    /// are taken: each is noted once.
+    /// Does `work`, which offers messages that were noted already: each is noted once, before the hint is
+    /// told that they are taken.
     pub fn with_noted(&mut self, work: impl FnOnce(&mut Self)) {
         self.is_noted = true;
         work(self);
@@ -280,7 +281,7 @@ impl<'a> Reservation<'a> {
         }
     }
 
-    /// Whether a row can be had now.
+    /// Whether a message could be taken now.
     pub fn could_take(&mut self, row: &TableRow) -> bool {
         let wanted = self.wants(row) && self.is_its_turn(row);
         let is_busy = wanted && row.is_busy(self.intent());
@@ -290,13 +291,15 @@ impl<'a> Reservation<'a> {
         wanted && !is_busy
     }
 
-    /// Begins to look at messages in no particular order, or with another snapshot.
+    /// Begins to look at messages in another order, or with another snapshot.
     pub fn begin_walk(&mut self) {
         self.passed_groups.clear();
     }
 
-    /// Whether the same holds for the rows offered one after the other with one snapshot,
-    /// in the order of a group: behind the first of a group nothing is its first.
+    /// Whether a message has the turn of its group.
+    ///
+    /// Among rows that are offered in the order of a group, with one snapshot, no row behind the first can be
+    /// first.
     fn is_its_turn(&mut self, row: &TableRow) -> bool {
         let Some(group) = self.group_of(row) else { return true };
         if matches!(self.take, Take::Drop) {
@@ -320,7 +323,7 @@ impl<'a> Reservation<'a> {
         turn == Turn::Now
     }
 
-    /// Whether a message of the group is out: what waits behind it is not dropped.
+    /// Whether a message of the group is leased: the messages behind it are not dropped.
     fn has_one_out(&mut self, group: Group) -> bool {
         if let Some(&is_out) = self.groups_out.get(&group) {
             return is_out;
@@ -336,21 +339,22 @@ impl<'a> Reservation<'a> {
         }
     }
 
-    /// Leaves a message for the next call, which looks at it again.
+    /// Leaves a message to the next call, which looks at it again.
     fn put_off(&mut self, row: &TableRow) {
-        // Should an error come first, it must not be hidden behind what was claimed.
+        // If an error comes first, the message must not stay hidden behind the claimed front.
         self.note_touched(row);
         self.unsure.push((row.i16(Column::Priority), row.i64(Column::Id)));
     }
 
-    /// Whether a message that no consumer holds will never be delivered again, or stands behind
-    /// another of its key, which may wait behind it in their group.
+    /// Whether a message that no consumer holds will never be delivered again, or stands behind a sibling of
+    /// its key, which may wait behind it in their group.
     pub fn is_gone(&self, row: &TableRow) -> bool {
         !is_leased(row.i64(Column::LeaseUntil), self.now)
             && (self.end_of(row).is_some() || key::stands_behind(self.table, self.queue, row))
     }
 
-    /// Whoever changes the row may let go of it without telling: as if a lease ended soon.
+    /// Has a rescan look at the row soon, as if a lease ended then: the transaction that is changing the row
+    /// may let go of it without telling.
     fn look_again_soon(&mut self) {
         self.passes_lease(self.now + RECHECK);
     }
@@ -366,7 +370,7 @@ impl<'a> Reservation<'a> {
         }
         self.note_touched(row);
         match self.group_of(row) {
-            // Others may decide about another message of the group at the same moment.
+            // Another session may decide about another message of the group at the same moment.
             Some(group) if !matches!(self.take, Take::Drop) => {
                 let decided = group.deciding(|| {
                     let id = row.i64(Column::Id);
@@ -384,7 +388,7 @@ impl<'a> Reservation<'a> {
         }
     }
 
-    /// The group in which a message has to have its turn.
+    /// The group whose turn a message needs. None if it has the turn already.
     fn group_of(&self, row: &TableRow) -> Option<Group> {
         Group::of(row, self.queue).filter(|_| !row.bool(Column::InTurn))
     }
@@ -409,8 +413,8 @@ impl<'a> Reservation<'a> {
         fate
     }
 
-    /// Removes a message whose content was replaced by another, and hands that one out in its
-    /// place, if it can be had now.
+    /// Removes a message whose content another replaces, and hands out the replacement in its place, if that
+    /// is free now.
     fn take_replacement(&mut self, row: &TableRow, replacement: i64, echoes: &Echoes) -> Fate {
         let fate = self.table.delete(row, Patience::Skip);
         if fate != Fate::Done {
@@ -483,26 +487,26 @@ impl<'a> Reservation<'a> {
         self.counts += Counts::message(Lane::Ready, until) - row.counts();
         pending::leased(self.queue.id, priority, id, until);
         if row.lane() != Lane::Ready {
-            // It comes into the ready lane, where nobody has been told of it.
+            // The message enters the ready lane, where no hint knows it.
             pending::ready(self.queue.id, priority, id);
         }
     }
 
-    /// The caller's request, or the message's own lease, or its queue's.
+    /// The length of a lease: as requested, else as the message says, else as its queue says.
     fn length(&self, row: &TableRow, wished: Option<Millis>) -> Millis {
         wished
             .or_else(|| row.optional_i64(Column::LeaseMs).map(Millis::from_millis))
             .unwrap_or_else(|| self.queue.lease())
     }
 
-    /// Whether a row may be handed out. Remembers those that never will be again.
+    /// Whether a message may be handed out. Remembers messages that will never be delivered again.
     fn wants(&mut self, row: &TableRow) -> bool {
         let lease_until = row.i64(Column::LeaseUntil);
         if is_leased(lease_until, self.now) {
             self.passes_lease(lease_until);
             return false;
         }
-        // Keys that hints know may be of messages that were put off meanwhile.
+        // A key in a hint may be that of a message that was put off meanwhile.
         let is_there = match row.lane() {
             Lane::Ready => true,
             Lane::Delayed => row.i64(Column::DueAt) <= self.now,
@@ -526,15 +530,15 @@ impl<'a> Reservation<'a> {
         self.with_scratch(|_| headers.is_some_and(|headers| headers.contains(filter)))
     }
 
-    /// Whether it is a message's turn among those with its key.
+    /// Whether a message may be delivered before its siblings of the same key.
     fn stands_for_its_key(&mut self, row: &TableRow) -> bool {
         match key::turn(self.table, self.queue, row) {
             key::Turn::Now => return true,
-            // The end of that one is told by no transaction.
+            // No transaction tells when the older message expires.
             key::Turn::Later { until } => until.into_iter().for_each(|end| self.passes_lease(end)),
             key::Turn::Unsure => self.put_off(row),
             key::Turn::Superseded => {
-                // What the removal claims must be seen again if that is rolled back.
+                // If the removal is rolled back, the message must be seen again.
                 self.note_touched(row);
                 if self.superseded.len() < EXHAUSTED_PAGE {
                     self.superseded.push((row.i64(Column::Id), row.i64(Column::KeyPlace)));
@@ -545,7 +549,7 @@ impl<'a> Reservation<'a> {
         false
     }
 
-    /// Why a message that nobody holds will never be delivered again.
+    /// Why a message that no consumer holds will never be delivered again.
     fn end_of(&self, row: &TableRow) -> Option<Reason> {
         self.queue.end_of(row, self.now)
     }
@@ -556,7 +560,7 @@ impl<'a> Reservation<'a> {
         });
     }
 
-    /// Does something with a row; what it allocates is gone afterwards.
+    /// Works on a row, and frees afterwards what that allocates.
     fn with_scratch<R: Outlives>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
         let mut scratch = std::mem::take(&mut self.scratch);
         let result = scratch.with(|| work(self));
@@ -566,7 +570,7 @@ impl<'a> Reservation<'a> {
 }
 
 fn lease(table: &Table, row: &TableRow, delivery: i32, until: Timestamp, takes_turn: bool) -> Fate {
-    // A plain message changes its lease only; that keeps the update heap-only.
+    // A plain message changes its lease only: that keeps the update heap-only.
     let mut changes =
         vec![(Column::LeaseUntil, Some(until.into())), (Column::Deliveries, Some(delivery.into()))];
     if row.lane() != Lane::Ready {
@@ -576,7 +580,7 @@ fn lease(table: &Table, row: &TableRow, delivery: i32, until: Timestamp, takes_t
         changes.push((Column::InTurn, Some(true.into())));
     }
     if row.get(Column::KeyPlace).is_some() {
-        // From now on it has a receipt, and another message with its key may wait.
+        // From now on the message has a receipt, and another with its key may wait.
         let is_keyed = row.get(Column::DedupKey).is_some();
         let place = if is_keyed { key::place_of_lease(row) } else { row.i64(Column::Id) };
         changes.push((Column::KeyPlace, Some(place.into())));

@@ -1,9 +1,8 @@
-//! What is ready, as one snapshot shows it.
+//! Ready messages, as one snapshot shows them.
 //!
-//! `SnapshotScan` starts at the lowest place that may hold something, and disturbs nobody's
-//! hint. It is for those who do not take everything they see (a filter), see the past
-//! (REPEATABLE READ), see more than others do (their own uncommitted messages), only
-//! look, or have no board.
+//! A `SnapshotScan` starts at the lowest key that may be reservable, and changes no hint. It is for a
+//! reservation that does not take each message it sees (a filter), sees the past (REPEATABLE READ), sees more
+//! than other transactions do (its own uncommitted messages), only looks, or has no hint.
 
 use crate::engine::commit::pending;
 use crate::engine::reserve::reservation::{Position, Reservation};
@@ -19,32 +18,33 @@ use crate::hint::queue::LEVELS;
 use crate::hint::{Direction, Key, START};
 use crate::pg::snapshot::Snapshot;
 
-/// What a scan sees, and where it begins.
+/// The snapshot of a scan, and the keys at which it begins.
 pub struct View {
-    /// Where to begin, by priority; others begin at their beginning.
+    /// The first key, by priority. A priority that is missing begins at its beginning.
     starts: Vec<(i16, Key)>,
-    /// The priority before the first.
+    /// The priority before the first one scanned.
     before: Option<i16>,
     snapshot: Snapshot,
 }
 
 impl View {
-    /// Begins where something may lie first.
+    /// Views all priorities, each from its first key that may be reservable.
     pub fn of_all(queue: &Queue, reservation: &Reservation) -> Self {
         Self::taken(known_starts(queue.id, reservation), None)
     }
 
-    /// Begins at a priority.
+    /// Views a priority and those after it, each from its first key that may be reservable.
     pub fn from_priority(queue: &Queue, reservation: &Reservation, priority: i16) -> Self {
         Self::taken(known_starts(queue.id, reservation), priority.checked_sub(1))
     }
 
-    /// Begins a priority at its very beginning.
+    /// Views a priority from its very beginning.
     pub fn from_beginning_of(priority: i16) -> Self {
         Self::taken(Vec::new(), priority.checked_sub(1))
     }
 
-    /// The snapshot is taken when the places are read: what appears before them later is not in it.
+    /// Takes the snapshot right after the first keys were read: a message that appears before them after that
+    /// is not in the snapshot.
     fn taken(starts: Vec<(i16, Key)>, before: Option<i16>) -> Self {
         Self { starts, before, snapshot: Snapshot::take() }
     }
@@ -62,25 +62,25 @@ impl View {
     }
 }
 
-/// The lowest places of the queue's priorities, as hints and this transaction know them.
+/// The lowest keys of the queue's priorities, as hints and this transaction know them.
 fn known_starts(queue: i32, reservation: &Reservation) -> Vec<(i16, Key)> {
     let mut starts = Vec::with_capacity(LEVELS);
     let has_forgotten = pending::has_forgotten(queue);
     hint_cache::with_hint(queue, reservation.direction, |hint| {
-        // A queue that nobody has looked through has no lowest places.
+        // A hint knows no lowest keys until the queue's priorities were looked up.
         if hint.is_known(reservation.now) && !has_forgotten {
             starts.extend(hint.levels().iter().map(|level| (level.priority, level.lowest(reservation.now))));
         }
     });
     for (priority, from) in &mut starts {
-        // Others do not know of our own messages.
+        // No hint knows of this transaction's own messages.
         *from =
             pending::first_of_our_own(queue, *priority, reservation.direction, reservation.now).min(*from);
     }
     starts
 }
 
-/// Offers what a snapshot shows, one priority after the other.
+/// Offers the messages that a snapshot shows, one priority after the other.
 pub struct SnapshotScan<'a> {
     table: &'a Table,
     queue: i32,
@@ -89,9 +89,9 @@ pub struct SnapshotScan<'a> {
     /// The priority that was scanned last.
     last: Option<i16>,
     scan: Option<Scan<'a>>,
-    /// The row that the scan stands on was offered.
+    /// The row that the scan stands on was offered already.
     is_offered: bool,
-    /// The first message it came by.
+    /// The first message it has scanned.
     first_seen: Option<i64>,
 }
 
@@ -109,12 +109,12 @@ impl<'a> SnapshotScan<'a> {
         }
     }
 
-    /// The id of the first message it came by.
+    /// The id of the first message it has scanned.
     pub fn first_seen(&self) -> Option<i64> {
         self.first_seen
     }
 
-    /// Offers what comes before `limit`, until the reservation has enough.
+    /// Offers messages that come before `limit`, until the reservation has enough.
     pub fn take_before(&mut self, reservation: &mut Reservation, limit: Option<Position>) {
         while !reservation.is_full()
             && let Some(place) = self.head_place()
@@ -127,7 +127,7 @@ impl<'a> SnapshotScan<'a> {
         }
     }
 
-    /// The row that comes next, if the scan stands on one that was not offered.
+    /// The next row, if the scan stands on one that was not offered yet.
     fn head(&self) -> Option<TableRow<'_>> {
         self.scan.as_ref().filter(|_| !self.is_offered)?.current()
     }

@@ -21,19 +21,17 @@ static STATS: Statement = Statement::new(include_str!("../../../sql/query/stats.
 static STATES: Statement = Statement::new(include_str!("../../../sql/query/states.sql"), &[pg_sys::INT4OID]);
 static LIST: Statement = Statement::new(include_str!("../../../sql/query/list_queues.sql"), &[]);
 
-/// Queues with no more messages than this are looked through to be counted; of others the
-/// counters tell.
+/// Queues with up to this many messages are scanned to be counted. For longer ones the counters are used.
 const FEW: i64 = 200;
 
 /// Columns of the statement before those of `pgq_queue_stats`.
 const STATS_HEAD: usize = 3;
 
-/// The columns of `pgq_queue_stats` that say where messages are: ready to total, and the
-/// age of the oldest.
+/// The columns of `pgq_queue_stats` that count messages by state (ready to total), and the age of the oldest.
 const STATES_COLUMNS: std::ops::Range<usize> = 1..8;
 const OLDEST_READY_AGE: usize = 6;
 
-/// How many messages could be reserved; `exact`, or of a group, they are counted.
+/// How many messages could be reserved. If `exact`, or for one group, they are counted in the table.
 pub fn count(queue: &Queue, exact: bool, group_key: Option<Datum>) -> i64 {
     if !exact && group_key.is_none() {
         let Counts { ready, leased, delayed, blocked, .. } = counter::known(queue.id);
@@ -46,7 +44,7 @@ pub fn count(queue: &Queue, exact: bool, group_key: Option<Datum>) -> i64 {
     count
 }
 
-/// Shows the row of `pgq_queue_stats` of one queue or all: those on which the caller has a right.
+/// Shows the rows of `pgq_queue_stats` of one queue or all, as far as the caller has a right on them.
 pub fn read(name: Option<&Name>, exact: bool, mut each: impl FnMut(&[Option<Datum>])) -> Result<()> {
     let mut problem = Ok(());
     counter::read(&STATS, &[name.map(Name::datum)], |row| match stats(row, exact) {
