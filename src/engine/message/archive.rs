@@ -1,7 +1,7 @@
 //! The archive: settled messages, kept for as long as their queue says.
 //!
-//! A row goes there in the transaction that removes the message, directly, as the
-//! message's own row is removed. The worker drops it when its time is over.
+//! A row is written there in the transaction that removes the message, directly, as the message's row is
+//! removed. The worker drops the row when its time is over.
 
 use pgrx::pg_sys::{self, Datum};
 
@@ -19,8 +19,7 @@ static PEEK: Statement =
 
 /// Keeps a message that is just being removed, where its queue has an archive.
 ///
-/// More than a lease or a deletion is written then: such a transaction waits for the
-/// disk, however the queue is set.
+/// That writes more than a lease or a deletion: the transaction waits for the disk, however the queue is set.
 pub fn keep(queue: &Queue, row: &TableRow, deliveries: i32) {
     if queue.settings.archive.is_none() {
         return;
@@ -39,7 +38,7 @@ pub fn keep(queue: &Queue, row: &TableRow, deliveries: i32) {
         row.get(Column::Errors),
         row.get(Column::GivenBack),
     ];
-    // A call may settle very many: what the insertion of one leaves behind goes at once.
+    // A call may settle very many messages: the memory of each insertion is freed at once.
     Scratch::default().with(|| Table::open(catalog::known().archive).insert(&archived));
 }
 

@@ -1,6 +1,6 @@
-//! Change: what is done to messages that nobody holds.
+//! Change: updates, cancels and moves of messages that no consumer holds.
 //!
-//! What is leased, dead, or would not be delivered any more, is left alone.
+//! A message that is leased, dead, or would not be delivered any more is left alone.
 
 use std::collections::BTreeMap;
 
@@ -44,9 +44,9 @@ static MOVE: Statement = Statement::new(
     &[pg_sys::INT8ARRAYOID, pg_sys::INT4OID],
 );
 
-/// What is to be different about a message; none: as it is.
+/// The changes to a message. None: the column stays as it is.
 pub struct Change {
-    /// Takes the place of a body too.
+    /// The new payload. It replaces a body too.
     pub payload: Option<Datum>,
     pub headers: Option<Datum>,
     pub priority: Option<i16>,
@@ -56,7 +56,7 @@ pub struct Change {
 /// Changes a message in place; false if it does not wait to be delivered.
 pub fn update(id: i64, change: &Change) -> Result<bool> {
     let Some(message) = waiting(&[id], Superseded::Spare)?.pop() else { return Ok(false) };
-    // What others will consume is changed by those who may push it.
+    // An update needs the right to push: other roles will consume what it writes.
     let Some(queue) = queue::by_id(message.locked.queue)? else { return Ok(false) };
     queue.check(Right::Push)?;
     let args = [
@@ -75,7 +75,7 @@ pub fn update(id: i64, change: &Change) -> Result<bool> {
     })
 }
 
-/// Removes messages and returns the ids of those that were.
+/// Removes messages and returns the ids of those that it has removed.
 pub fn cancel(ids: &[i64]) -> Result<Vec<i64>> {
     let messages = waiting(ids, Superseded::Too)?;
     let ids = ids_of(&messages);
@@ -88,9 +88,10 @@ pub fn cancel(ids: &[i64]) -> Result<Vec<i64>> {
     Ok(ids)
 }
 
-/// Makes messages of other queues new messages of `to`, and returns their ids, old and
-/// new. One whose key another waits with there, or was seen with there within its `dedup_window`,
-/// stays, and so does one that is superseded.
+/// Makes messages of other queues new messages of `to`, and returns their ids, old and new.
+///
+/// A message stays if another waits there with its key, if the key was seen there within the `dedup_window`,
+/// or if it is superseded.
 pub fn relocate(ids: &[i64], to: &Queue) -> Result<Vec<(i64, i64)>> {
     let mut messages = waiting(ids, Superseded::Spare)?;
     messages.retain(|message| message.locked.queue != to.id);
@@ -136,20 +137,20 @@ fn ids_of(messages: &[Waiting]) -> Vec<i64> {
     collected(messages.iter().map(|message| message.locked.id))
 }
 
-/// Whether something is done to messages that a newer one with their key stands for.
+/// Whether superseded messages are changed too: those for which a newer one with their key stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Superseded {
     Too,
     Spare,
 }
 
-/// A message that waits to be delivered, and which this transaction has locked.
+/// A message that waits to be delivered, locked by this transaction.
 struct Waiting {
     locked: Locked,
     key: Option<Name>,
 }
 
-/// Locks messages, and picks those that wait to be delivered.
+/// Locks messages, and returns those that wait to be delivered.
 fn waiting(ids: &[i64], superseded: Superseded) -> Result<Vec<Waiting>> {
     let receipts: Vec<Receipt> = collected(ids.iter().map(|&id| (id, None)));
     let locked = lock(&receipts)?;

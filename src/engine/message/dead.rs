@@ -1,4 +1,4 @@
-//! Dead letters, and failing on the way there.
+//! Dead letters, and the failures that lead to them.
 
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::{self, Datum};
@@ -42,11 +42,11 @@ static REDRIVE: Statement = Statement::new(
     &[pg_sys::INT4OID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::TEXTOID, pg_sys::BOOLOID, pg_sys::INT4OID],
 );
 
-/// How many bytes of an error are kept: a message carries its last ten wherever it goes.
+/// The longest error kept, in bytes: a message carries its last ten errors wherever it goes.
 pub const LONGEST_ERROR: usize = 4_096;
 
 impl Queue {
-    /// Why a message of the queue that nobody holds will never be delivered again.
+    /// Why a message of the queue that no consumer holds will never be delivered again.
     pub fn end_of(&self, row: &TableRow, now: Timestamp) -> Option<Reason> {
         if row.has_expired(now) {
             return Some(Reason::Expired);
@@ -66,22 +66,21 @@ pub struct Buried {
     pub dropped: i64,
 }
 
-/// Whether messages are buried although they are leased.
+/// Whether leased messages are buried too.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Leased {
     Too,
     Spare,
 }
 
-/// What became of a failed message.
+/// The result for a failed message.
 pub struct Failure {
     pub id: i64,
-    /// None: it is dead.
+    /// None: the message is dead.
     pub retry_at: Option<Timestamp>,
 }
 
-/// Fails leased messages: those with deliveries left wait for their backoff, or for
-/// `delay`, the others die.
+/// Fails leased messages. Those with deliveries left wait for their backoff, or for `delay`; the others die.
 pub fn fail(receipts: &[Receipt], error: Datum, delay: Option<Millis>) -> Result<Vec<Failure>> {
     let mut failures = Vec::new();
     let mut retries = Vec::new();
@@ -129,21 +128,22 @@ fn backoff(queue: &Queue, attempts: i32) -> Millis {
     queue.settings.backoff.wait(attempts, fastrand::f64())
 }
 
-/// Sends messages to the dead letters at once, leased or not.
+/// Makes messages dead letters at once, leased or not.
 pub fn bury(receipts: &[Receipt], error: Datum) -> Result<Vec<i64>> {
     let ids: Vec<i64> = collected(lock(receipts)?.iter().map(|message| message.id));
     bury_ids(&ids, Reason::Buried, error, Leased::Too);
     Ok(ids)
 }
 
-/// Does something that others need not wait for; not at all where it would have to wait for another
-/// transaction (one that is changing the next message of a group, or making the queue that events go
-/// to), where an old snapshot shows what another has done already, or where a trigger or foreign key
-/// of others refuses it.
+/// Does work in passing, if it can be done now. None if it is left for later.
+///
+/// It is left where it would wait for another transaction (one that is changing the next message of a group,
+/// or making the queue that events go to), where an old snapshot shows rows that another transaction has
+/// already changed, or where a trigger or foreign key from outside pgqueue refuses it.
 pub fn in_passing<T>(work: impl FnOnce() -> T) -> Option<T> {
     const LEFT_TO_OTHERS: [PgSqlErrorCode; 2] =
         [PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE, PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE];
-    /// A table or function that is missing is so for all of them.
+    /// A missing table or function is not the fault of one message: all fail by it.
     const NOT_OF_A_MESSAGE: [&str; 1] = ["42"];
     let is_refused = |problem: &Problem| {
         if is_worker() {
@@ -154,7 +154,7 @@ pub fn in_passing<T>(work: impl FnOnce() -> T) -> Option<T> {
     group::without_waiting(|| subtransaction::unless(&LEFT_TO_OTHERS, &NOT_OF_A_MESSAGE, is_refused, work))
 }
 
-/// Does something with messages in passing, all at once, or each by itself where that fails for one.
+/// Works on messages in passing, all at once, or one by one if that fails.
 pub fn each_in_passing<T, R>(messages: &[T], work: impl Fn(&[T]) -> R) -> Vec<R> {
     if messages.is_empty() {
         return Vec::new();
@@ -165,7 +165,7 @@ pub fn each_in_passing<T, R>(messages: &[T], work: impl Fn(&[T]) -> R) -> Vec<R>
     }
 }
 
-/// The same in passing: leaves those for later that cannot be buried now.
+/// Buries messages in passing, and leaves those for later that cannot be buried now.
 pub fn bury_without_waiting(messages: &[(i64, Reason)]) -> Buried {
     each_in_passing(messages, bury_exhausted).into_iter().fold(Buried::default(), |mut all, some| {
         all.kept += some.kept;
@@ -174,9 +174,8 @@ pub fn bury_without_waiting(messages: &[(i64, Reason)]) -> Buried {
     })
 }
 
-/// Sends messages that will never be delivered again to the dead letters, those that
-/// nobody else is just sending there. What has expired is dropped, unless its queue keeps
-/// it.
+/// Buries messages that will never be delivered again, except those that another transaction is just burying.
+/// An expired message is dropped, unless its queue keeps expired ones.
 pub fn bury_exhausted(messages: &[(i64, Reason)]) -> Buried {
     let mut buried = Buried::default();
     for (reason, error) in [
@@ -214,7 +213,7 @@ fn bury_ids(ids: &[i64], reason: Reason, error: Datum, leased: Leased) -> Buried
     buried
 }
 
-/// Counts deaths and tells of them. What expires and is not kept has not died.
+/// Counts deaths and pushes their events. A message that expires and is not kept has not died.
 fn tell_of_deaths(dead: &[Event], reason: Reason, error: Datum) {
     counter::add_each(dead.iter().map(|event| event.queue), |died| Counts { died, ..Counts::default() });
     events::tell(dead, Some(reason.name()), error);
@@ -230,7 +229,7 @@ pub fn peek(queue: &Queue, max: i64, each: impl FnMut(&Row)) {
     PEEK.run(&[Some(queue.id.into()), Some(max.into())], each);
 }
 
-/// Makes dead letters messages of `to` again and returns how many.
+/// Makes dead letters messages of `to` again, and returns how many.
 pub fn redrive(from: &Queue, to: &Queue, max: Option<i64>, reason: Option<&str>, reset: bool) -> i64 {
     message_id::prepare();
     let redriven = REDRIVE.run(

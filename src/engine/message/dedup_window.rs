@@ -1,4 +1,4 @@
-//! `dedup_window`: keys that were seen lately.
+//! `dedup_window`: the keys that a queue has seen lately.
 
 use pgrx::pg_sys::{self, Oid};
 
@@ -20,8 +20,8 @@ static NAME_CLAIMED: Statement = Statement::new(
 static SEEN: Statement =
     Statement::new(include_str!("../../../sql/query/seen_key.sql"), &[pg_sys::INT4OID, pg_sys::TEXTOID]);
 
-/// The message with which a key was pushed, or moved, within the queue's `dedup_window`. If there is
-/// none, the key is seen now. Waits for a transaction that pushes the key at this moment.
+/// The message with which a key was pushed or moved within the queue's `dedup_window`. If there is none,
+/// claims the key. Waits for a transaction that is pushing the key at this moment.
 pub fn seen_lately(queue: &Queue, key: &Name) -> Option<i64> {
     let window = queue.settings.dedup_window?;
     let since = now() - window.as_micros();
@@ -35,7 +35,7 @@ pub fn seen_lately(queue: &Queue, key: &Name) -> Option<i64> {
     seen
 }
 
-/// Notes with which message a key was seen that this transaction has claimed.
+/// Notes the message of a key that this transaction has claimed.
 pub fn note_in_window(queue: &Queue, key: &Name, id: i64) {
     if queue.settings.dedup_window.is_some() {
         NAME_CLAIMED.run(&[Some(queue.id.into()), Some(key.datum()), Some(id.into())], |_| {});

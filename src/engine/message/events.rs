@@ -1,10 +1,10 @@
-//! Events: what a queue tells another of the retries and deaths of its messages.
+//! Events: messages that tell of the retries and deaths in another queue.
 //!
-//! An event is a message like any other, written in the transaction it tells of. It is
-//! the queue's owner who tells, whoever's call or the worker it was that let a message
-//! die: what others may see of the queue goes where that role has a right.
+//! An event is a message like any other, pushed in the transaction it tells of. It is pushed by the queue's
+//! owner, whether a call of some role or the worker let the message die. So what other roles may see of the
+//! queue goes only where its owner has a right.
 //!
-//! Invariant: no event is told of an event that came, over whatever queues, from its own.
+//! Invariant: no event goes to a queue whose own events lead back to the first, directly or over others.
 
 use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
@@ -38,7 +38,7 @@ static PUSH: Statement = Statement::new(
     ],
 );
 
-/// Over how many queues events may go.
+/// The longest chain of queues that tell each other.
 const LONGEST_CHAIN: usize = 30;
 
 /// What happened to a message.
@@ -46,13 +46,13 @@ pub struct Event {
     pub queue: i32,
     pub id: i64,
     pub delivery: i32,
-    /// None: it died.
+    /// None: the message died.
     pub retry_at: Option<Timestamp>,
 }
 
-/// Tells of retries, or of deaths for a reason: of each queue to the one it is set to.
+/// Pushes events of retries, or of deaths for a reason, each to the queue that its own queue is set to tell.
 ///
-/// A queue that is gone, or whose settings somebody has broken, tells nobody.
+/// A queue that is gone, or whose settings are broken, tells no other.
 pub fn tell(events: &[Event], reason: Option<&str>, error: Datum) {
     let mut by_queue: BTreeMap<i32, Vec<&Event>> = BTreeMap::new();
     for event in events {
@@ -78,7 +78,7 @@ pub fn tell(events: &[Event], reason: Option<&str>, error: Datum) {
 fn push(queue: &Queue, target: &Queue, events: &[&Event], reason: Option<&str>, error: Datum) {
     let ids: Vec<i64> = collected(events.iter().map(|event| event.id));
     let deliveries: Vec<i32> = collected(events.iter().map(|event| event.delivery));
-    // Retries all have a time, deaths none.
+    // All retries have a time, and no death has one.
     let retries: Option<Vec<Timestamp>> = events.iter().map(|event| event.retry_at).collect();
     message_id::prepare();
     let pushed = PUSH.run(
@@ -97,17 +97,18 @@ fn push(queue: &Queue, target: &Queue, events: &[&Event], reason: Option<&str>, 
     counter::add(target.id, Counts { pushed: pushed as i64, ..Counts::default() });
 }
 
-/// Whether what a queue tells its target comes back to it, over whatever queues: each event that
-/// dies would be the next event, without end. A chain too long to be looked at counts as one.
+/// Whether the events that a queue pushes to its target come back to it, directly or over others: each event
+/// that dies would cause the next, without end. A chain too long to follow counts as one.
 ///
-/// Asked at each event: queues that tell each other can be changed at once, and go by name.
+/// This is asked at each event: queues that tell each other can be changed at the same moment, and are known
+/// by name.
 fn comes_back(queue: &Queue, target: &Rc<Queue>) -> bool {
     let (mut seen, mut next) = (HashSet::new(), Some(Rc::clone(target)));
     while let Some(target) = next {
         if target.id == queue.id || seen.len() == LONGEST_CHAIN {
             return true;
         }
-        // Others may tell each other in a circle that this one is no part of.
+        // Other queues may tell each other in a circle that does not include this one.
         if !seen.insert(target.id) {
             return false;
         }
@@ -117,8 +118,8 @@ fn comes_back(queue: &Queue, target: &Rc<Queue>) -> bool {
     false
 }
 
-/// Makes sure that the queue this one tells is there, made if a push might make it, that the caller
-/// and this queue's owner both have a right on it, and that it does not tell this one.
+/// Checks the queue that this one tells. It must exist, or be one that a push would make. The caller and this
+/// queue's owner must both have a right on it. Its events must not lead back to this queue.
 pub fn check_target(queue: &Queue) -> Result<()> {
     if let Some(name) = queue.events_to()?
         && !guc::auto_create()
@@ -138,7 +139,7 @@ pub fn check_target(queue: &Queue) -> Result<()> {
     }
 }
 
-/// The queue this one tells, made for its owner if it is not there.
+/// The queue that this one tells, made for this one's owner if it is not there.
 fn target(queue: &Queue) -> Result<Option<Rc<Queue>>> {
     let Some(name) = queue.events_to()? else { return Ok(None) };
     if let Some(target) = queue::named(&name)? {

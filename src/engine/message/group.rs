@@ -1,21 +1,19 @@
-//! Ordered groups: of the messages of a queue with one group key, only the first may be
-//! delivered, and nothing after it until it is gone.
+//! Ordered groups: of the messages of a queue with one group key, only the first may be delivered, and none
+//! after it until it is gone.
 //!
-//! The order of a group is: the message whose turn it is (it was leased once), then
-//! priority, then id. That is an index; whoever wants to take a message looks there
-//! whether it is the first (`Turn`), and decides under a lock held for that moment.
-//! So pushes to a group wait for nobody, whatever transactions they are part of.
+//! The order of a group is an index: first the message that has the turn (it was leased once), then by
+//! priority, then by id. A session that wants to take a message looks there whether it is the first (`Turn`),
+//! and decides under a lock held for that moment. So a push to a group waits for no other transaction,
+//! however long its own lasts.
 //!
-//! Messages behind another of their group can lie in a lane of their own, where no
-//! reserve comes past them. Whoever removes the first makes the next ready (`free`).
+//! Messages behind another of their group can lie in the blocked lane, which no reserve scans. The
+//! transaction that removes the first makes the next ready (`free`).
 //!
 //! Invariants:
-//! - a message in the blocked lane has an earlier one in its group, which was there,
-//!   untouched or made by the same transaction, after the message came into that lane for
-//!   everybody to see;
-//! - whoever removes a message looks for the next afterwards, at what is committed then;
-//! - a message that is blocked by one that is just being removed is looked at again: its
-//!   remover may not have seen it.
+//! - A message in the blocked lane has an earlier one in its group. That one was there, untouched or made by
+//!   the same transaction, after all sessions could see the message in that lane.
+//! - A transaction that removes a message looks for the next afterwards, at what is committed then.
+//! - A message behind one that is just being removed is looked at again: the remover may not have seen it.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
@@ -49,16 +47,16 @@ pub struct Group {
     pub key: Vec<u8>,
 }
 
-/// GroupPosition in the order of a group; smaller comes first.
+/// A message's place in the order of its group; smaller comes first.
 pub type GroupPosition = (bool, i16, i64);
 
-/// Whether it is a message's turn.
+/// Whether a message has the turn of its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     Now,
-    /// An earlier one is there.
+    /// An earlier message is there.
     Later,
-    /// An earlier one is there, but somebody is changing or removing it.
+    /// An earlier message is there, but another transaction is changing or removing it.
     Unsure,
 }
 
@@ -76,9 +74,10 @@ impl Group {
         ]
     }
 
-    /// Whether it is a message's turn, as who decides about it has to know. A look at what
-    /// others are doing may miss a row that has just got a new version: what is committed
-    /// after that look does not.
+    /// Whether a message has the turn, for a session that is about to take it.
+    ///
+    /// A dirty scan may miss a row that just gets a new version. If that commits, a snapshot taken after the
+    /// scan shows it.
     pub fn turn_for_sure(&self, table: &Table, id: i64, mut is_gone: impl FnMut(&TableRow) -> bool) -> Turn {
         let turn = self.turn(table, id, &mut is_gone);
         if turn != Turn::Now {
@@ -101,7 +100,8 @@ impl Group {
         Scan::begin(table, catalog::known().message_group, snapshot, &self.conditions(), false)
     }
 
-    /// Whether it is a message's turn. Those that `is_gone` will never be delivered again.
+    /// Whether a message has the turn, by a dirty scan. A message that `is_gone` will never be delivered
+    /// again.
     pub fn turn(&self, table: &Table, id: i64, mut is_gone: impl FnMut(&TableRow) -> bool) -> Turn {
         let dirty = Dirty::new();
         let mut rows = Scan::begin_dirty(table, catalog::known().message_group, &dirty, &self.conditions());
@@ -109,10 +109,9 @@ impl Group {
             if row.i64(Column::Id) == id {
                 return Turn::Now;
             }
-            // What is just being pushed is nobody's predecessor yet; what is just being
-            // leased for the first time is.
+            // A push under way comes before no other message yet. A first lease under way does.
             let is_push = dirty.is_being_made() && !row.bool(Column::InTurn);
-            // Who is just settling what nobody holds any more may be the one who had it.
+            // The transaction that is settling an expired message may be that of its last consumer.
             let is_sure = !dirty.is_being_made() && !dirty.is_being_changed();
             if is_push || (is_sure && is_gone(&row)) {
                 stop::at(Point::TurnPassedOne);
@@ -123,24 +122,22 @@ impl Group {
         Turn::Now
     }
 
-    /// Whether a message is out that comes before all others: it was leased once, and will be
-    /// delivered again.
+    /// Whether the first message was leased once, and will be delivered again: it comes before all others.
     pub fn has_one_out(&self, table: &Table, is_gone: impl FnOnce(&TableRow) -> bool) -> bool {
         let snapshot = Snapshot::latest();
         let mut rows = self.rows(table, &snapshot);
         rows.next().is_some_and(|first| first.bool(Column::InTurn) && !is_gone(&first))
     }
 
-    /// Does `work` unless another session decides about the turn in this group just now.
+    /// Does `work` unless another session is deciding about the turn of this group.
     pub fn deciding<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
         let mut hasher = DefaultHasher::new();
         self.key.hash(&mut hasher);
         ShortLock::new(Kind::Group, self.queue, hasher.finish() as u32).try_hold(work)
     }
 
-    /// Whether this transaction has itself written an earlier message of the group, which
-    /// nobody else can remove before it ends. One that is delayed may outlive its time
-    /// where nobody comes by.
+    /// Whether this transaction has itself written an earlier message of the group: no other can remove that
+    /// before it ends. A delayed one does not count, as it may expire without being scanned.
     pub fn has_our_own(&self, table: &Table, priority: i16) -> bool {
         let [queue, key] = self.conditions();
         let waits = Condition::equals(3, pg_sys::F_BOOLEQ, false.into());
@@ -152,7 +149,7 @@ impl Group {
         rows.next().is_some_and(|row| row.is_our_own() && row_is_met(&row) && row.lane() != Lane::Delayed)
     }
 
-    /// Gives the next message its turn, after one at `place` was removed.
+    /// Gives the next message the turn, after one at `place` was removed.
     pub fn free(&self, table: &Table, place: GroupPosition) {
         let mut locked = None;
         while let Err(now_locked) = self.try_free(table, place, locked) {
@@ -161,9 +158,10 @@ impl Group {
         }
     }
 
-    /// Comes past those that may be gone without anybody looking here again. An error if it has
-    /// to look again: somebody has changed a message, or was changing one that has to be moved,
-    /// which is locked now if it was waited for until it could be.
+    /// Looks for the next message, and skips those that may be gone without another look at this group.
+    ///
+    /// An error means that it has to look again: another transaction has changed a message, or was changing a
+    /// blocked one that has to be moved. The id is that of a row it has waited for and locked.
     fn try_free(
         &self,
         table: &Table,
@@ -175,7 +173,8 @@ impl Group {
         let mut rows = self.rows(table, &snapshot);
         while let Some(row) = rows.next() {
             pg_sys::check_for_interrupts!();
-            // Who is removing it, or has just done so, may have looked before we removed ours.
+            // The transaction that is removing it, or has just done so, may have looked before this one
+            // removed its own.
             let is_busy = row.is_busy(Intent::Change);
             if !is_busy && row.is_outdated() {
                 return Err(locked);
@@ -203,13 +202,13 @@ impl Group {
         Ok(())
     }
 
-    /// Whether a message waits for another that will be seen to be gone when it is.
+    /// Whether a message waits for one whose end will be noticed.
     fn waits(&self, table: &Table, id: i64) -> bool {
         let turn = self.turn(table, id, |row| has_outlived(row, now()));
         turn == Turn::Later && self.first_is_met(table)
     }
 
-    /// Whether the first of the group will be seen to be gone when it is.
+    /// Whether the end of the group's first message will be noticed.
     pub fn first_is_met(&self, table: &Table) -> bool {
         let snapshot = Snapshot::latest();
         let mut rows = self.rows(table, &snapshot);
@@ -217,23 +216,23 @@ impl Group {
     }
 }
 
-/// Whether a message is seen to be gone when it is: by who removes it, or by a reserve. One that
-/// is delayed may outlive its time where nobody comes by.
+/// Whether the end of a message will be noticed: by the transaction that removes it, or by a reserve. A
+/// delayed message may expire without being scanned.
 pub fn is_met(lane: Lane, expires_at: Option<Timestamp>) -> bool {
     lane != Lane::Delayed || expires_at.is_none()
 }
 
-/// An echo may be passed over in its group, while another of its key is to be delivered first.
+/// An echo may be skipped in its group, while a sibling of its key is to be delivered first.
 fn row_is_met(row: &TableRow) -> bool {
     is_met(row.lane(), row.expires_at()) && !key::is_echo(row)
 }
 
-/// Groups that messages were removed from, and where the first of them stood.
+/// Groups from which messages were removed, each with the place of the first of them.
 #[derive(Default)]
 pub struct Freed(BTreeMap<Group, GroupPosition>);
 
 impl Freed {
-    /// A message of the group was removed at `place`.
+    /// Notes that a message of the group was removed at `place`.
     pub fn add(&mut self, group: Group, place: GroupPosition) {
         self.0.entry(group).and_modify(|first| *first = place.min(*first)).or_insert(place);
     }
@@ -242,8 +241,8 @@ impl Freed {
         self.0.contains_key(group)
     }
 
-    /// Gives the next of each group its turn. In one order, so that two calls do not wait for
-    /// each other.
+    /// Gives the next message of each group the turn, in one order of groups, so that two calls do not wait
+    /// for each other.
     pub fn free_all(self, table: &Table) {
         self.0.into_iter().for_each(|(group, place)| group.free(table, place));
     }
@@ -253,8 +252,8 @@ thread_local! {
     static WAITS: Cell<bool> = const { Cell::new(true) };
 }
 
-/// Does `work`; where it would have to wait for somebody who is changing the next message
-/// of a group, it fails.
+/// Does `work`, which fails where it would wait for a transaction that is changing the next message of a
+/// group.
 pub fn without_waiting<R>(work: impl FnOnce() -> R) -> R {
     struct Restore(bool);
     impl Drop for Restore {
@@ -266,7 +265,7 @@ pub fn without_waiting<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// Waits for who is changing a row; true if it is locked then, false if it was changed.
+/// Waits for the transaction that is changing a row. True if the row is locked then, false if it was changed.
 fn wait_for(table: &Table, row: &TableRow) -> bool {
     if !WAITS.get() {
         Error::busy().raise();
@@ -274,7 +273,7 @@ fn wait_for(table: &Table, row: &TableRow) -> bool {
     table.lock(row, Intent::Change, Patience::Wait) == Fate::Done
 }
 
-/// Whether a message's time to live was over before anybody settled it.
+/// Whether a message has expired and no consumer holds it.
 pub fn has_outlived(row: &TableRow, now: Timestamp) -> bool {
     row.has_expired(now) && !is_leased(row.i64(Column::LeaseUntil), now)
 }
@@ -284,8 +283,9 @@ pub fn place_of(row: &TableRow) -> GroupPosition {
     (!row.bool(Column::InTurn), row.i16(Column::Priority), row.i64(Column::Id))
 }
 
-/// Moves messages, which wait behind others of their groups, to the blocked lane. Returns
-/// the first of each group that was moved: when that is committed, it has to be looked
+/// Moves messages that wait behind others of their groups to the blocked lane.
+///
+/// Returns the first message of each group that was moved. When that is committed, the caller has to look
 /// whether they still wait (`unblock`).
 pub fn block(table: &Table, waiting: &[(Group, i64)]) -> Vec<(Group, i64)> {
     let (mut first, mut seen) = (Vec::new(), HashSet::new());
@@ -300,8 +300,8 @@ pub fn block(table: &Table, waiting: &[(Group, i64)]) -> Vec<(Group, i64)> {
     first
 }
 
-/// Moves those back that wait for nobody: who removed the one before may have looked for
-/// the next before it was in the blocked lane.
+/// Moves messages back that wait for no other: the transaction that removed the one before may have looked
+/// for the next before it was in the blocked lane.
 pub fn unblock(table: &Table, moved: &[(Group, i64)]) {
     for (group, id) in moved {
         if !group.waits(table, *id)
@@ -312,7 +312,7 @@ pub fn unblock(table: &Table, moved: &[(Group, i64)]) {
     }
 }
 
-/// Returns the message's priority if it was moved.
+/// Moves a message to another lane, and returns its priority if it was moved.
 fn move_to(table: &Table, id: i64, from: Lane, to: Lane) -> Option<i16> {
     let snapshot = Snapshot::take();
     let mut messages = ById::open(table, &snapshot);
@@ -330,8 +330,7 @@ fn set_lane(table: &Table, row: &TableRow, lane: Lane) -> Fate {
     fate
 }
 
-/// A statement has removed messages of a group, or moved them back, the first from
-/// `place`.
+/// Frees a group after a statement has removed messages of it, or moved them back, the first from `place`.
 pub fn removed(queue: i32, key: Vec<u8>, place: GroupPosition) -> Result<()> {
     if queue::by_id(queue)?.is_some_and(|queue| queue.settings.keeps_order()) {
         Group { queue, key }.free(&Table::open(catalog::refresh().message), place);

@@ -1,4 +1,4 @@
-//! Questions about a message's unique key, and what its removal means for those with the same key.
+//! Unique keys: how a message stands among its siblings (`siblings`), and what its removal means for them.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -42,20 +42,20 @@ pub fn deciding<R>(queue: i32, key: &[u8], work: impl FnOnce() -> R) -> R {
     ShortLock::new(Kind::Key, queue, hasher.finish() as u32).hold(work)
 }
 
-/// The end of the longer of two lives, if the first is longer than the second. No end: for ever.
+/// The end of the first of two lives, if it is longer than the second. No end: for ever.
 pub fn lives_longer(first: Option<Timestamp>, second: Option<Timestamp>) -> Option<Option<Timestamp>> {
     let is_longer = second.is_some_and(|second| first.is_none_or(|first| first > second));
     is_longer.then_some(first)
 }
 
-/// How a row changes if it is to live until a time at least.
+/// The change to a row that has to live at least until a time. None if it does already.
 pub fn longer_life(row: &TableRow, until: Option<Timestamp>) -> Option<(Column, Option<Datum>)> {
     let longer = lives_longer(until, row.expires_at())?;
     Some((Column::ExpiresAt, longer.map(Datum::from)))
 }
 
-/// Removes a message whose place, as it is now, is such, unless another transaction is changing it. Some if
-/// it is removed: when it would have expired.
+/// Removes a message if its `key_place`, as it is now, `is_such`, and no other transaction is changing it.
+/// Returns when a removed message would have expired.
 pub fn remove_if(
     is_such: impl Fn(i64) -> bool,
     table: &Table,
@@ -77,7 +77,7 @@ pub fn remove_if(
     is_removed.then(|| row.expires_at())
 }
 
-/// Has a message that this transaction has leased or locked live as long as the longest of these lives.
+/// Lets a message that this transaction has leased or locked live as long as the longest of these lives.
 fn prolong(table: &Table, id: i64, lives: Vec<Option<Timestamp>>) {
     let longest = lives.into_iter().reduce(|longest, life| lives_longer(life, longest).unwrap_or(longest));
     let Some(until) = longest else { return };
@@ -86,33 +86,33 @@ fn prolong(table: &Table, id: i64, lives: Vec<Option<Timestamp>>) {
     if let Some(row) = messages.find(id)
         && let Some(change) = longer_life(&row, until)
     {
-        table.update(&row, &[change], Patience::Wait); // nobody else can change it
+        table.update(&row, &[change], Patience::Wait); // no other transaction can change it
     }
 }
 
-/// Whether a message has a receipt that is no good any more: nobody was given it since it was
-/// pushed with its key, or since another push counted on it, or its content was changed.
+/// Whether a message is unseen, so that its old receipts are no good: no consumer was given it since it was
+/// pushed with its key, since another push counted on it, or since its content was changed.
 pub fn is_unseen(row: &TableRow) -> bool {
     row.optional_i64(Column::KeyPlace).is_some_and(|place| place <= UNSEEN)
 }
 
-/// Where a message stands among those with its key.
+/// A message's turn among its siblings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// It may be delivered.
     Now,
-    /// An older one, which nobody has had, is delivered first, unless it expires before.
+    /// An older unseen message is delivered first, unless it expires before.
     Later { until: Option<Timestamp> },
-    /// The same, but another transaction is changing that one.
+    /// As `Later`, but another transaction is changing the older message.
     Unsure,
-    /// It was delivered, and another stands for its key now.
+    /// It was delivered, and another message stands for its key now.
     Superseded,
 }
 
 pub fn turn(table: &Table, queue: &Queue, row: &TableRow) -> Turn {
     let Some(place) = row.optional_i64(Column::KeyPlace) else { return Turn::Now };
     let id = row.i64(Column::Id);
-    // Of two that nobody has had only an echo stands behind another.
+    // Of two unseen messages only an echo stands behind another.
     let Some(key) = row.whole(Column::DedupKey).filter(|_| place != UNSEEN) else { return Turn::Now };
     let siblings = Siblings::look(table, queue, key);
     if place > UNSEEN {
@@ -129,16 +129,17 @@ pub fn turn(table: &Table, queue: &Queue, row: &TableRow) -> Turn {
     }
 }
 
-/// The echoes behind a message that nobody has had.
+/// The echoes behind an unseen message.
 pub struct Echoes {
-    /// The newest that brings content of its own.
+    /// The newest that has content of its own.
     pub replacement: Option<i64>,
-    /// Each with its priority, the newest first.
+    /// All of them, each with its priority, the newest first.
     all: Vec<(i16, i64)>,
 }
 
 impl Echoes {
-    /// None if the message has no key, or was delivered since a push counted on it.
+    /// Looks for the echoes behind a message. None if the message has no key, or was delivered since the last
+    /// push counted on it.
     pub fn behind(table: &Table, queue: &Queue, row: &TableRow) -> Option<Self> {
         let key = row.whole(Column::DedupKey).filter(|_| is_unseen(row))?;
         let siblings = Siblings::look(table, queue, key);
@@ -151,9 +152,9 @@ impl Echoes {
         Some(Self { replacement, all })
     }
 
-    /// Removes those that the delivery of the message `leased` covers: committed ones that the
-    /// consumer's snapshot shows, but for replacements, which some may have become since. Should the
-    /// delivery fail, the message stands for them: it lives as long as they would have.
+    /// Removes the echoes that the delivery of the message covers: the committed ones that the consumer's
+    /// snapshot shows. A replacement stays; an echo may have become one since. If the message is leased, it
+    /// stands for the removed echoes when its delivery fails: it lives as long as they would have.
     pub fn absorb(&self, table: &Table, queue: &Queue, leased: Option<i64>) {
         let lives = self.remove_those(table, queue, |_, place| place < UNSEEN && place != REPLACEMENT);
         if let Some(id) = leased {
@@ -161,18 +162,18 @@ impl Echoes {
         }
     }
 
-    /// Removes those that the replacement has replaced.
+    /// Removes the echoes that the replacement has replaced.
     pub fn remove_replaced(&self, table: &Table, queue: &Queue, replacement: i64) {
         self.remove_those(table, queue, |id, place| id < replacement && place < UNSEEN);
     }
 
-    /// Removes those that count on the message by its id, which is removed undelivered.
+    /// Removes the echoes that count on the message by its id, when it is removed undelivered.
     pub fn drop_counted(&self, table: &Table, queue: &Queue) {
         self.remove_those(table, queue, |_, place| place == ECHO);
     }
 
-    /// Removes those whose id and place, as it is now, are such. Of the others consumers hear when this
-    /// transaction commits. Returns when those that are removed would have expired.
+    /// Removes the echoes whose id and place, as it is now, `are_such`. Hints hear of the others when this
+    /// transaction commits. Returns when each removed echo would have expired.
     fn remove_those(
         &self,
         table: &Table,
@@ -190,20 +191,21 @@ impl Echoes {
         lives
     }
 
-    /// Lets consumers hear of them when this transaction, which removes the message, commits.
+    /// Makes the echoes known as ready when this transaction, which removes the message, commits.
     pub fn tell(&self, queue: i32) {
         self.all.iter().for_each(|&(priority, id)| pending::ready(queue, priority, id));
     }
 }
 
-/// The place of a message that is leased now: later leases have higher ones. With an old snapshot
-/// the consumer may not see what others had committed before. What a transaction has pushed itself
-/// is committed after its lease.
+/// The `key_place` of a message that is leased now: later leases have higher ones.
+///
+/// A lease is blind if its consumer may not see what others had committed before: with an old snapshot, or if
+/// the transaction has pushed the message itself, which is committed after its lease.
 pub fn place_of_lease(row: &TableRow) -> i64 {
     if has_one_snapshot() || row.is_our_own() { LEASED_BLINDLY } else { message_id::next() }
 }
 
-/// Whether a message stands behind another of its key, which is delivered in its place.
+/// Whether a message stands behind a sibling of its key, which is delivered in its place.
 pub fn stands_behind(table: &Table, queue: &Queue, row: &TableRow) -> bool {
     is_echo(row) && matches!(turn(table, queue, row), Turn::Later { .. })
 }
@@ -217,8 +219,8 @@ pub fn is_place_of_echo(place: i64) -> bool {
     place < UNSEEN
 }
 
-/// Removes messages that are superseded, those that no push has counted on and that nobody has
-/// leased since they were seen at their place.
+/// Removes superseded messages, except those that a push has counted on, or a consumer has leased, since they
+/// were seen at their place.
 pub fn drop_superseded(messages: &[(i64, i64)]) {
     let (ids, places): (Vec<i64>, Vec<i64>) = messages.iter().copied().unzip();
     let mut queues = Vec::new();
@@ -238,14 +240,16 @@ pub fn drop_echoes(ids: &[i64]) -> Vec<Option<Timestamp>> {
     lives
 }
 
-/// Has a message, which this transaction has locked, stand for the echoes behind it.
+/// Lets a message, which this transaction has locked, stand for the echoes behind it.
 pub fn take_in_echoes(table: &Table, id: i64) {
     prolong(table, id, drop_echoes(&[id]));
 }
 
-/// Changes the content of a message; false if a newer one with its key is there, or one that replaces
-/// its content. Waits for a transaction that is pushing one. Called under no lock but that of the
-/// message's row.
+/// Changes the content of a message by `change`. False if a newer message with its key is there, or one that
+/// replaces its content.
+///
+/// Waits for a transaction that is pushing such a message. The caller holds no lock but that of the message's
+/// row.
 pub fn may_change(table: &Table, queue: &Queue, id: i64, key: &Name, change: impl FnOnce() -> bool) -> bool {
     let stands_for_it = |version: &Version| version.place >= UNSEEN || version.place == REPLACEMENT;
     let mut change = Some(change);
@@ -265,9 +269,10 @@ pub fn may_change(table: &Table, queue: &Queue, id: i64, key: &Name, change: imp
     })
 }
 
-/// Brings a message with a key into the queue by `work`, which returns its id, once it is sure that
-/// none waits there with the key, and that the key was not seen within the queue's window. Waits for a
-/// transaction on which that depends, and judges again then.
+/// Brings a message with a key into the queue by `work`, which returns its id. Does nothing if a message
+/// waits there with the key, or if the key was seen within the queue's window.
+///
+/// Waits for a transaction on which that depends, and judges again then.
 pub fn bring(table: &Table, queue: &Queue, key: &Name, work: impl FnOnce() -> Option<i64>) {
     let waiting = |siblings: &Siblings| siblings.waiting();
     if queue.settings.dedup_window.is_some()
@@ -283,8 +288,8 @@ pub fn bring(table: &Table, queue: &Queue, key: &Name, work: impl FnOnce() -> Op
     known_by.into_iter().for_each(|id| note_in_window(queue, key, id));
 }
 
-/// Decides under the lock of a key by the messages that have it. As long as that depends on a
-/// transaction, waits for it outside the lock and looks again.
+/// Decides by the messages of a key, under the key's lock. While that depends on another transaction, waits
+/// for it outside the lock and looks again.
 fn once_it_is_sure<T>(
     table: &Table,
     queue: &Queue,

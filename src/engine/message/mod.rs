@@ -1,4 +1,4 @@
-//! One message: settling, dying, changing, and its place in its group and among those of its key.
+//! One message: its settling, death and changes, its place in its group and among those with its key.
 
 pub mod archive;
 pub mod change;

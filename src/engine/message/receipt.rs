@@ -1,7 +1,7 @@
-//! Locking messages that a statement is about to change.
+//! Locks messages that a statement is about to change.
 //!
-//! They are locked in the order of their ids, so that two calls never wait for each
-//! other in a circle, and judged when nobody else can change them any more.
+//! They are locked in the order of their ids, so that two calls never wait for each other in a circle. They
+//! are judged once no other transaction can change them.
 
 use std::rc::Rc;
 
@@ -38,12 +38,12 @@ pub struct Locked {
 }
 
 impl Locked {
-    /// By the clock now: the lease may have ended while its lock was waited for.
+    /// Whether the lease is valid, by the clock now: it may have ended during the wait for the lock.
     pub fn is_leased(&self) -> bool {
         is_leased(self.lease_until, session::now())
     }
 
-    /// How often it was delivered, but for the deliveries that consumers have given back.
+    /// How often it was delivered, without the deliveries that consumers have given back.
     pub fn attempts(&self) -> i32 {
         self.deliveries - self.given_back
     }
@@ -60,8 +60,8 @@ impl Locked {
     }
 }
 
-/// Locks those messages whose receipt is good and which the caller has a right on,
-/// waiting for others to let go of them. They rise by id.
+/// Locks the messages whose receipt is good and on which the caller has a right, rising by id. Waits for
+/// other transactions that hold them.
 pub fn lock(receipts: &[Receipt]) -> Result<Vec<Locked>> {
     let receipts = permitted(receipts)?;
     let ids: Vec<i64> = collected(receipts.iter().map(|(id, _)| *id));
@@ -77,13 +77,13 @@ pub fn lock(receipts: &[Receipt]) -> Result<Vec<Locked>> {
             locked.push(Locked::from_row(row));
         });
     }
-    // What has gone to another queue in between may not be the caller's any more.
+    // The caller may have no right on a message that has gone to another queue meanwhile.
     let is_allowed = |queue| matches!(queue::by_id(queue), Ok(Some(queue)) if queue.allows(Right::Consume));
     locked.retain(|message| is_allowed(message.queue));
     Ok(locked)
 }
 
-/// Those receipts whose message the caller may consume, rising by id.
+/// The receipts of messages that the caller may consume, rising by id.
 pub fn permitted(receipts: &[Receipt]) -> Result<Vec<Receipt>> {
     let table = Table::open_to_read(catalog::refresh().message);
     let snapshot = Snapshot::take();
@@ -108,8 +108,8 @@ pub fn in_order(receipts: &[Receipt]) -> Vec<Receipt> {
     receipts
 }
 
-/// The queue of a message, if the caller may consume it. To others the message
-/// is not there: an error would tell them that it is.
+/// The queue of a message, if the caller may consume it. For other roles the message does not exist: an error
+/// would tell them that it does.
 pub fn queue_of(row: &TableRow) -> Result<Option<Rc<Queue>>> {
     let queue = queue::by_id(row.i32(Column::Queue))?;
     Ok(queue.filter(|queue| queue.allows(Right::Consume)))

@@ -1,4 +1,4 @@
-//! Messages that a statement has removed, ours or another's.
+//! Messages removed by a statement on the table, pgqueue's or another.
 
 use crate::engine::commit::pending;
 use crate::engine::message::group;
@@ -13,7 +13,7 @@ static REMOVED_GROUPS: Statement = Statement::new(include_str!("../../../sql/que
 
 static REMOVED_KEYS: Statement = Statement::new(include_str!("../../../sql/query/removed_keys.sql"), &[]);
 
-/// Counts what a statement has removed, and lets the next messages of its groups have their turn.
+/// Counts the messages that a statement has removed, and gives the next messages of their groups the turn.
 pub fn announce(trigger: Trigger) -> Result<()> {
     let (mut queues, mut groups, mut has_keys) = (Vec::new(), Vec::new(), false);
     REMOVED_LANES.run_in_trigger(trigger, |row| {

@@ -1,8 +1,8 @@
-//! Settle: what a consumer says of messages it was given.
+//! Settle: what a consumer decides about messages that it was given.
 //!
-//! Ids are settled in rising order, so that two calls never wait for each other in
-//! a circle. A row is judged and changed in one version: if somebody else changed
-//! it in between, it is looked at again and judged anew.
+//! Ids are settled in rising order, so that two calls never wait for each other in a circle. A row is judged
+//! and changed in one version. If another transaction has changed it in between, the row is read again and
+//! judged anew.
 
 use crate::engine::commit::{async_commit, pending};
 use crate::engine::message::archive;
@@ -25,14 +25,14 @@ use crate::stop::{self, Point};
 use crate::value::duration::Millis;
 use crate::value::timestamp::Timestamp;
 
-/// What is to happen to a message whose receipt is good.
+/// What happens to a message whose receipt is good.
 #[derive(Clone, Copy)]
 pub enum Verdict {
-    /// Removed, leased or not.
+    /// It is removed, leased or not.
     Delete,
-    /// Its lease, if still valid, ends then.
+    /// Its lease, if still valid, ends after this time.
     Extend(Millis),
-    /// Its lease, if still valid, ends now, and its delivery is given back; it waits this long.
+    /// Its lease, if still valid, ends now, and its delivery is given back. The message waits this long.
     Release(Millis),
 }
 
@@ -50,7 +50,7 @@ pub struct Settled {
     pub receipt: Receipt,
     pub at: Timestamp,
     queue: i32,
-    /// The group it is gone from, and where it stood.
+    /// The group that it has left, and its place there.
     left: Option<(Group, group::GroupPosition)>,
 }
 
@@ -60,7 +60,7 @@ impl Settled {
     }
 }
 
-/// Settles messages and returns those that were, rising by id.
+/// Settles messages and returns those that it has settled, rising by id.
 pub fn settle(receipts: &[Receipt], verdict: Verdict) -> Result<Vec<Settled>> {
     let table = Table::open(catalog::refresh().message);
     let receipts = in_order(receipts);
@@ -83,14 +83,14 @@ struct Settling<'a> {
     table: &'a Table,
     verdict: Verdict,
     settled: Vec<Settled>,
-    /// Groups that messages are gone from.
+    /// Groups that messages have left.
     freed: Freed,
     /// The message that this call has waited for, and locked.
     locked: Option<i64>,
 }
 
 impl Settling<'_> {
-    /// Settles as many as one snapshot is good for, and returns the receipts that are left.
+    /// Settles as many messages as one snapshot is good for, and returns the receipts that are left.
     fn settle_with_one_snapshot<'r>(&mut self, receipts: &'r [Receipt]) -> Result<&'r [Receipt]> {
         let snapshot = Snapshot::take();
         let mut messages = ById::open(self.table, &snapshot);
@@ -152,27 +152,27 @@ impl Settling<'_> {
         })
     }
 
-    /// Whether the row is to be locked before it is judged: while another transaction changes it, and
-    /// before an extension in a queue with slots. There a lease that ends while it is extended must
-    /// not look free: the lock shows that it may not be.
+    /// Whether the row must be locked before it is judged: while another transaction is changing it, and
+    /// before an extension in a queue with slots. A lease that ends during its extension must not make its
+    /// slot look free: the lock shows that it may not be.
     fn must_lock(&self, row: &TableRow, queue: &Queue) -> bool {
         let is_extended = matches!(self.verdict, Verdict::Extend(_));
         (is_extended && queue.settings.max_leased.is_some()) || row.is_busy(self.verdict.intent())
     }
 }
 
-/// How far an attempt to settle a message came.
+/// The result of an attempt to settle a message.
 enum Attempt {
     Settled(Settled),
-    /// It is not there, or the receipt is not good.
+    /// The message is not there, or the receipt is not good.
     Refused,
-    /// This call has waited for another transaction, and holds the row's lock: to be looked at again.
+    /// This call has waited for another transaction, and holds the row's lock: the row must be read again.
     Locked,
     /// Another transaction has changed it: the next snapshot shows the change.
     Changed,
 }
 
-/// Whether the next of its group may have to be told: no scan may see the message any more.
+/// Whether the next message of its group may have to be told of: no scan may see this message any more.
 fn leaves_its_group(row: &TableRow, verdict: Verdict) -> bool {
     match verdict {
         Verdict::Delete => true,
@@ -188,7 +188,7 @@ fn is_good(row: &TableRow, (_, delivery): Receipt, verdict: Verdict, now: Timest
     is_this_delivery && (!needs_lease || is_leased(row.i64(Column::LeaseUntil), now))
 }
 
-/// Changes the row, and tells and counts what becomes of it.
+/// Changes the row, notes the change for other sessions, and counts it.
 fn apply(table: &Table, row: &TableRow, queue: &Queue, verdict: Verdict, now: Timestamp) -> Fate {
     let before = row.counts();
     let (fate, after) = match verdict {
@@ -227,7 +227,7 @@ fn extend(table: &Table, row: &TableRow, until: Timestamp) -> Fate {
     table.update(row, &[(Column::LeaseUntil, Some(until.into()))], Patience::Wait)
 }
 
-/// Ends a lease; returns also how the message is counted then.
+/// Ends a lease. Returns also how the message is counted then.
 fn release(table: &Table, row: &TableRow, delay: Millis, now: Timestamp) -> (Fate, Counts) {
     let queue = row.i32(Column::Queue);
     let mut changes = vec![
@@ -245,11 +245,11 @@ fn release(table: &Table, row: &TableRow, delay: Millis, now: Timestamp) -> (Fat
     (table.update(row, &changes, Patience::Wait), Counts::message(lane, NOT_LEASED))
 }
 
-/// Consumers that wait for a slot of the queue have to look again.
+/// Lets consumers that wait for a slot of the queue look again.
 fn tell_of_slot(row: &TableRow, verdict: Verdict) {
     let queue = row.i32(Column::Queue);
     match verdict {
-        Verdict::Extend(_) => pending::freed(queue), // later: a consumer that sleeps until then looks again
+        Verdict::Extend(_) => pending::freed(queue), // its end moves: a sleeper has to look again
         _ if row.i64(Column::LeaseUntil) != NOT_LEASED => slots::ended(queue, row.i64(Column::Id)),
         _ => {}
     }

@@ -1,9 +1,9 @@
 //! Siblings: the messages of a queue that have one unique key, as they stand at this moment.
 //!
-//! A look sees what is committed and what other transactions are doing. It begins at the newest
-//! message and ends where a message says that nothing before it was alive any more when it was
-//! pushed (`key_floor`): so it costs the same whatever was consumed with the key before, beside
-//! an old snapshot too, which keeps the dead rows.
+//! A message is *unseen* while no consumer was given it as it is now. A look sees both what is committed and
+//! what other transactions are doing. It begins at the newest message and ends at a message whose `key_floor`
+//! says that no older one was alive when it was pushed. So a look costs the same however many messages were
+//! consumed with the key before, beside an old snapshot too, which keeps the dead rows.
 
 use pgrx::pg_sys::{self, Datum, TransactionId};
 
@@ -17,27 +17,27 @@ use crate::pg::session::now;
 use crate::pg::snapshot::Snapshot;
 use crate::value::timestamp::Timestamp;
 
-/// `key_place` of a message that nobody has had as it is now.
+/// `key_place` of an unseen message.
 pub const UNSEEN: i64 = 0;
-/// The same of one pushed while an older one, unseen too, could not be counted on at that moment.
-/// It stands behind that one, and is absorbed when that one is delivered.
+/// `key_place` of an echo: at its push an older unseen message was there that the push could not count on at
+/// that moment. It stands behind that one, and is absorbed when that one is delivered.
 pub const ECHO: i64 = -1;
 /// An echo whose content replaces that of the older one.
 pub const REPLACEMENT: i64 = -2;
-/// An echo that has an id of its own for its producer: the older one was not committed, or the
-/// message was delivered before. Nothing but its own delivery, or one of its key, ends it.
+/// An echo that its producer knows by an id of its own: the older message was not committed, or the echo had
+/// been delivered before a push counted on it. Only its own delivery, or one of its key, ends it.
 pub const NAMED_ECHO: i64 = -3;
-/// The message was leased by a transaction with an old snapshot, which may not see what others
-/// had committed by then.
+/// The message was leased by a transaction with an old snapshot, which may not see what others had committed
+/// by then.
 pub const LEASED_BLINDLY: i64 = i64::MAX;
 
-/// More of them need no look: what matters is among the newest.
+/// A look ends after this many siblings: the newest decide.
 const ENOUGH: usize = 200;
 
-/// What a version of a row says of its message.
+/// A version of a sibling's row, as far as its key is concerned.
 #[derive(Clone, Copy)]
 pub struct Version {
-    /// See `key_place`.
+    /// The `key_place` of this version.
     pub place: i64,
     pub standing: Standing,
     pub priority: i16,
@@ -48,10 +48,10 @@ pub struct Version {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It waits to be delivered, at once or when its time has come.
+    /// It waits to be delivered, now or when it is due.
     Waits,
     Leased,
-    /// Its time to live is over.
+    /// It has expired.
     Outlived,
     /// No delivery is left.
     Exhausted,
@@ -93,26 +93,26 @@ impl Version {
 /// A message with the key.
 pub struct Sibling {
     pub id: i64,
-    /// As it is committed, or as this transaction has written it.
+    /// Its version that is committed, or written by this transaction.
     pub settled: Option<Version>,
-    /// As another transaction, which has not ended, has written it.
+    /// Its version that another transaction is writing, which has not ended.
     pub pending: Option<Version>,
-    /// That transaction, or the one that is removing it.
+    /// That other transaction, or the one that is removing the message.
     pub changer: Option<TransactionId>,
 }
 
 impl Sibling {
-    /// The message, if no other transaction is changing it.
+    /// The version that counts, if no other transaction is changing the message.
     pub fn free(&self) -> Option<&Version> {
         self.settled.as_ref().filter(|_| self.changer.is_none())
     }
 
-    /// Whether it waits and nobody has had it, as it is committed or as it may be soon.
+    /// Whether it waits unseen, as it is committed or as it may be soon.
     pub fn may_wait_unseen(&self) -> bool {
         self.settled.iter().chain(&self.pending).any(Version::waits_unseen)
     }
 
-    /// Whether it waits and nobody has had it, as it is committed.
+    /// Whether it waits unseen, as it is committed.
     pub fn waits_unseen(&self) -> bool {
         self.settled.as_ref().is_some_and(Version::waits_unseen)
     }
@@ -142,7 +142,8 @@ impl Siblings {
         }
     }
 
-    /// None if a transaction has committed a change meanwhile: its new version may have been missed.
+    /// Looks at the siblings once. None if a transaction has committed a change meanwhile: its new version
+    /// may have been missed.
     fn look_once(table: &Table, queue: &Queue, key: Datum) -> Option<Self> {
         let (now, snapshot) = (now(), Snapshot::latest());
         let conditions = [
@@ -172,23 +173,23 @@ impl Siblings {
         Some(Self { all, floor: oldest })
     }
 
-    /// Those that may be delivered still, or are leased, or may be soon.
+    /// The siblings that are leased or may still be delivered, or may be soon.
     pub fn alive(&self) -> impl Iterator<Item = &Sibling> {
         self.all.iter().filter(|sibling| !sibling.is_over())
     }
 
-    /// The oldest that waits and that nobody has had: the one that is delivered next.
+    /// The oldest that waits unseen: it is delivered next.
     pub fn head(&self) -> Option<&Sibling> {
         self.alive().filter(|sibling| sibling.free().is_some_and(Version::waits_unseen)).last()
     }
 
-    /// Whether one waits, or may wait soon, that nobody has had and that is older than `id`.
+    /// Whether a sibling older than `id` waits unseen, or may wait unseen soon.
     pub fn has_unseen_before(&self, id: i64) -> bool {
         self.alive().any(|sibling| sibling.id < id && sibling.may_wait_unseen())
     }
 
-    /// The message that a push would count on: the newest if it waits, or one that nobody has had.
-    /// An error is the transaction on which that depends.
+    /// The message that a push would count on: the newest if it waits, or one that waits unseen. An error is
+    /// the transaction on which that depends.
     pub fn waiting(&self) -> Result<Option<i64>, TransactionId> {
         for (n, sibling) in self.alive().enumerate() {
             let counts = |version: &Version| version.waits() && (n == 0 || version.is_unseen());
@@ -205,7 +206,7 @@ impl Siblings {
         Ok(None)
     }
 
-    /// What stands behind a message: the echoes that are newer, the newest first.
+    /// The echoes behind a message: those newer than it, the newest first.
     pub fn behind(&self, id: i64) -> impl Iterator<Item = &Sibling> {
         self.alive().filter(move |sibling| {
             let is_echo = |version: &Version| version.place < UNSEEN && version.waits();
@@ -213,9 +214,9 @@ impl Siblings {
         })
     }
 
-    /// Whether a message that was leased at `place` is obsolete: a newer one waits, or another was
-    /// leased later, by a transaction that saw what was committed by then. An older one that waits
-    /// makes none obsolete, so of two that wait one is left.
+    /// Whether a message that was leased at `place` is obsolete: a newer one waits, or another was leased
+    /// later, by a transaction that saw what was committed by then. An older one that waits makes none
+    /// obsolete, so of two that wait one is left.
     pub fn supersede(&self, id: i64, place: i64) -> bool {
         self.all
             .iter()
@@ -229,7 +230,7 @@ impl Siblings {
     }
 }
 
-/// Adds a version of a row; those of one message follow each other.
+/// Adds a version of a row. The versions of one message follow each other.
 fn note(all: &mut Vec<Sibling>, id: i64, doing: Doing, version: Version) {
     if all.last().is_none_or(|last| last.id != id) {
         all.push(Sibling { id, settled: None, pending: None, changer: None });
