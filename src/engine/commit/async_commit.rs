@@ -1,4 +1,4 @@
-//! A transaction that did nothing but lease is spared the wait for the disk.
+//! Asynchronous commit: a transaction that only leases does not wait for the disk.
 
 use std::cell::Cell;
 
@@ -7,18 +7,17 @@ use pgrx::pg_sys;
 use crate::engine::table::triggers;
 
 thread_local! {
-    /// Where the log ended after our own harmless writes, if nothing else was written.
+    /// The end of the log after this transaction's harmless writes, if it has written nothing else.
     static HARMLESS: Cell<Option<u64>> = const { Cell::new(None) };
-    /// What `synchronous_commit` was before this commit.
+    /// The value of `synchronous_commit` before this commit.
     static SYNCHRONOUS: Cell<Option<i32>> = const { Cell::new(None) };
 }
 
-/// Writes something whose loss in a crash does no harm, such as a lease: the message
-/// is delivered again.
+/// Does a write whose loss in a crash does no harm, such as a lease: the message is delivered again.
 ///
-/// A transaction that writes nothing else commits without waiting for the disk. That
-/// is known by where its last log record ends. What it has logged before it had a number is of
-/// no consequence either: pages with checksums are logged for their hint bits.
+/// A transaction that writes nothing else commits without waiting for the disk. The end of its last log
+/// record tells that. Records from before it had a number do not count: pages with checksums are logged for
+/// their hint bits.
 pub fn harmless<R>(write: impl FnOnce() -> R) -> R {
     // SAFETY: reads a variable of this backend.
     let log_end = || unsafe { pg_sys::XactLastRecEnd };
@@ -38,8 +37,8 @@ pub fn spare_the_wait() {
     if log_end == 0 || HARMLESS.get() != Some(log_end) {
         return;
     }
-    // SAFETY: the variable behind the setting, for this commit only; put back when the
-    // transaction has ended, however it does.
+    // SAFETY: the variable behind the setting, for this commit only; it is put back when the transaction has
+    // ended, however it does.
     unsafe {
         if pg_sys::synchronous_commit > pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_OFF as i32 {
             SYNCHRONOUS.set(Some(pg_sys::synchronous_commit));
@@ -56,7 +55,7 @@ pub fn wait_as_before() {
     }
 }
 
-/// Has this transaction's commit wait until it is on this server's disk, and for no standby.
+/// Lets this transaction's commit wait for this server's disk, and for no standby.
 pub fn wait_for_own_disk() {
     // SAFETY: name and value are C strings; it holds until the transaction ends.
     unsafe {

@@ -1,7 +1,7 @@
 //! Callbacks for the end of a transaction or savepoint.
 //!
-//! Calls note what they do (`pending`, `counts`); the callbacks bring it to shared memory and wake
-//! sleepers. Postgres calls them when the end of the transaction is visible to everybody, so a
+//! A transaction notes its changes (`pending`, `counts`). The callbacks publish them in shared memory and
+//! wake sleepers. Postgres calls them when the end of the transaction is visible to all sessions, so a
 //! session that hears of a message can see it.
 
 use std::cell::{Cell, RefCell};
@@ -21,13 +21,13 @@ use crate::pg::session::level;
 use crate::stop::{self, Point};
 
 thread_local! {
-    /// The queues that this transaction has dropped, by the level of the savepoint.
+    /// The queues that this transaction has dropped, each with the level of its savepoint.
     static DROPPED: RefCell<Vec<(i32, i32)>> = const { RefCell::new(Vec::new()) };
-    /// The level of the savepoint in which this transaction has made the extension.
+    /// The level of the savepoint in which this transaction has created the extension.
     static BEGINS_ANEW: Cell<Option<i32>> = const { Cell::new(None) };
 }
 
-/// Registers the callbacks. Once in a process, or in the postmaster for all it forks.
+/// Registers the callbacks, once in a process, or in the postmaster for all that it forks.
 pub fn listen() {
     // SAFETY: the callbacks convert panics to errors, as Postgres expects them.
     unsafe {
@@ -37,17 +37,17 @@ pub fn listen() {
     sleeper::listen();
 }
 
-/// This transaction drops a queue, with what it has pushed to it.
+/// Notes that this transaction drops a queue, with the messages that it has pushed to it.
 pub fn dropped(queue: i32) {
     DROPPED.with_borrow_mut(|all| all.push((level(), queue)));
 }
 
-/// This transaction makes the extension: what the board knows of queues was about another one.
+/// Notes that this transaction creates the extension: shared memory knows the queues of an earlier one.
 pub fn begins_anew() {
     BEGINS_ANEW.set(Some(level()));
 }
 
-/// The queues pushed to, but for those that this transaction drops itself.
+/// The queues pushed to, without those that this transaction drops itself.
 fn pushed_to() -> Vec<i32> {
     let is_dropped = |queue| DROPPED.with_borrow(|all| all.iter().any(|&(_, dropped)| dropped == queue));
     COUNTED.with_borrow(|all| {
@@ -56,8 +56,8 @@ fn pushed_to() -> Vec<i32> {
     })
 }
 
-/// An error if somebody has dropped a queue since it was pushed to: what was pushed would be
-/// lost without a word.
+/// Raises an error if another transaction has dropped a queue since this one pushed to it: the pushed
+/// messages would be lost silently.
 fn check_queues(pushed: &[i32]) {
     let is_gone = |&queue: &i32| matches!(queue::by_id(queue), Ok(None));
     if !pushed.is_empty() && catalog::has_changed() && catalog::is_there() && pushed.iter().any(is_gone) {
@@ -86,7 +86,7 @@ fn before_commit() {
     spare_the_wait();
 }
 
-/// A transaction that is prepared is decided by another session: its counts become part of it.
+/// Prepares for the end by another session: the counts become part of the transaction.
 fn before_prepare() {
     let pushed = pushed_to();
     if catalog::is_there() && !queue::keep(&pushed) {
@@ -102,7 +102,7 @@ fn after(end: End) {
     DROPPED.with_borrow_mut(Vec::clear);
     if BEGINS_ANEW.take().is_some() {
         match end {
-            End::Abort => hint_cache::forget_hints(), // it has looked at its own queues
+            End::Abort => hint_cache::forget_hints(), // the hints are of its own queues
             End::Commit | End::Prepare => hint_cache::forget_all(),
         }
     }
@@ -115,7 +115,7 @@ fn after(end: End) {
     }
 }
 
-/// Brings to shared memory what the transaction has done to each queue and has counted of it.
+/// Publishes in shared memory the changes and counts of the transaction, queue by queue.
 fn tell_all(end: End) {
     let mut counted = COUNTED.take();
     if end == End::Commit && !counted.is_empty() {
@@ -137,8 +137,8 @@ fn tell_all(end: End) {
     counted.iter().for_each(|counted| tally::add_counts(counted.queue, counts_of(counted)));
 }
 
-/// A savepoint was rolled back or released. What was taken since may be ready again,
-/// though the transaction goes on; too much is told, which costs a look.
+/// Handles a savepoint that was rolled back or released. Messages taken since may be ready again, though the
+/// transaction goes on. It may tell of too many, which costs a look.
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn at_end_of_savepoint(
     event: pg_sys::SubXactEvent::Type,
@@ -146,7 +146,7 @@ unsafe extern "C-unwind" fn at_end_of_savepoint(
     _parent: pg_sys::SubTransactionId,
     _argument: *mut c_void,
 ) {
-    let level = level(); // still the savepoint's
+    let level = level(); // still that of the savepoint
     match event {
         pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => {
             QUEUES.with_borrow(|all| all.iter().for_each(|changes| publish(changes, End::Abort, None)));

@@ -1,4 +1,4 @@
-//! What this transaction has counted.
+//! The counts of this transaction.
 
 use std::cell::{Cell, RefCell};
 
@@ -12,17 +12,17 @@ pub struct Counted {
     pub(super) level: i32,
     pub(super) queue: i32,
     pub(super) counts: Counts,
-    /// A place on the board is kept for it.
+    /// A cache entry is kept for them.
     pub(super) has_place: bool,
 }
 
 thread_local! {
     pub(super) static COUNTED: RefCell<Vec<Counted>> = const { RefCell::new(Vec::new()) };
-    /// This transaction writes down what the board has counted.
+    /// This transaction writes down the counts of shared memory.
     pub(super) static DRAINS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Adds to the counters of a queue, once the transaction commits.
+/// Adds to the counters of a queue when the transaction commits.
 pub fn count(queue: i32, counts: Counts) {
     add(Counted { level: level(), queue, counts, has_place: false });
 }
@@ -36,25 +36,24 @@ pub fn add(more: Counted) {
     });
 }
 
-/// This transaction begins to write down what the board has counted.
+/// Notes that this transaction begins to write down the counts of shared memory.
 pub fn drains() {
     if !DRAINS.replace(true) {
         tally::begin_drain();
     }
 }
 
-/// Whether this transaction writes down what the board has counted.
+/// Whether this transaction writes down the counts of shared memory.
 pub fn is_draining() -> bool {
     DRAINS.get()
 }
 
-/// What this transaction has counted so far; less than nothing where it has written
-/// down what the board had counted.
+/// What this transaction has counted so far. Negative where it has written down counts of shared memory.
 pub fn counted() -> Vec<(i32, Counts)> {
     COUNTED.with_borrow(|all| all.iter().map(|counted| (counted.queue, counted.counts)).collect())
 }
 
-/// What it has counted of one queue.
+/// What this transaction has counted of one queue.
 pub fn counted_of(queue: i32) -> Counts {
     COUNTED.with_borrow(|all| {
         let its = all.iter().filter(|counted| counted.queue == queue);
@@ -62,7 +61,7 @@ pub fn counted_of(queue: i32) -> Counts {
     })
 }
 
-/// Writes down what the transaction has counted of the queues chosen.
+/// Writes the counts of the chosen queues into the table.
 pub fn write_counts(is_chosen: impl FnMut(&mut Counted) -> bool) {
     let chosen: Vec<Counted> = COUNTED.with_borrow_mut(|all| all.extract_if(.., is_chosen).collect());
     if !chosen.is_empty() && catalog::is_there() {

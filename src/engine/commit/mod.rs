@@ -1,4 +1,4 @@
-//! Transactions: what they note, and what they tell others when they end.
+//! Transactions: the changes they note, and what they tell other sessions when they end.
 
 pub mod async_commit;
 pub mod callbacks;

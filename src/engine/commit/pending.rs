@@ -1,4 +1,4 @@
-//! What this transaction has done to messages, as far as others have to hear of it.
+//! Pending changes: what this transaction has done to messages, as far as other sessions have to hear of it.
 
 use std::cell::RefCell;
 
@@ -7,40 +7,40 @@ use crate::hint::ids::Ids;
 use crate::hint::{Direction, Key, NOWHERE};
 use crate::value::timestamp::Timestamp;
 
-/// What a transaction has done to one queue.
+/// The changes of a transaction to one queue.
 #[derive(Default)]
 pub struct PendingChanges {
     pub(super) queue: i32,
     pub(super) levels: Vec<PendingLevel>,
-    /// The first time for which a message was delayed.
+    /// The first due time of the messages that it has delayed.
     pub(super) delayed: Option<Timestamp>,
-    /// Messages have left the delayed lane; until it commits others see them there.
+    /// Messages have left the delayed lane. Until it commits, other transactions see them there.
     undelayed: bool,
-    /// Sleepers have to look, all of them.
+    /// All sleepers have to look.
     pub(super) resumed: bool,
-    /// What is known of its messages does not hold any more.
+    /// The hints about its messages do not hold any more.
     pub(super) forget: bool,
-    /// A statement has removed messages, which reserves went past meanwhile.
+    /// A statement has removed messages, which reserves have skipped meanwhile.
     pub(super) removed: bool,
-    /// Something is free that others may wait for: a group's turn, a slot.
+    /// Something came free for which consumers may wait: the turn of a group, a slot.
     pub(super) freed: bool,
-    /// Leases have ended in a queue that limits them: so many slots are free.
+    /// Slots that came free because leases have ended, in a queue with a limit.
     pub(super) slots_freed: usize,
-    /// Those of which the number is known, a few.
+    /// The numbers of some of these slots.
     pub(super) free_slots: Vec<i32>,
-    /// Slots that it has taken, a few: free again, should it abort.
+    /// Some of the slots that it has taken: they are free again if it aborts.
     pub(super) slots_taken: Vec<i32>,
 }
 
-/// What a transaction has done to the messages of one priority.
+/// The changes of a transaction to the messages of one priority.
 #[derive(Default)]
 pub struct PendingLevel {
     pub(super) priority: i16,
-    /// They are ready when it commits.
+    /// Messages that are ready when it commits.
     pub(super) ready: Ids,
-    /// They were taken, or looked at to be taken: as before, should it abort.
+    /// Messages that were taken, or looked at to be taken. If it aborts, they are as before.
     pub(super) touched: Ids,
-    /// They were leased, the first of the leases until then.
+    /// Messages that were leased; `first_end` is the first end of their leases.
     pub(super) leased: Ids,
     pub(super) first_end: Timestamp,
 }
@@ -49,17 +49,17 @@ thread_local! {
     pub(super) static QUEUES: RefCell<Vec<PendingChanges>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A message is ready once the transaction commits.
+/// Notes that a message is ready once the transaction commits.
 pub fn ready(queue: i32, priority: i16, id: i64) {
     tell_of(queue, priority, |level| level.ready.add(id));
 }
 
-/// A message is about to be taken: told before its row is touched.
+/// Notes that a message is about to be taken, before its row is touched.
 pub fn touched(queue: i32, priority: i16, id: i64) {
     tell_of(queue, priority, |level| level.touched.add(id));
 }
 
-/// A message is leased.
+/// Notes that a message is leased.
 pub fn leased(queue: i32, priority: i16, id: i64, until: Timestamp) {
     tell_of(queue, priority, |level| {
         level.first_end = if level.leased.is_empty() { until } else { level.first_end.min(until) };
@@ -67,55 +67,54 @@ pub fn leased(queue: i32, priority: i16, id: i64, until: Timestamp) {
     });
 }
 
-/// A message waits until `at`.
+/// Notes that a message is delayed until `at`.
 pub fn delayed(queue: i32, at: Timestamp) {
     tell(queue, |news| news.delayed = Some(news.delayed.map_or(at, |first| first.min(at))));
 }
 
-/// A message that was delayed is not any more, or is gone.
+/// Notes that a message has left the delayed lane.
 pub fn undelayed(queue: i32) {
     tell(queue, |news| news.undelayed = true);
 }
 
-/// Whoever sleeps on the queue has to look.
+/// Notes that all sleepers of the queue have to look.
 pub fn resumed(queue: i32) {
     tell(queue, |news| news.resumed = true);
 }
 
-/// What was known of the queue's messages may not hold any more.
+/// Notes that the hints about the queue's messages may not hold any more.
 pub fn forget(queue: i32) {
     tell(queue, |news| news.forget = true);
 }
 
-/// A statement removes messages of the queue: should it be rolled back, they have to be
-/// looked for.
+/// Notes that a statement removes messages of the queue: if it is rolled back, they have to be looked for.
 pub fn removed(queue: i32) {
     tell(queue, |news| news.removed = true);
 }
 
-/// Something is free that others may wait for: the turn in a group, a slot.
+/// Notes that something came free for which consumers may wait: the turn of a group, a slot.
 pub fn freed(queue: i32) {
     tell(queue, |news| news.freed = true);
 }
 
-/// So many messages less are out of a queue that limits how many are.
+/// Notes that leases have ended in a queue with a limit: so many slots came free.
 pub fn slots_are_free(queue: i32, slots: usize) {
     freed(queue);
     tell(queue, |news| news.slots_freed += slots);
 }
 
-/// One of the slots that are free is this.
+/// Notes the number of a slot that came free.
 pub fn slot_is_known_free(queue: i32, number: i32) {
     tell(queue, |news| note_slot(&mut news.free_slots, number));
 }
 
-/// A slot is in use.
+/// Notes that a slot is in use.
 pub fn slot_is_taken(queue: i32, number: i32) {
     tell(queue, |news| note_slot(&mut news.slots_taken, number));
 }
 
 fn note_slot(slots: &mut Vec<i32>, number: i32) {
-    /// As many as the board remembers.
+    /// As many as a hint remembers.
     const MOST: usize = 16;
     if slots.len() < MOST {
         slots.push(number);
@@ -127,19 +126,19 @@ pub fn has_freed_slots(queue: i32) -> bool {
     has(queue, |news| news.slots_freed > 0)
 }
 
-/// Whether this transaction has itself made messages of the queue ready, or given it other
-/// settings. Others do not know of that.
+/// Whether this transaction has itself made messages of the queue ready, or changed its settings: hints do
+/// not know of that yet.
 pub fn is_ahead(queue: i32) -> bool {
     has_forgotten(queue) || has(queue, |news| news.levels.iter().any(|level| !level.ready.is_empty()))
 }
 
-/// Whether what others know of the queue's messages does not hold for this transaction.
+/// Whether the hints about the queue's messages do not hold for this transaction.
 pub fn has_forgotten(queue: i32) -> bool {
     has(queue, |news| news.forget)
 }
 
-/// The first message of a priority that this transaction has itself made ready, or leased until
-/// a time that has come.
+/// The first message of a priority that this transaction has itself made ready, or leased until a time that
+/// has come.
 pub fn first_of_our_own(queue: i32, priority: i16, direction: Direction, now: Timestamp) -> Key {
     QUEUES.with_borrow(|all| {
         let levels = all.iter().filter(|news| news.queue == queue).flat_map(|news| &news.levels);
@@ -151,13 +150,13 @@ pub fn first_of_our_own(queue: i32, priority: i16, direction: Direction, now: Ti
     })
 }
 
-/// Whether this transaction has itself made messages of the queue wait.
+/// Whether this transaction has itself delayed messages of the queue.
 pub fn has_delayed(queue: i32) -> bool {
     has(queue, |news| news.delayed.is_some())
 }
 
-/// Whether this transaction has itself taken messages of the queue out of the delayed lane.
-/// Should it be rolled back, they are there again.
+/// Whether this transaction has itself taken messages of the queue out of the delayed lane. If it is rolled
+/// back, they are there again.
 pub fn has_undelayed(queue: i32) -> bool {
     has(queue, |news| news.undelayed)
 }

@@ -1,4 +1,4 @@
-//! Bringing what a transaction has done to the hints, and to sleepers.
+//! Publishes the changes of a transaction to hints and sleepers.
 
 use crate::engine::commit::pending::{PendingChanges, PendingLevel};
 use crate::engine::shared::condition::LONGEST_SLEEP;
@@ -17,15 +17,16 @@ use crate::value::timestamp::Timestamp;
 pub enum End {
     Commit,
     Abort,
-    /// Decided later, by another session.
+    /// It is decided later, by another session.
     Prepare,
 }
 
-/// Tells the hints of a queue what a transaction has done to it, counts what it has counted, and
-/// notes which sleepers are to be woken.
+/// Tells the hints of a queue the changes of a transaction, adds its counts, and notes which sleepers to
+/// wake.
 pub fn publish(changes: &PendingChanges, end: End, counts: Option<Counts>) {
     let now = now();
-    // It is to be looked at when the transaction is decided; without a place by a routine pass.
+    // Its messages are looked at again when the transaction is decided; without a cache entry, by a routine
+    // rescan.
     let is_kept = end == End::Prepare && hint_cache::keep_for_prepared(changes.queue);
     tally::tell(changes.queue, counts, |entry| {
         changes.tell_levels(entry, end, now);
@@ -101,13 +102,14 @@ impl PendingChanges {
         match end {
             End::Abort if self.removed => usize::MAX,
             End::Abort => sum(|level| &level.touched),
-            // Sleepers find out by themselves.
+            // Sleepers look by themselves when their sleep is over.
             End::Prepare => 0,
             End::Commit if self.resumed => usize::MAX,
             End::Commit => {
                 let leases = self.levels.iter().filter(|level| !level.leased.is_empty());
                 let next = leases.map(|level| level.first_end).chain(self.delayed).min();
-                // Somebody has to know the time; who sleeps looks again before a later one.
+                // One sleeper has to know the time. A time beyond the longest sleep need not be told: each
+                // sleeper looks before.
                 let soon = next.is_some_and(|at| at < now + LONGEST_SLEEP.as_micros() as i64);
                 sum(|level| &level.ready).max(self.slots_freed).max(usize::from(soon || self.freed))
             }
