@@ -6,7 +6,7 @@ use crate::engine::table::name::Name;
 use crate::error::{Error, Result};
 use crate::value::settings::{Notify, Settings};
 
-/// The channel on which listeners hear of a queue of this name, if they do.
+/// The channel on which listeners hear of a queue with this name. None if its settings name no channel.
 pub fn channel(name: &Name, settings: &Settings) -> Result<Option<Vec<u8>>> {
     Ok(match &settings.notify {
         Notify::Nobody => None,
@@ -29,7 +29,7 @@ pub fn check_channel(name: &Name, settings: &Settings) -> Result<()> {
     Err(Error::setting("notify", &problem))
 }
 
-/// What stands before the queue's name in that of its channel.
+/// The prefix before the queue's name in the name of its channel.
 pub const PREFIX: &[u8] = b"pgq:";
 
 const LONGEST_CHANNEL: usize = pg_sys::NAMEDATALEN as usize - 1;

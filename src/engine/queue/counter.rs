@@ -1,13 +1,12 @@
-//! Counters: what has happened to the messages of a queue since it was made, and how
-//! many are where.
+//! Counters: what has happened to the messages of a queue since it was made, and how many are in each lane.
 //!
-//! A transaction's counts go to the board when it commits, and the worker writes them
-//! down once a round. Where there is no board, or no room on it, the transaction writes
-//! a row for each queue before it commits. Nobody waits either way, and what was rolled
-//! back was not counted. The worker folds the rows.
+//! A transaction's counts go to shared memory when it commits, and the worker writes them down once a round.
+//! Without shared memory, or without a free cache entry, the transaction writes a row for each queue before
+//! it commits. No transaction waits either way, and a rolled-back one counts nothing. The worker folds the
+//! rows.
 //!
-//! A crash of the server loses what was not written down. So the worker counts the
-//! messages of each queue once after the server's start (`recount`).
+//! A crash of the server loses the counts that were not written down. So the worker counts the messages of
+//! each queue once after the server's start (`recount`).
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -23,7 +22,7 @@ use crate::engine::table::statement::{Row, Sees, Statement};
 use crate::pg::session::nap;
 use crate::stop::{self, Point};
 
-/// Adds to the counters of each queue that occurs, by how often it does.
+/// Adds to the counters of each queue, by how often it occurs.
 pub fn add_each(queues: impl IntoIterator<Item = i32>, counts: impl Fn(i64) -> Counts) {
     let mut times: HashMap<i32, i64> = HashMap::new();
     for queue in queues {
@@ -34,19 +33,19 @@ pub fn add_each(queues: impl IntoIterator<Item = i32>, counts: impl Fn(i64) -> C
     }
 }
 
-/// Adds to the counters of a queue, once the transaction commits.
+/// Adds to the counters of a queue when the transaction commits.
 pub fn add(queue: i32, counts: Counts) {
     if counts != Counts::default() {
         counts::count(queue, counts);
     }
 }
 
-/// What committed transactions have counted and nobody has written down.
+/// The counts of committed transactions that are not written down yet.
 pub fn pending() -> Vec<(i32, Counts)> {
     hint_cache::collect(|place| (place.counts != Counts::default()).then_some((place.queue, place.counts)))
 }
 
-/// What the counters say of where a queue's messages are.
+/// How many messages of a queue are in each lane, by its counters.
 pub fn known(queue: i32) -> Counts {
     static KNOWN: Statement =
         Statement::new(include_str!("../../../sql/query/known_counts.sql"), &[pg_sys::INT4OID]);
@@ -58,11 +57,11 @@ pub fn known(queue: i32) -> Counts {
     known
 }
 
-/// What is written down of a queue's length.
+/// The part of a queue's length that is written down.
 #[derive(Clone, Copy)]
 struct Written {
     length: i64,
-    /// After how many times that counts were written down.
+    /// How often counts had been written down when it was read.
     drains: u64,
     at: Instant,
 }
@@ -71,10 +70,10 @@ thread_local! {
     static WRITTEN: RefCell<HashMap<i32, Written>> = RefCell::default();
 }
 
-/// How many messages are in a queue, as the counters say.
+/// The number of messages in a queue, by its counters.
 ///
-/// What the board has counted is added to what is written down, which is read anew when
-/// something was written down, and each time while a transaction of the queue is prepared.
+/// The counts of shared memory are added to those written down. The latter are read again when counts were
+/// written down, and each time while a transaction that has changed the queue is prepared.
 pub fn length(queue: i32) -> i64 {
     const TRIES: usize = 3;
     for _ in 0..TRIES {
@@ -113,10 +112,10 @@ fn written_length(queue: i32, drains: u64, has_prepared: bool) -> i64 {
     length
 }
 
-/// Runs a statement that adds up what is written down and what is on the board, as they
-/// are now, and at a moment at which nothing is on its way from one to the other.
+/// Runs a statement that adds up the counts written down and those of shared memory, as they are now, at a
+/// moment when none are on their way from one to the other.
 pub fn read(statement: &'static Statement, args: &[Option<Datum>], mut each: impl FnMut(&Row)) {
-    /// Writing counts down takes a moment, unless somebody does it by hand.
+    /// Writing counts down takes a moment, unless a caller's transaction does it (`pgq_vacuum`).
     const TRIES: usize = 20;
     const PAUSE: Duration = Duration::from_millis(1);
     for last in (1..=TRIES).map(|n| n == TRIES) {
@@ -136,13 +135,12 @@ pub fn read(statement: &'static Statement, args: &[Option<Datum>], mut each: imp
     }
 }
 
-/// Whether nobody else is writing counts down.
+/// Whether no other transaction is writing counts down.
 fn is_quiet([begun, ended]: [u64; 2]) -> bool {
     begun == ended + u64::from(counts::is_draining())
 }
 
-/// Writes down what the board has counted. It leaves the board when, and if, the
-/// transaction commits.
+/// Writes down the counts of shared memory. They leave shared memory when, and if, the transaction commits.
 pub fn drain() {
     counts::drains();
     for (queue, counts) in pending() {
@@ -151,9 +149,10 @@ pub fn drain() {
     }
 }
 
-/// Counts the messages of a queue and corrects what is known of it. False if something
-/// was counted meanwhile: then nobody can tell what the difference means, unless a little
-/// too much or too few is better than nothing.
+/// Counts the messages of a queue and corrects its counters.
+///
+/// False if a transaction has counted meanwhile: the difference means nothing then. If `roughly`, it is
+/// written down even so: a little too much or too few is better than nothing.
 pub fn recount(queue: i32, roughly: bool) -> bool {
     static EXACT: Statement =
         Statement::new(include_str!("../../../sql/query/count_lanes.sql"), &[pg_sys::INT4OID]);

@@ -24,7 +24,7 @@ static CREATE: Statement = Statement::new(
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::JSONBOID],
 );
 
-/// The queue with this name, made if it is not there.
+/// The queue with this name. Makes it if it does not exist.
 pub fn for_push(name: &Name) -> Result<Rc<Queue>> {
     if let Some(queue) = find(name, Right::Push)? {
         return Ok(queue);
@@ -35,13 +35,13 @@ pub fn for_push(name: &Name) -> Result<Rc<Queue>> {
     existing(name, Right::Push)
 }
 
-/// Makes a queue that belongs to the caller, with the rights on it that he has set for others;
-/// false if the name is taken.
+/// Makes a queue that belongs to the caller, with the rights that the caller has set for other roles. False
+/// if the name is taken.
 ///
-/// In a function that is somebody else's, or a trigger, the setting may be that of whoever calls
-/// it: then nothing is granted.
+/// Where the current user is not the session's own, as in another role's SECURITY DEFINER function or in a
+/// trigger, that setting may be another role's: nothing is granted then.
 ///
-/// It is looked for first: a number that is drawn in vain is gone.
+/// The name is looked up first: a queue number drawn in vain is lost.
 pub fn create(name: &Name, settings: Value) -> Result<bool> {
     check_settings(name, &settings)?;
     if named(name)?.is_some() {
@@ -54,8 +54,7 @@ pub fn create(name: &Name, settings: Value) -> Result<bool> {
     Ok(made.is_some())
 }
 
-/// Makes a queue that belongs to a role, perhaps another than the caller; none if the name is
-/// taken.
+/// Makes a queue that belongs to a role, which need not be the caller. None if the name is taken.
 pub fn create_for(name: &Name, owner: Oid, settings: Value) -> Result<Option<i32>> {
     let owner = role::role_name(owner).ok_or_else(|| Error::owner_is_gone(&name.to_string()))?;
     let limit = check_settings(name, &settings)?.max_leased;
@@ -70,7 +69,7 @@ pub fn create_for(name: &Name, owner: Oid, settings: Value) -> Result<Option<i32
     Ok(made)
 }
 
-/// Reads settings for a queue of this name.
+/// Reads and checks the settings of a queue with this name.
 pub fn check_settings(name: &Name, settings: &Value) -> Result<Settings> {
     let settings = Settings::read(settings).map_err(bad_setting)?;
     check_channel(name, &settings)?;

@@ -1,5 +1,4 @@
-//! Rights: granting and revoking them, giving queues away, and what happens to both when
-//! roles are renamed or dropped.
+//! Rights: granting and revoking them, and giving queues to other roles.
 
 use std::collections::BTreeMap;
 
@@ -32,10 +31,10 @@ static SET_OWNER: Statement = Statement::new(
 static REASSIGN: Statement =
     Statement::new(include_str!("../../../sql/query/reassign_owned.sql"), &[pg_sys::OIDOID, pg_sys::TEXTOID]);
 
-/// How everybody is called where a role is.
+/// The name that stands for all roles in place of a role's.
 pub(super) const EVERYBODY: &[u8] = b"public";
 
-/// Grants a right; false if it was granted.
+/// Grants a right. False if it was granted already.
 pub fn grant(queue: &Queue, role: Oid, right: Right) -> Result<bool> {
     let role = if role == Oid::from(PUBLIC) { EVERYBODY.to_vec() } else { existing(role)? };
     Ok(grant_by_name(queue.id, &role, right))
@@ -46,13 +45,13 @@ fn grant_by_name(queue: i32, role: &[u8], right: Right) -> bool {
     GRANT.run(&[Some(queue.into()), Some(text_datum(role)), Some(right)], |_| {}) > 0
 }
 
-/// Takes a right back; false if it was not granted.
+/// Takes a right back. False if it was not granted.
 pub fn revoke(queue: &Queue, role: Oid, right: Right) -> bool {
     let right = text_datum(right.word().as_bytes());
     REVOKE.run(&[Some(queue.id.into()), Some(role.into()), Some(right)], |_| {}) > 0
 }
 
-/// Grants on a new queue what its maker has set for new ones.
+/// Grants on a new queue the rights that its maker has set as defaults.
 pub fn grant_defaults(queue: i32) -> Result<()> {
     let Some(defaults) = guc::default_grants() else { return Ok(()) };
     let defaults: BTreeMap<String, Vec<Right>> =
@@ -68,7 +67,7 @@ pub fn grant_defaults(queue: i32) -> Result<()> {
     Ok(())
 }
 
-/// Shows what was granted on one queue or all: those on which the caller has a right.
+/// Shows the grants on one queue or all, as far as the caller has a right on them.
 pub fn list(queue: Option<&Name>, mut each: impl FnMut(&[Option<Datum>])) -> Result<()> {
     let mut problem = Ok(());
     LIST.run(&[queue.map(Name::datum)], |row| match Access::from_row(row, 0) {
@@ -79,7 +78,7 @@ pub fn list(queue: Option<&Name>, mut each: impl FnMut(&[Option<Datum>])) -> Res
     problem
 }
 
-/// Gives a queue to a role that the caller is a member of; false if it was its owner.
+/// Gives a queue to a role that the caller is a member of. False if the role owned it already.
 pub fn set_owner(queue: &Queue, owner: Oid) -> Result<bool> {
     let name = existing(owner)?;
     check_can_be(owner, &name)?;
@@ -90,7 +89,7 @@ pub fn set_owner(queue: &Queue, owner: Oid) -> Result<bool> {
     Ok(true)
 }
 
-/// Gives what a role owns to another and returns how much that was.
+/// Gives everything a role owns to another role, and returns how much that was.
 pub fn reassign_owned(old: Oid, new: Oid) -> Result<i64> {
     let (old_name, name) = (existing(old)?, existing(new)?);
     if !has_rights_of(role::caller(), old) {
@@ -106,7 +105,7 @@ fn existing(role: Oid) -> Result<Vec<u8>> {
     role_name(role).ok_or_else(|| Error::no_such_role(role.to_u32()))
 }
 
-/// An error unless the caller could become a role, as who gives something to it must.
+/// An error unless the caller could become a role: a caller who gives something to a role must.
 fn check_can_be(role: Oid, name: &[u8]) -> Result<()> {
     if role::caller_can_become(role) { Ok(()) } else { Err(not_a_member(name)) }
 }

@@ -29,7 +29,7 @@ static PURGE_REST: Statement = Statement::new(include_str!("../../../sql/query/p
 static PAUSE: Statement =
     Statement::new(include_str!("../../../sql/query/pause_queue.sql"), &[pg_sys::INT4OID, pg_sys::BOOLOID]);
 
-/// Lays changes over the settings of a queue, and returns what they are then.
+/// Merges changes into the settings of a queue, and returns the new settings.
 pub fn alter(queue: &Queue, changes: Value) -> Result<Value> {
     let before = settings_for_update(queue)?;
     let merged = merge(before.clone(), changes).map_err(bad_setting)?;
@@ -42,14 +42,14 @@ pub fn alter(queue: &Queue, changes: Value) -> Result<Value> {
     if settings.max_leased != before.max_leased {
         slots::lay_out(queue.id, settings.max_leased.map(|max| max.0));
     }
-    // What could not be reserved by the old settings may be by the new ones.
+    // A message that could not be reserved under the old settings may be under the new ones.
     pending::forget(queue.id);
     pending::resumed(queue.id);
     Ok(merged)
 }
 
-/// Locked, so that of two changes at once the second is laid over the first; an error if the
-/// first has dropped the queue.
+/// Reads the settings under a lock: of two changes at once the second is merged into the first. An error if
+/// the other transaction has dropped the queue.
 fn settings_for_update(queue: &Queue) -> Result<Value> {
     let mut settings = None;
     SETTINGS.run(&[Some(queue.id.into())], |row| {
@@ -59,7 +59,7 @@ fn settings_for_update(queue: &Queue) -> Result<Value> {
     settings.ok_or_else(|| Error::no_such_queue(&queue.name.to_string()))
 }
 
-/// Drops a queue with all that it holds, and returns how many messages that were, dead ones too.
+/// Drops a queue with everything in it, and returns how many messages it held, dead ones too.
 pub fn drop(queue: &Queue) -> Result<i64> {
     queue::wait_for_keepers(queue.id);
     settings_for_update(queue)?;
@@ -73,7 +73,7 @@ pub fn drop(queue: &Queue) -> Result<i64> {
     Ok(gone)
 }
 
-/// Removes the messages of a queue, of a state or group if given, and returns how many.
+/// Removes the messages of a queue, of one state or group if given, and returns how many.
 pub fn purge(queue: &Queue, state: Option<&str>, group_key: Option<&Name>) -> i64 {
     pending::removed(queue.id);
     let (mut messages, mut kept) = (0, 0);
@@ -85,7 +85,7 @@ pub fn purge(queue: &Queue, state: Option<&str>, group_key: Option<&Name>) -> i6
     messages + kept
 }
 
-/// Stops or resumes deliveries; false if the queue was so.
+/// Pauses or resumes deliveries. False if nothing changed.
 pub fn set_paused(queue: &Queue, paused: bool) -> bool {
     let changed = PAUSE.run(&[Some(queue.id.into()), Some(paused.into())], |_| {});
     if !paused {

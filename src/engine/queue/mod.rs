@@ -1,4 +1,4 @@
-//! Queues: making them, who may use them, how many messages they have and give out.
+//! Queues: making and changing them, rights on them, their counters and limits.
 
 pub mod channel;
 pub mod counter;

@@ -1,4 +1,4 @@
-//! Roles in our tables: pinned to their numbers, followed when they are renamed or dropped.
+//! Roles in pgqueue's tables: pinned to their numbers, followed when they are renamed or dropped.
 
 use std::cell::Cell;
 
@@ -13,17 +13,16 @@ use crate::pg::trigger::{Trigger, TriggerRow};
 
 static TIDY: Statement = Statement::new(include_str!("../../../sql/query/sweep_roles.sql"), &[]);
 
-/// The row that is being written, with the number of the role that it names: both columns
-/// are the arguments of the trigger.
+/// The trigger's row, with the number of the role that it names. The trigger's arguments name both columns.
 ///
-/// Nobody writes such a row but who has the rights of the table's owner, as all our statements
-/// do. Whoever else may write tables (`pg_write_all_data`) could make himself anybody with it.
+/// Only a role with the rights of the table's owner may write such a row, as all statements of pgqueue do.
+/// Any other role that may write tables (`pg_write_all_data`) could make itself any role with it. The same
+/// goes for deleting such rows, and for truncating their tables.
 ///
-/// Nobody else deletes such rows, or truncates their tables, either.
+/// An updated row keeps its number unless name or number has changed: the name may be that of a role that is
+/// gone, and belong to another role by now.
 ///
-/// A row that is updated keeps its number unless either has changed. The name may be that
-/// of a role which is gone, and somebody else's by now.
-/// The trigger is one for each row, before it is written or deleted, or one before a TRUNCATE.
+/// The trigger fires for each row, before it is written or deleted, or before a TRUNCATE.
 pub fn pin(trigger: Trigger) -> Result<Datum> {
     if !has_rights_of(role::caller(), trigger.owner_of_table()) {
         return Err(Error::not_for_hands());
@@ -50,8 +49,8 @@ thread_local! {
     static TIDIED: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// Once after each change of roles, renames them in our tables, and lets go of what
-/// belonged to those that are gone; again for rows that another transaction held.
+/// Renames roles in pgqueue's tables, and removes what belonged to dropped roles. Runs once after each change
+/// of roles, and again for rows that another transaction held.
 pub fn tidy() {
     let changes = role::times_changed();
     if TIDIED.get() != Some(changes) {

@@ -1,22 +1,22 @@
-//! In which order a reserve looks at the slots of a queue.
+//! The order in which a reserve looks at the slots of a queue.
 
 use std::rc::Rc;
 
 use crate::engine::table::slot_rows::SlotPlace;
 use crate::hint::slots::SlotHint;
 
-/// In which order slots are looked at: those that are probably free, then one after the other.
+/// An order of slots: those that are probably free, then one after the other.
 pub struct Search {
     pub slots: Rc<[SlotPlace]>,
     count: i32,
     hinted: Vec<i32>,
     next_hinted: usize,
-    /// Where it began, from 0, and how many it has come by.
+    /// The slot it began at, counted from 0, and how many slots it has looked at since.
     from: i32,
     passed: i32,
-    /// Transactions are at work that may change what some of them hold.
+    /// Transactions are at work that may change what some slots hold.
     pub is_unsure: bool,
-    /// The slots do not lie there any more.
+    /// The slots have moved.
     pub is_outdated: bool,
 }
 
@@ -36,7 +36,7 @@ impl Search {
         }
     }
 
-    /// Takes what is known; it has room for it.
+    /// Takes the slots that the hint knows to be free, up to the room there is. Allocates nothing.
     pub fn begin(&mut self, wanted: usize, hint: &mut SlotHint) {
         let room = self.hinted.capacity().min(wanted);
         while self.hinted.len() < room

@@ -1,16 +1,15 @@
-//! `max_leased`: how many messages of a queue may be out at once.
+//! `max_leased`: how many messages of a queue may be leased at once.
 //!
-//! Such a queue has as many slots. A reserve writes the lease that it gives, an id and a delivery,
-//! into a slot that is free: one whose lease is not valid any more. The message says whether it
-//! is, so nothing has to be done when a lease ends, however it does.
+//! Such a queue has as many slots. A reserve writes the lease that it gives, an id and a delivery, into a
+//! free slot: one whose lease is not valid any more. The message says whether the lease is valid, so nothing
+//! has to be done when a lease ends, however it does.
 //!
-//! A slot is overwritten in place (`slot_rows`), so what it holds is not undone with the transaction.
-//! It need not be: the slot names its writer, and is in use as long as that is at work; a lease
-//! of a transaction that has failed is none. One moment wants more: a lease that this transaction
-//! has itself ended is valid again if that is rolled back, and then the slot has to be in use
-//! again. Such a slot is taken last, and by a new version of its row.
+//! A slot is overwritten in place (`slot_rows`), so a rollback does not undo that. It need not: the slot
+//! names its writer, and is in use as long as that transaction is at work; a lease of a failed transaction is
+//! none. One case needs more: a lease that this transaction has ended itself is valid again after a rollback,
+//! and its slot must be in use again then. Such a slot is taken last, and by a new version of its row.
 //!
-//! docs/engine.md argues it.
+//! docs/engine.md argues why this holds.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -63,7 +62,8 @@ static TAKE: Statement = Statement::new(
     &[pg_sys::INT4OID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::INT4OID, pg_sys::INT8OID],
 );
 
-/// Leases of a queue have ended: others may wait for a slot, if it has any, or for a turn.
+/// Notes that leases of a queue have ended: consumers may wait for a slot, if the queue has slots, or for a
+/// turn.
 pub fn let_go(queue: i32, leases: usize) -> Result<()> {
     let is_limited = queue::by_id(queue)?.is_some_and(|queue| queue.settings.max_leased.is_some());
     if is_limited {
@@ -74,7 +74,7 @@ pub fn let_go(queue: i32, leases: usize) -> Result<()> {
     Ok(())
 }
 
-/// The lease of a message in a queue with a limit has ended.
+/// Notes that the lease of a message in a queue with a limit has ended.
 pub fn ended(queue: i32, id: i64) {
     pending::slots_are_free(queue, 1);
     if let Some(number) = OUT.with_borrow_mut(|out| out.remove(&id)) {
@@ -82,21 +82,21 @@ pub fn ended(queue: i32, id: i64) {
     }
 }
 
-/// Gives its slots to a queue that this transaction makes: nothing of it is out, and no other session
-/// sees it. So no lock is kept, of which a transaction that makes many queues would need many.
+/// Lays out the slots of a queue that this transaction makes: no message of it is leased, and no other
+/// session sees it. So it keeps no lock: a transaction that makes many queues would need many.
 pub fn lay_out_new(queue: i32, limit: Option<i32>) {
     if let Some(limit) = limit {
         write_layout(queue, limit, &[]);
     }
 }
 
-/// Gives a queue its slots, those that are leased already in them.
+/// Lays out the slots of a queue, with the valid leases already in them.
 pub fn lay_out(queue: i32, limit: Option<i32>) {
     slot_rows::layout_lock(queue).keep();
     lay_out_alone(queue, limit);
 }
 
-/// The caller has the lock of the layout.
+/// Lays out the slots. The caller has the lock of the layout.
 fn lay_out_alone(queue: i32, limit: Option<i32>) {
     LOCK.run(&[Some(queue.into())], |_| {});
     let leases = limit.map(|_| leases(queue));
@@ -126,8 +126,7 @@ fn write_layout(queue: i32, limit: i32, leases: &[Entry]) {
     );
 }
 
-/// What is out of a queue: what its slots hold, committed or not, and what is committed and in
-/// no slot.
+/// The valid leases of a queue: those in slots, committed or not, and committed ones that are in no slot.
 fn leases(queue: i32) -> Vec<Entry> {
     let messages = Table::open_to_read(catalog::refresh().message);
     let mut slots = Slots::none(queue, i32::MAX, false);
@@ -147,31 +146,31 @@ fn leases(queue: i32) -> Vec<Entry> {
     leases
 }
 
-/// Where slots are good: on this server or a physical copy of it, in this database. What came
-/// here by a dump, or by logical replication, was written one by one and fits no moment.
+/// Where slots are good: on this server or a physical copy of it, in this database. A dump or logical
+/// replication writes slots one by one, and together they fit no moment.
 fn here() -> Lease {
     (session::server() as i64, session::database().to_u32() as i32)
 }
 
-/// How the slots of a queue lie, as this session knows.
+/// The slots of a queue, as this session knows them.
 #[derive(Clone)]
 struct Layout {
     generation: u64,
     /// The slots 1, 2, ….
     slots: Rc<[SlotPlace]>,
-    /// Those beyond the limit that may hold a valid lease.
+    /// Slots beyond the limit that may hold a valid lease.
     beyond: Vec<SlotPlace>,
-    /// They were laid out where they are.
+    /// The slots were laid out on this server, in this database.
     is_good: bool,
 }
 
-/// More than a session should remember.
+/// How many layouts and slots a session remembers.
 const MOST_LAYOUTS: usize = 1_000;
 const MOST_OUT: usize = 10_000;
 
 thread_local! {
     static LAYOUTS: RefCell<HashMap<i32, Layout>> = RefCell::default();
-    /// In which slot the leases are that this session has given, by the message's id. Only a hint.
+    /// The slots of the leases that this session has given, by the message's id. Only a hint.
     static OUT: RefCell<HashMap<i64, i32>> = RefCell::default();
 }
 
@@ -209,7 +208,7 @@ impl Layout {
     }
 }
 
-/// A slot and what is in it.
+/// A slot and the lease in it.
 #[derive(Clone, Copy)]
 struct Slot {
     place: SlotPlace,
@@ -221,35 +220,35 @@ struct Slot {
 /// Whether the lease in a slot is valid.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Standing {
-    /// It is until then, or a transaction is at work that may make or change it.
+    /// Until then, or a transaction is at work that may make or change the lease.
     InUse(Option<Timestamp>),
     Free,
-    /// It is not if this transaction commits.
+    /// The lease is not valid if this transaction commits.
     FreeByUs,
 }
 
-/// Slots of a queue that are free.
+/// Free slots of a queue.
 pub struct Slots {
     queue: i32,
     limit: i32,
     table: SlotTable,
     may_write: bool,
     free: Vec<Slot>,
-    /// When the first of the leases ends that were looked at.
+    /// The first end of the leases that were looked at.
     pub next_end: Option<Timestamp>,
-    /// Others took some, or are about to, since the look.
+    /// Other reserves have taken some of the slots since the look, or are about to.
     has_lost: bool,
-    /// They have to be laid out, which a look cannot do.
+    /// The slots have to be laid out, which a look cannot do.
     is_unknown: bool,
 }
 
 impl Slots {
-    /// Looks for so many free slots to take. None if the queue has no limit.
+    /// Looks for up to `wanted` free slots to take. None if the queue has no limit.
     pub fn of(queue: &Queue, messages: &Table, wanted: usize) -> Option<Self> {
         Self::looked_for(queue, messages, wanted, true)
     }
 
-    /// Looks whether so many are free, and changes nothing. None too if only a reserve will know.
+    /// Looks whether `wanted` slots are free, and changes nothing. None also if only a reserve can tell.
     pub fn seen(queue: &Queue, messages: &Table, wanted: usize) -> Option<Self> {
         Self::looked_for(queue, messages, wanted, false)
     }
@@ -276,7 +275,7 @@ impl Slots {
         }
     }
 
-    /// After some were lost: looks whether others are free now.
+    /// Looks whether further slots are free now, after some were lost.
     pub fn look_again(&mut self, messages: &Table, wanted: usize) -> bool {
         if !std::mem::take(&mut self.has_lost) {
             return false;
@@ -317,7 +316,7 @@ impl Slots {
         }
     }
 
-    /// How the slots lie; none if they have to be laid out and that is not for this call to do.
+    /// The layout of the slots. None if they have to be laid out and this call cannot.
     fn layout(&mut self) -> Option<Layout> {
         if let Some(layout) = Layout::known(self.queue) {
             return Some(layout);
@@ -330,12 +329,12 @@ impl Slots {
         Some(layout)
     }
 
-    /// Lays the slots out where they are; none if another transaction is at it.
+    /// Lays the slots out on this server. None if another transaction is doing so.
     fn laid_out_now(&self) -> Option<Layout> {
         if !slot_rows::layout_lock(self.queue).try_keep() {
             return None;
         }
-        // Another may have done it meanwhile, and by another limit.
+        // Another transaction may have laid them out meanwhile, and by another limit.
         let layout = Layout::read(&self.table, self.queue);
         if layout.is_good {
             return Some(layout);
@@ -345,7 +344,8 @@ impl Slots {
         Some(Layout::read(&self.table, self.queue))
     }
 
-    /// A reserve can be tried, unless another transaction has laid the slots out and is at work.
+    /// Leaves the layout to a reserve. A reserve cannot do it while another transaction that has laid the
+    /// slots out is at work.
     fn leave_to_a_reserve<T>(&mut self) -> Option<T> {
         self.is_unknown = slot_rows::layout_lock(self.queue).try_hold(|| ()).is_some();
         None
@@ -372,12 +372,12 @@ impl Slots {
             }
             at_once = (at_once * 2).min(MOST_AT_ONCE);
         }
-        // They are popped from the end.
+        // Slots are popped from the end.
         by_us.append(&mut self.free);
         self.free = by_us;
     }
 
-    /// What slots hold.
+    /// Reads the content of slots.
     fn read(&self, search: &mut Search, numbers: &[i32]) -> Vec<(SlotPlace, Entry)> {
         let mut held = Vec::with_capacity(numbers.len());
         for &number in numbers {
@@ -391,8 +391,8 @@ impl Slots {
         held
     }
 
-    /// Whether leases that slots hold are valid. What they hold was read before: a writer that the
-    /// snapshot does not show at work has done to the message what it shows.
+    /// Judges whether the leases in slots are valid. The slots were read before the snapshot is taken: if the
+    /// snapshot does not show a writer at work, it shows what that writer has done to the message.
     fn judge(&mut self, messages: &Table, held: Vec<(SlotPlace, Entry)>) -> Vec<(Slot, Standing)> {
         let (snapshot, last) = (Snapshot::latest(), Last::now());
         let mut rows = ById::open(messages, &snapshot);
@@ -408,7 +408,7 @@ impl Slots {
             .collect()
     }
 
-    /// The slots beyond the limit whose leases are valid.
+    /// The slots beyond the limit whose leases may be valid.
     fn beyond_in_use(&mut self, messages: &Table, layout: &Layout) -> Vec<(SlotPlace, Entry)> {
         if layout.beyond.is_empty() {
             return Vec::new();
@@ -417,7 +417,7 @@ impl Slots {
         for &place in &layout.beyond {
             match self.table.read(place) {
                 Content::Holds(entry) => held.push((place, entry)),
-                // It holds something as long as nobody can tell.
+                // While no session can tell, each of them counts as in use.
                 Content::Busy | Content::Moved => return vec![(place, NOTHING); layout.beyond.len()],
             }
         }
@@ -432,8 +432,8 @@ impl Slots {
         in_use
     }
 
-    /// Puts the leases beyond the limit into slots that are free now. As long as one is left,
-    /// nothing is leased.
+    /// Moves the leases beyond the limit into slots that are free now. As long as one of them is left, no
+    /// message is leased.
     fn make_up_for(&mut self, beyond: &[(SlotPlace, Entry)]) {
         if !self.may_write {
             self.free.truncate(self.free.len().saturating_sub(beyond.len()));
@@ -447,12 +447,12 @@ impl Slots {
         }
     }
 
-    /// Moves an entry to a free slot: it is in both for a moment, and in none at no time.
+    /// Moves an entry to a free slot. For a moment it is in both slots, and never in none.
     fn has_moved(&mut self, from: SlotPlace, entry: Entry) -> bool {
         let Some(slot) = self.free.pop() else { return false };
         if slot.is_by_us {
-            // Only this transaction can take it, so it is enough to leave it out. The move would
-            // stay if the transaction is rolled back.
+            // Only this transaction can take the slot, so it is enough to leave it out. The move would stay
+            // after a rollback.
             return true;
         }
         let has_room = entry != NOTHING && self.put(slot, slot.holds, entry);
@@ -464,7 +464,7 @@ impl Slots {
         has_moved
     }
 
-    /// Tells others what was found.
+    /// Tells the hint what was found.
     fn tell(&mut self, search: &Search, known: Option<Known>) {
         let (next_end, is_sure) = (self.next_end, !search.is_unsure && !self.has_lost);
         let is_full = is_sure && search.is_over() && self.free.is_empty();
@@ -476,7 +476,7 @@ impl Slots {
         });
     }
 
-    /// Puts a lease into a free slot; none if others have taken them all.
+    /// Puts a lease into a free slot. None if other reserves have taken them all.
     pub fn take(&mut self, lease: Lease) -> Option<TakenSlot> {
         let entry = Entry { lease, writer: Writer::current() };
         while let Some(slot) = self.free.pop() {
@@ -497,8 +497,8 @@ impl Slots {
         }
     }
 
-    /// Puts it there by a new version of the row, which is gone if the transaction is rolled back.
-    /// What the slot holds is judged when nobody can write it in place any more.
+    /// Puts a lease into a slot by a new version of its row, which a rollback removes. The slot is judged
+    /// when no other session can write it in place any more.
     fn put_anew(&self, place: SlotPlace, before: Entry, after: Entry) -> bool {
         let number = [Some(self.queue.into()), Some(place.number.into())];
         Layout::forget(self.queue);
@@ -506,7 +506,7 @@ impl Slots {
             return false;
         }
         let is_as_seen = match self.table.read(place) {
-            // This transaction has taken it before.
+            // This transaction has taken the slot before.
             Content::Moved => self
                 .table
                 .all(self.queue)
@@ -523,14 +523,14 @@ impl Slots {
         TAKE.run(&args, |_| {}) > 0
     }
 
-    /// The lease was not given after all.
+    /// Gives a slot back whose lease was not given after all.
     pub fn give_back(&mut self, taken: TakenSlot) {
         if self.put(taken.slot, taken.entry, taken.slot.holds) {
             self.free.push(taken.slot);
         }
     }
 
-    /// The lease was given.
+    /// Keeps a slot whose lease was given.
     pub fn keep(&self, taken: TakenSlot) {
         let number = taken.slot.place.number;
         pending::slot_is_taken(self.queue, number);
@@ -542,7 +542,7 @@ impl Slots {
         });
     }
 
-    /// Lets others know of those that are left over.
+    /// Tells the hint of the free slots that are left over.
     pub fn close(&mut self) {
         let left: Vec<i32> =
             self.free.drain(..).filter(|slot| !slot.is_by_us).map(|slot| slot.place.number).collect();
@@ -565,24 +565,24 @@ fn standing(messages: &Table, row: Option<TableRow>, holds: Entry) -> Standing {
     let Some(row) = row else { return free(messages, lease) };
     let until = row.i64(Column::LeaseUntil);
     if is_leased(until, now()) {
-        // After a rollback the next lease of the message is the same, and may be in another slot.
+        // After a rollback the next lease of the message is equal to it, and may be in another slot.
         let is_its = row.writer() == holds.writer.short() || !holds.writer.has_failed();
         return if is_its { Standing::InUse(Some(until)) } else { Standing::Free };
     }
-    // Another transaction may be extending the lease, or have done so since, having come in time.
+    // Another transaction may be extending the lease, or may have done so in time since.
     if row.is_outdated() || (row.is_busy(Intent::Change) && !is_leased_anew(messages, lease)) {
         return Standing::InUse(None);
     }
     free(messages, lease)
 }
 
-/// A lease that is not valid: whether it can be again.
+/// Whether a lease that is not valid can be valid again.
 fn free(messages: &Table, lease: Lease) -> Standing {
     if has_number() && is_ended_by_us(messages, lease) { Standing::FreeByUs } else { Standing::Free }
 }
 
-/// Whether this transaction has ended a lease before its time, unless it has given it in the same
-/// savepoint: then either goes with the other.
+/// Whether this transaction has ended a lease before its time. Not if it has given the lease in the same
+/// savepoint: both are rolled back together.
 fn is_ended_by_us(messages: &Table, (id, delivery): Lease) -> bool {
     let is_it = Condition::equals(1, pg_sys::F_INT8EQ, id.into());
     let mut versions = Scan::begin_any(messages, catalog::known().message_by_id, &[is_it], false);
@@ -597,8 +597,8 @@ fn is_ended_by_us(messages: &Table, (id, delivery): Lease) -> bool {
     false
 }
 
-/// Whether an open transaction has leased the message anew: then this lease is over, whatever
-/// becomes of that one.
+/// Whether an open transaction has leased the message anew: then this lease is over, however that transaction
+/// ends.
 fn is_leased_anew(messages: &Table, (id, delivery): Lease) -> bool {
     let dirty = Dirty::new();
     let is_it = Condition::equals(1, pg_sys::F_INT8EQ, id.into());
