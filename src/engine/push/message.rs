@@ -1,4 +1,4 @@
-//! What is pushed, with its options.
+//! The messages of a push, and its options.
 
 use pgrx::pg_sys::Datum;
 
@@ -9,7 +9,7 @@ use crate::pg::session::now;
 use crate::value::duration::Millis;
 use crate::value::timestamp::Timestamp;
 
-/// What a message carries: one of the two.
+/// The content of a message: a payload or a body.
 #[derive(Clone, Copy)]
 pub enum Content {
     Payload(Datum),
@@ -39,7 +39,7 @@ impl OnDuplicate {
     }
 }
 
-/// What all messages of one push share.
+/// The options that all messages of a push share.
 #[derive(Default)]
 pub struct Options {
     pub priority: i16,
@@ -54,9 +54,9 @@ pub struct Options {
 
 /// The unique keys of the messages of one push.
 pub enum Keys {
-    /// All have the same.
+    /// All messages have the same key.
     One(Name),
-    /// Each has its own, or none.
+    /// Each message has its own key, or none.
     Each(Vec<Option<Name>>),
 }
 
@@ -78,13 +78,13 @@ pub enum OnDuplicate {
     Reject,
 }
 
-/// What became of a push.
+/// The result of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Pushed,
-    /// Another message with its key waits, or was seen lately; the id is that one's.
+    /// Another message with the key waits, or the key was seen lately. The id is that message's.
     Ignored,
-    /// It took the place of the waiting message with its key, whose id it has.
+    /// The message took the place of the waiting one with its key, and has that one's id.
     Replaced,
 }
 
@@ -94,7 +94,7 @@ pub type Message = (Content, Option<Datum>);
 /// The columns of a message.
 pub type RowValues = [Option<Datum>; COLUMNS];
 
-/// A row with everything but id and content.
+/// A row with all columns but the id and the content.
 pub fn template(queue: &Queue, options: &Options) -> RowValues {
     let now = now();
     let due_at = match options.due {

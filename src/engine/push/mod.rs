@@ -13,7 +13,7 @@ use crate::engine::table::queue::Queue;
 use crate::error::Result;
 use crate::pg::memory::{collected, room_for};
 
-/// Pushes messages in their order, and returns their ids and what became of them.
+/// Pushes messages in their order, and returns the id and outcome of each.
 pub fn push(queue: &Queue, messages: &[Message], options: &Options) -> Result<Vec<(i64, Outcome)>> {
     let Some(keys) = &options.keys else {
         make_room(queue, messages.len())?;

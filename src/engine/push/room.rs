@@ -1,11 +1,11 @@
-//! `max_length`: room for what is pushed into a queue that has a limit.
+//! `max_length`: room for new messages in a queue that has a limit.
 //!
-//! How long a queue is, the counters say (`counter::length`), without a statement. Only a push
-//! into a full queue looks at messages: what is dead goes first, whatever `on_full` says; then,
-//! where it says so, the oldest of the least urgent.
+//! The counters give the length of a queue (`counter::length`), without a statement. Only a push into a full
+//! queue looks at messages: it removes dead ones first, whatever `on_full` says; then, if that says so, the
+//! oldest of the least urgent.
 //!
-//! The limit holds as far as others have committed: those that push at the same moment do not
-//! see each other's messages, and the next push makes up for that.
+//! The limit holds for committed messages. Transactions that push at the same moment do not see each other's
+//! messages, and the next push makes up for that.
 
 use std::time::{Duration, Instant};
 
@@ -34,11 +34,11 @@ use crate::value::reason::Reason;
 use crate::value::settings::{MaxLength, OnFull};
 use crate::value::timestamp::Timestamp;
 
-/// Sees to it that so many more messages do not exceed the queue's `max_length`, as far
-/// as others have committed theirs.
+/// Makes room for `more` messages, so that they and the committed ones do not exceed the queue's
+/// `max_length`.
 pub fn make_room(queue: &Queue, more: usize) -> Result<()> {
     let Some(MaxLength(limit)) = queue.settings.max_length else { return Ok(()) };
-    /// How long it is waited for counts of what has just been committed.
+    /// How long a push waits for the counts of transactions that have just committed.
     const TRIES: usize = 20;
     const PAUSE: Duration = Duration::from_millis(1);
     let mut tries = 0;
@@ -56,7 +56,7 @@ pub fn make_room(queue: &Queue, more: usize) -> Result<()> {
         if queue.settings.on_full != OnFull::DropOldest {
             return is_full();
         }
-        // What others have removed is seen a moment before it is counted.
+        // A removal by another transaction is visible a moment before it is counted.
         let now = tally::counted(queue.id);
         let is_other = now.committing > 0 || now != counted || counter::length(queue.id) != length;
         if !is_other || tries == TRIES {
@@ -71,19 +71,19 @@ pub fn make_room(queue: &Queue, more: usize) -> Result<()> {
     Ok(())
 }
 
-/// How many messages too many there would be.
+/// By how many messages the queue would exceed its limit.
 fn excess(queue: &Queue, more: usize, limit: i64) -> usize {
     usize::try_from(counter::length(queue.id) + more as i64 - limit).unwrap_or(0)
 }
 
-/// Drops so many. Those that somebody else is just removing count where no others are left: they
+/// Drops so many messages. If there are too few, those count that other transactions are just removing: they
 /// make room when that is committed.
 fn has_dropped(queue: &Queue, missing: usize) -> bool {
     let gone = reserve::drop_oldest(queue, missing);
     gone.dropped >= missing || gone.dropped + gone.being_removed >= missing
 }
 
-/// Whether so many could be dropped by one who sees what is committed now.
+/// Whether a transaction that sees all committed messages could drop so many.
 fn could_be_dropped(queue: &Queue, missing: usize) -> bool {
     static DROPPABLE: Statement =
         Statement::new(include_str!("../../../sql/query/droppable.sql"), &[pg_sys::INT4OID, pg_sys::INT8OID]);
@@ -93,15 +93,14 @@ fn could_be_dropped(queue: &Queue, missing: usize) -> bool {
     is_possible
 }
 
-/// How many messages one look for dead ones comes by at most.
+/// How many messages one scan for dead ones reads at most.
 const MOST_LOOKED_AT: usize = 10_000;
 
-/// A look that found nothing is not repeated before so many times as long are over, unless it came by
-/// few.
+/// A search that found nothing rests for so many times as long as it took, unless it read few entries.
 const REST: i64 = 50;
 const FEW: usize = 200;
 
-/// Removes up to `max` messages that nobody will ever be given.
+/// Removes up to `max` dead messages, unless a search without result still rests.
 fn clear_dead(queue: &Queue, max: usize) {
     let begun = now();
     if hint_cache::with_room(queue.id, |rest| !rest.is_over(begun)) == Some(true) {
@@ -121,19 +120,18 @@ fn clear_dead(queue: &Queue, max: usize) {
     }
 }
 
-/// Messages that nobody will ever be given.
+/// Messages that no consumer will ever be given.
 #[derive(Default)]
 struct Dead {
     gone: Vec<(i64, Reason)>,
-    /// Each with its place.
+    /// Each message with its `key_place`.
     superseded: Vec<(i64, i64)>,
-    /// How many index entries it has come by.
+    /// How many index entries were read.
     looked_at: usize,
 }
 
 impl Dead {
-    /// Up to `max` of them: what has outlived its time to live, as an index shows it, then what
-    /// a look at the oldest messages meets.
+    /// Finds up to `max` dead messages: expired ones, by their index, then those among the oldest messages.
     fn of(queue: &Queue, max: usize) -> Self {
         let table = Table::open_to_read(catalog::refresh().message);
         let (snapshot, now) = (Snapshot::take(), now());
@@ -152,7 +150,7 @@ impl Dead {
     }
 }
 
-/// A look for dead messages.
+/// A search for dead messages.
 struct Look<'a> {
     table: &'a Table,
     queue: &'a Queue,

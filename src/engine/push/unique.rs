@@ -1,16 +1,15 @@
 //! Unique keys: of the messages of a queue with one key, one waits to be delivered.
 //!
-//! A push decides and writes under a short lock of its key. Under the lock it sees what is
-//! committed and what other transactions are doing (`siblings`), draws the id of a new message,
-//! and waits for no transaction. So ids rise in the order in which a key's messages were written,
-//! and nothing is written that was judged before a wait.
+//! A push decides and writes under a short lock of its key. Under the lock it sees what is committed and what
+//! other transactions are doing (`siblings`), and draws the id of a new message. It waits for no transaction
+//! there. So ids rise in the order in which a key's messages were written, and no push writes what it judged
+//! before a wait.
 //!
-//! A push that counts on a waiting message writes a new version of its row. That version is its
-//! trace: until it commits no reserve takes the message, and a consumer with an older snapshot is
-//! refused by the heap afterwards. Where a push cannot leave its trace at once, as another
-//! transaction holds the message, it adds an echo behind it, and waits for nobody. The delivery of
-//! the message absorbs the echoes that are committed by then; an echo that commits later is
-//! delivered by itself.
+//! A push that counts on a waiting message writes a new version of its row. That version is its trace: until
+//! it commits no reserve takes the message, and the heap refuses a consumer with an older snapshot
+//! afterwards. If another transaction holds the message, the push cannot leave its trace at once: it adds an
+//! echo behind the message, and does not wait. The delivery of the message absorbs the echoes that are
+//! committed by then. An echo that commits later is delivered by itself.
 //!
 //! docs/engine.md has the protocol: states, writers, invariants.
 
@@ -63,22 +62,22 @@ pub struct Keyed<'a> {
     pub message: Message,
 }
 
-/// How far an attempt to push came.
+/// The result of an attempt to push.
 enum Step {
     Done(i64, Outcome),
-    /// A message will be added: its key must not have been seen lately, and there has to be room
-    /// for it, unless another of its key has it.
+    /// The push would add a message. First its key must not have been seen within the window, and the queue
+    /// needs room, unless another message of the key has room already.
     Adds {
         needs_room: bool,
     },
-    /// Whether one waits is decided when another transaction ends.
+    /// The end of another transaction decides whether a message waits.
     Depends(TransactionId),
 }
 
-/// The conditions that a push has met which adds a message, until it has waited again.
+/// The conditions met by a push that adds a message. Room counts only until the push waits again.
 #[derive(Clone, Copy, Default)]
 struct Permit {
-    /// The key is its own in the queue's `dedup_window`, or the queue has none.
+    /// The push has claimed the key in the queue's `dedup_window`, or the queue has none.
     has_claimed: bool,
     has_room: bool,
 }
@@ -110,8 +109,8 @@ pub fn push(keyed: &Keyed, writer: &mut Writer) -> Result<(i64, Outcome)> {
 }
 
 impl Keyed<'_> {
-    /// Meets the conditions of a push that adds a message, unless its key was seen lately: then
-    /// returns the message with which.
+    /// Meets the conditions of a push that adds a message. If its key was seen lately, returns the message
+    /// with which.
     fn meet_conditions(
         &self,
         permit: &mut Permit,
@@ -143,7 +142,7 @@ impl Keyed<'_> {
             return Ok(step);
         }
         let is_echo = siblings.alive().any(Sibling::may_wait_unseen);
-        // Where a message of its key has room for certain, an echo needs none.
+        // If a message of its key has room for certain, an echo needs none.
         let has_room = permit.has_room || siblings.alive().any(Sibling::waits_unseen);
         let settings = &self.queue.settings;
         let needs_room = settings.max_length.is_some() && !has_room;
@@ -168,7 +167,7 @@ impl Keyed<'_> {
         }
     }
 
-    /// An error if a message waits.
+    /// An error if a message with the key waits.
     fn refuse(&self, siblings: &Siblings) -> Result<Option<Step>> {
         match siblings.waiting() {
             Ok(None) => Ok(None),
@@ -177,7 +176,7 @@ impl Keyed<'_> {
         }
     }
 
-    /// What becomes of a push whose key is in use.
+    /// The outcome of a push whose key is in use.
     fn repeated(&self, id: i64) -> Result<(i64, Outcome)> {
         match self.on_duplicate {
             OnDuplicate::Reject => Err(Error::duplicate(&self.key.to_string(), id)),
@@ -185,8 +184,8 @@ impl Keyed<'_> {
         }
     }
 
-    /// Leaves the trace of this push on a message that waits; none if there is none to be had at
-    /// this moment. The message lives as long as this push asks for, at least.
+    /// Leaves the trace of this push on a waiting message, and lets that live at least as long as this push
+    /// asks for. None if no message can take a trace at this moment.
     fn count_on(&self, writer: &Writer, siblings: &Siblings) -> Option<Step> {
         let until = writer.expires_at();
         let ours = siblings.alive().find_map(|sibling| {
@@ -203,7 +202,7 @@ impl Keyed<'_> {
         touch(&writer.table, sibling.id, place, until).then(|| self.ignored(siblings, sibling.id))
     }
 
-    /// The newest message if it waits; else an echo, which is not the next to be delivered.
+    /// The message to count on: the newest if it waits, else an echo that is not the next to be delivered.
     fn to_count_on<'a>(&self, siblings: &'a Siblings) -> Option<(&'a Sibling, i64)> {
         let newest = siblings.alive().next()?;
         if let Some(version) = newest.free().filter(|version| version.waits()) {
@@ -224,8 +223,8 @@ impl Keyed<'_> {
         Step::Done(siblings.head().map_or(id, |head| head.id), Outcome::Ignored)
     }
 
-    /// Gives the newest message, if it waits, this content in place; none if it cannot be had at
-    /// this moment. Then echoes behind the next to be delivered are obsolete.
+    /// Replaces the content of the newest message in place, if it waits. None if that is not possible at this
+    /// moment: then removes the echoes behind the next message to be delivered, which are obsolete.
     fn replace(&self, writer: &Writer, siblings: &Siblings) -> Result<Option<Step>> {
         let Some(newest) = siblings.alive().next() else { return Ok(None) };
         let waiting = newest.free().filter(|version| version.waits());
@@ -247,7 +246,7 @@ impl Keyed<'_> {
         Ok(None)
     }
 
-    /// False if another transaction is changing the message.
+    /// Replaces the content of a message. False if another transaction is changing it.
     fn replace_in_place(&self, writer: &Writer, id: i64, place: i64) -> Result<bool> {
         let is_locked = {
             let snapshot = Snapshot::latest();
@@ -283,7 +282,7 @@ impl Keyed<'_> {
     }
 }
 
-/// Writes a new version of a message that waits, which lives until `until` at least; false if another
+/// Writes a new version of a waiting message, which lives at least until `until`. False if another
 /// transaction is changing it.
 fn touch(table: &Table, id: i64, place: i64, until: Option<Timestamp>) -> bool {
     let snapshot = Snapshot::latest();
@@ -296,7 +295,7 @@ fn touch(table: &Table, id: i64, place: i64, until: Option<Timestamp>) -> bool {
     let (queue, priority) = (row.i32(Column::Queue), row.i16(Column::Priority));
     pending::touched(queue, priority, id);
     let mut changes = vec![(Column::KeyPlace, Some(place.into()))];
-    changes.extend(longer_life(&row, until)); // only if it is one: an index has the column
+    changes.extend(longer_life(&row, until)); // only a longer life: an index has the column
     if table.update(&row, &changes, Patience::Skip) != Fate::Done {
         return false;
     }

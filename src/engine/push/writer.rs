@@ -1,4 +1,4 @@
-//! Writing new messages of one push.
+//! Writes the new messages of one push.
 
 use pgrx::pg_sys::{self, Oid};
 use smallvec::SmallVec;
@@ -22,14 +22,14 @@ use crate::value::timestamp::Timestamp;
 /// How many messages are written at a time.
 const PAGE: usize = 500;
 
-/// Adds messages to a queue, with what they share.
+/// Adds messages with the same options to a queue.
 pub struct Writer<'a> {
     pub table: Table,
     queue: &'a Queue,
     options: &'a Options,
     template: RowValues,
-    /// Of messages that are not delayed, in a queue that keeps the order of groups: each stands
-    /// behind the one before it.
+    /// The group of the messages, if they are not delayed and the queue keeps the order of groups: each
+    /// message stands behind the one before it.
     group: Option<Group>,
     /// The lane of the next message.
     lane: Lane,
@@ -50,7 +50,7 @@ impl<'a> Writer<'a> {
         writer
     }
 
-    /// Has the next message stand behind one of its group, if this transaction has pushed one.
+    /// Puts the next message behind one of its group, if this transaction has pushed one.
     fn line_up(&mut self) {
         if let Some(group) = &self.group {
             let stands_behind = group.has_our_own(&self.table, self.options.priority);
@@ -58,7 +58,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Makes room for the next message, which loses the one before it if that is dropped.
+    /// Makes room for the next message. If that drops the one that it would stand behind, decides about its
+    /// lane again.
     pub fn make_room(&mut self) -> Result<()> {
         make_room(self.queue, 1)?;
         if self.lane == Lane::Blocked && self.queue.settings.max_length.is_some() {
@@ -72,7 +73,7 @@ impl<'a> Writer<'a> {
         self.template[Column::ExpiresAt as usize].map(|at| at.value() as Timestamp)
     }
 
-    /// A row for a message as it would be pushed, without an id.
+    /// The row of a message as it would be pushed, without an id.
     pub fn row(&self, &(content, headers): &Message) -> RowValues {
         let mut row = self.template;
         row[Column::Headers as usize] = headers;
@@ -83,9 +84,9 @@ impl<'a> Writer<'a> {
         row
     }
 
-    /// The row of a message that is added next, and its id.
+    /// The row and the id of the next message to add.
     ///
-    /// The next of its group can stand behind it, unless it is an echo: those are passed over.
+    /// The next message of its group can stand behind it, unless it is an echo: a group skips echoes.
     fn next_row(&mut self, message: &Message, is_echo: bool) -> (i64, RowValues) {
         let (id, mut row) = (message_id::next(), self.row(message));
         row[Column::Id as usize] = Some(id.into());
@@ -107,7 +108,7 @@ impl<'a> Writer<'a> {
         id
     }
 
-    /// Adds a message with a key, at its place among those of the key.
+    /// Adds a message with a key, at its place among its siblings.
     pub fn add_keyed(&mut self, message: &Message, key: &Name, place: i64, floor: Option<i64>) -> i64 {
         let (id, mut row) = self.next_row(message, key::is_place_of_echo(place));
         row[Column::DedupKey as usize] = Some(key.datum());
@@ -135,7 +136,7 @@ impl<'a> Writer<'a> {
         ids
     }
 
-    /// Counts what was added, and tells of it if it is delayed.
+    /// Counts the added messages, and notes their due time if they are delayed.
     fn count(&mut self) {
         if let Some(at) = self.template[Column::DueAt as usize] {
             pending::delayed(self.queue.id, at.value() as Timestamp);
@@ -144,7 +145,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Indexes in which no message of these columns has an entry.
+/// The indexes in which a message with these columns has no entry.
 fn unneeded_indexes(table: &Table, row: &RowValues, has_keys: bool) -> SmallVec<[Oid; 4]> {
     let catalog = catalog::known();
     let lacks = |column: Column| row[column as usize].is_none();
