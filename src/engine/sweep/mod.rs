@@ -1,9 +1,9 @@
 //! Sweeping: one bounded housekeeping round over the queues of a database.
 //!
-//! Every step changes at most a page of messages and skips locked rows, so a round
-//! never waits for a consumer and no consumer waits for a round. In the worker each
-//! step is a transaction of its own; one that fails is logged and noted, the others
-//! go on. By hand (`pgq_vacuum`) all are part of the caller's transaction.
+//! Each step changes at most a page of messages and skips locked rows, so a round never waits for a consumer
+//! and no consumer waits for a round. In the worker each step is a transaction of its own; a step that fails
+//! is logged and noted, and the others go on. By hand (`pgq_vacuum`) all steps are part of the caller's
+//! transaction.
 
 pub mod repair;
 pub mod retention;
@@ -70,16 +70,16 @@ static RECORD: Statement = Statement::new(
 static PREPARED: Statement = Statement::new(include_str!("../../../sql/query/prepared.sql"), &[]);
 static LAST_ROUND: Statement = Statement::new(include_str!("../../../sql/query/last_round.sql"), &[]);
 
-/// How many messages a round looks at, a page's multiple, to find expired leases.
+/// How many pages of messages a round looks at to find expired leases.
 const WINDOW_PAGES: i64 = 50;
 
-/// How many the first look at messages takes in.
+/// How many messages the first part of a window has.
 const SMALLEST_PART: i64 = 100;
 
-/// How many entries one transaction of a pass looks at.
+/// How many entries of a rescan one transaction looks at.
 pub const PASS_PART: u64 = 50_000;
 
-/// What a round did.
+/// The results of a round.
 #[derive(Default)]
 pub struct Report {
     leases_expired: i64,
@@ -118,11 +118,11 @@ pub const STEPS: [Step; 11] = [
     ("counters", fold_counters),
     ("prepared", settle_prepared),
     ("roles", follow_roles),
-    ("schedules", run_schedules), // the last one: round_by_hand begins with it
+    ("schedules", run_schedules), // the last one: `round_by_hand` begins with it
 ];
 
-/// A round in the caller's transaction; shows the row of `pgq_vacuum_stats`. Schedules and watches
-/// come first: while they run, nothing else is locked yet.
+/// Does a round in the caller's transaction, and shows the row of `pgq_vacuum_stats`. Schedules and watches
+/// come first: no other rows are locked yet while they run.
 pub fn round_by_hand(show: impl FnMut(&Row)) {
     let mut report = Report::default();
     let (schedules, others) = STEPS.split_last().expect("there are steps");
@@ -137,31 +137,31 @@ fn page() -> i64 {
     guc::vacuum_page_size().into()
 }
 
-/// Messages whose time has come move to the ready lane.
+/// Moves due messages to the ready lane.
 pub fn promote_due(report: &mut Report) {
     let promoted = PROMOTE.run(&[Some(now().into()), Some(page().into())], |_| {});
     report.left_work |= promoted as i64 >= page();
 }
 
-/// Messages that need something, by what that is.
+/// The messages that need a change, by kind of change.
 #[derive(Default)]
 struct Needs {
     expired: Vec<i64>,
     exhausted: Vec<(i64, Reason)>,
     unblocked: Vec<i64>,
     orphans: Vec<i64>,
-    /// Each with its place.
+    /// Each message with its `key_place`.
     superseded: Vec<(i64, i64)>,
 }
 
 thread_local! {
-    /// How many messages a part of a window has: fewer where a look at each takes long, as at many of
-    /// one key or group.
+    /// How many messages a part of a window has. Fewer if a look at each takes long, as it does for many
+    /// messages of one key or group.
     static PART: Cell<i64> = const { Cell::new(SMALLEST_PART) };
 }
 
 impl Needs {
-    /// Looks at the next window, a part after the other, for no longer than a turn.
+    /// Looks at the next window, one part after the other, for no longer than a turn.
     fn of_next_window() -> Self {
         let (mut found, begun) = (Self::default(), Instant::now());
         let (mut left, mut place) = (page() * WINDOW_PAGES, swept_to());
@@ -179,7 +179,7 @@ impl Needs {
         found
     }
 
-    /// Looks at a part and takes up to `max` messages from it; true if there were so many.
+    /// Looks at a part and takes up to `max` messages from it. True if it took that many.
     fn look(&mut self, max: i64, part: i64) -> bool {
         let before = self.count();
         WINDOW.run(&[Some(now().into()), Some(max.into()), Some(part.into())], |row| {
@@ -203,24 +203,24 @@ impl Needs {
     }
 }
 
-/// Where the next window begins.
+/// The place at which the next window begins.
 fn swept_to() -> i64 {
     let mut place = 0;
     SWEPT_TO.run(&[], |row| place = row.i64(0));
     place
 }
 
-/// How many messages to look at next, after a look at so many that took so long.
+/// How many messages the next part has, after a look at a part that took so long.
 fn next_part(part: i64, took: Duration) -> i64 {
     let ratio = (TURN / 4).as_secs_f64() / took.as_secs_f64().max(1e-6);
     ((part as f64 * ratio.min(4.0)) as i64).max(1)
 }
 
-/// Looks at the next window of messages: expired leases are taken back, what has no
-/// delivery left dies, what belongs to a dropped queue goes.
+/// Looks at the next window of messages: takes expired leases back, buries messages without a delivery left,
+/// and removes those of dropped queues.
 fn sweep_leases(report: &mut Report) {
     if run::is_being_restored() {
-        return; // deaths may be told of by messages
+        return; // a death may push an event
     }
     let Needs { expired, exhausted, unblocked, orphans, superseded } = Needs::of_next_window();
     if !expired.is_empty() {
@@ -240,11 +240,11 @@ fn sweep_leases(report: &mut Report) {
     let buried = dead::bury_without_waiting(&exhausted);
     report.moved_to_dead = buried.kept;
     report.dropped = buried.dropped;
-    // What is locked by somebody else is no reason to come back at once.
+    // Rows that other transactions have locked are no reason to come back at once.
     report.left_work |= report.leases_expired + deleted + buried.kept + buried.dropped >= page();
 }
 
-/// A place among the messages that have a time to live, in the order in which it ends.
+/// A place among the messages with a time to live, in the order in which they expire.
 #[derive(Clone, Copy)]
 struct End {
     expires_at: Timestamp,
@@ -259,13 +259,14 @@ impl End {
 }
 
 thread_local! {
-    /// Where the worker's next round goes on to clear what outlived its time to live.
+    /// The place at which the worker's next round goes on to clear expired messages.
     static CLEARED_TO: Cell<End> = const { Cell::new(End::NONE) };
 }
 
-/// Drops messages that outlived their time to live unleased, or makes them dead letters
-/// where their queue keeps them. Goes on behind those that cannot be cleared, since another
-/// transaction holds what is in their groups, until some could be; the worker for a turn.
+/// Drops messages that have expired unleased, or makes them dead letters where their queue keeps them.
+///
+/// Skips those that cannot be cleared because another transaction holds messages of their groups, until it
+/// has cleared some. The worker does so for one turn.
 fn clear_outlived(report: &mut Report) {
     if run::is_being_restored() {
         return; // as above
@@ -283,7 +284,7 @@ fn clear_outlived(report: &mut Report) {
             break;
         }
         place = last;
-        // What could not be buried is no reason to come back at once.
+        // Messages that could not be buried are no reason to come back at once.
         let some_went = buried.kept + buried.dropped > 0;
         report.left_work |= some_went;
         if some_went || is_worker() && begun.elapsed() >= TURN {
@@ -295,7 +296,7 @@ fn clear_outlived(report: &mut Report) {
     }
 }
 
-/// The next page of messages that outlived their time to live, and the place of the last one.
+/// The next page of expired messages, and the place of the last one.
 fn outlived_behind(place: &End) -> (Vec<(i64, Reason)>, End) {
     let (mut outlived, mut last) = (Vec::new(), *place);
     let args = [
@@ -313,38 +314,37 @@ fn outlived_behind(place: &End) -> (Vec<(i64, Reason)>, End) {
     (outlived, last)
 }
 
-/// What was left of queues that were dropped goes.
+/// Removes what is left of dropped queues.
 fn clear_dropped(_: &mut Report) {
     CLEAR_DROPPED.run(&[Some(page().into())], |_| {});
 }
 
-/// Our tables follow roles that were renamed or dropped.
+/// Lets pgqueue's tables follow roles that were renamed or dropped.
 fn follow_roles(_: &mut Report) {
-    // Rows that were loaded without triggers have yet to get the numbers of their roles here.
+    // Rows loaded without triggers do not have the numbers of this server's roles yet.
     if repair::is_whole() {
         roles::tidy();
     }
 }
 
-/// Drops dead letters that were kept for as long as their queue says.
+/// Drops dead letters that have been kept for as long as their queue says.
 fn trim_dead(report: &mut Report) {
     report.dead_dropped = retention::drop_dead(page());
     report.left_work |= report.dead_dropped >= page();
 }
 
-/// Drops archived messages that were kept for as long as their queue says.
+/// Drops archived messages that have been kept for as long as their queue says.
 fn trim_archive(report: &mut Report) {
     report.archive_dropped = retention::drop_archived(page());
     report.left_work |= report.archive_dropped >= page();
 }
 
-/// Forgets keys whose queue's window is over.
+/// Forgets keys when their queue's window is over.
 fn forget_keys(report: &mut Report) {
     report.left_work |= retention::forget_keys(page()) >= page();
 }
 
-/// Writes down what shared memory has counted, and adds up rows, so that there are few
-/// to read.
+/// Writes down the counts of shared memory, and folds rows of counters, so that few have to be read.
 fn fold_counters(report: &mut Report) {
     counter::drain();
     hint_cache::for_each_place(entry::CacheEntry::grow_old);
@@ -354,14 +354,14 @@ fn fold_counters(report: &mut Report) {
     report.left_work |= folded >= rows;
 }
 
-/// Tells of what prepared transactions held, when one has ended.
+/// Tells of the messages that prepared transactions held, when one has ended.
 pub fn settle_prepared(_: &mut Report) {
     let mut prepared = Vec::new();
     PREPARED.run(&[], |row| prepared.push(row.i64(0)));
     prepared::settle_prepared(prepared);
 }
 
-/// Runs schedules whose time has come.
+/// Runs the schedules that are due.
 pub fn run_schedules(report: &mut Report) {
     report.left_work |= run::run_due();
 }

@@ -1,12 +1,11 @@
-//! What a restore without triggers leaves behind is mended.
+//! Repairs what a restore without triggers leaves behind.
 //!
-//! `pg_restore --data-only --disable-triggers` disables the triggers of a table, our own among them,
-//! and enables them as plain ones: they do not fire for a subscription any more. What was loaded
-//! meanwhile was not counted, and names its roles by the numbers of another server. So such a
-//! trigger is made again one that fires always, and the worker looks at everything anew.
+//! `pg_restore --data-only --disable-triggers` disables the triggers of a table, pgqueue's among them, and
+//! enables them as plain ones: they do not fire for a subscription any more. Rows loaded meanwhile were not
+//! counted, and name their roles by the numbers of another server. So such a trigger is set to fire always
+//! again, and the worker looks at everything anew.
 //!
-//! A trigger that is disabled is left alone: a restore may be under way. Calls are refused that
-//! need it (`guests`).
+//! A disabled trigger is left alone: a restore may be under way. Calls that need it are refused (`guests`).
 
 use std::ffi::CString;
 
@@ -20,12 +19,12 @@ static REPIN_SCHEDULES: Statement =
 static REPIN_PRIVILEGES: Statement =
     Statement::new(include_str!("../../../sql/query/repin_privileges.sql"), &[]);
 
-/// A trigger of ours that does not fire always.
+/// A trigger of pgqueue that does not fire always.
 struct Trigger {
     table: String,
     name: String,
     pins_roles: bool,
-    /// It fires, but not for what a subscription writes.
+    /// It fires, but not for the writes of a subscription.
     is_plain: bool,
 }
 
@@ -38,13 +37,13 @@ fn weakened() -> Vec<Trigger> {
     all
 }
 
-/// Whether all our triggers are as we have made them.
+/// Whether all triggers of pgqueue are as the extension has made them.
 pub fn is_whole() -> bool {
     weakened().is_empty()
 }
 
-/// Makes triggers fire always that a restore has left as plain ones. True if there were some: then
-/// what was loaded has to be counted. Waits for a lock for a moment only, and fails then.
+/// Makes triggers fire always that a restore has left as plain ones. True if there were some: then the loaded
+/// messages have to be counted. Waits for a lock for a moment only, and fails then.
 pub fn enable_triggers() -> bool {
     let mut plain = weakened();
     plain.retain(|trigger| trigger.is_plain);

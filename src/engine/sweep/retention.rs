@@ -1,4 +1,4 @@
-//! Retention: dropping what queues have kept for as long as they are set to.
+//! Retention: drops rows that queues have kept for as long as they are set to.
 
 use std::cell::Cell;
 use std::thread::LocalKey;
@@ -38,31 +38,30 @@ static FORGET_KEYS: Statement = Statement::new(
     &[pg_sys::INT4ARRAYOID, pg_sys::TIMESTAMPTZARRAYOID, pg_sys::INT8OID],
 );
 
-/// Drops up to `page` dead letters whose time is over and returns how many.
+/// Drops up to `page` dead letters that have been kept long enough, and returns how many.
 pub fn drop_dead(page: i64) -> i64 {
     drop_overdue(&RETAINING, &DROP_DEAD, &DEAD_TO, page, |queue| queue.settings.dead_retention)
 }
 
-/// Drops up to `page` archived messages whose time is over and returns how many: all of
-/// a queue that keeps none any more.
+/// Drops up to `page` archived messages that have been kept long enough, and returns how many. A queue that
+/// has no archive any more loses all of them.
 pub fn drop_archived(page: i64) -> i64 {
     drop_overdue(&ARCHIVED, &DROP_ARCHIVED, &ARCHIVE_TO, page, |queue| {
         Some(queue.settings.archive.unwrap_or(Millis::ZERO))
     })
 }
 
-/// Forgets up to `page` keys that were pushed before their queue's window and returns how
-/// many.
+/// Forgets up to `page` keys that were pushed before their queue's window, and returns how many.
 pub fn forget_keys(page: i64) -> i64 {
     drop_overdue(&KEYED, &FORGET_KEYS, &KEYS_TO, page, |queue| {
         Some(queue.settings.dedup_window.unwrap_or(Millis::ZERO))
     })
 }
 
-/// How many queues are looked at at once.
+/// How many queues are looked at at a time.
 const QUEUES: i64 = 100;
 
-/// A queue with this number and those before it were looked at last.
+/// The number of the last queue that was looked at; 0 to begin anew.
 type Place = &'static LocalKey<Cell<i32>>;
 
 thread_local! {
@@ -71,11 +70,11 @@ thread_local! {
     static KEYS_TO: Cell<i32> = const { Cell::new(0) };
 }
 
-/// Drops up to `page` rows that queues, those that `having` gives, have kept for longer than `kept`
-/// says. A queue that is not there, or whose settings somebody has broken, keeps what it has.
+/// Drops up to `page` rows of the queues from `having` that are older than `kept` says. A queue that does not
+/// exist, or whose settings are broken, keeps its rows.
 ///
-/// The worker goes through the queues for a turn, and goes on there in its next round: however many
-/// queues a role has, the others need not wait.
+/// The worker goes through the queues for a turn, and goes on there in its next round. So the queues of other
+/// roles need not wait, however many queues a role has.
 fn drop_overdue(
     having: &'static Statement,
     drop: &'static Statement,

@@ -1,7 +1,7 @@
-//! How long one thing may keep the worker from the others.
+//! How long one step or errand may keep the worker from the others.
 
 use std::time::Duration;
 
-/// A step that goes through queues or messages goes on in the next round after so long, and so does an
-/// errand.
+/// After this time a step that goes through queues or messages leaves the rest to the next round, and so does
+/// an errand.
 pub const TURN: Duration = Duration::from_millis(200);
