@@ -1,5 +1,5 @@
-//! Schedules: messages that are pushed when their time comes (`run`). A watch is a schedule with
-//! a query (`watch`) instead of a message.
+//! Schedules: messages pushed at set times (`run`). A watch is a schedule with a query (`watch`) instead of a
+//! message.
 
 pub mod run;
 pub mod watch;
@@ -50,7 +50,7 @@ static REMOVE: Statement =
 static LIST: Statement = Statement::new(include_str!("../../../sql/query/list_schedules.sql"), &[]);
 static LIST_WATCHES: Statement = Statement::new(include_str!("../../../sql/query/list_watches.sql"), &[]);
 
-/// A schedule as its owner wants it.
+/// A schedule as its owner asks for it.
 pub struct Wish {
     pub name: Name,
     pub queue: Name,
@@ -59,13 +59,13 @@ pub struct Wish {
     pub work: Work,
 }
 
-/// What a schedule does.
+/// The work of a schedule.
 pub enum Work {
     Push(Message),
     Watch(Watch),
 }
 
-/// What is pushed.
+/// The message that a schedule pushes.
 pub struct Message {
     pub payload: Datum,
     pub headers: Option<Datum>,
@@ -123,7 +123,7 @@ impl Watch {
     }
 }
 
-/// When a schedule ran and will run.
+/// The plan of a schedule, its next run and its last.
 struct Times {
     every: String,
     time_zone: String,
@@ -131,11 +131,10 @@ struct Times {
     last_run: Option<Datum>,
 }
 
-/// Puts a schedule in the place of the one with its name, if there is one, and returns
-/// its next time.
+/// Puts a schedule in the place of one with its name, if there is one, and returns its next time.
 ///
-/// One that is put again with the same times goes on with them: a service may put its
-/// schedules whenever it starts.
+/// A schedule that is put again with the same plan keeps its times: a service may put its schedules whenever
+/// it starts.
 pub fn put(wish: &Wish) -> Result<Timestamp> {
     let every = Every::parse(&wish.every, &wish.time_zone).map_err(bad_schedule)?;
     if let Work::Watch(watch) = &wish.work {
@@ -150,7 +149,7 @@ pub fn put(wish: &Wish) -> Result<Timestamp> {
             Some(before) => (every.planned(before.next_run, now).map_err(bad_schedule)?, before.last_run),
             None => (first, None),
         };
-        // None is put if somebody else has put one since we looked.
+        // Inserts nothing if another transaction has put one since the last was taken out.
         if insert(wish, next_run, last_run) > 0 {
             return Ok(next_run);
         }
@@ -170,12 +169,12 @@ fn insert(wish: &Wish, next_run: Timestamp, last_run: Option<Datum>) -> u64 {
     PUT.run(&columns, |_| {})
 }
 
-/// Removes a schedule; false if there was none.
+/// Removes a schedule. False if there was none.
 pub fn remove(name: &Name, kind: Kind) -> Result<bool> {
     take_out(name, kind).map(|times| times.is_some())
 }
 
-/// Removes a schedule and returns its times. The error of a caller who may not undoes it.
+/// Removes a schedule and returns its times. If the caller has no right to, the error undoes that.
 fn take_out(name: &Name, kind: Kind) -> Result<Option<Times>> {
     let mut found = None;
     REMOVE.run(&[Some(name.datum())], |row| found = Some(removed(row, name, kind)));
@@ -205,14 +204,13 @@ pub fn list(kind: Kind, mut each: impl FnMut(Vec<Option<Datum>>)) {
     });
 }
 
-/// Whether the caller has the rights of a schedule's owner, the first column, or may
-/// manage its queue.
+/// Whether the caller has the rights of a schedule's owner, the first column, or may manage its queue.
 fn is_allowed(row: &Row, queue: usize) -> bool {
     has_rights_of(role::caller(), oid(row, 0))
         || matches!(queue::find(&Name::known(bytes(row, queue)), Right::Manage), Ok(Some(_)))
 }
 
-/// A role; none has the number 0.
+/// The role in a column. A null becomes 0, which is no role's number.
 pub fn oid(row: &Row, column: usize) -> Oid {
     row.get(column).map_or(Oid::INVALID, |role| Oid::from(role.value() as u32))
 }

@@ -1,12 +1,12 @@
-//! Running schedules and watches whose time has come.
+//! Runs due schedules and watches.
 //!
-//! Invariant: a schedule runs once for each of its times, whoever runs it. Its row is
-//! locked meanwhile, and what it pushes commits together with its next time, which is
-//! later than now: of times that were missed one is made up for.
+//! Invariant: a schedule runs once for each of its times, whichever process runs it. Its row is locked
+//! meanwhile. Its message commits together with its next time, which is later than now: it makes up for one
+//! missed time, however many there were.
 //!
-//! No role's schedules wait for another's: the owners have their turns one after the other, a run
-//! waits for no lock for long, and what failed or took long rests (`retry_at`). The worker itself
-//! runs schedules, which are messages; a watch is its owner's code, and runs in a process with
+//! The schedules of one role do not wait for another role's: the owners have their turns one after the other,
+//! a run waits for no lock for long, and a schedule that failed or took long rests (`retry_at`). The worker
+//! itself runs schedules, which only push messages. A watch is its owner's code, and runs in a process with
 //! its owner's session (`worker::watchers`).
 
 use std::cell::{Cell, RefCell};
@@ -83,39 +83,40 @@ static REPLAN: Statement = Statement::new(
     &[pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPTZOID],
 );
 
-/// How often a process looks for schedules that others have put.
+/// How often a process looks for schedules that other sessions have put.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How many schedules a transaction runs: with more than 64 subtransactions it would slow
-/// down every snapshot of the server.
+/// How many schedules a transaction runs: more than 64 subtransactions would slow down every snapshot of the
+/// server.
 const BATCH: i64 = 50;
 
-/// How many plans the worker looks at in passing: all in turn, whatever the roles of a database have put.
+/// How many plans the worker checks at a time. All have their turn, however many schedules the roles of a
+/// database have put.
 const PLANS: i64 = 20;
 
-/// A transaction that has run schedules for so long leaves the others to the next.
+/// A transaction that has run schedules for so long leaves the remaining ones to the next.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// When a schedule is tried again whose next time cannot be told any more.
+/// When a schedule is tried again whose next time cannot be computed any more.
 const RETRY: Millis = Millis::from_secs(60);
 
-/// What takes longer rests afterwards, ten times as long.
+/// A schedule whose run takes longer rests afterwards, ten times as long.
 const SLOW: Duration = Duration::from_millis(500);
 
-/// The same for a watch that has more to do: it goes on at once if it can.
+/// The same limit for a watch that has more to do: below it, the watch goes on at once.
 const SLOW_PART: Duration = Duration::from_secs(5);
 
-/// How a watch fails whose process ended before it was done.
+/// The error of a watch whose process ended before the run was over.
 const ENDED_EARLY: &str =
     "57P01: the process of the watch ended before the run was over; the log of the server says why";
 
-/// How watches fail for which the server has no process.
+/// The error of watches for which the server has no process.
 const NO_PROCESS: &str = "53000: no background worker is free for the watch; max_worker_processes is too low";
 
-/// How watches fail whose owner was dropped.
+/// The error of watches whose owner was dropped.
 const OWNER_IS_GONE: &str = "42704: the owner of the watch does not exist any more";
 
-/// When this process should look for schedules that are due.
+/// The time at which this process should look for due schedules.
 #[derive(Clone, Copy)]
 struct Outlook {
     looked: Instant,
@@ -124,26 +125,26 @@ struct Outlook {
 
 thread_local! {
     static OUTLOOK: Cell<Option<Outlook>> = const { Cell::new(None) };
-    /// The schedule whose plan was looked at last.
+    /// The last schedule whose plan was checked.
     static LOOKED_AT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Whether a schedule may be due; costs no statement.
+/// Whether a schedule may be due. Costs no statement.
 pub fn may_be_due() -> bool {
     OUTLOOK.get().is_none_or(|outlook| {
         outlook.looked.elapsed() >= LOOK_EVERY || outlook.next.is_some_and(|next| next <= now())
     })
 }
 
-/// Has `may_be_due` say yes.
+/// Makes `may_be_due` true.
 pub fn look_again() {
     OUTLOOK.set(None);
 }
 
-/// Runs schedules that are due; true if there may be more. None while a dump is being restored,
-/// which brings the tables that they need one by one.
+/// Runs due schedules. True if there may be more.
 ///
-/// By hand the watches of the caller run too: it is his session.
+/// Runs none while a dump is being restored, which brings the tables that they need one by one. By hand the
+/// watches of the caller run too: it is the caller's session.
 pub fn run_due() -> bool {
     let (looked, begun) = (Instant::now(), now());
     OUTLOOK.set(Some(Outlook { looked, next: None }));
@@ -172,8 +173,8 @@ pub fn run_due() -> bool {
     has_more
 }
 
-/// Plans anew what is planned for later than the next time from now: a clock was ahead then, and
-/// nothing would run until it is reached again. Looks at the next few schedules by name.
+/// Plans schedules anew that are planned for later than their next time from now: the clock was ahead at that
+/// plan, and they would not run before it gets there again. Checks the next few schedules by name.
 fn plan_anew(now: Timestamp, most: i64) {
     let behind = if most == i64::MAX { Vec::new() } else { LOOKED_AT.take() };
     let (mut wrong, mut last, mut count) = (Vec::new(), Vec::new(), 0);
@@ -195,24 +196,23 @@ fn plan_anew(now: Timestamp, most: i64) {
     }
 }
 
-/// Whether a dump is being loaded: what is pushed now would be given ids that are in use. Sequences
-/// come last in a dump.
+/// Whether a dump is being restored: a message pushed now would get an id that is in use. Sequences come last
+/// in a dump.
 pub fn is_being_restored() -> bool {
     let mut is_behind = false;
     RESTORING.run(&[], |row| is_behind = row.bool(0));
     is_behind
 }
 
-/// A role some of whose watches are due.
+/// A role with due watches.
 pub struct WatchOwner {
     /// None: the role is gone.
     pub role: Option<Oid>,
-    /// It may log in, and connect to this database.
+    /// The role may log in, and connect to this database.
     pub may_connect: bool,
 }
 
-/// The roles whose watches are due, but for those that are busy, the one that waits for longest
-/// first.
+/// The roles with due watches, without the busy ones; the role that has waited longest comes first.
 pub fn owners_of_due_watches(busy: &[Oid]) -> Vec<WatchOwner> {
     let mut owners = Vec::new();
     if !is_being_restored() {
@@ -234,19 +234,19 @@ pub fn note_no_process(owner: Oid) {
     refuse(Some(owner), NO_PROCESS, now());
 }
 
-/// Notes of watches that have begun that their process has ended before they were done; the roles
-/// that are busy have one.
+/// Notes of watches that have begun that their process ended before the run was over. The `busy` roles have a
+/// process.
 pub fn note_ended(busy: &[Oid]) {
     let problem = text_datum(ENDED_EARLY.as_bytes());
     ENDED.run(&[Some(oid_array(busy)), Some(problem)], |_| {});
 }
 
-/// Notes the same of the due watches of a role if none has begun since its process was started.
+/// Notes the same of the due watches of a role, if none has begun since its process was started.
 pub fn note_none_begun(owner: Oid, started: Timestamp) {
     refuse(Some(owner), ENDED_EARLY, started);
 }
 
-/// Has due watches of a role wait, unless one has run since a moment.
+/// Lets the due watches of a role wait, unless one has run since a moment.
 fn refuse(owner: Option<Oid>, problem: &str, since: Timestamp) {
     let args = [
         Some(now().into()),
@@ -257,8 +257,8 @@ fn refuse(owner: Option<Oid>, problem: &str, since: Timestamp) {
     REFUSE.run(&args, |_| {});
 }
 
-/// Chooses a watch of a role that is due, and notes that it has begun: should its process not
-/// survive the run, the watch rests.
+/// Chooses a due watch of a role, and notes that it has begun: if its process does not survive the run, the
+/// watch rests.
 pub fn claim_watch(owner: Oid) -> Option<Name> {
     let mut claimed = None;
     CLAIM.run(&[Some(now().into()), Some(owner.into())], |row| {
@@ -267,20 +267,20 @@ pub fn claim_watch(owner: Oid) -> Option<Name> {
     claimed
 }
 
-/// Runs a watch that was chosen, unless somebody else has it.
+/// Runs a claimed watch, unless another session holds its row.
 pub fn run_claimed_watch(name: &Name) {
     async_commit::wait_for_own_disk();
     CLAIMED.run(&[Some(name.datum())], run_one);
 }
 
-/// Runs a schedule, whose row is locked, and notes how that went.
+/// Runs a schedule, whose row is locked, and notes the outcome.
 fn run_one(row: &Row) {
     let begun = Instant::now();
     let outcome = {
         let is_watch = row.get(12).is_some();
         let _limit = is_watch.then(|| TimeLimit::in_worker(guc::watch_timeout()));
         attempt(|| match run_as_owner(row)? {
-            // One that has more to do stays due.
+            // A watch that has more to do stays due.
             Some(seen_to) => Ok((row.i64(5), Some(seen_to))),
             None => Ok((next_run(row)?, None)),
         })
@@ -310,7 +310,7 @@ fn run_one(row: &Row) {
     );
 }
 
-/// How long a schedule rests that something was in the way of so many times in a row.
+/// How long a schedule rests that was blocked so many times in a row.
 fn pause(times: i32) -> Duration {
     const FIRST: Duration = Duration::from_secs(5);
     const LONGEST: Duration = Duration::from_secs(300);
@@ -320,7 +320,7 @@ fn pause(times: i32) -> Duration {
     }
 }
 
-/// Does what a schedule is for; where it goes on if it has more to do at once.
+/// Does the work of a schedule as its owner. Returns where a watch goes on that has more to do at once.
 fn run_as_owner(row: &Row) -> Result<Option<Vec<u8>>> {
     let owner = oid(row, 1);
     if role::role_name(owner).is_none() {
@@ -347,7 +347,7 @@ fn next_run(row: &Row) -> Result<Timestamp> {
     every.next(row.i64(5), now()).map_err(bad_schedule)
 }
 
-/// The next time of a schedule that failed. One that somebody was in the way of stays due.
+/// The next time of a schedule that failed. A schedule blocked by another transaction stays due.
 fn next_try(row: &Row, problem: &Problem) -> Timestamp {
     if problem.was_in_the_way() {
         return row.i64(5);

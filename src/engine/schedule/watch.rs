@@ -1,9 +1,8 @@
-//! Watches: what a query gives is compared with what it gave before.
+//! Watches: the result of a query is compared with its earlier result.
 //!
-//! The query is its owner's: it runs with his rights, may not write, and finds tables
-//! where he found them when he put the watch. What it gives is compared with
-//! `pgqueue.watch_seen`, which is ours; changes are remembered there in the transaction
-//! that pushes them.
+//! The query is its owner's: it runs with the owner's rights, may not write, and finds its tables as it did
+//! when the owner put the watch. Its result is compared with `pgqueue.watch_seen`, which belongs to pgqueue.
+//! Changes are remembered there in the transaction that pushes them.
 
 use std::ffi::{CStr, CString};
 use std::ptr;
@@ -31,30 +30,30 @@ static FORGET: Statement =
 /// How many changes one run of a watch may push.
 pub const MOST_CHANGES: i32 = 10_000;
 
-/// How many objects a watch may give.
+/// How many objects the query of a watch may return.
 const MOST_ROWS: usize = 1_000_000;
 
 /// How many bytes their ids and hashes may have together.
 const MOST_BYTES: usize = 128 << 20;
 
-/// How many rows are held beside what was read of them.
+/// How many rows are held at a time, beside what was read of them.
 const PAGE: i64 = 16;
 
-/// A query and where it finds its tables.
+/// A query, and the search path by which it finds its tables.
 pub struct Watch {
     pub query: Vec<u8>,
     pub search_path: Vec<u8>,
     pub max: i32,
 }
 
-/// What a query has given: ids, and the hash of each.
+/// The result of a query: ids, and the hash of each.
 #[derive(Default)]
 struct Found {
     ids: Texts,
     hashes: Texts,
 }
 
-/// Texts in a row, and where each ends.
+/// Texts one after the other, and the end of each.
 #[derive(Default)]
 struct Texts {
     bytes: Vec<u8>,
@@ -82,7 +81,7 @@ impl Texts {
         (0..self.len()).map(|n| self.get(n))
     }
 
-    /// One that is there twice.
+    /// A text that is there twice.
     fn repeated(&self) -> Option<&[u8]> {
         let mut order = Vec::new();
         room_for(&mut order, self.len());
@@ -94,12 +93,12 @@ impl Texts {
     }
 }
 
-/// Checks a query that the caller wants to have watched; it is not run.
+/// Checks a query that the caller wants to watch, without running it.
 pub fn check(query: &[u8]) -> Result<()> {
     connected(|| prepare(query).map(|_| ()))
 }
 
-/// Where the caller's queries find their tables.
+/// The search path of the caller's queries.
 pub fn search_path() -> Vec<u8> {
     // SAFETY: the setting exists; its value is a C string that is copied.
     unsafe { CStr::from_ptr(pg_sys::GetConfigOption(c"search_path".as_ptr(), false, false)) }
@@ -107,8 +106,8 @@ pub fn search_path() -> Vec<u8> {
         .to_vec()
 }
 
-/// Runs a watch as the current user and pushes what has changed, of the objects behind
-/// `seen_to`. If there may be more, the last of the objects.
+/// Runs a watch as the current user, and pushes the changes of objects behind `seen_to`. Returns the last of
+/// these objects if there may be more changes.
 pub fn look(name: &Name, watch: &Watch, seen_to: Option<Datum>, queue: &Queue) -> Result<Option<Vec<u8>>> {
     let found = run(watch)?;
     let args = [
@@ -138,13 +137,13 @@ fn push_changes(queue: &Queue, row: &Row) -> Result<()> {
     push(queue, &messages, &Options::default()).map(|_| ())
 }
 
-/// Forgets what a watch has seen.
+/// Forgets the objects that a watch has seen.
 pub fn forget(name: &Name) {
     FORGET.run(&[Some(name.datum())], |_| {});
 }
 
-/// Runs the query. Its snapshot is taken after the watch was locked: what
-/// another session has pushed is not found to be different again.
+/// Runs the query. Its snapshot is taken after the watch was locked: a change that another session has pushed
+/// is not found again.
 fn run(watch: &Watch) -> Result<Found> {
     let search_path = CString::new(&watch.search_path[..]).expect("text has no NUL byte");
     connected(|| {
@@ -195,7 +194,7 @@ fn prepare(query: &[u8]) -> Result<pg_sys::SPIPlanPtr> {
     }
 }
 
-/// The element of a list that has one.
+/// The element of a list that has exactly one.
 unsafe fn only<'a, T>(list: *const pg_sys::List) -> Option<&'a T> {
     // SAFETY: the caller gives a list of pointers to T.
     unsafe { (!list.is_null() && (*list).length == 1).then(|| &*pg_sys::list_nth(list, 0).cast::<T>()) }
@@ -221,7 +220,7 @@ unsafe fn has_plain_text(plan: pg_sys::SPIPlanPtr) -> bool {
     }
 }
 
-/// Reads what the query gives, as text that is the same whatever is set.
+/// Reads the result of the query, as text that no setting changes.
 unsafe fn read_all(cursor: pg_sys::Portal, is_plain: bool) -> Result<Found> {
     let mut found = Found::default();
     loop {
@@ -261,7 +260,7 @@ unsafe fn read_row(table: *mut pg_sys::SPITupleTable, n: usize, found: &mut Foun
     }
     found.ids.add(id);
     found.hashes.add(hash);
-    // SAFETY: both are copied, and were allocated for us.
+    // SAFETY: both are copied, and were allocated for this call.
     unsafe {
         pg_sys::pfree(id.as_ptr().cast_mut().cast());
         pg_sys::pfree(hash.as_ptr().cast_mut().cast());
@@ -269,7 +268,7 @@ unsafe fn read_row(table: *mut pg_sys::SPITupleTable, n: usize, found: &mut Foun
     Ok(())
 }
 
-/// The beginning of an id, for people.
+/// The beginning of an id, for an error message.
 fn quoted(id: &[u8]) -> String {
     const MOST: usize = 200;
     format!("\"{}\"", String::from_utf8_lossy(&id[..id.len().min(MOST)]))
