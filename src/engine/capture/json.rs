@@ -1,8 +1,8 @@
-//! Rows as JSON, whatever is in them.
+//! Rows as JSON, whatever values they have.
 //!
-//! `to_jsonb` refuses some values: `json` with \u0000, numbers beyond numeric's range, more than
-//! jsonb holds, whatever a type's own cast to JSON raises. Such a value is given as its text, and
-//! one that is too long even so is left out: the column is null then.
+//! `to_jsonb` refuses some values: `json` with \u0000, numbers beyond numeric's range, more than a jsonb
+//! holds, and whatever a type's own cast to JSON raises. Such a value becomes its text. A value that is too
+//! long even so is left out: the column is null then.
 
 use std::ffi::CStr;
 use std::ptr;
@@ -18,14 +18,14 @@ static OBJECT: Statement = Statement::new(
     &[pg_sys::TEXTARRAYOID, pg_sys::JSONBARRAYOID],
 );
 
-/// What no jsonb has room for.
+/// A size that no jsonb holds.
 const TOO_LONG: usize = 256 << 20;
 
 /// A row as a JSON object.
 #[derive(Clone, Copy)]
 pub struct Doc {
     pub json: Datum,
-    /// Whether some of its values are left out: they are null.
+    /// Some of its values are left out: they are null.
     pub is_cut: bool,
 }
 
@@ -35,7 +35,7 @@ impl Doc {
         unsafe { pg_sys::toast_raw_datum_size(self.json) }
     }
 
-    /// Whether two rows are the same in these columns.
+    /// Whether two rows have the same values in these columns.
     pub fn has_same(&self, other: &Self, columns: &[Datum]) -> bool {
         columns.iter().all(|&name| match (self.get(name), other.get(name)) {
             // SAFETY: both are jsonb.
@@ -55,17 +55,17 @@ impl Doc {
     }
 }
 
-/// A row as `to_jsonb` gives it; raises what that raises.
+/// A row as `to_jsonb` converts it. Raises what that raises.
 pub fn whole(row: Datum) -> Doc {
     Doc { json: to_jsonb(row, pg_sys::RECORDOID), is_cut: false }
 }
 
-/// A row, column by column where it is refused as a whole.
+/// A row as a whole, or column by column if that is refused.
 pub fn by_columns_if_refused(row: Datum) -> Doc {
     unless_refused(|| Ok(whole(row))).unwrap_or_else(|| by_columns(row, TOO_LONG))
 }
 
-/// A row without values that are longer than that, or that are refused as text, too.
+/// A row without the values that are longer than `longest`, or that are refused even as text.
 pub fn by_columns(row: Datum, longest: usize) -> Doc {
     let (mut names, mut values, mut is_cut) = (Vec::new(), Vec::new(), false);
     for (name, kind, value) in columns(row) {
@@ -79,7 +79,7 @@ pub fn by_columns(row: Datum, longest: usize) -> Doc {
     Doc { json: results(&OBJECT, &args)[0], is_cut }
 }
 
-/// A value as JSON, else its text; none if it is too long.
+/// A value as JSON, else its text. None if it is too long.
 fn json_of(value: Datum, kind: Oid, longest: usize) -> Option<Datum> {
     // SAFETY: the value is of this type.
     let len = unsafe { if pg_sys::get_typlen(kind) == -1 { pg_sys::toast_raw_datum_size(value) } else { 0 } };
@@ -99,7 +99,7 @@ fn text_of(value: Datum, kind: Oid) -> Datum {
     }
 }
 
-/// What SQL's `to_jsonb(value)` gives.
+/// The result of SQL's `to_jsonb(value)`.
 fn to_jsonb(value: Datum, kind: Oid) -> Datum {
     // SAFETY: the function takes any type, which it reads from the expression it is called by; all
     // of that lives in the current memory context.
@@ -120,7 +120,7 @@ fn to_jsonb(value: Datum, kind: Oid) -> Datum {
     }
 }
 
-/// An object with the fields of another.
+/// An object with the fields of another added.
 pub fn joined(object: Datum, other: &str) -> Datum {
     // SAFETY: both are jsonb.
     unsafe {
@@ -156,7 +156,7 @@ fn columns(row: Datum) -> Vec<(Vec<u8>, Oid, Option<Datum>)> {
     }
 }
 
-/// The first column of what a statement gives, of a varlena type and never null.
+/// The first column of a statement's result, which is of a varlena type and never null.
 pub fn results(statement: &'static Statement, args: &[Option<Datum>]) -> Vec<Datum> {
     // SAFETY: reads a variable.
     let context = unsafe { pg_sys::CurrentMemoryContext };

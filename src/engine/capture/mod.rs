@@ -1,12 +1,11 @@
-//! Change capture: a message for each row that a statement has created, updated or
-//! deleted.
+//! Change capture: a message for each row that a statement has created, updated or deleted.
 //!
-//! Rows become JSON as whoever changed them (`json`), as in a trigger of the table: types may
-//! bring casts to JSON of their own. Of a statement trigger the rows come a page at a time,
-//! however many there are.
+//! A row becomes JSON with the rights of the role that changed it (`json`), as in a trigger of the table:
+//! types may bring their own casts to JSON. A statement trigger reads its rows a page at a time, however many
+//! there are.
 //!
-//! Invariant: a change that the table takes is pushed. What no jsonb can hold comes as its text, or
-//! is left out.
+//! Invariant: each change that the table takes is pushed. A value that no jsonb can hold is pushed as its
+//! text, or is left out.
 
 pub mod json;
 
@@ -29,17 +28,17 @@ use crate::pg::role::{act_as, act_plainly};
 use crate::pg::subtransaction::unless_refused;
 use crate::pg::trigger::{Trigger, TriggerRow};
 
-/// How many changes are looked at at a time.
+/// How many changes are read at a time.
 const PAGE: i64 = 500;
 
 /// How many bytes of JSON are pushed at a time, unless one change has more.
 const PAGE_BYTES: usize = 8 << 20;
 
-/// The longest values of a row that is too large for a message: what is longer is left out. Where
-/// the first is not enough, the second is, with all the columns that a table can have.
+/// The longest values of a row that is too large for a message: longer ones are left out. If the first limit
+/// is not enough, the second is, with all the columns that a table can have.
 const LONGEST_VALUES: [usize; 2] = [64 << 10, 1 << 10];
 
-/// What the message of a change has whose values are not all there.
+/// The field in a message that lacks values of its row.
 const TRUNCATED: &str = r#"{"truncated": true}"#;
 
 static MESSAGES: Statement = Statement::new(
@@ -47,7 +46,7 @@ static MESSAGES: Statement = Statement::new(
     &[pg_sys::TEXTOID, pg_sys::TEXTARRAYOID, pg_sys::JSONBARRAYOID, pg_sys::JSONBARRAYOID, pg_sys::BOOLOID],
 );
 
-/// Types whose own equality is that of their JSON.
+/// Types whose values are equal exactly when their JSON is.
 const COMPARED_AS_THEY_ARE: [Oid; 9] = [
     pg_sys::BOOLOID,
     pg_sys::INT2OID,
@@ -60,7 +59,7 @@ const COMPARED_AS_THEY_ARE: [Oid; 9] = [
     pg_sys::JSONBOID,
 ];
 
-/// What a trigger is called for.
+/// The change for which a trigger is called.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Event {
     Insert,
@@ -140,12 +139,12 @@ impl Capture<'_> {
         names
     }
 
-    /// The queue, if the table's owner may push into it: whoever writes a row need not.
+    /// The queue, if the table's owner may push into it: a role that writes rows need not have that right.
     fn queue(&self, name: &Name) -> Result<std::rc::Rc<Queue>> {
         act_as(self.0.owner_of_table(), || create::for_push(name))
     }
 
-    /// The table's name as SQL takes it.
+    /// The table's name, quoted as SQL needs it.
     fn table(&self) -> Datum {
         // SAFETY: look-ups that give C strings, of a relation that is open.
         unsafe {
@@ -156,12 +155,12 @@ impl Capture<'_> {
         }
     }
 
-    /// The row as it was and as it is.
+    /// The row before and after the change.
     fn rows(&self) -> Change {
         [self.0.old_row(), self.0.new_row()].map(|row| row.map(TriggerRow::record))
     }
 
-    /// The query over the transition tables: rows as they were and as they are.
+    /// The query over the transition tables: each row before and after the change.
     fn statement_text(&self, event: Event, keys: &[Vec<u8>]) -> Result<CString> {
         let (old, new) = (self.0.definition().tgoldtable, self.0.definition().tgnewtable);
         let (old, new) = (transition_table(old), transition_table(new));
@@ -186,7 +185,7 @@ impl Capture<'_> {
         Ok(CString::new(bytes).expect("names have no NUL byte"))
     }
 
-    /// The key columns of a row t, equal where their JSON is; no value is refused here.
+    /// The key columns of a row t, equal when their JSON is. No value raises an error here.
     fn key_of_row(&self, keys: &[Vec<u8>]) -> String {
         let columns = keys.iter().map(|name| {
             let name = CString::new(&name[..]).expect("a name has no NUL byte");
@@ -200,14 +199,14 @@ impl Capture<'_> {
         format!("ROW({})", columns.collect::<Vec<_>>().join(", "))
     }
 
-    /// The type of a column that is there, or what its domain is of.
+    /// The type of a column that exists, or the base type of its domain.
     fn type_of(&self, column: &CStr) -> Oid {
         let table = self.0.relation().rd_id;
         // SAFETY: cached look-ups.
         unsafe { pg_sys::getBaseType(pg_sys::get_atttype(table, pg_sys::get_attnum(table, column.as_ptr()))) }
     }
 
-    /// Begins to read what a query gives over the transition tables.
+    /// Begins to read the result of a query over the transition tables.
     fn read(&self, text: &CStr) -> pg_sys::Portal {
         // SAFETY: called between SPI_connect and SPI_finish, with the data of the call.
         unsafe {
@@ -220,7 +219,7 @@ impl Capture<'_> {
     }
 }
 
-/// The columns of a table's primary key, also one that is deferrable.
+/// The columns of a table's primary key, even of a deferrable one.
 fn primary_key_columns(table: Oid) -> *mut pg_sys::Bitmapset {
     // catalog/pg_constraint.h, which pgrx leaves out
     unsafe extern "C-unwind" {
@@ -242,20 +241,20 @@ fn transition_table(name: *const c_char) -> Result<String> {
     Ok(quoted(name))
 }
 
-/// A name as SQL takes it, each byte as one character.
+/// A name, quoted as SQL needs it, each byte as one character.
 fn quoted(name: *const c_char) -> String {
     // SAFETY: the caller gives a C string, and what quotes it gives another.
     let name = unsafe { CStr::from_ptr(pg_sys::quote_identifier(name)) };
     name.to_bytes().iter().map(|&byte| char::from(byte)).collect()
 }
 
-/// A row as it was and as it is.
+/// A row before and after a change.
 type Change = [Option<Datum>; 2];
 
-/// The same as JSON.
+/// The same rows as JSON.
 type Docs = [Option<Doc>; 2];
 
-/// Where changes of a table go.
+/// The destination of a table's changes.
 struct Changes<'a> {
     queue: &'a Queue,
     table: Datum,
@@ -288,7 +287,7 @@ impl Changes<'_> {
         Ok(())
     }
 
-    /// Pushes changes; each by itself if the JSON of one of them is refused.
+    /// Pushes changes, one by one if the JSON of one of them is refused.
     fn push(&self, mut changes: &[Change]) -> Result<()> {
         while !changes.is_empty() {
             check_for_interrupts!();
@@ -308,7 +307,7 @@ impl Changes<'_> {
         push(self.queue, &messages, &Options::default()).map(|_| ())
     }
 
-    /// The messages of as many changes as a page has room for, and how many changes these are.
+    /// The messages of as many changes as a page has room for, and the number of these changes.
     fn page(&self, changes: &[Change]) -> (usize, Vec<Datum>) {
         let (mut docs, mut taken, mut bytes) = (Vec::new(), 0, 0);
         for change in changes {
@@ -342,7 +341,7 @@ impl Changes<'_> {
             .unwrap_or_else(|| messages(&cut[1]))
     }
 
-    /// A change; if the key has changed, the end of one row and the beginning of another.
+    /// The parts of a change: one; or if the key has changed, a deleted row and a created one.
     fn parts(&self, docs: Docs) -> impl Iterator<Item = Docs> {
         let [old, new] = docs;
         let is_another = matches!((&old, &new), (Some(old), Some(new)) if !old.has_same(new, &self.keys));
@@ -361,7 +360,7 @@ impl Changes<'_> {
     }
 }
 
-/// What was fetched last: two columns.
+/// The two columns of the rows fetched last.
 unsafe fn fetched() -> Vec<Change> {
     // SAFETY: the caller has fetched rows, and keeps them for as long as it looks at them.
     unsafe {
