@@ -4,7 +4,8 @@
 //! owner, whether a call of some role or the worker let the message die. So what other roles may see of the
 //! queue goes only where its owner has a right.
 //!
-//! Invariant: no event goes to a queue whose own events lead back to the first, directly or over others.
+//! Invariant: no event of a queue goes to one whose own events lead back to that queue, directly or over
+//! others.
 
 use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;

@@ -18,7 +18,7 @@ use crate::pg::session::now;
 use crate::pg::snapshot::Snapshot;
 use crate::value::timestamp::{NEVER, Timestamp};
 
-/// How long after a rescan or a scan a message is looked at again that another transaction was changing.
+/// After this time a message is looked at again that another transaction was changing.
 pub const RECHECK: Timestamp = 1_000_000;
 
 /// The result of a part of a rescan.

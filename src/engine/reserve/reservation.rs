@@ -388,7 +388,7 @@ impl<'a> Reservation<'a> {
         }
     }
 
-    /// The group whose turn a message needs. None if it has the turn already.
+    /// The group whose turn a message needs. None if its order is not kept, or if it has the turn already.
     fn group_of(&self, row: &TableRow) -> Option<Group> {
         Group::of(row, self.queue).filter(|_| !row.bool(Column::InTurn))
     }
