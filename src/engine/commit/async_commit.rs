@@ -16,8 +16,8 @@ thread_local! {
 /// Does a write whose loss in a crash does no harm, such as a lease: the message is delivered again.
 ///
 /// A transaction that writes nothing else commits without waiting for the disk. The end of its last log
-/// record tells that. Records from before it had a number do not count: pages with checksums are logged for
-/// their hint bits.
+/// record shows that. Log records from before it had a transaction id do not count: pages with checksums are
+/// logged for their hint bits.
 pub fn harmless<R>(write: impl FnOnce() -> R) -> R {
     // SAFETY: reads a variable of this backend.
     let log_end = || unsafe { pg_sys::XactLastRecEnd };

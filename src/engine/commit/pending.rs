@@ -97,7 +97,7 @@ pub fn freed(queue: i32) {
     tell(queue, |news| news.freed = true);
 }
 
-/// Notes that leases have ended in a queue with a limit: so many slots came free.
+/// Notes that leases have ended in a queue with a limit: `slots` slots came free.
 pub fn slots_are_free(queue: i32, slots: usize) {
     freed(queue);
     tell(queue, |news| news.slots_freed += slots);

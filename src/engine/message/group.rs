@@ -137,7 +137,8 @@ impl Group {
     }
 
     /// Whether this transaction has itself written an earlier message of the group: no other transaction can
-    /// remove that before this one ends. A delayed message does not count: it may expire without being scanned.
+    /// remove that before this one ends. A delayed message does not count: it may expire without being
+    /// scanned.
     pub fn has_our_own(&self, table: &Table, priority: i16) -> bool {
         let [queue, key] = self.conditions();
         let waits = Condition::equals(3, pg_sys::F_BOOLEQ, false.into());

@@ -172,7 +172,7 @@ enum Attempt {
     Changed,
 }
 
-/// Whether the next message of its group may have to be told of: no scan may see this message any more.
+/// Whether the next message of its group may have to be published: no scan may see this message any more.
 fn leaves_its_group(row: &TableRow, verdict: Verdict) -> bool {
     match verdict {
         Verdict::Delete => true,

@@ -76,14 +76,14 @@ fn excess(queue: &Queue, more: usize, limit: i64) -> usize {
     usize::try_from(counter::length(queue.id) + more as i64 - limit).unwrap_or(0)
 }
 
-/// Drops so many messages. If there are too few, those count that other transactions are just removing: they
-/// make room when that is committed.
+/// Drops `missing` messages. If there are too few, those count that other transactions are just removing:
+/// they make room when that is committed.
 fn has_dropped(queue: &Queue, missing: usize) -> bool {
     let gone = reserve::drop_oldest(queue, missing);
     gone.dropped >= missing || gone.dropped + gone.being_removed >= missing
 }
 
-/// Whether a transaction that sees all committed messages could drop so many.
+/// Whether a transaction that sees all committed messages could drop `missing` messages.
 fn could_be_dropped(queue: &Queue, missing: usize) -> bool {
     static DROPPABLE: Statement =
         Statement::new(include_str!("../../../sql/query/droppable.sql"), &[pg_sys::INT4OID, pg_sys::INT8OID]);
@@ -96,7 +96,7 @@ fn could_be_dropped(queue: &Queue, missing: usize) -> bool {
 /// How many messages one scan for dead ones reads at most.
 const MOST_LOOKED_AT: usize = 10_000;
 
-/// A search that found nothing rests for so many times as long as it took, unless it read few entries.
+/// A search that found nothing rests this many times as long as it took, unless it read few entries.
 const REST: i64 = 50;
 const FEW: usize = 200;
 

@@ -48,8 +48,8 @@ pub fn alter(queue: &Queue, changes: Value) -> Result<Value> {
     Ok(merged)
 }
 
-/// Reads the settings under a lock: of two changes at once the second is merged into the first. An error if
-/// the other transaction has dropped the queue.
+/// Reads the settings under a lock: of two changes at once the second is merged into the result of the first.
+/// An error if the other transaction has dropped the queue.
 fn settings_for_update(queue: &Queue) -> Result<Value> {
     let mut settings = None;
     SETTINGS.run(&[Some(queue.id.into())], |row| {

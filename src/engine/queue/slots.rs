@@ -5,9 +5,10 @@
 //! has to be done when a lease ends, however it does.
 //!
 //! A slot is overwritten in place (`slot_rows`), so a rollback does not undo that. It need not: the slot
-//! names its writer, and is in use as long as that transaction is at work; a lease of a failed transaction is
-//! none. One case needs more: a lease that this transaction has ended itself is valid again after a rollback,
-//! and its slot must be in use again then. Such a slot is taken last, and by a new version of its row.
+//! names its writer, and is in use as long as that transaction is at work. A lease of a failed transaction is
+//! not valid. One case needs more: a lease that this transaction has ended itself is valid again after a
+//! rollback, and its slot must be in use again then. Such a slot is taken last, and by a new version of its
+//! row.
 //!
 //! docs/engine.md argues why this holds.
 

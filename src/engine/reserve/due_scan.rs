@@ -102,7 +102,7 @@ pub fn forget_due() {
     hint_cache::for_each_place(|place| place.hint.forget_due(now));
 }
 
-/// Whether a message of a delayed lane may be due. A lane that no reserve has looked at yet is left to the
+/// Whether a message of a delayed lane may be due. A lane whose due times no hint knows is left to the
 /// worker's rounds.
 pub fn a_message_is_due() -> bool {
     let now = now();

@@ -32,7 +32,7 @@ use crate::value::reason::Reason;
 use crate::value::settings::Order;
 use crate::value::timestamp::Timestamp;
 
-/// How many dead messages one call clears away.
+/// How many dead messages of a kind a call clears away at a time, and how often it does so.
 pub const EXHAUSTED_PAGE: usize = 100;
 
 /// The function that is shown each message handed out.

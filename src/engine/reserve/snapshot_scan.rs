@@ -67,7 +67,7 @@ fn known_starts(queue: i32, reservation: &Reservation) -> Vec<(i16, Key)> {
     let mut starts = Vec::with_capacity(LEVELS);
     let has_forgotten = pending::has_forgotten(queue);
     hint_cache::with_hint(queue, reservation.direction, |hint| {
-        // A hint knows no lowest keys until the queue's priorities were looked up.
+        // A hint knows no lowest keys unless the queue's priorities were looked up lately.
         if hint.is_known(reservation.now) && !has_forgotten {
             starts.extend(hint.levels().iter().map(|level| (level.priority, level.lowest(reservation.now))));
         }

@@ -94,7 +94,7 @@ const BATCH: i64 = 50;
 /// database have put.
 const PLANS: i64 = 20;
 
-/// A transaction that has run schedules for so long leaves the remaining ones to the next.
+/// A transaction that has run schedules for this long leaves the remaining ones to the next.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// When a schedule is tried again whose next time cannot be computed any more.
@@ -310,7 +310,7 @@ fn run_one(row: &Row) {
     );
 }
 
-/// How long a schedule rests that was blocked so many times in a row.
+/// How long a schedule rests that was blocked `times` times in a row.
 fn pause(times: i32) -> Duration {
     const FIRST: Duration = Duration::from_secs(5);
     const LONGEST: Duration = Duration::from_secs(300);
