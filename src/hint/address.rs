@@ -1,8 +1,8 @@
-//! Where a walk over a queue's ready messages is: a priority, in one direction.
+//! An address in a queue's ready lane: a priority and a scan direction.
 
 use crate::hint::Direction;
 
-/// One priority of a queue's ready lane, seen from one end.
+/// One priority of a queue's ready lane, scanned in one direction.
 #[derive(Clone, Copy)]
 pub struct Address {
     pub queue: i32,
@@ -11,7 +11,7 @@ pub struct Address {
 }
 
 impl Address {
-    /// The same priority from the other end.
+    /// Returns the same priority in the other direction.
     pub fn reversed(self) -> Self {
         Self { direction: self.direction.reversed(), ..self }
     }

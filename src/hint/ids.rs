@@ -1,11 +1,11 @@
-//! Some messages of one priority, as a transaction remembers them.
+//! A set of message ids of one priority, as a transaction notes them.
 
 use crate::hint::{Direction, Key};
 
-/// How many ids are remembered one by one.
+/// Maximum number of ids kept one by one.
 const FEW: usize = 32;
 
-/// Ids of one priority of a queue: each of them or, of many, only how far they reach.
+/// Ids of one priority of a queue: up to `FEW` one by one, more only as a range.
 #[derive(Clone, Debug, Default)]
 pub struct Ids {
     few: Vec<i64>,
@@ -32,12 +32,12 @@ impl Ids {
         self.count == 0
     }
 
-    /// Each id, unless there are too many.
+    /// Returns the ids one by one; none if there are more than `FEW`.
     pub fn each(&self) -> Option<&[i64]> {
         (self.count <= FEW).then_some(&self.few)
     }
 
-    /// The key that comes first.
+    /// Returns the first key in a direction.
     pub fn first(&self, direction: Direction) -> Key {
         match direction {
             Direction::OldestFirst => direction.key(self.lowest),

@@ -3,103 +3,105 @@
 //! ```text
 //!      low            cursor                  front
 //!  ─────┼───────────────┼───────────────────────┼─────────────────────▶ key
-//!  gone │ in flight, gone · a few in the stash  │ pushed, nobody has looked
-//!       └── a pass: looked at again, from ──────┘
-//!           the cursor on
+//!  gone │ in flight, gone · a few in the stash  │ pushed, not scanned yet
+//!       └── rescan: from the cursor to ─────────┘
+//!           the front
 //! ```
 //!
-//! Invariant, for every message that could be reserved and that no reserve has in its
-//! hands: its key is at or beyond `front`, or in `stash`, or at or beyond `cursor`, or
-//! its lease ended no earlier than `first_end`, or the transaction that will make it
-//! known (`appeared`) has yet to do so.
+//! Invariant, for every reservable message that no running reserve has claimed, one of these holds:
+//! - its key is at or beyond `front`;
+//! - its key is in `stash`;
+//! - its key is at or beyond `cursor`;
+//! - its lease ended no earlier than `first_end`;
+//! - the transaction that made it reservable has yet to call `appeared`.
 
 use crate::hint::ids::Ids;
 use crate::hint::rest::Rest;
 use crate::hint::{Direction, Key, NOWHERE, START};
 use crate::value::timestamp::{NEVER, Timestamp};
 
-/// How many keys before the front are known one by one.
+/// Maximum number of keys before the front that are kept one by one.
 pub const STASH: usize = 32;
 
-/// How many appearances a claim can be compared with.
+/// Number of appearances that a claim can be compared with.
 const LATELY: usize = 16;
 
 const MILLISECOND: Timestamp = 1_000;
 
-/// A pass for nothing in particular: rows that came without anybody telling.
+/// Interval of routine rescans: they find rows that no transaction announced.
 const ROUTINE: Timestamp = 5_000 * MILLISECOND;
 
-/// How much later than the worker a reserve does a routine pass.
+/// Delay of a reserve's routine rescan after the worker's.
 const GRACE: Timestamp = 2_000 * MILLISECOND;
 
-/// How often what prepared transactions hold is looked at.
+/// Interval of rescans over the messages that prepared transactions hold.
 const PREPARED: Timestamp = 1_000 * MILLISECOND;
 
-/// Time between two passes over expired leases, for each entry of the first. Keeps
-/// passes below about a tenth of a core however much is in flight.
+/// Rest between two rescans over expired leases, in microseconds per index entry of the first. It keeps
+/// rescans below about a tenth of a core, however many messages are in flight.
 const REST_PER_ENTRY: Timestamp = 2;
 
-/// The same for routine passes: below about a fiftieth.
+/// Rest after a routine rescan, per index entry: below about a fiftieth of a core.
 const ROUTINE_REST_PER_ENTRY: Timestamp = 20;
 
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub struct Level {
     pub priority: i16,
-    /// The pass looks for something that is likely there.
+    /// The rescan has a reason to find a reservable message.
     suspected: bool,
-    /// The pass began at the very beginning.
+    /// The rescan began at the first key of the level.
     from_start: bool,
-    /// Everything before it is gone, in flight, or accounted for otherwise.
+    /// Front: every message before it is gone, in flight, or covered by another field.
     front: Key,
     /// Keys before the front that may be reservable.
     stash: Stash,
-    /// Counts up with every appearance, from the time at which the hint was made: what
-    /// was seen of another hint, in its place before, is older.
+    /// Counter of appearances. It starts at the time when the hint was made: a `Look` at an earlier hint in
+    /// this cache entry is older.
     appearances: u64,
-    /// The first key of the last appearances, each at its number.
+    /// First key of each of the last appearances, at its number modulo `LATELY`.
     lately: [Key; LATELY],
-    /// The number of appearances at which nothing lay from the front on.
+    /// Number of appearances at which the scan found no entry from the front on.
     nothing_at: Option<u64>,
-    /// Where the pass goes on; nowhere: there is none.
+    /// Next key of the rescan; `NOWHERE` if none is under way.
     cursor: Key,
-    /// How often keys were left to the pass.
+    /// Counter of keys left to the rescan.
     left_to_pass: u64,
-    /// Nothing before it is visible to anybody: passes begin here.
+    /// No message before it is visible to any transaction: rescans begin here.
     low: Key,
-    /// No lease known ends earlier.
+    /// No known lease ends earlier.
     first_end: Timestamp,
-    /// Entries the pass has come by.
+    /// Index entries that the rescan has scanned.
     passed: u64,
-    /// The next pass over expired leases begins no earlier.
+    /// The next rescan over expired leases begins no earlier.
     rest: Rest,
-    /// The next routine pass.
+    /// The next routine rescan begins no earlier.
     routine: Rest,
-    /// The first key that a prepared transaction holds.
+    /// First key that a prepared transaction holds.
     prepared: Key,
     prepared_for: Rest,
 }
 
-/// What a reserve has seen of the front before it walks on from there.
+/// State of the front before a reserve scans from there.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
     pub front: Key,
     appearances: u64,
 }
 
-/// What a reserve should do next.
+/// Next step of a reserve.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "made under a lock, where nothing is allocated")]
 pub enum Step {
-    /// Look at these keys one by one; they are in its hands now.
+    /// Look up these keys one by one. The reserve has claimed them.
     Probe(Stash),
-    /// Walk on from the front, and claim what comes.
+    /// Scan from the front, and claim the entries found.
     Walk,
-    /// There is nothing.
+    /// No message is reservable.
     Nothing,
 }
 
-/// A part of a pass: the keys from `from` on, those before `to`.
+/// A chunk of a rescan: the keys from `from` on and before `to`.
 #[derive(Clone, Copy, Debug)]
 pub struct Chunk {
     pub from: Key,
@@ -108,22 +110,22 @@ pub struct Chunk {
     left_to_pass: u64,
 }
 
-/// What was found in a chunk.
+/// Findings of a rescan in one chunk.
 #[derive(Clone, Debug)]
 pub struct Findings {
-    /// What may be reserved, at most as many as the stash holds, in order.
+    /// Reservable keys, at most as many as the stash holds, in order.
     pub found: Vec<Key>,
-    /// Where the look ended; nowhere: it came to the end of the chunk.
+    /// Key where the scan stopped; `NOWHERE` if it reached the end of the chunk.
     pub reached: Key,
-    /// The first message that was visible, reservable or not.
+    /// First visible message, reservable or not.
     pub first_visible: Option<Key>,
-    /// The first end of the leases that were seen.
+    /// Earliest end of the leases that the scan saw.
     pub first_end: Timestamp,
-    /// Index entries it has come by.
+    /// Number of index entries scanned.
     pub entries: u64,
 }
 
-/// Who does a part of a pass.
+/// Process that rescans a chunk: the worker or a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sweeper {
     Worker,
@@ -153,9 +155,9 @@ impl Level {
         }
     }
 
-    // What transactions tell when they have ended.
+    // Changes that transactions announce after their end.
 
-    /// Messages may be reservable from now on that were not before.
+    /// Notes messages that are reservable from now on and were not before.
     pub fn appeared(&mut self, ids: &Ids, direction: Direction) {
         let first = ids.first(direction);
         self.note_appearance(first);
@@ -179,32 +181,32 @@ impl Level {
         self.lately[(self.appearances % LATELY as u64) as usize] = first;
     }
 
-    /// Messages were leased, the first of them with this key, until `end` or later.
+    /// Notes leases that end at `end` or later; `first` is the first leased key.
     pub fn leased(&mut self, first: Key, end: Timestamp) {
         self.low = self.low.min(first);
         self.first_end = self.first_end.min(end);
     }
 
-    /// A transaction that holds messages was prepared; nobody will tell when it ends.
+    /// Notes a prepared transaction that holds messages. Its end will not be announced.
     pub fn prepared(&mut self, first: Key, now: Timestamp) {
-        // As if it appeared: a walk that began before may remember that there is nothing.
+        // Counts as an appearance: a scan that began before must not remember that nothing is there.
         self.note_appearance(first);
         self.low = self.low.min(first);
         self.prepared = self.prepared.min(first);
         self.prepared_for = Rest::begin(now, PREPARED);
     }
 
-    /// Nobody knows what prepared transactions hold here: anything.
+    /// Assumes that prepared transactions hold any of the messages here.
     pub fn may_be_prepared(&mut self, now: Timestamp) {
         self.prepared(START, now);
     }
 
-    /// What prepared transactions hold is looked at next.
+    /// Has messages of prepared transactions rescanned next.
     pub fn look_for_prepared(&mut self) {
         self.prepared_for = Rest::OVER;
     }
 
-    /// No prepared transaction is left.
+    /// Notes that no prepared transaction is left.
     pub fn nothing_is_prepared(&mut self) {
         if self.prepared != NOWHERE {
             let first = std::mem::replace(&mut self.prepared, NOWHERE);
@@ -212,9 +214,9 @@ impl Level {
         }
     }
 
-    // What a reserve does.
+    // Steps of a reserve.
 
-    /// What to do to find up to `max` messages before `limit`.
+    /// Returns the next step to find up to `max` messages before `limit`.
     pub fn next_step(&mut self, max: usize, limit: Key) -> Step {
         let known = self.stash.take(max, limit);
         if known.count > 0 {
@@ -230,9 +232,8 @@ impl Level {
         Look { front: self.front, appearances: self.appearances }
     }
 
-    /// Takes everything from the front to `last` into the hands of a reserve, which has
-    /// walked over it since `look`, with a snapshot taken since. False if it may have
-    /// missed something.
+    /// Claims everything from the front to `last` for a reserve. The reserve must have scanned that range
+    /// since `look`, with a snapshot taken since. False if the scan may have missed a message.
     pub fn claim(&mut self, look: Look, last: Key) -> bool {
         let behind = last.saturating_add(1);
         let is_ours = self.front == look.front && self.nothing_appeared(look, behind);
@@ -242,7 +243,7 @@ impl Level {
         is_ours
     }
 
-    /// The same by a walk that came to the end: nothing lay beyond `last`.
+    /// Claims like `claim`, for a scan that reached the end: it found no entry beyond `last`.
     pub fn claim_to_end(&mut self, look: Look, last: Key) -> bool {
         let is_ours = self.claim(look, last);
         if is_ours {
@@ -251,21 +252,21 @@ impl Level {
         is_ours
     }
 
-    /// Whether it is certain that nothing appeared before `limit` since `look`.
+    /// True if certainly no message before `limit` appeared since `look`.
     fn nothing_appeared(&self, look: Look, limit: Key) -> bool {
         self.appearances.checked_sub(look.appearances).is_some_and(|since| since <= LATELY as u64)
             && (look.appearances + 1..=self.appearances)
                 .all(|n| self.lately[(n % LATELY as u64) as usize] >= limit)
     }
 
-    /// A walk from `look` on found nothing at all.
+    /// Notes that a scan from `look` on found no entry.
     pub fn found_nothing(&mut self, look: Look) {
         if self.front == look.front {
             self.nothing_at = Some(look.appearances);
         }
     }
 
-    /// Goes on from `to`; what lies before is left to the pass.
+    /// Moves the front to `to`; the messages before it are left to the rescan.
     pub fn jump(&mut self, look: Look, to: Key) {
         if self.front == look.front && to > self.front {
             self.leave_to_pass(self.front);
@@ -273,7 +274,7 @@ impl Level {
         }
     }
 
-    /// Remembers a key before the front.
+    /// Keeps a key before the front in the stash.
     fn keep(&mut self, key: Key) {
         if let Some(crowded_out) = self.stash.put(key) {
             self.leave_to_pass(crowded_out);
@@ -286,9 +287,9 @@ impl Level {
         self.left_to_pass += 1;
     }
 
-    // What a pass does.
+    // Steps of a rescan.
 
-    /// The next part of the pass, if one is due.
+    /// Returns the next chunk of the rescan, if one is due.
     pub fn chunk(&mut self, sweeper: Sweeper, now: Timestamp) -> Option<Chunk> {
         self.begin_pass(now);
         let is_wanted = self.suspected || sweeper == Sweeper::Worker || self.routine.is_overdue(GRACE, now);
@@ -308,8 +309,8 @@ impl Level {
         if !self.suspected && self.first_end <= now && self.rest.is_over(now) {
             self.cursor = self.cursor.min(self.low);
             self.suspected = true;
-            self.left_to_pass += 1; // a part of the pass before knows nothing of this one
-            // The pass sees every lease anew, later ones included.
+            self.left_to_pass += 1; // a chunk of an earlier rescan must not move this one's cursor
+            // The rescan finds the end of every lease again, later ones included.
             self.first_end = NEVER;
         }
         if !self.suspected && self.prepared != NOWHERE && self.prepared_for.is_over(now) {
@@ -323,7 +324,7 @@ impl Level {
         }
     }
 
-    /// Notes what was found in a chunk.
+    /// Notes the findings of a rescan in a chunk.
     pub fn swept(&mut self, chunk: Chunk, findings: Findings, now: Timestamp) {
         let undisturbed = self.left_to_pass == chunk.left_to_pass;
         self.first_end = self.first_end.min(findings.first_end);
@@ -335,7 +336,7 @@ impl Level {
         }
         if undisturbed && self.cursor == chunk.from {
             self.cursor = reached;
-            // What lies from there to the front was claimed since, by calls that answer for it.
+            // Calls have claimed the keys from there to the front since, and account for them.
             if reached == chunk.to {
                 self.end_pass(now);
             }
@@ -355,37 +356,36 @@ impl Level {
         self.passed = 0;
     }
 
-    // What others ask.
+    // Questions of the engine.
 
-    /// Whether a pass is under way that looks for something that is likely there.
+    /// True if a rescan is under way that has a reason to find a message.
     pub fn is_suspected(&self) -> bool {
         self.suspected
     }
 
-    /// No message before this key can be reserved.
+    /// Returns a key before which no message is reservable.
     pub fn lowest(&self, now: Timestamp) -> Key {
         let expired = if self.first_end <= now && self.rest.is_over(now) { self.low } else { NOWHERE };
         let left_to_pass = if self.suspected { self.cursor } else { NOWHERE };
         self.front.min(self.stash.first()).min(left_to_pass).min(self.prepared).min(expired)
     }
 
-    /// The next time at which a lease may end, or a pass over ended ones begin.
+    /// Returns the next time when a lease may end or a rescan over ended leases may begin.
     pub fn next_end(&self) -> Timestamp {
         if self.first_end == NEVER { NEVER } else { self.first_end.max(self.rest.until) }
     }
 
-    /// Whether there are keys in the stash.
     pub fn knows_some(&self) -> bool {
         self.stash.count > 0
     }
 
-    /// Forgets that nothing was beyond the front: what was not told will be seen.
+    /// Forgets that no entry lay beyond the front, so that unannounced rows are found.
     pub fn doubt(&mut self) {
         self.nothing_at = None;
     }
 }
 
-/// A few keys in order, each once.
+/// A few distinct keys, in order.
 #[derive(Clone, Debug, PartialEq)]
 #[repr(C)]
 pub struct Stash {
@@ -408,7 +408,7 @@ impl Stash {
         self.keys().first().copied().unwrap_or(NOWHERE)
     }
 
-    /// Adds a key. When there is no room, the last one has to leave and is returned.
+    /// Adds a key. If the stash is full, returns the key that had to leave, the last one.
     fn put(&mut self, key: Key) -> Option<Key> {
         let Err(place) = self.keys().binary_search(&key) else { return None };
         if place == STASH {
@@ -421,7 +421,7 @@ impl Stash {
         crowded_out
     }
 
-    /// Removes the first keys, up to `max` of those before `limit`.
+    /// Removes and returns the first keys before `limit`, at most `max`.
     fn take(&mut self, max: usize, limit: Key) -> Self {
         let count = self.keys().partition_point(|&key| key < limit).min(max);
         let mut taken = Self { count, ..Self::default() };

@@ -1,9 +1,8 @@
-//! Hints: where in a queue's ready lane to look for messages that may be reserved.
+//! Hints: where to scan a queue's ready lane for reservable messages.
 //!
-//! Only sets of keys and rules about them; nothing here knows Postgres. The engine
-//! keeps the hints in shared memory (`engine::shared`), tells them what transactions
-//! did (`engine::commit`) and looks where they point (`engine::reserve`).
-//! The rules are argued in docs/engine.md.
+//! This module has only sets of keys and their rules; it knows no Postgres. The engine keeps hints in shared
+//! memory (`engine::shared`), announces the changes of transactions to them (`engine::commit`) and scans from
+//! where they point (`engine::reserve`). docs/engine.md proves the rules.
 
 pub mod address;
 pub mod ids;
@@ -15,8 +14,8 @@ pub mod slots;
 #[cfg(test)]
 mod simulation;
 
-/// Place of a message among those of its priority: its id, or, newest first, its
-/// negative. Smaller comes first.
+/// Position of a message within its priority: its id, or its negative if the newest comes first. Smaller keys
+/// come first.
 pub type Key = i64;
 
 /// Before every key.
@@ -25,7 +24,7 @@ pub const START: Key = Key::MIN;
 /// Behind every key.
 pub const NOWHERE: Key = Key::MAX;
 
-/// In which order the messages of a priority come.
+/// Scan order of the messages of a priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Direction {
@@ -48,7 +47,7 @@ impl Direction {
         }
     }
 
-    /// The id that has this key.
+    /// Returns the id that has this key.
     pub fn id(self, key: Key) -> i64 {
         match self {
             Self::OldestFirst => key,

@@ -1,13 +1,13 @@
-//! The hints of one queue, read in one direction.
+//! The hints of one queue in one scan direction.
 
 use crate::hint::START;
 use crate::hint::level::Level;
 use crate::value::timestamp::{NEVER, Timestamp};
 
-/// How many priorities of a queue have a hint. Those behind are scanned from their beginning.
+/// Maximum number of priorities with a hint. Later priorities are scanned from their beginning.
 pub const LEVELS: usize = 16;
 
-/// How often it is looked whether rows came without anybody telling.
+/// Interval at which the engine looks for rows that no transaction announced.
 const DOUBT: Timestamp = 5_000_000;
 
 #[derive(Clone, Debug)]
@@ -15,20 +15,20 @@ const DOUBT: Timestamp = 5_000_000;
 pub struct QueueHint {
     levels: [Level; LEVELS],
     count: usize,
-    /// Priorities from here on have no hint.
+    /// Lowest priority of those without a hint.
     rest: i32,
-    /// All priorities that have messages are known, until then.
+    /// Until this time the hint knows all priorities that have messages.
     known_until: Timestamp,
     due: Due,
     times_cleared: u64,
-    /// How many transactions were prepared since there was none.
+    /// Number of transactions prepared since there was none.
     prepared: u64,
 }
 
-/// No priority is as high.
+/// Higher than every priority.
 const NO_REST: i32 = i32::MAX;
 
-/// What is known of the delayed lane.
+/// The hint of the delayed lane.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Due {
@@ -50,13 +50,13 @@ impl QueueHint {
         }
     }
 
-    /// Knows nothing any more, and belongs to another queue.
+    /// Forgets everything: the cache entry now belongs to another queue.
     pub fn begin_anew(&mut self) {
         self.clear();
         self.prepared = 0;
     }
 
-    /// Knows nothing any more, but for whether something is prepared.
+    /// Forgets everything except the number of prepared transactions.
     pub fn clear(&mut self) {
         self.times_cleared += 1;
         self.count = 0;
@@ -69,12 +69,12 @@ impl QueueHint {
         &mut self.levels[..self.count]
     }
 
-    /// Priorities that have a hint, in order.
+    /// Returns the priorities that have a hint, in order.
     pub fn priorities(&self) -> impl Iterator<Item = i16> {
         self.levels[..self.count].iter().map(|level| level.priority)
     }
 
-    /// The first priority without a hint, if there is one.
+    /// Returns the first priority without a hint, if there is one.
     pub fn rest(&self) -> Option<i16> {
         i16::try_from(self.rest).ok()
     }
@@ -88,7 +88,8 @@ impl QueueHint {
         self.levels[..self.count].binary_search_by_key(&priority, |level| level.priority)
     }
 
-    /// The hint of a priority, made if it is not there; none if it belongs to the rest.
+    /// Returns the hint of a priority and makes it if it is missing; none if the priority belongs to the
+    /// rest.
     pub fn level_or_new(&mut self, priority: i16, now: Timestamp) -> Option<&mut Level> {
         if i32::from(priority) >= self.rest {
             return None;
@@ -116,17 +117,17 @@ impl QueueHint {
         Some(&mut self.levels[place])
     }
 
-    /// Whether all priorities that have messages are known.
+    /// True if the hint knows all priorities that have messages.
     pub fn is_known(&self, now: Timestamp) -> bool {
         now < self.known_until && self.known_until <= now + DOUBT
     }
 
-    /// Counts up whenever what was known is forgotten.
+    /// Counter of `clear` calls.
     pub fn times_cleared(&self) -> u64 {
         self.times_cleared
     }
 
-    /// All priorities have been looked for, unless all was forgotten meanwhile.
+    /// Notes that a scan has found all priorities. Has no effect if the hint was cleared meanwhile.
     pub fn has_become_known(&mut self, now: Timestamp, times_cleared: u64) {
         if self.times_cleared != times_cleared {
             return;
@@ -138,53 +139,53 @@ impl QueueHint {
     }
 
     pub fn due(&self) -> Due {
-        // What is prepared is not visible, and may be due when it is.
+        // A prepared message is invisible, and may be due once it is visible.
         let first = if self.prepared > 0 { START } else { self.due.first };
         Due { first, ..self.due }
     }
 
-    /// What was due has been moved to the ready lane.
+    /// Forgets due times up to `now`: those messages are in the ready lane.
     pub fn forget_due(&mut self, now: Timestamp) {
         if self.due.first <= now {
             self.due = Due { first: START, appearances: self.due.appearances + 1 };
         }
     }
 
-    /// A message waits in the delayed lane until `at`.
+    /// Notes a message that waits in the delayed lane until `at`.
     pub fn delayed(&mut self, at: Timestamp) {
         self.due.first = self.due.first.min(at);
         self.due.appearances += 1;
     }
 
-    /// A look at the delayed lane saw that no message is due before `first`.
+    /// Notes that a scan of the delayed lane saw no message due before `first`.
     pub fn saw_due(&mut self, seen: Due, first: Option<Timestamp>) {
         if self.due.appearances == seen.appearances {
             self.due.first = first.unwrap_or(NEVER);
         }
     }
 
-    /// The next time at which something may be ready without anybody telling.
+    /// Returns the next time when a message may become ready without an announcement.
     pub fn next_change(&mut self) -> Timestamp {
         let due = self.due.first;
         self.levels().iter().map(Level::next_end).min().unwrap_or(NEVER).min(due)
     }
 
-    /// A transaction was prepared that holds messages, or made some.
+    /// Notes a prepared transaction that holds or made messages.
     pub fn is_prepared(&mut self) {
         self.prepared += 1;
     }
 
-    /// How many transactions were prepared since there was none.
+    /// Number of transactions prepared since there was none.
     pub fn times_prepared(&self) -> u64 {
         self.prepared
     }
 
-    /// What prepared transactions hold may be free.
+    /// Has messages of prepared transactions rescanned: they may be free.
     pub fn look_for_prepared(&mut self) {
         self.levels().iter_mut().for_each(Level::look_for_prepared);
     }
 
-    /// No prepared transaction is left.
+    /// Notes that no prepared transaction is left.
     pub fn nothing_is_prepared(&mut self) {
         self.prepared = 0;
         self.due = Due { first: START, appearances: self.due.appearances + 1 };

@@ -1,9 +1,8 @@
-//! Rests that a clock cannot make longer.
+//! Rests: pauses that a change of the clock cannot prolong.
 
 use crate::value::timestamp::Timestamp;
 
-/// A time that is waited for. A clock that was ahead when it began, and is set back, does not make
-/// it longer.
+/// A pause. If the clock was ahead when the pause began, and is set back, the pause does not get longer.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Rest {
@@ -18,7 +17,7 @@ impl Rest {
         Self { until: now.saturating_add(length), length }
     }
 
-    /// Whether it ends later than one that begins now, and a little.
+    /// True if it ends later than a pause that begins now, plus some skew.
     fn is_too_far(&self, now: Timestamp) -> bool {
         const SKEW: Timestamp = 1_000_000;
         self.until > now.saturating_add(self.length).saturating_add(SKEW)
@@ -28,7 +27,7 @@ impl Rest {
         self.is_overdue(0, now)
     }
 
-    /// Whether it was over so long ago.
+    /// True if it ended at least `grace` ago.
     pub fn is_overdue(&self, grace: Timestamp, now: Timestamp) -> bool {
         self.until.saturating_add(grace) <= now || self.is_too_far(now)
     }

@@ -1,9 +1,9 @@
-//! Everything that may happen at once, in random order, against a model of the table:
-//! after each run what can be reserved must be found, without a routine pass.
+//! A simulation of concurrent transactions in random order, against a model of the table: after each run
+//! every reservable message must be found, without a routine rescan.
 //!
-//! The actors do what backends do, one atomic step at a time: index entries appear
-//! before their rows are visible, commits are visible before they are told, claims and
-//! snapshots lie apart, and any transaction may be rolled back.
+//! The actors do the steps of backends, one atomic step at a time. Index entries appear before their rows are
+//! visible. Commits are visible before they are announced. Claims and snapshots are separate steps. Any
+//! transaction may roll back.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::hint::level::{Chunk, Findings, Level, Look, STASH, Step, Sweeper};
 use crate::hint::{Direction, Key, NOWHERE};
 use crate::value::timestamp::{NEVER, Timestamp};
 
-/// The state of a row as commits have left it.
+/// State of a row after a commit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
     Ready,
@@ -20,7 +20,7 @@ enum State {
     Gone,
 }
 
-/// A row: what each commit made of it, and who is changing it.
+/// A row: its states by commit, and whether a transaction is changing it.
 #[derive(Default)]
 struct Row {
     history: Vec<(u64, State)>,
@@ -40,7 +40,7 @@ impl Row {
         }
     }
 
-    /// Locks the row as heap_update does: not if somebody else has changed it since.
+    /// Locks the row as heap_update does: fails if another transaction has changed it since the snapshot.
     fn lock(&mut self, snapshot: u64, now: Timestamp) -> bool {
         let unchanged = self.history.last().is_some_and(|(tick, _)| *tick <= snapshot);
         let locks = !self.locked && unchanged && self.is_reservable(snapshot, now);
@@ -58,22 +58,22 @@ struct World {
     tick: u64,
     now: Timestamp,
     taken: usize,
-    /// Reserves may end before they have looked everywhere.
+    /// Reserves may stop before the end of their scan.
     gives_up: bool,
 }
 
-/// What is usual in a run: each looks for other mistakes.
+/// Settings of a run: each finds other mistakes.
 struct Habits {
     longest_lease: Timestamp,
     biggest_push: i64,
     biggest_reserve: usize,
-    /// One in so many transactions is rolled back.
+    /// One in this many transactions rolls back.
     rollback: u32,
-    /// One in so many reserves removes what it takes.
+    /// One in this many reserves removes the messages it takes.
     removal: u32,
     settling: u32,
     sweeping: u32,
-    /// How much slower some actors are.
+    /// Spread of the actors' speeds.
     unequal: usize,
 }
 
@@ -93,10 +93,10 @@ impl Habits {
     }
 }
 
-/// What an actor does next.
+/// Next step of an actor.
 enum Actor {
     Idle,
-    /// Has index entries; not committed.
+    /// Its index entries are there; it has not committed.
     Pushing(Vec<i64>),
     Walking {
         look: Look,
@@ -121,16 +121,16 @@ enum Actor {
         taken: Vec<i64>,
         touched: Ids,
     },
-    /// The transaction has ended and is visible; told is it next.
+    /// The transaction has ended and is visible; its announcement comes next.
     Appearing(Ids),
     Leasing(Key, Timestamp),
     Sweeping(Chunk, u64),
 }
 
-/// What a walk came by.
+/// Result of a scan from the front.
 struct Walk {
     snapshot: u64,
-    /// What it saw that could be taken, as many as it needs.
+    /// Reservable keys, at most as many as the reserve needs.
     found: Vec<Key>,
     last: Option<Key>,
     to_end: bool,
@@ -239,7 +239,7 @@ impl World {
         }
     }
 
-    /// Walks on from the front until it has seen enough that can be taken, or gives up.
+    /// Scans from the front until it has found enough reservable keys, or gives up.
     fn walk(&mut self, look: Look, missing: usize) -> Walk {
         let (snapshot, now) = (self.tick, self.now);
         let patience = fastrand::usize(1..100);
@@ -261,7 +261,7 @@ impl World {
         walk
     }
 
-    /// A reserve that still needs some.
+    /// Continues a reserve that still needs messages.
     fn go_on(&mut self, max: usize, mut taken: Vec<i64>, mut touched: Ids) -> Actor {
         if taken.len() < max {
             match self.level.next_step(max - taken.len(), NOWHERE) {
@@ -310,7 +310,7 @@ impl World {
         }
     }
 
-    /// Deletes, releases or extends some message that is leased.
+    /// Deletes, releases or extends a leased message.
     fn settle(&mut self) -> Actor {
         let now = self.now;
         let leased = |row: &Row| {
@@ -359,7 +359,7 @@ impl World {
                 Some(State::Leased { until }) if until > self.now => {
                     findings.first_end = findings.first_end.min(until);
                 }
-                // Recheck: whoever changes it may roll back.
+                // Rescan: the transaction that changes it may roll back.
                 Some(_) if row.locked => findings.first_end = findings.first_end.min(self.now + 1),
                 Some(_) => findings.found.push(key),
             }
@@ -368,7 +368,7 @@ impl World {
         self.level.swept(chunk, findings, self.now);
     }
 
-    /// Takes all there is, as one consumer that nobody disturbs.
+    /// Reserves everything, as a single consumer without concurrency.
     fn drain(&mut self) {
         self.gives_up = false;
         loop {
@@ -408,7 +408,7 @@ fn run(seed: u64, direction: Direction) -> usize {
     let mut world = World::new(direction);
     let mut actors: Vec<Actor> = (0..6).map(|_| Actor::Idle).collect();
     for _ in 0..2_000 {
-        // The first ones are quick, the last ones slow.
+        // The first actors are quick, the last ones slow.
         let n = (0..world.habits.unequal).fold(actors.len(), |most, _| 1 + fastrand::usize(0..most)) - 1;
         let actor = std::mem::replace(&mut actors[n], Actor::Idle);
         actors[n] = world.step(actor);
@@ -420,9 +420,9 @@ fn run(seed: u64, direction: Direction) -> usize {
         }
     }
     world.drain();
-    // A lease that has ended may have to wait for the end of a rest; nothing else may.
+    // Only an expired lease may wait for the end of a rest.
     assert_eq!(world.stranded(|state| state == State::Ready), [] as [Key; 0], "seed {seed}, {direction:?}");
-    // Leases end, and rests are over, long before a routine pass would begin.
+    // Leases and rests end long before a routine rescan would begin.
     world.now += 1_000_000;
     world.drain();
     assert!(world.now < 5_000_000);

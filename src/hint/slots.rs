@@ -1,14 +1,14 @@
 //! The hint about a queue's slots: which of them are probably free.
 //!
-//! The table decides. What is not known here costs a look at slots one after the other; a
-//! hint that is wrong costs one look, or hides a free slot for `LONGEST`.
+//! The table decides. A slot without a hint costs a scan of slots one after the other. A wrong hint costs one
+//! look, or hides a free slot for `LONGEST`.
 
 use crate::value::timestamp::Timestamp;
 
-/// How many slots are remembered.
+/// Maximum number of free slots kept.
 const KEPT: usize = 16;
 
-/// How long "all are in use" is believed. Not everything is told: COMMIT PREPARED, for one.
+/// How long "all slots are in use" holds. Some changes are not announced, such as COMMIT PREPARED.
 const LONGEST: Timestamp = 1_000_000;
 
 #[derive(Clone, Copy, Debug)]
@@ -16,21 +16,21 @@ const LONGEST: Timestamp = 1_000_000;
 pub struct SlotHint {
     free: [i32; KEPT],
     count: usize,
-    /// How often slots came free.
+    /// Counter of announcements of free slots.
     times_freed: u64,
-    /// All slots were seen in use after so many times, and no lease ends before `full_until`.
+    /// Value of `times_freed` at which a scan saw all slots in use; no lease ends before `full_until`.
     full_at: u64,
     full_until: Timestamp,
-    /// Where to look next.
+    /// Number of the slot where the next scan begins.
     hand: i32,
 }
 
-/// What is known before a look at slots.
+/// Knowledge before a scan of slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// None is free before this time, unless one is told of.
+    /// No slot is free before this time, unless one is announced.
     Full(Timestamp),
-    /// Some may be; slots have come free so many times.
+    /// A slot may be free; the value is `times_freed`.
     Perhaps(u64),
 }
 
@@ -39,31 +39,31 @@ impl SlotHint {
         Self { free: [0; KEPT], count: 0, times_freed: 0, full_at: 0, full_until: Timestamp::MIN, hand: 0 }
     }
 
-    /// The slots are those of another queue, or were laid out anew.
+    /// Forgets everything: the slots belong to another queue, or were laid out anew.
     pub fn forget(&mut self) {
         *self = Self { times_freed: self.times_freed + 1, ..Self::new() };
     }
 
     pub fn known(&self, now: Timestamp) -> Known {
-        // A time that is too far was meant by a clock that was ahead.
+        // A time too far ahead comes from a clock that was ahead.
         let is_not_over = now < self.full_until && self.full_until <= now.saturating_add(2 * LONGEST);
         let is_full = self.full_at == self.times_freed && is_not_over;
         if is_full { Known::Full(self.full_until) } else { Known::Perhaps(self.times_freed) }
     }
 
-    /// All slots were in use. Slots had come free so many times before the look began.
+    /// Notes that a scan saw all slots in use; `times_freed` is the counter before the scan.
     pub fn is_full(&mut self, times_freed: u64, next_end: Option<Timestamp>, now: Timestamp) {
         self.full_at = times_freed;
         self.full_until = next_end.map_or(now + LONGEST, |end| end.min(now + LONGEST));
     }
 
-    /// Slots came free, of which the numbers may be known.
+    /// Notes that slots are free; `numbers` are the known ones.
     pub fn freed(&mut self, numbers: &[i32]) {
         self.times_freed += 1;
         self.remember(numbers);
     }
 
-    /// Slots are free that somebody has looked at and not taken.
+    /// Keeps slots that a scan found free and did not take.
     pub fn remember(&mut self, numbers: &[i32]) {
         for &number in numbers {
             if self.count == KEPT {
@@ -76,7 +76,7 @@ impl SlotHint {
         }
     }
 
-    /// A slot that is probably free.
+    /// Removes and returns a slot that is probably free.
     pub fn take(&mut self) -> Option<i32> {
         self.count = self.count.checked_sub(1)?;
         Some(self.free[self.count])
