@@ -1,4 +1,4 @@
-//! Condition variables that consumers and the worker sleep on.
+//! Condition variables on which consumers and the worker sleep.
 
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -9,17 +9,17 @@ use pgrx::pg_sys;
 use crate::engine::shared::queue_key::key;
 use crate::pg::session::now;
 
-/// What sleepers of a queue sleep on. Some queues share one.
+/// A condition variable on which the sleepers of a queue sleep. Some queues share one.
 #[repr(C)]
 pub struct Variable {
     pub condition: UnsafeCell<pg_sys::ConditionVariable>,
-    /// Who went to sleep last.
+    /// Queue of the last sleeper.
     last: AtomicU64,
-    /// When somebody did for whom a signal may not be meant.
+    /// Last time at which a sleeper came for which a signal may not be meant.
     mixed_at: AtomicI64,
-    /// The queue of which one sleeper is asked to look after another's wake-up.
+    /// Queue of which one sleeper is asked to become the deputy: it looks after another sleeper's wake-up.
     deputy_for: AtomicU64,
-    /// When it was asked last.
+    /// Last time at which a deputy was asked for.
     deputy_since: AtomicI64,
 }
 
@@ -39,7 +39,7 @@ impl Variable {
         }
     }
 
-    /// Notes that somebody goes to sleep: for a queue, for one message or for more.
+    /// Notes that a session goes to sleep on a queue; `wants_more` if it waits for more than one message.
     pub fn note_sleeper(&self, queue: i32, wants_more: bool) {
         let before = self.last.swap(key(queue), Ordering::Relaxed);
         if (before != NOBODY && before != key(queue)) || wants_more {
@@ -47,8 +47,8 @@ impl Variable {
         }
     }
 
-    /// Asks for a deputy, a sleeper that looks when the grace is over. False if one is asked
-    /// already, which then looks before this grace is over.
+    /// Asks for a deputy, a sleeper that looks when the grace is over. False if a deputy is asked for
+    /// already: it looks before this grace is over.
     pub fn asks_for_deputy(&self, queue: i32) -> bool {
         let (now, since) = (now(), self.deputy_since.load(Ordering::Relaxed));
         if (since..since.saturating_add(GRACE.as_micros() as i64)).contains(&now) {
@@ -59,40 +59,40 @@ impl Variable {
         true
     }
 
-    /// Whether a sleeper of the queue that has just been woken is the deputy that was asked for.
+    /// True if the sleeper, which has just been woken, is the deputy that was asked for.
     pub fn becomes_deputy(&self, queue: i32) -> bool {
         let key = key(queue);
         self.deputy_for.compare_exchange(key, NOBODY, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// A sleeper comes that looks at once: nobody has gone to be the deputy.
+    /// Withdraws the request for a deputy: a new sleeper looks at once.
     pub fn forget_deputy(&self, queue: i32) {
         if self.becomes_deputy(queue) {
             self.dismiss_deputy();
         }
     }
 
-    /// The deputy does something else: the next wake-up needs another.
+    /// Notes that the deputy does something else, so that the next wake-up asks for another.
     pub fn dismiss_deputy(&self) {
         self.deputy_since.store(LONG_AGO, Ordering::Relaxed);
     }
 
-    /// Whether a signal could wake one it is not meant for. Sleepers go to sleep anew
-    /// every few seconds.
+    /// True if a signal could wake a sleeper it is not meant for. Sleepers go to sleep again every few
+    /// seconds.
     pub fn is_mixed(&self) -> bool {
         now() - self.mixed_at.load(Ordering::Relaxed) < 2 * LONGEST_SLEEP.as_micros() as i64
     }
 }
 
-/// How long a sleeper sleeps at most before it looks. Finds what comes without a
-/// signal: COMMIT PREPARED, rows written behind our back.
+/// Longest sleep before a sleeper looks. It finds messages that come without a signal: by COMMIT PREPARED, or
+/// in rows that no trigger announced.
 pub const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 
-/// How long a session that was woken has to take what it was woken for, before another looks.
+/// Time in which a woken session has to take its message, before another session looks.
 pub const GRACE: Duration = Duration::from_millis(20);
 
-/// The queue of those who wait for a queue that is not there yet.
+/// Queue number of sleepers that wait for a queue which does not exist yet.
 pub const NO_QUEUE: i32 = 0;
 
-/// The queue on which the worker sleeps. Queues are numbered from 1.
+/// Queue number on which the worker sleeps. Queues are numbered from 1.
 pub const WORKER: i32 = -1;

@@ -1,4 +1,4 @@
-//! What is known of a queue.
+//! An entry of the hint cache.
 
 use crate::engine::table::counts::Counts;
 use crate::hint::Direction;
@@ -6,33 +6,33 @@ use crate::hint::queue::QueueHint;
 use crate::hint::rest::Rest;
 use crate::hint::slots::SlotHint;
 
-/// Places in a bucket.
+/// Cache entries in a bucket.
 pub const WAYS: usize = 8;
 
-/// How many of them may hold what must not be lost. The others are left to hints.
+/// Maximum number of entries in a bucket that hold state which must not be lost. The rest is left to hints.
 pub const MOST_NEEDED: usize = WAYS / 2;
 
-/// What is known of a queue.
+/// A cache entry: the shared state of a queue in one direction.
 #[repr(C)]
 pub struct CacheEntry {
     pub(super) database: u32,
     pub queue: i32,
     pub direction: Direction,
     pub(super) is_in_use: bool,
-    /// How often others may come for it before it is theirs.
+    /// Number of queues that may ask for the entry before one of them takes it.
     pub(super) credit: u8,
-    /// Counted by committed transactions and not yet written to `pgqueue.counter`.
+    /// Counts of committed transactions that are not yet in `pgqueue.counter`.
     pub counts: Counts,
-    /// How often something was counted.
+    /// Counter of additions to `counts`.
     pub(super) times_counted: u64,
-    /// Transactions that are about to count something.
+    /// Number of transactions that are about to add counts.
     pub(super) kept_for: u32,
-    /// When a reserve last came by a message with a unique key that a push was holding.
+    /// Runs from the last time when a reserve skipped a message because a push held its unique key.
     pub(super) waited_for_key: Rest,
     pub hint: QueueHint,
-    /// Of a queue that limits how many are out; at the place of its usual direction.
+    /// Hint of the slots of a queue with `max_leased`; in the entry of its `OldestFirst` direction.
     pub slots: SlotHint,
-    /// Not before then is it looked for dead messages to make room.
+    /// Until its end no push looks for dead messages to make room.
     pub(super) rest_of_looks_for_dead: Rest,
 }
 
@@ -64,13 +64,13 @@ impl CacheEntry {
         self.queue == queue && self.database == database && self.is_in_use
     }
 
-    /// Whether it holds something that must not be lost.
+    /// True if the entry holds state that must not be lost.
     pub fn is_needed(&self) -> bool {
         self.is_in_use
             && (self.counts != Counts::default() || self.kept_for > 0 || self.hint.times_prepared() > 0)
     }
 
-    /// Gives it to another queue, or to none that it was of before.
+    /// Gives the entry to another queue, or to its first one.
     pub fn begin_anew(&mut self, database: u32, queue: i32, direction: Direction) {
         (self.database, self.queue, self.direction) = (database, queue, direction);
         (self.is_in_use, self.credit, self.kept_for) = (true, 1, 0);
@@ -80,7 +80,7 @@ impl CacheEntry {
         self.rest_of_looks_for_dead = Rest::OVER;
     }
 
-    /// Lets places lose their credit that are not used any more.
+    /// Takes credit from the entry, so that unused entries lose theirs.
     pub fn grow_old(&mut self) {
         self.credit = self.credit.saturating_sub(1);
     }

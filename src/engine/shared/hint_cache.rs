@@ -1,15 +1,15 @@
-//! The board: what all backends know together about queues, in shared memory.
+//! The hint cache: what all backends know together about queues, in shared memory.
 //!
-//! A place a queue and direction, found by hashing. Places are few. Each use gives a place credit,
-//! and each queue that comes for one takes a little of everybody's; the first without credit is
-//! taken. So many queues that are used seldom do not drive out one that is used often. Losing a
-//! place costs a scan from the beginning of its queue, nothing else. Beside the hints it holds
-//! counters that the worker has yet to write down, in half of the places at most; and condition
-//! variables for sleepers.
+//! A cache entry belongs to a queue and a direction, and is found by hashing. Entries are few. Each use gives
+//! an entry credit, each queue that asks for an entry takes a little from all, and the first entry without
+//! credit is taken. So many seldom-used queues do not evict one that is used often. Losing an entry costs a
+//! scan from the beginning of its queue, nothing else. Beside hints, at most half of the entries hold state
+//! that must not be lost: counts that the worker has yet to write to `pgqueue.counter`, and the number of
+//! prepared transactions. Shared memory also has condition variables for sleepers.
 //!
-//! Each bucket of places has one lock, held for the length of a closure that neither
-//! raises nor allocates; nobody holds two. Without shared memory (not preloaded), and
-//! on a standby, there is no board.
+//! Each bucket of entries has one lock. It is held for the length of a closure that neither raises nor
+//! allocates, and no process holds two. There is no hint cache on a standby, or if the library is not
+//! preloaded.
 
 use crate::engine::shared::entry::{CacheEntry, MOST_NEEDED, WAYS};
 use crate::engine::shared::layout::{BOARD, buckets, is_there};
@@ -23,17 +23,16 @@ use crate::hint::slots::SlotHint;
 use crate::pg::session::now;
 use crate::value::timestamp::Timestamp;
 
-/// The credit of a place that has just been used.
+/// Credit of an entry that has just been used.
 pub const CREDIT: u8 = 8;
 
-/// Does something with the hint of a queue, which is made if it is not there. None if
-/// there is no board, or no room on it.
+/// Runs `work` with the hint of a queue and direction, in a new entry if it has none. None if there is no
+/// hint cache, or no room in it.
 pub fn with_hint<R>(queue: i32, direction: Direction, work: impl FnOnce(&mut QueueHint) -> R) -> Option<R> {
     with_place(queue, direction, |place| work(&mut place.hint))
 }
 
-/// Does something with what is known of a queue's slots. None if there is no board, or no room
-/// on it.
+/// Runs `work` with the hint of a queue's slots. None if there is no hint cache, or no room in it.
 pub fn with_slots<R>(queue: i32, work: impl FnOnce(&mut SlotHint) -> R) -> Option<R> {
     with_place(queue, Direction::OldestFirst, |place| work(&mut place.slots))
 }
@@ -48,7 +47,7 @@ fn with_place<R>(queue: i32, direction: Direction, work: impl FnOnce(&mut CacheE
     })
 }
 
-/// A reserve has found no place: each in the bucket comes a little nearer to be taken.
+/// Notes that a reserve has found no entry: each entry in the bucket loses some credit.
 pub fn wants_place(queue: i32) {
     if let Some(board) = BOARD.get().filter(|_| is_there()) {
         board.with_places_of(queue, |places| places.iter_mut().for_each(CacheEntry::grow_old));
@@ -64,7 +63,7 @@ pub fn find_place(
     places.iter().position(|place| place.is_of(database, queue) && place.direction == direction)
 }
 
-/// The place of a queue, taken if it has none.
+/// Returns the entry of a queue and direction; takes one if it has none.
 pub fn place_of(
     places: &mut [CacheEntry; WAYS],
     database: u32,
@@ -76,7 +75,7 @@ pub fn place_of(
         .or_else(|| take_place(places, database, queue, direction, most_credit))
 }
 
-/// Takes a place that is free, or the one with the least credit; none if each has more than that.
+/// Takes a free entry, or the one with the least credit; none if all have more than `most_credit`.
 pub fn take_place(
     places: &mut [CacheEntry; WAYS],
     database: u32,
@@ -93,12 +92,12 @@ pub fn take_place(
     Some(n)
 }
 
-/// Does something with one level of a queue, if its hint has it.
+/// Runs `work` with the hint of a priority, if there is one.
 pub fn with_level<R>(at: Address, work: impl FnOnce(&mut Level) -> R) -> Option<R> {
     with_hint(at.queue, at.direction, |hint| hint.level(at.priority).map(work))?
 }
 
-/// Does something with what is known of a queue, in each direction.
+/// Runs `work` with the entries of a queue, one a direction.
 pub fn with_known(queue: i32, work: impl FnMut(&mut CacheEntry)) {
     let Some(board) = BOARD.get() else { return };
     let database = database();
@@ -107,12 +106,12 @@ pub fn with_known(queue: i32, work: impl FnMut(&mut CacheEntry)) {
     });
 }
 
-/// Does something with the place of each known queue of this database.
+/// Runs `work` with all entries of this database.
 pub fn for_each_place(mut work: impl FnMut(&mut CacheEntry)) {
     (0..buckets()).for_each(|n| with_known_of_bucket(n, &mut work));
 }
 
-/// What `pick` finds at the places of this database's known queues.
+/// Collects the values that `pick` returns for the entries of this database.
 pub fn collect<T>(mut pick: impl FnMut(&mut CacheEntry) -> Option<T>) -> Vec<T> {
     let mut picked = Vec::new();
     for n in 0..buckets() {
@@ -122,7 +121,7 @@ pub fn collect<T>(mut pick: impl FnMut(&mut CacheEntry) -> Option<T>) -> Vec<T> 
     picked
 }
 
-/// The first that `pick` finds there.
+/// Returns the first value that `pick` returns for an entry of this database.
 pub fn find<T>(mut pick: impl FnMut(&mut CacheEntry) -> Option<T>) -> Option<T> {
     (0..buckets()).find_map(|n| {
         let mut found = None;
@@ -143,22 +142,22 @@ fn with_known_of_bucket(n: usize, work: impl FnMut(&mut CacheEntry)) {
     });
 }
 
-/// A consumer is kept from a message with a unique key by a push that holds it.
+/// Notes that a consumer could not reserve a message because a push held its unique key.
 pub fn waits_for_key(queue: i32) {
     const LATELY: Timestamp = 1_000_000;
     let lately = Rest::begin(now(), LATELY);
     with_known(queue, |place| place.waited_for_key = lately);
 }
 
-/// Whether that was lately: then the message is left to consumers.
+/// True if that happened lately: then pushes leave the message to consumers.
 pub fn is_waited_for_key(queue: i32) -> bool {
     let (mut is_waited_for, now) = (false, now());
     with_known(queue, |place| is_waited_for |= !place.waited_for_key.is_over(now));
     is_waited_for
 }
 
-/// Makes a place for a queue, whoever has used it lately, that is to be kept while something is
-/// prepared. False if there is none, or others in its bucket keep too many: hints need some.
+/// Keeps an entry for a queue while a transaction is prepared, even if its bucket is in use by other queues.
+/// False if there is no entry, or if other queues in the bucket keep too many: hints need some.
 pub fn keep_for_prepared(queue: i32) -> bool {
     let Some(board) = BOARD.get().filter(|_| is_there()) else { return false };
     let database = database();
@@ -169,12 +168,12 @@ pub fn keep_for_prepared(queue: i32) -> bool {
     })
 }
 
-/// Does something with the rest after a look for dead messages of a full queue.
+/// Runs `work` with the rest that follows a search for dead messages in a full queue.
 pub fn with_room<R>(queue: i32, work: impl FnOnce(&mut Rest) -> R) -> Option<R> {
     with_place(queue, Direction::OldestFirst, |place| work(&mut place.rest_of_looks_for_dead))
 }
 
-/// Frees the places of databases that are not there any more.
+/// Frees the entries of databases that do not exist any more.
 pub fn free_all_but(databases: &[u32]) {
     let Some(board) = BOARD.get() else { return };
     for n in 0..buckets() {
@@ -187,12 +186,12 @@ pub fn free_all_but(databases: &[u32]) {
     }
 }
 
-/// Forgets what is known of the messages of all queues of this database.
+/// Forgets the hints of all queues of this database.
 pub fn forget_hints() {
     for_each_place(|place| place.hint.clear());
 }
 
-/// Forgets all queues of this database: their numbers begin anew.
+/// Frees all entries of this database: its queues are numbered anew.
 pub fn forget_all() {
     for_each_place(CacheEntry::vacate);
 }

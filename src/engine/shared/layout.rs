@@ -1,4 +1,4 @@
-//! How shared memory is laid out, and the way to its parts.
+//! The layout of shared memory, and access to its parts.
 
 use std::cell::Cell;
 use std::sync::atomic::AtomicU64;
@@ -23,7 +23,7 @@ pub struct Bucket {
 #[repr(C)]
 pub struct Header {
     listened: [Listened; listen_counter::MANY],
-    /// Transactions that have begun, and ended, to write counts down.
+    /// Counters of transactions that began, and that ended, to write counts to `pgqueue.counter`.
     pub(super) drains: [AtomicU64; 2],
     tranche: i32,
 }
@@ -35,7 +35,7 @@ impl Header {
     }
 }
 
-/// Where the parts of the board lie. The same in all processes that the postmaster forks.
+/// Addresses of the parts of shared memory: the same in all processes that the postmaster forks.
 #[derive(Clone, Copy)]
 pub struct Board {
     pub(super) header: *mut Header,
@@ -47,7 +47,7 @@ thread_local! {
     pub(super) static BOARD: Cell<Option<Board>> = const { Cell::new(None) };
 }
 
-/// How many buckets there are.
+/// Number of buckets; 0 without shared memory.
 pub fn buckets() -> usize {
     if BOARD.get().is_some() { wanted_buckets() } else { 0 }
 }
@@ -56,22 +56,22 @@ pub fn wanted_buckets() -> usize {
     guc::max_queues_hint().div_ceil(WAYS)
 }
 
-/// Condition variables: as many as places, and one for the worker.
+/// Number of condition variables: one per cache entry, and one for the worker.
 pub fn variables() -> usize {
     wanted_buckets() * WAYS + 1
 }
 
-/// Whether there is a board that tells of this server's queues.
+/// True if there is a hint cache and it describes this server's queues: not on a standby.
 pub fn is_there() -> bool {
     BOARD.get().is_some() && !is_standby()
 }
 
-/// Whether the postmaster loaded us.
+/// True if the postmaster has loaded the library.
 pub fn is_preloaded() -> bool {
     BOARD.get().is_some()
 }
 
-/// The condition variable of a queue, or of the worker.
+/// Returns the condition variable of a queue, or of the worker.
 pub fn variable(queue: i32) -> Option<&'static Variable> {
     let board = BOARD.get()?;
     let last = variables() - 1;
@@ -82,10 +82,10 @@ pub fn variable(queue: i32) -> Option<&'static Variable> {
 }
 
 impl Board {
-    /// Does something with the places of a bucket, under its lock.
+    /// Runs `work` with the entries of a bucket, under its lock.
     pub(super) fn with_bucket<R>(self, n: usize, work: impl FnOnce(&mut [CacheEntry; WAYS]) -> R) -> R {
-        // SAFETY: the bucket is there; the lock is held while the reference lives. An error
-        // would release it, but none is raised in between: work is ours, and only computes.
+        // SAFETY: the bucket is there; the lock is held while the reference lives. An error would release it,
+        // but none is raised in between: `work` belongs to this module, and only computes.
         unsafe {
             let bucket = self.buckets.add(n);
             pg_sys::LWLockAcquire(&raw mut (*bucket).lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
@@ -100,9 +100,9 @@ impl Board {
     }
 }
 
-/// A counter of news of queues that are listened to. None if there is no board.
+/// Returns a counter of news. None if there is no hint cache.
 pub fn listened(counter: usize) -> Option<&'static Listened> {
     let board = BOARD.get().filter(|_| is_there())?;
-    // SAFETY: written before anybody else runs; what changes in it is atomic.
+    // SAFETY: written before any backend runs; its fields are atomic.
     Some(unsafe { &(*board.header).listened[counter] })
 }

@@ -1,4 +1,4 @@
-//! Shared memory: hints about queues, counts that are to be written down, and sleepers.
+//! Shared memory: hints about queues, counts that are not written yet, and sleepers.
 
 pub mod condition;
 pub mod entry;

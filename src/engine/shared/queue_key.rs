@@ -1,4 +1,4 @@
-//! Which queue of which database: a key for shared memory.
+//! Keys of queues in shared memory: database and queue number.
 
 use pgrx::pg_sys;
 
@@ -7,12 +7,12 @@ pub fn database() -> u32 {
     unsafe { pg_sys::MyDatabaseId }.to_u32()
 }
 
-/// The queue among those of all databases.
+/// Returns the key of a queue, distinct over all databases.
 pub fn key(queue: i32) -> u64 {
     u64::from(database()) << 32 | u64::from(queue as u32)
 }
 
-/// A number that spreads queues.
+/// Returns a hash of the key.
 pub fn hash(queue: i32) -> u64 {
     key(queue).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20
 }

@@ -1,19 +1,18 @@
-//! Waking: a commit tells consumers that sleep on a queue that messages may be ready.
+//! Waking: a commit wakes consumers that sleep on a queue, because messages may be ready.
 //!
-//! The board has condition variables. Where different sleepers meet on one, of queues
-//! that share it or that want more than one message, all are woken, because a signal
-//! could wake one it is not meant for. Without a board, and on a standby, nothing is told,
-//! and sleepers look by themselves now and then.
+//! Sleepers of different queues, or for more than one message, can share a condition variable. Then a commit
+//! wakes all of them, because a signal could wake a sleeper it is not meant for. On a standby, or without
+//! shared memory, nothing is signalled, and sleepers look now and then.
 //!
 //! Invariants:
-//! - a sleeper is on its condition variable before it looks: what commits after the
-//!   look signals it, what committed before is seen;
-//! - signals are sent when the commit (or the abort of a reserve) is visible and other sessions can
-//!   hear which queues it has changed: a sleeper that looks sooner would look by its old knowledge;
-//! - a wake-up is handed on. A sleeper whose client is gone ends, and its signal wakes another. Of
-//!   any other that returns nobody knows whether a reserve follows: its client may have given up,
-//!   or leave. So one of those that sleep on becomes its deputy, and looks when the grace is over;
-//! - a wake-up means "look", never "there is one": every answer comes from the table.
+//! - a sleeper is on its condition variable before it looks: it sees commits before the look, and later
+//!   commits signal it;
+//! - signals are sent when the commit (or the abort of a reserve) is visible and other sessions can hear
+//!   which queues it has changed: a sleeper that looks sooner would look by outdated knowledge;
+//! - a wake-up is passed on. A sleeper whose client is gone ends, and its signal wakes another. For any other
+//!   sleeper that returns, it is unknown whether a reserve follows: its client may have given up, or leave.
+//!   So one of the remaining sleepers becomes its deputy, and looks when the grace is over;
+//! - a wake-up means "look", never "there is a message": every answer comes from the table.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_long, c_void};
@@ -26,10 +25,10 @@ use crate::engine::shared::layout;
 use crate::pg::session::{self, is_standby, now};
 use crate::value::timestamp::Timestamp;
 
-/// The pause between two looks where nobody can be woken.
+/// Pause between two looks if no signal can come.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Wakes one sleeper of a queue for each message, as far as there are any.
+/// Wakes as many sleepers of a queue as there are messages, at most all of them.
 pub fn wake(queue: i32, messages: usize) {
     let Some(variable) = layout::variable(queue) else { return };
     let condition = variable.condition.get();
@@ -45,20 +44,20 @@ pub fn wake(queue: i32, messages: usize) {
 }
 
 thread_local! {
-    /// The queue that this session sleeps on.
+    /// Queue on which this session sleeps.
     static SLEEPS_ON: Cell<Option<i32>> = const { Cell::new(None) };
     /// Queues whose sleepers are to be woken, and how many.
     static OWED: RefCell<Vec<(i32, usize)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Registers the callback that wakes when a transaction has ended.
+/// Registers the callback that wakes sleepers when a transaction has ended.
 pub fn listen() {
     // SAFETY: the callback converts panics to errors, as Postgres expects them.
     unsafe { pg_sys::RegisterResourceReleaseCallback(Some(at_release), std::ptr::null_mut()) }
 }
 
-/// Postgres sends a transaction's changes of the catalog, and lets go of its locks, after the
-/// callbacks for its end and before this one.
+/// Wakes sleepers at the end of a transaction. Postgres calls it after the callbacks for that end, when it
+/// has sent the transaction's invalidation messages and released its locks.
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn at_release(
     phase: pg_sys::ResourceReleasePhase::Type,
@@ -78,23 +77,22 @@ pub fn owe(queue: i32, messages: usize) {
     }
 }
 
-/// Wakes all that are owed it.
+/// Wakes all sleepers noted by `owe`.
 pub fn wake_owed() {
     OWED.with_borrow_mut(|owed| owed.drain(..).for_each(|(queue, messages)| wake(queue, messages)));
 }
 
-/// Somebody else has to hear the signals of a sleeper that an error has ended. Called when its
-/// transaction is aborted.
+/// Passes the signals of a sleeper on that an error has ended. Called when its transaction aborts.
 pub fn pass_on() {
     if let Some(queue) = SLEEPS_ON.take() {
         if let Some(variable) = layout::variable(queue) {
-            variable.dismiss_deputy(); // it may have been this one
+            variable.dismiss_deputy(); // this sleeper may have been the deputy
         }
         wake(queue, 1);
     }
 }
 
-/// Wakes a sleeper that looks when the grace is over, unless one is about to look anyway.
+/// Wakes a sleeper that looks when the grace is over, unless a deputy is about to look anyway.
 fn wake_deputy(queue: i32) {
     if layout::variable(queue).is_some_and(|variable| variable.asks_for_deputy(queue)) {
         wake(queue, 1);
@@ -107,19 +105,19 @@ pub struct Sleeper {
     wants_more: bool,
     /// A signal has ended the last sleep.
     is_woken: bool,
-    /// The last sleep was to end at a time of its own, which nobody else may know of.
+    /// The last sleep was to end at a set time, which other sleepers may not know.
     knows_a_time: bool,
 }
 
 impl Sleeper {
-    /// A sleeper until there are `min` messages.
+    /// Makes a sleeper that waits for `min` messages.
     pub fn new(queue: i32, min: usize) -> Self {
         let sleeper = Self { queue, wants_more: min > 1, is_woken: false, knows_a_time: false };
         sleeper.prepare();
         sleeper
     }
 
-    /// Puts this backend where signals reach it; a look must follow.
+    /// Puts this backend on the condition variable. A look must follow.
     fn prepare(&self) {
         if let Some(variable) = layout::variable(self.queue) {
             variable.note_sleeper(self.queue, self.wants_more);
@@ -134,7 +132,7 @@ impl Sleeper {
         self.queue == queue
     }
 
-    /// Sleeps until it is woken, `most` is over or, if given, a time has come.
+    /// Sleeps until a signal comes, `most` is over or the time `until` has come.
     pub fn sleep(&mut self, most: Duration, until: Option<Timestamp>) {
         let to_event = until.map(|at| Duration::from_micros((at - now()).max(0) as u64));
         self.knows_a_time = to_event.is_some_and(|to_event| to_event < LONGEST_SLEEP);
@@ -152,10 +150,10 @@ impl Sleeper {
     }
 }
 
-/// Sleeps on a variable, on which this backend has been put, and honours interrupts. Whether a
-/// signal has ended that before its time was over.
+/// Sleeps on a variable this backend was put on, and honours interrupts. True if a signal has ended the sleep
+/// early.
 fn is_signalled(variable: &Variable, time: Duration) -> bool {
-    // A millisecond more: at the time itself nothing is over yet.
+    // One millisecond more: at the time itself the lease or delay is not over yet.
     let millis = time.as_millis() as c_long + 1;
     // SAFETY: the latch is this process's own. Whatever else waited for it since the last sleep may
     // have reset it after a signal had come: set, it has the variable looked at before the sleep.
@@ -165,9 +163,9 @@ fn is_signalled(variable: &Variable, time: Duration) -> bool {
     }
 }
 
-/// Ends the session as Postgres does if its client is gone: nobody is left to take a message.
+/// Ends the session as Postgres does if its client is gone: no consumer is left to take a message.
 pub fn check_client() {
-    // libpq/libpq.h, which pgrx leaves out
+    // From libpq/libpq.h; pgrx lacks it.
     unsafe extern "C-unwind" {
         fn pq_check_connection() -> bool;
     }
@@ -183,8 +181,8 @@ pub fn check_client() {
     pg_sys::check_for_interrupts!();
 }
 
-/// Sleeps until the time is over or, where it is known, the queue has news. News from
-/// before the first call may not wake: whoever dozes looks now and then.
+/// Sleeps until the time is over or, with shared memory, a signal comes. A signal from before the first call
+/// may not wake: the caller has to look now and then.
 pub fn doze(queue: i32, time: Duration) {
     match layout::variable(queue) {
         // SAFETY: the variable is in shared memory; honours interrupts.
@@ -197,7 +195,7 @@ pub fn doze(queue: i32, time: Duration) {
     }
 }
 
-/// Ends a sleep; true if it has swallowed a signal, which before 16 Postgres itself passes on.
+/// Ends a sleep; true if it has swallowed a signal, which Postgres itself passes on before 16.
 fn cancel_sleep() -> bool {
     #[cfg(any(feature = "pg14", feature = "pg15"))]
     // SAFETY: plain call, as below.
@@ -219,9 +217,9 @@ impl Drop for Sleeper {
         }
         SLEEPS_ON.set(None);
         if cancel_sleep() {
-            wake(self.queue, 1); // somebody else has to hear the signal
+            wake(self.queue, 1); // another sleeper has to get the signal
         } else if self.is_woken || self.knows_a_time {
-            wake_deputy(self.queue); // or to keep the time now
+            wake_deputy(self.queue); // or to look at the time that only this sleeper knew
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Asking for shared memory, and laying it out when the server starts.
+//! Requests shared memory, and lays it out when the server starts.
 
 use std::ffi::c_void;
 
@@ -10,9 +10,9 @@ use crate::engine::shared::layout::{BOARD, Board, Bucket, Header, TRANCHE, varia
 
 static mut NEXT_STARTUP_HOOK: pg_sys::shmem_startup_hook_type = None;
 
-/// Asks for shared memory. Only while the library is being preloaded.
+/// Requests shared memory. Only while the library is being preloaded.
 pub fn request() {
-    // SAFETY: the postmaster has one thread; the hooks before ours are called by ours.
+    // SAFETY: the postmaster has one thread; our hooks call the hooks that were there before.
     unsafe {
         NEXT_STARTUP_HOOK = pg_sys::shmem_startup_hook;
         pg_sys::shmem_startup_hook = Some(startup);
@@ -49,11 +49,11 @@ fn size() -> usize {
         + ALIGNMENT
 }
 
-/// Lays out the board, at the start of the server and again after a crash.
+/// Lays out shared memory, at the start of the server and again after a crash.
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn startup() {
-    // SAFETY: called by the postmaster before it forks; each part has the size that is
-    // asked for, is aligned for anything, and nobody else looks at it yet.
+    // SAFETY: called by the postmaster before it forks; each part has the size that is requested, is aligned
+    // for anything, and no other process reads it yet.
     unsafe {
         if let Some(next) = NEXT_STARTUP_HOOK {
             next();

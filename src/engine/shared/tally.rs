@@ -1,4 +1,4 @@
-//! Counts of committed transactions that the worker has yet to write down.
+//! Counts of committed transactions that the worker has yet to write to `pgqueue.counter`.
 
 use std::sync::atomic::Ordering;
 
@@ -9,8 +9,8 @@ use crate::engine::shared::queue_key::database;
 use crate::engine::table::counts::Counts;
 use crate::hint::Direction;
 
-/// Keeps room to count what happens to a queue, until `add_counts`; false if there is none. A queue
-/// that has no place gets one only if its bucket does not hold many counts already: hints need some.
+/// Keeps room in shared memory for the counts of a queue, until `add_counts`; false if there is none. A queue
+/// without an entry gets one only if its bucket does not hold many counts already: hints need entries too.
 pub fn keep_place(queue: i32) -> bool {
     let Some(board) = BOARD.get().filter(|_| is_there()) else { return false };
     let database = database();
@@ -23,20 +23,19 @@ pub fn keep_place(queue: i32) -> bool {
     })
 }
 
-/// Counts what happened to a queue, for which room was kept.
+/// Adds the counts of a queue, for which `keep_place` has kept room.
 pub fn add_counts(queue: i32, counts: Counts) {
     tell(queue, Some(counts), |_| {});
 }
 
-/// Does something with what is known of a queue, in each direction, and counts, where room was kept
-/// for it, at the same moment.
+/// Runs `work` with the entries of a queue and, under the same lock, adds counts for which room was kept.
 pub fn tell(queue: i32, counts: Option<Counts>, work: impl FnMut(&mut CacheEntry)) {
     let Some(board) = BOARD.get() else { return };
     let database = database();
     board.with_places_of(queue, |places| {
         places.iter_mut().filter(|place| place.is_of(database, queue)).for_each(work);
         let Some(counts) = counts else { return };
-        // A transaction that made the extension anew may have freed the place.
+        // A transaction that created the extension again may have freed the entry.
         if let Some(n) = place_of(places, database, queue, Direction::OldestFirst, CREDIT) {
             places[n].kept_for = places[n].kept_for.saturating_sub(1);
             places[n].counts += counts;
@@ -45,16 +44,16 @@ pub fn tell(queue: i32, counts: Option<Counts>, work: impl FnMut(&mut CacheEntry
     });
 }
 
-/// How many transactions have begun, and how many have ended, to write counts down. In
-/// between counts may be seen on the board and in their table, or in neither.
+/// Returns how many transactions have begun, and how many have ended, to write counts down. In between, the
+/// counts may be both in shared memory and in `pgqueue.counter`, or in neither.
 pub fn drains() -> [u64; 2] {
-    // SAFETY: written before anybody else runs; the counters are atomic.
+    // SAFETY: written before any backend runs; the counters are atomic.
     BOARD.get().map_or([0, 0], |board| unsafe {
         (*board.header).drains.each_ref().map(|drains| drains.load(Ordering::Acquire))
     })
 }
 
-/// Counts were written down by others than a drain.
+/// Notes that counts were written down otherwise than by a drain.
 pub fn note_written() {
     begin_drain();
     end_drain();
@@ -75,15 +74,15 @@ fn count_drain(n: usize) {
     }
 }
 
-/// What was counted of a queue and is not written down.
+/// Counts of a queue that are not written down.
 #[derive(Clone, Copy, Default, PartialEq)]
 pub struct Tally {
     pub counts: Counts,
-    /// How often something was counted.
+    /// Counter of additions.
     times: u64,
-    /// Transactions that are committing, whose messages may be seen before they are counted.
+    /// Number of committing transactions, whose messages may be visible before they are counted.
     pub committing: u32,
-    /// A prepared transaction has written counts down, which are there when it is decided.
+    /// A prepared transaction exists that has written counts: they are visible once it is committed.
     pub has_prepared: bool,
 }
 
@@ -91,7 +90,7 @@ pub fn counted(queue: i32) -> Tally {
     known_counted(queue).unwrap_or_default()
 }
 
-/// The same; none if the queue has no place, so that counts are written down by each transaction.
+/// Like `counted`; none if the queue has no entry, so that each transaction writes its counts itself.
 pub fn known_counted(queue: i32) -> Option<Tally> {
     let mut counted = None;
     with_known(queue, |place| {
