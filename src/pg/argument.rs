@@ -1,4 +1,4 @@
-//! Values of arguments: each SQL type that a call takes, checked.
+//! Argument values: reads and checks each SQL type that a call takes.
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
@@ -32,7 +32,7 @@ impl Argument for bool {
     }
 }
 
-/// Any value, as it came.
+/// Any value, unchanged.
 impl Argument for Datum {
     unsafe fn read(datum: Datum, _: &str) -> Result<Self> {
         Ok(datum)
@@ -47,7 +47,7 @@ impl Argument for Vec<u8> {
     }
 }
 
-/// `text` that is compared with words of ours.
+/// `text` that is compared with keywords.
 impl Argument for String {
     unsafe fn read(datum: Datum, _: &str) -> Result<Self> {
         // SAFETY: the caller vouches for a text datum.
@@ -81,7 +81,7 @@ impl Argument for Vec<i64> {
     }
 }
 
-/// `jsonb[]`, its elements as they came.
+/// `jsonb[]`, its elements unchanged.
 pub struct JsonbArray(pub Vec<Option<Datum>>);
 
 impl Argument for JsonbArray {
@@ -91,7 +91,7 @@ impl Argument for JsonbArray {
     }
 }
 
-/// `bytea[]`, its elements as they came.
+/// `bytea[]`, its elements unchanged.
 pub struct ByteaArray(pub Vec<Option<Datum>>);
 
 impl Argument for ByteaArray {
@@ -114,7 +114,7 @@ impl Argument for TextArray {
     }
 }
 
-/// What is read of each element; an error if one is null.
+/// Reads each element; an error if one is null.
 pub fn whole<T>(elements: Vec<Option<Datum>>, name: &str, read: impl Fn(Datum) -> T) -> Result<Vec<T>> {
     let mut all = Vec::new();
     room_for(&mut all, elements.len());
@@ -124,14 +124,14 @@ pub fn whole<T>(elements: Vec<Option<Datum>>, name: &str, read: impl Fn(Datum) -
     Ok(all)
 }
 
-/// How many elements an array may have.
+/// Maximum number of elements in an array.
 const MOST_ELEMENTS: usize = 1_000_000;
 
-/// What a call needs at most for an element while it works, in bytes.
+/// Maximum memory that a call needs per element while it works, in bytes.
 const BYTES_OF_ELEMENT: usize = 512;
 
-/// The elements of an array that has at most one dimension. There is memory for what is
-/// done with so many.
+/// Returns the elements of an array that has at most one dimension. An error if there is no memory to work on
+/// them.
 unsafe fn elements(datum: Datum, name: &str, element: Oid) -> Result<Vec<Option<Datum>>> {
     // SAFETY: the caller vouches for an array of `element`; deconstruct_array
     // checks that again and allocates its results in the current context.

@@ -1,4 +1,4 @@
-//! Values as Postgres passes them, read and made.
+//! Datums: values as Postgres passes them, read and made.
 
 use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
@@ -7,7 +7,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::pg::memory::{collected, copied, room_for};
 
-/// How many bytes a varlena has when it is unpacked, which it is not for this.
+/// Returns the number of bytes in a varlena after detoasting, without detoasting it.
 pub unsafe fn length(value: Datum) -> usize {
     // SAFETY: the caller vouches for a varlena.
     unsafe { pg_sys::toast_raw_datum_size(value) as usize - pg_sys::VARHDRSZ }
@@ -47,7 +47,7 @@ pub fn text_datum(bytes: &[u8]) -> Datum {
     unsafe { pg_sys::cstring_to_text_with_len(bytes.as_ptr().cast(), bytes.len() as i32).into() }
 }
 
-/// A jsonb value, as long as its source is there: a row, an argument.
+/// A jsonb value that lives as long as its source: a row or an argument.
 #[derive(Clone, Copy)]
 pub struct Jsonb<'a>(Datum, PhantomData<&'a ()>);
 
@@ -58,7 +58,7 @@ impl Jsonb<'_> {
         Self(datum, PhantomData)
     }
 
-    /// Its text form, in UTF-8.
+    /// Returns its text form, in UTF-8.
     pub fn text(self) -> String {
         // SAFETY: a jsonb; its output function gives a C string.
         unsafe {
@@ -73,7 +73,7 @@ impl Jsonb<'_> {
         }
     }
 
-    /// Whether it contains another, as `@>` has it.
+    /// True if it contains another, as the operator `@>`.
     pub fn contains(self, part: Self) -> bool {
         // SAFETY: both are jsonb.
         unsafe { pgrx::direct_function_call(pg_sys::jsonb_contains, &[Some(self.0), Some(part.0)]) }
@@ -81,7 +81,7 @@ impl Jsonb<'_> {
     }
 }
 
-/// An interval of so many microseconds.
+/// Makes an interval from microseconds.
 pub fn interval(micros: i64) -> Datum {
     let moment = |at: i64| Some(Datum::from(at));
     // SAFETY: both arguments are timestamptz.
@@ -89,7 +89,7 @@ pub fn interval(micros: i64) -> Datum {
         .expect("the difference of two moments")
 }
 
-/// A jsonb datum from its text form.
+/// Makes a jsonb datum from its text form.
 pub fn jsonb_datum(text: &str) -> Datum {
     let text = CString::new(text).expect("JSON has no NUL byte");
     let text = in_server_encoding(&text);
@@ -98,7 +98,8 @@ pub fn jsonb_datum(text: &str) -> Datum {
         .expect("jsonb_in gives a value")
 }
 
-/// A text in UTF-8 as the server writes it: the same, or one in the current memory context.
+/// Converts a text from UTF-8 to the server's encoding: returns the same text, or one in the current memory
+/// context.
 pub fn in_server_encoding(text: &CStr) -> &CStr {
     // SAFETY: both are C strings; the context is not reset while a call uses the text.
     unsafe { CStr::from_ptr(pg_sys::pg_any_to_server(text.as_ptr(), text.count_bytes() as i32, UTF8)) }
@@ -149,7 +150,7 @@ fn array(values: impl ExactSizeIterator<Item = Datum>, element: Oid) -> Datum {
     }
 }
 
-/// An array some of whose elements may be null.
+/// Makes an array of which some elements may be null.
 pub fn array_with_nulls(values: impl ExactSizeIterator<Item = Option<Datum>>, element: Oid) -> Datum {
     let (mut all, mut nulls) = (Vec::new(), Vec::new());
     room_for(&mut all, values.len());

@@ -1,11 +1,11 @@
-//! What Postgres tells of an error besides its message: its context, the query inside of a function,
-//! the names of table, column and constraint, a SQLSTATE that a user has made up.
+//! Fields of a Postgres error that pgrx loses: its context, the query inside a function, the names of table,
+//! column and constraint, a user-defined SQLSTATE.
 //!
-//! pgrx makes a panic of an error of Postgres, and an error again where the call ends. Message,
-//! detail, hint and the SQLSTATEs that Postgres knows survive that; the rest does not. So each call from SQL has an entry in
-//! Postgres's stack of error contexts, below all that Postgres adds for what the call runs. An error
-//! passes it twice. The first time the entry keeps what has been told, the second time, when nothing
-//! has been added yet, it tells that again.
+//! pgrx turns an error of Postgres into a panic, and back into an error where the call ends. The message,
+//! detail, hint and the SQLSTATEs that Postgres knows survive that; other fields do not. So each call from
+//! SQL has an entry in Postgres's stack of error contexts, below all entries that Postgres adds for what the
+//! call runs. An error passes the entry twice. The first time the entry keeps the fields; the second time,
+//! when the error has none yet, it adds them again.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -18,7 +18,7 @@ use crate::error::printable;
 /// A function that Postgres calls.
 pub type Exported = unsafe extern "C-unwind" fn(FunctionCallInfo) -> Datum;
 
-// utils/elog.h and utils/memutils.h, without pgrx's guards: these run while Postgres reports an error.
+// From utils/elog.h and utils/memutils.h, without pgrx's guards: these run while Postgres reports an error.
 unsafe extern "C-unwind" {
     fn geterrcode() -> c_int;
     fn CopyErrorData() -> *mut ErrorData;
@@ -49,21 +49,21 @@ struct Details {
     detail_log: Option<CString>,
     query: Option<CString>,
     position: c_int,
-    /// Each with the field of the protocol that it is sent in.
+    /// Names, each with its field in the protocol.
     names: [(c_int, Option<CString>); NAMES],
 }
 
 thread_local! {
-    /// The details of the last error that passed a call, with the place of its entry on the stack.
+    /// Details of the last error that passed each call, with the address of the call's entry on the stack.
     static KEPT: RefCell<Vec<(usize, Details)>> = const { RefCell::new(Vec::new()) };
     static SCRATCH: Cell<Option<pg_sys::MemoryContext>> = const { Cell::new(None) };
 }
 
-/// Calls a function whose own boundary makes errors of panics.
+/// Calls a function whose own boundary turns panics into errors.
 ///
 /// # Safety
-/// `fcinfo` must be the call Postgres made. An error leaves this frame without running destructors:
-/// it has none.
+/// `fcinfo` must be the call Postgres made. An error leaves this frame without running destructors: it has
+/// none.
 pub unsafe fn keeping(function: Exported, fcinfo: FunctionCallInfo) -> Datum {
     // SAFETY: the entry is on the stack of contexts as long as this frame is there. An error that
     // leaves the frame has Postgres set the stack back to where it is caught.
@@ -82,7 +82,7 @@ pub unsafe fn keeping(function: Exported, fcinfo: FunctionCallInfo) -> Datum {
     }
 }
 
-/// Takes an entry off the stack of contexts, and all above it.
+/// Takes an entry, and all above it, off the stack of contexts when dropped.
 struct Unlink(*mut ErrorContextCallback);
 
 impl Drop for Unlink {
@@ -92,8 +92,8 @@ impl Drop for Unlink {
     }
 }
 
-/// Does work that catches the errors in it. Gives also the SQLSTATE of the last one, if pgrx
-/// makes another of it.
+/// Runs `work`, which catches its own errors. Returns also the SQLSTATE of the last error, if pgrx replaces
+/// it.
 pub fn with_own_code<T>(work: impl FnOnce() -> T) -> (T, Option<c_int>) {
     // SAFETY: the entry is on the stack of contexts as long as this frame is there.
     unsafe {
@@ -112,18 +112,19 @@ pub fn with_own_code<T>(work: impl FnOnce() -> T) -> (T, Option<c_int>) {
     }
 }
 
-/// Whether pgrx has a name for a SQLSTATE.
+/// True if pgrx has a name for the SQLSTATE.
 fn is_known(code: c_int) -> bool {
     PgSqlErrorCode::from(code) as c_int == code
 }
 
-/// Calls deeper in the stack than one that begins, or where it is, have ended.
+/// Forgets the details of calls at or above an entry: they have ended.
 fn forget_ended(entry: usize) {
     KEPT.with_borrow_mut(|kept| kept.retain(|(other, _)| *other > entry));
 }
 
 unsafe extern "C-unwind" fn on_error(entry: *mut c_void) {
-    // SAFETY: Postgres calls this while it reports an error. The copy is ours until its memory is reset.
+    // SAFETY: Postgres calls this while it reports an error. Only this function uses the copy, until its
+    // memory is reset.
     unsafe {
         if geterrcode() == PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY as c_int {
             return;
@@ -140,7 +141,7 @@ unsafe extern "C-unwind" fn on_error(entry: *mut c_void) {
     }
 }
 
-/// Where the copy of an error is made. Postgres does not free all of it by itself.
+/// Returns the memory context for copies of errors. Postgres does not free all parts of a copy by itself.
 ///
 /// # Safety
 /// Postgres is reporting an error.
@@ -161,7 +162,7 @@ unsafe fn scratch() -> pg_sys::MemoryContext {
     })
 }
 
-/// Keeps what is told of an error, or returns what was, if it passes for the second time.
+/// Keeps the details of an error; if the error passes for the second time, returns the kept ones.
 fn pass(entry: usize, error: &ErrorData) -> Option<Box<Details>> {
     if error.elevel != PgLogLevel::ERROR as c_int {
         return None;
@@ -236,7 +237,7 @@ impl Details {
             || !is_known(self.code)
     }
 
-    /// Whether it is the same error, of which nothing has been told yet.
+    /// True if it is the same error, without any details.
     fn are_missing_in(&self, error: &ErrorData) -> bool {
         let code = PgSqlErrorCode::from(self.code) as c_int; // as it comes back from Rust
         error.context.is_null()
@@ -250,7 +251,7 @@ fn owned(text: *const c_char) -> Option<CString> {
     (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_owned())
 }
 
-/// As it is when it comes back from Rust.
+/// Returns the message as it comes back from Rust.
 fn message(error: &ErrorData) -> String {
     owned(error.message).map_or_else(String::new, |message| printable(message.to_string_lossy().into_owned()))
 }

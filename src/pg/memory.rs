@@ -1,10 +1,10 @@
-//! Memory for what is needed for a moment: a row that is shown, a look at a queue.
+//! Short-lived memory contexts, and allocations whose size a caller chooses.
 
 use pgrx::PgMemoryContexts;
 
 use crate::error::Error;
 
-/// A memory context, made when it is first needed.
+/// A memory context, made at its first use.
 #[derive(Default)]
 pub struct Scratch(Option<PgMemoryContexts>);
 
@@ -27,11 +27,11 @@ unsafe impl<T: Outlives> Outlives for Option<T> {}
 unsafe impl<T: Outlives, U: Outlives> Outlives for (T, U) {}
 
 impl Scratch {
-    /// Does something; what Postgres allocates meanwhile is gone afterwards.
+    /// Runs `work` in the context; frees its allocations afterwards.
     pub fn with<R: Outlives>(&mut self, work: impl FnOnce() -> R) -> R {
         let scratch = self.0.get_or_insert_with(|| PgMemoryContexts::new("pgqueue scratch"));
-        // SAFETY: the result does not point to what is freed. Rows that are shown are copied to
-        // their store, and what is remembered lies in contexts of its own.
+        // SAFETY: the result does not point to freed memory (`Outlives`). Returned rows are copied to their
+        // tuplestore, and values that are kept lie in contexts of their own.
         unsafe {
             let result = scratch.switch_to(|_| work());
             scratch.reset();
@@ -40,7 +40,7 @@ impl Scratch {
     }
 }
 
-/// A copy; an error where there is no memory for it, which otherwise would end the server.
+/// Copies bytes. Raises an error if there is no memory, which otherwise would end the server.
 pub fn copied(bytes: &[u8]) -> Vec<u8> {
     let mut copy = Vec::new();
     room_for(&mut copy, bytes.len());
@@ -48,15 +48,15 @@ pub fn copied(bytes: &[u8]) -> Vec<u8> {
     copy
 }
 
-/// Makes room for so many more; an error where there is no memory, which otherwise would end the
-/// server. For all whose number a caller chooses.
+/// Reserves room for more values. Raises an error if there is no memory, which otherwise would end the
+/// server. For all numbers that a caller chooses.
 pub fn room_for<T>(values: &mut Vec<T>, more: usize) {
     if values.try_reserve(more).is_err() {
         Error::no_memory(more * size_of::<T>()).raise();
     }
 }
 
-/// The values, for whose number a caller chooses.
+/// Collects values whose number a caller chooses; see `room_for`.
 pub fn collected<T>(values: impl ExactSizeIterator<Item = T>) -> Vec<T> {
     let mut all = Vec::new();
     room_for(&mut all, values.len());

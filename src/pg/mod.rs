@@ -1,4 +1,4 @@
-//! Postgres, wrapped: nothing here knows a queue.
+//! Wrappers of Postgres. This module knows no queue.
 
 pub mod argument;
 pub mod datum;

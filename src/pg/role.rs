@@ -1,9 +1,9 @@
 //! Acting as the owner of the tables.
 //!
-//! The functions check the caller's right on a queue themselves and then touch
-//! tables the caller may not. Statements run as the tables' owner with a search
-//! path of their own, so that nothing resolves through what the caller has set.
-//! An error restores both through the end of its (sub)transaction.
+//! Functions check the caller's right on a queue themselves, and then read and write tables on which the
+//! caller has no privilege. Statements run as the tables' owner with a search path of their own, so that no
+//! name resolves through the caller's settings. After an error, the end of the (sub)transaction restores
+//! both.
 
 use std::cell::Cell;
 use std::ffi::{CStr, CString};
@@ -15,7 +15,7 @@ type Setting<'a> = (&'static CStr, &'a CStr);
 
 const SEARCH_PATH: Setting = (c"search_path", c"pg_catalog, pg_temp");
 
-/// What makes the text of a value the same whoever asks for it, and exact.
+/// Settings with which the text of a value is exact and the same for every caller.
 const PLAIN_TEXT: [Setting; 12] = [
     SEARCH_PATH,
     (c"bytea_output", c"hex"),
@@ -36,26 +36,25 @@ pub fn act_as<R>(owner: Oid, work: impl FnOnce() -> R) -> R {
     act(owner, pg_sys::SECURITY_LOCAL_USERID_CHANGE, &[SEARCH_PATH], work)
 }
 
-/// The same; it waits for no lock for long.
+/// Like `act_as`, with a short lock timeout.
 pub fn act_impatiently<R>(owner: Oid, work: impl FnOnce() -> R) -> R {
     const LOCK_TIMEOUT: Setting = (c"lock_timeout", c"50");
     act(owner, pg_sys::SECURITY_LOCAL_USERID_CHANGE, &[SEARCH_PATH, LOCK_TIMEOUT], work)
 }
 
-/// Runs `work`, which waits for next to no lock.
+/// Runs `work` with a lock timeout of 1 ms.
 pub fn act_hastily<R>(work: impl FnOnce() -> R) -> R {
     act(caller(), 0, &[(c"lock_timeout", c"1")], work)
 }
 
-/// Runs `work` as the current user, with our own search path, and values written the same
-/// whatever he has set.
+/// Runs `work` as the current user, with our own search path and fixed output formats, whatever the user has
+/// set.
 pub fn act_plainly<R>(work: impl FnOnce() -> R) -> R {
     act(caller(), pg_sys::SECURITY_LOCAL_USERID_CHANGE, &PLAIN_TEXT, work)
 }
 
-/// Runs `work` as the current user, with a search path of his, and lets it change
-/// neither role nor session. Values are written as where the session began: as the role and the
-/// database have it.
+/// Runs `work` as the current user, with a given search path; `work` can change neither role nor session.
+/// Output formats are those of a new session of the role in this database.
 pub fn act_restricted<R>(search_path: &CStr, work: impl FnOnce() -> R) -> R {
     let restrictions = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
     let mut settings = PLAIN_TEXT.map(|(name, _)| (name, reset_value(name)));
@@ -63,7 +62,8 @@ pub fn act_restricted<R>(search_path: &CStr, work: impl FnOnce() -> R) -> R {
     act(caller(), restrictions, &settings, work)
 }
 
-/// What RESET gives a setting. It stays while nobody reads the server's files anew.
+/// Returns the value that RESET gives a setting. The pointer is valid until the configuration files are
+/// reloaded.
 fn reset_value<'a>(name: &CStr) -> &'a CStr {
     // SAFETY: the setting exists; its value is a C string.
     unsafe { CStr::from_ptr(pg_sys::GetConfigOptionResetString(name.as_ptr())) }
@@ -90,7 +90,7 @@ fn act<R>(role: Oid, restrictions: u32, settings: &[Setting], work: impl FnOnce(
             );
         }
         let result = work();
-        // Undoes what `work` has set, too: a function of somebody else may have.
+        // Undoes the settings of `work` too: a user's function may have changed some.
         pg_sys::AtEOXact_GUC(false, level);
         pg_sys::SetUserIdAndSecContext(user, context);
         result
@@ -108,14 +108,13 @@ pub fn caller() -> Oid {
     unsafe { pg_sys::GetUserId() }
 }
 
-/// Whether the current user is whom the session has chosen to be, not the owner of a function
-/// that it calls.
+/// True if the current user is the session's own role, not the owner of a SECURITY DEFINER function.
 pub fn is_session_s_own() -> bool {
     // SAFETY: reads a variable of this backend.
     caller() == unsafe { pg_sys::GetOuterUserId() }
 }
 
-/// The number of the role with this name.
+/// Returns the number of the role with this name.
 pub fn role(name: &[u8]) -> Option<Oid> {
     let name = CString::new(name).ok()?;
     // SAFETY: a cached look-up by a C string.
@@ -123,7 +122,7 @@ pub fn role(name: &[u8]) -> Option<Oid> {
     (role != Oid::INVALID).then_some(role)
 }
 
-/// The name of a role, in the encoding of the server; none if it is gone.
+/// Returns the name of a role, in the encoding of the server; none if the role is gone.
 pub fn role_name(role: Oid) -> Option<Vec<u8>> {
     // SAFETY: gives a C string in the current memory context, or a null.
     unsafe {
@@ -132,7 +131,7 @@ pub fn role_name(role: Oid) -> Option<Vec<u8>> {
     }
 }
 
-/// Whether the current user could become a role with SET ROLE.
+/// True if the current user could become the role with SET ROLE.
 pub fn caller_can_become(role: Oid) -> bool {
     #[cfg(any(feature = "pg14", feature = "pg15"))]
     use pg_sys::is_member_of_role as can_be;
@@ -146,7 +145,7 @@ thread_local! {
     static CHANGES: Cell<u64> = const { Cell::new(0) };
 }
 
-/// How often this session has heard of changes of roles, since it asked first.
+/// Counts the changes of roles that this session has heard of since its first call.
 pub fn times_changed() -> u64 {
     static LISTENING: Once = Once::new();
     LISTENING.call_once(|| {
@@ -157,13 +156,13 @@ pub fn times_changed() -> u64 {
     CHANGES.get()
 }
 
-/// Postgres calls this in the middle of its cache handling: it only counts.
+/// Called by Postgres in the middle of its cache handling: only counts.
 unsafe extern "C-unwind" fn on_change(_: Datum, _cache: i32, _hash: u32) {
     CHANGES.set(CHANGES.get() + 1);
 }
 
-/// Takes back all that a role was granted on an object; false if the object is not there. Postgres
-/// checks that the caller may.
+/// Revokes all privileges of a role on an object; false if the object does not exist. Postgres checks the
+/// caller's privilege to do so.
 pub fn revoke_all(role: Oid, object: Object) -> bool {
     let (cache, class, object) = match object {
         Object::Relation(object) => (pg_sys::SysCacheIdentifier::RELOID, pg_sys::RelationRelationId, object),
@@ -185,7 +184,7 @@ pub fn revoke_all(role: Oid, object: Object) -> bool {
     }
 }
 
-/// An object that roles are granted rights on.
+/// An object on which roles have privileges.
 #[derive(Clone, Copy)]
 pub enum Object {
     Relation(Oid),

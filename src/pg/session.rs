@@ -1,4 +1,4 @@
-//! The session: its clock, its sleep, what its transaction may do.
+//! The session: its clock, its sleep, and whether its transaction may write.
 
 use std::ffi::CStr;
 
@@ -7,15 +7,15 @@ use pgrx::pg_sys::{self, Oid};
 use crate::error::{Error, Result};
 use crate::value::timestamp;
 
-/// The time now, by the clock: in a long transaction `now()` lies in the past, and
-/// a lease counted from it would already be partly spent.
+/// Returns the time by the clock. In a long transaction `now()` lies in the past, and a lease counted from it
+/// would already be partly spent.
 pub fn now() -> timestamp::Timestamp {
     // SAFETY: reads the clock.
     unsafe { pg_sys::GetCurrentTimestamp() }
 }
 
-/// What `pg_stat_activity` says that a sleeping process waits for: its name, from 17 on, is
-/// `PgqueueWait` for a client's session, `PgqueueWorker` for a process of our own.
+/// Returns the wait event that `pg_stat_activity` shows for a sleeping process. From 17 on its name is
+/// `PgqueueWait` for a client's session, and `PgqueueWorker` for a background worker.
 pub fn wait_event() -> u32 {
     #[cfg(any(feature = "pg17", feature = "pg18"))]
     {
@@ -35,7 +35,7 @@ pub fn wait_event() -> u32 {
     pg_sys::PG_WAIT_EXTENSION
 }
 
-/// Sleeps until the time is over or a signal arrives, and honours what it says.
+/// Sleeps until the time is over or a signal arrives, and honours interrupts.
 pub fn nap(time: std::time::Duration) {
     // SAFETY: the latch is this process's own.
     unsafe {
@@ -56,19 +56,19 @@ pub fn database() -> Oid {
     unsafe { pg_sys::MyDatabaseId }
 }
 
-/// The number of this server, which its physical copies share.
+/// Returns the system identifier of this server, which its physical copies share.
 pub fn server() -> u64 {
     // SAFETY: reads a variable of the server.
     unsafe { pg_sys::GetSystemIdentifier() }
 }
 
-/// Whether this server is a standby, which replays what another one writes.
+/// True if this server is a standby, which replays another server's WAL.
 pub fn is_standby() -> bool {
     // SAFETY: reads state of the server.
     unsafe { pg_sys::RecoveryInProgress() }
 }
 
-/// Refuses to go on where nothing can be written.
+/// Returns an error if this transaction or server cannot write.
 pub fn check_writable(function: &str) -> Result<()> {
     // SAFETY: reads state of the transaction.
     let is_read_only = unsafe { pg_sys::XactReadOnly };
@@ -78,21 +78,20 @@ pub fn check_writable(function: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether the transaction sees everything through the snapshot it began with
-/// (REPEATABLE READ, SERIALIZABLE): looking again would show the same.
+/// True if the transaction keeps the snapshot it began with (REPEATABLE READ, SERIALIZABLE): another scan
+/// would show the same rows.
 pub fn has_one_snapshot() -> bool {
     // SAFETY: reads a variable of the transaction.
     unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
 }
 
-/// How deep the current savepoint lies.
+/// Returns the nesting level of the current savepoint.
 pub fn level() -> i32 {
     // SAFETY: reads state of the transaction.
     unsafe { pg_sys::GetCurrentTransactionNestLevel() }
 }
 
-/// Keeps the settings that begin so for those that are defined: one that is misspelled is warned
-/// of, and refused from now on.
+/// Reserves a prefix of settings: Postgres warns of undefined settings with it, and refuses new ones.
 pub fn reserve_prefix(prefix: &CStr) {
     #[cfg(not(feature = "pg14"))]
     // SAFETY: a C string.

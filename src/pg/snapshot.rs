@@ -7,7 +7,7 @@ use pgrx::pg_sys;
 use crate::error::{Error, Result};
 use crate::pg::session::has_one_snapshot;
 
-/// Drops the statement's own snapshot, if no other has to stay.
+/// Drops the statement's own snapshot; an error if the transaction needs a snapshot.
 pub fn let_go_of_snapshot() -> Result<()> {
     if has_one_snapshot() {
         return Err(Error::snapshot_must_stay());
@@ -33,8 +33,8 @@ pub fn let_go_of_snapshot() -> Result<()> {
     Ok(())
 }
 
-/// Lets go of the locks of tables that are taken meanwhile, which otherwise are kept until the
-/// transaction ends: a sleeper must be in the way of no VACUUM and no ALTER TABLE.
+/// Runs `work`, then releases the table locks it took, which otherwise are kept until the transaction ends: a
+/// sleeper must not block VACUUM or ALTER TABLE.
 pub fn without_leaving_locks<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
     use pg_sys::ResourceReleasePhase::{
         RESOURCE_RELEASE_AFTER_LOCKS, RESOURCE_RELEASE_BEFORE_LOCKS, RESOURCE_RELEASE_LOCKS,
@@ -54,9 +54,9 @@ pub fn without_leaving_locks<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
     }
 }
 
-/// A snapshot of what is committed and what this transaction has done so far.
+/// A snapshot of all committed changes and of this transaction's own so far.
 ///
-/// Under READ COMMITTED each is taken anew, as each statement's is.
+/// Under READ COMMITTED each is a new one, as for each statement.
 pub struct Snapshot(pg_sys::Snapshot);
 
 impl Snapshot {
@@ -69,7 +69,7 @@ impl Snapshot {
         }
     }
 
-    /// One of what is committed now, whatever the isolation level.
+    /// Takes a snapshot of all changes committed now, at every isolation level.
     pub fn latest() -> Self {
         // SAFETY: as in `take`.
         unsafe {
@@ -79,12 +79,12 @@ impl Snapshot {
         }
     }
 
-    /// As scans take it.
+    /// Returns the pointer that scans take.
     pub fn as_ptr(&self) -> pg_sys::Snapshot {
         self.0
     }
 
-    /// Whether a transaction, not our own, had not ended when the snapshot was taken.
+    /// True if a transaction, not our own, had not ended when the snapshot was taken.
     pub fn shows_as_running(&self, transaction: pg_sys::TransactionId) -> bool {
         // SAFETY: this is an MVCC snapshot, on the stack of active ones.
         unsafe { pg_sys::XidInMVCCSnapshot(transaction, self.0) }
@@ -100,8 +100,8 @@ impl Drop for Snapshot {
     }
 }
 
-/// What others are doing at this moment is visible too: rows that they add, and rows
-/// that they are changing as they were before.
+/// A dirty snapshot: it also shows rows that running transactions add, and the old version of rows that they
+/// change.
 pub struct Dirty(Box<UnsafeCell<pg_sys::SnapshotData>>);
 
 impl Dirty {
@@ -113,17 +113,17 @@ impl Dirty {
         Self(Box::new(UnsafeCell::new(snapshot)))
     }
 
-    /// Whether a transaction that has not ended made the row a scan has just shown.
+    /// True if a running transaction made the row that a scan has just shown.
     pub fn is_being_made(&self) -> bool {
         self.seen().0 != pg_sys::InvalidTransactionId
     }
 
-    /// Whether a transaction that has not ended is changing or removing that row.
+    /// True if a running transaction is changing or removing that row.
     pub fn is_being_changed(&self) -> bool {
         self.seen().1 != pg_sys::InvalidTransactionId
     }
 
-    /// As scans take it, which write there.
+    /// Returns the pointer that scans take; scans write there.
     pub fn as_ptr(&self) -> pg_sys::Snapshot {
         self.0.get()
     }
@@ -137,14 +137,14 @@ impl Dirty {
     }
 }
 
-/// Gives the portal its snapshot again that `let_go_of_snapshot` has dropped.
+/// Gives the portal a snapshot again after `let_go_of_snapshot`.
 pub fn take_snapshot_again() {
     // SAFETY: an active portal without a snapshot gets one; with one nothing is done.
     unsafe { pg_sys::EnsurePortalSnapshotExists() }
 }
 
-/// Does `work` with a snapshot of its own, and leaves none: nor does the catalog keep one, which
-/// look-ups take. An error is raised: its transaction's end pops the snapshot.
+/// Runs `work` with a snapshot of its own, and drops that and the catalog snapshot of look-ups. An error is
+/// raised, and the end of its transaction pops the snapshot.
 pub fn with_snapshot_for_a_moment<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
     // SAFETY: pushed and popped here, or popped by the abort after an error.
     unsafe {

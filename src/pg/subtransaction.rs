@@ -1,4 +1,4 @@
-//! Attempts: work whose failure is noted and undone, while the transaction goes on.
+//! Attempts: work in a subtransaction. An error undoes the work and is noted; the transaction goes on.
 
 use std::ffi::{CStr, c_int};
 use std::panic::AssertUnwindSafe;
@@ -18,8 +18,7 @@ pub struct Problem {
     pub message: String,
 }
 
-/// What is raised where another transaction is in the way: a lock that could not be had in
-/// time, a deadlock, a conflict of snapshots.
+/// SQLSTATEs of conflicts with another transaction: lock timeout, deadlock, serialization failure.
 const IN_THE_WAY: [&str; 3] = ["55P03", "40P01", "40001"];
 
 impl Problem {
@@ -52,7 +51,7 @@ fn report(caught: &CaughtError) -> &ErrorReportWithLevel {
     }
 }
 
-/// What pgrx makes of a SQLSTATE that Postgres does not know.
+/// True if pgrx has replaced a SQLSTATE that Postgres does not know.
 fn is_unknown(caught: &CaughtError) -> bool {
     report(caught).sql_error_code() == PgSqlErrorCode::ERRCODE_INTERNAL_ERROR
 }
@@ -62,10 +61,9 @@ fn sqlstate(code: c_int) -> String {
     unsafe { CStr::from_ptr(pg_sys::unpack_sql_state(code)) }.to_string_lossy().into_owned()
 }
 
-/// Runs `work` in a subtransaction: an error undoes what it did and is returned.
+/// Runs `work` in a subtransaction: an error undoes it and is returned.
 ///
-/// A person's request to cancel, or one to end the worker, is no error of the work; it is passed
-/// on.
+/// A user's request to cancel, or a request to end the worker, is no error of the work and is raised again.
 pub fn attempt<T>(work: impl FnOnce() -> error::Result<T>) -> Result<T, Problem> {
     let (result, own_code) = with_own_code(|| in_subtransaction(work));
     result.map_err(|caught| match (*caught, own_code) {
@@ -77,18 +75,18 @@ pub fn attempt<T>(work: impl FnOnce() -> error::Result<T>) -> Result<T, Problem>
     })
 }
 
-/// What goes wrong whatever is worked on, by the class or the whole of its code: a conflict or a
-/// deadlock, what the server lacks or is not ready for, a transaction's end, a request to end, data
-/// that are damaged.
+/// SQLSTATEs, or their classes, of errors that would hit any work: a conflict or a deadlock, a missing
+/// resource, a server that is not ready, a transaction's end, a request to end, damaged data.
 const NOT_ITS_FAULT: [&str; 9] = ["25", "40", "53", "55", "57", "58", "F0", "XX001", "XX002"];
 
-/// The same; none if what is worked on is to blame, while any other error is passed on.
+/// Runs `work` in a subtransaction; none if it failed with an error of its own. Other errors are raised
+/// again.
 pub fn unless_refused<T>(work: impl FnOnce() -> error::Result<T>) -> Option<T> {
     unless(&[], &[], |_| {}, work)
 }
 
-/// The same; none also if it failed with one of these codes, and classes more are passed on. A refusal
-/// is told of.
+/// Like `unless_refused`; none also if `work` failed with one of `codes`. Errors of the classes
+/// `not_its_fault` are raised again too. `is_refused` is told of an error of the work.
 pub fn unless<T>(
     codes: &[PgSqlErrorCode],
     not_its_fault: &[&str],
@@ -136,7 +134,7 @@ fn in_subtransaction<T>(work: impl FnOnce() -> error::Result<T>) -> Result<T, Bo
     }
 }
 
-/// Whether it was not the worker's own time limit that cancelled the statement.
+/// True if the statement was not cancelled by the worker's own time limit.
 fn is_cancelled_from_outside(caught: &CaughtError) -> bool {
     let is_cancelled = report(caught).sql_error_code() == PgSqlErrorCode::ERRCODE_QUERY_CANCELED;
     is_cancelled && (!is_worker() || is_asked_to_end())

@@ -1,4 +1,4 @@
-//! A limit on how long others' code may run in a process which no person watches.
+//! Time limits for users' code in a background process, where no user could cancel it.
 
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -7,10 +7,10 @@ use pgrx::pg_sys;
 
 use crate::value::duration::Millis;
 
-/// Postgres's number for the timer that cancels a statement.
+/// Postgres's number of the timer that cancels a statement.
 const STATEMENT_TIMEOUT: i32 = 3;
 
-/// The number from which on Postgres gives timers to whoever asks (one less before 17).
+/// First number of the timers that extensions can register (one less before 17).
 const USER_TIMEOUT: i32 = if cfg!(any(feature = "pg17", feature = "pg18")) { 13 } else { 12 };
 
 // Not taken from pgrx: handlers are called outside of any frame that could catch an error.
@@ -23,18 +23,19 @@ unsafe extern "C-unwind" {
     fn die(signal: c_int);
 }
 
-/// The timer that ends this process; 0 where it is not one of ours.
+/// Number of the timer that ends this process; 0 in a client's session.
 static END: AtomicI32 = AtomicI32::new(0);
 
-/// Cancels what runs when the time is over. What catches that, and goes on, is ended with
-/// its process a few seconds later. Dropped, it lets go.
+/// A time limit. It cancels the running code when the time is over. If the code catches that and goes on, its
+/// process is ended a few seconds later. Dropping it removes the limit.
 pub struct TimeLimit;
 
-/// How long what was cancelled has to end.
+/// Time between the cancel and the end of the process.
 const GRACE: Millis = Millis::from_secs(5);
 
 impl TimeLimit {
-    /// In a process of ours, a limit; in a person's session his `statement_timeout` holds.
+    /// Sets a limit in a background process. In a client's session the user's `statement_timeout` holds, and
+    /// this returns none.
     pub fn in_worker(limit: Millis) -> Option<Self> {
         let end = END.load(Ordering::Relaxed);
         is_worker().then(|| {
@@ -55,8 +56,8 @@ fn milliseconds(span: i64) -> i32 {
 
 impl Drop for TimeLimit {
     fn drop(&mut self) {
-        // SAFETY: all only change state of this process. What the timer asked for too
-        // late must not hit what comes next.
+        // SAFETY: all only change state of this process. A cancel request of the timer that came too late
+        // must not hit the next statement.
         unsafe {
             disable_timeout(STATEMENT_TIMEOUT, false);
             disable_timeout(END.load(Ordering::Relaxed), false);
@@ -65,7 +66,7 @@ impl Drop for TimeLimit {
     }
 }
 
-/// Makes this process one of ours. Once, when its connection is there.
+/// Makes this process a background process with time limits. Called once, after it has connected.
 pub fn become_worker() {
     // SAFETY: takes a free number; the handler only sets flags.
     END.store(unsafe { RegisterTimeout(USER_TIMEOUT, end) }, Ordering::Relaxed);
@@ -76,12 +77,12 @@ unsafe extern "C-unwind" fn end() {
     unsafe { die(pg_sys::SIGTERM as c_int) }
 }
 
-/// Whether this process is the worker or runs watches, and is not a person's session.
+/// True if this process is the worker or runs watches, and is no client's session.
 pub fn is_worker() -> bool {
     END.load(Ordering::Relaxed) != 0
 }
 
-/// Whether the worker was asked to end.
+/// True if the worker was asked to end.
 pub fn is_asked_to_end() -> bool {
     // SAFETY: the flag is set by the signal handler alone.
     unsafe { (&raw const pg_sys::ShutdownRequestPending).read_volatile() != 0 }

@@ -1,5 +1,5 @@
-//! The transaction, or the savepoint of it, that has written something in place: what it has
-//! written is not undone with it, so a reader asks what has become of it.
+//! The transaction, or its savepoint, that has written in place. A rollback does not undo such a write, so
+//! readers ask for the transaction's state.
 
 use std::ptr;
 
@@ -7,20 +7,20 @@ use pgrx::pg_sys::{self, TransactionId};
 
 use crate::pg::snapshot::Snapshot;
 
-/// A transaction by its number of 64 bits, which never comes again; 0: none.
+/// A transaction by its 64-bit id, which is never used again; 0: none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Writer(pub i64);
 
 impl Writer {
     pub const NONE: Self = Self(0);
 
-    /// The current transaction or savepoint.
+    /// Returns the current transaction or savepoint.
     pub fn current() -> Self {
         // SAFETY: gives the transaction a number, if it has none yet.
         Self(unsafe { pg_sys::GetCurrentFullTransactionId() }.value as i64)
     }
 
-    /// The number as row versions have it.
+    /// Returns the 32-bit id, as in tuple versions.
     pub fn short(self) -> TransactionId {
         TransactionId::from(self.0 as u32)
     }
@@ -30,30 +30,30 @@ impl Writer {
         self.is_recent(last) && unsafe { pg_sys::TransactionIdIsCurrentTransactionId(self.short()) }
     }
 
-    /// Whether it is another transaction that had not ended when the snapshot was taken; else the
-    /// snapshot shows what it has done.
+    /// True if another transaction wrote it and had not ended when the snapshot was taken. Otherwise the
+    /// snapshot shows its changes.
     pub fn is_at_work(self, snapshot: &Snapshot, last: Last) -> bool {
         self.is_recent(last) && !self.is_us(last) && snapshot.shows_as_running(self.short())
     }
 
-    /// Whether it was rolled back, or ended by a crash. It is not at work.
+    /// True if it was rolled back, or ended by a crash. It must not be running.
     pub fn has_failed(self) -> bool {
-        // SAFETY: the function takes a number of any transaction, and answers null if it is too
-        // old for anybody to know.
+        // SAFETY: the function takes an id of any transaction, and answers null if the id is too old to have
+        // a known state.
         let status: Option<&str> = unsafe {
             pgrx::direct_function_call(pg_sys::pg_xact_status, &[Some(pg_sys::Datum::from(self.0))])
         };
         self != Self::NONE && status == Some("aborted")
     }
 
-    /// Whether its short number means no other transaction.
+    /// True if the 32-bit id means no other transaction.
     fn is_recent(self, last: Last) -> bool {
         const AGE_OF_OTHERS: i64 = 1 << 31;
         self != Self::NONE && last.0 - self.0 < AGE_OF_OTHERS
     }
 }
 
-/// How far transactions are numbered.
+/// The next transaction id of the server.
 #[derive(Clone, Copy)]
 pub struct Last(i64);
 
@@ -64,7 +64,7 @@ impl Last {
     }
 }
 
-/// Whether a transaction is under way, and not our own.
+/// True if a transaction is running and not our own.
 pub fn is_another_s(transaction: pg_sys::TransactionId) -> bool {
     // SAFETY: both only read state of the server.
     unsafe {
@@ -73,7 +73,8 @@ pub fn is_another_s(transaction: pg_sys::TransactionId) -> bool {
     }
 }
 
-/// The transactions that share a lock, one of which may have changed the row.
+/// Returns the members of a multixact: the transactions that share a tuple lock, of which one may have
+/// changed the row.
 pub fn members(multi: pg_sys::MultiXactId) -> Vec<pg_sys::MultiXactMember> {
     let mut members = ptr::null_mut();
     // SAFETY: gives as many members as it returns, allocated, or -1 and none.
@@ -84,7 +85,7 @@ pub fn members(multi: pg_sys::MultiXactId) -> Vec<pg_sys::MultiXactMember> {
     }
 }
 
-/// Waits until a transaction has ended. Not while another session may wait for a lock of this one.
+/// Waits until a transaction has ended. The caller must not hold a lock that another session may wait for.
 pub fn wait_for(transaction: TransactionId) {
     // SAFETY: waits as a statement does that meets another's row; deadlocks are found.
     unsafe {
@@ -92,7 +93,7 @@ pub fn wait_for(transaction: TransactionId) {
     }
 }
 
-/// Whether this transaction has a number: before it has written anything it has none.
+/// True if this transaction has an id: before its first write it has none.
 pub fn has_number() -> bool {
     // SAFETY: reads state of the transaction.
     unsafe { pg_sys::GetTopTransactionIdIfAny() != pg_sys::InvalidTransactionId }

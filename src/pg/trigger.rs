@@ -19,7 +19,7 @@ pub struct TriggerRow<'a> {
 }
 
 impl<'a> Trigger<'a> {
-    /// The trigger as which a function is being called; none if it is called otherwise.
+    /// Returns the trigger of a call; none if the function is not called as a trigger.
     ///
     /// # Safety
     /// The call must be Postgres's, and outlive the trigger.
@@ -32,7 +32,7 @@ impl<'a> Trigger<'a> {
         }
     }
 
-    /// As Postgres's functions take it.
+    /// Returns the pointer that Postgres's functions take.
     pub fn data(self) -> *mut TriggerData {
         ptr::from_ref(self.0).cast_mut()
     }
@@ -64,19 +64,19 @@ impl<'a> Trigger<'a> {
         self.0.tg_event & pg_sys::TRIGGER_EVENT_TIMINGMASK == pg_sys::TRIGGER_EVENT_AFTER
     }
 
-    /// INSERT, UPDATE, DELETE or TRUNCATE, by its number.
+    /// Returns the event: the number of INSERT, UPDATE, DELETE or TRUNCATE.
     pub fn event(self) -> u32 {
         self.0.tg_event & pg_sys::TRIGGER_EVENT_OPMASK
     }
 
-    /// The arguments of its definition.
+    /// Returns the arguments in the trigger's definition.
     pub fn arguments(self) -> impl Iterator<Item = &'a CStr> {
         let definition = self.definition();
         // SAFETY: there are tgnargs C strings.
         (0..definition.tgnargs as usize).map(|n| unsafe { CStr::from_ptr(*definition.tgargs.add(n)) })
     }
 
-    /// The row as it is written; none if none is.
+    /// Returns the row that an INSERT or UPDATE writes; none for other events.
     pub fn new_row(self) -> Option<TriggerRow<'a>> {
         match self.event() {
             pg_sys::TRIGGER_EVENT_INSERT => self.row(self.0.tg_trigtuple),
@@ -85,7 +85,7 @@ impl<'a> Trigger<'a> {
         }
     }
 
-    /// The row as it was before an UPDATE or DELETE.
+    /// Returns the row before an UPDATE or DELETE; none for other events.
     pub fn old_row(self) -> Option<TriggerRow<'a>> {
         match self.event() {
             pg_sys::TRIGGER_EVENT_UPDATE | pg_sys::TRIGGER_EVENT_DELETE => self.row(self.0.tg_trigtuple),
@@ -93,7 +93,7 @@ impl<'a> Trigger<'a> {
         }
     }
 
-    /// Of a trigger for each statement there is none.
+    /// None in a statement trigger.
     fn row(self, tuple: HeapTuple) -> Option<TriggerRow<'a>> {
         (!tuple.is_null()).then_some(TriggerRow { tuple, trigger: self })
     }
@@ -104,7 +104,7 @@ impl TriggerRow<'_> {
         self.trigger.relation().rd_att
     }
 
-    /// All values, in the order of the table's columns.
+    /// Returns all values, in the order of the table's columns.
     pub fn values(self) -> Vec<Option<Datum>> {
         // SAFETY: a row and its descriptor; both arrays have a place a column.
         unsafe {
@@ -115,18 +115,18 @@ impl TriggerRow<'_> {
         }
     }
 
-    /// The whole row as a value.
+    /// Returns the whole row as a composite value.
     pub fn record(self) -> Datum {
         // SAFETY: a row and its descriptor.
         unsafe { pg_sys::heap_copy_tuple_as_datum(self.tuple, self.descriptor()) }
     }
 
-    /// The row as a trigger returns it.
+    /// Returns the row in the form that a trigger returns.
     pub fn datum(self) -> Datum {
         self.tuple.into()
     }
 
-    /// The number of a column that is there.
+    /// Returns the number of a column, which must exist.
     fn number_of(self, column: &CStr) -> i32 {
         // SAFETY: a descriptor and a C string.
         let number = unsafe { pg_sys::SPI_fnumber(self.descriptor(), column.as_ptr()) };
@@ -144,25 +144,25 @@ impl TriggerRow<'_> {
         }
     }
 
-    /// The value of a column of type `name`.
+    /// Returns the value of a column of type `name`.
     pub fn name(self, column: &CStr) -> Option<Vec<u8>> {
         let name = self.value(column, pg_sys::NAMEOID)?;
         // SAFETY: a name is a C string; it is copied.
         Some(unsafe { CStr::from_ptr(name.cast_mut_ptr()) }.to_bytes().to_vec())
     }
 
-    /// The value of a column of type `text`.
+    /// Returns the value of a column of type `text`.
     pub fn text(self, column: &CStr) -> Option<Vec<u8>> {
         // SAFETY: a text is a varlena.
         self.value(column, pg_sys::TEXTOID).map(|text| unsafe { varlena_bytes(text) })
     }
 
-    /// The value of a column of type `oid`.
+    /// Returns the value of a column of type `oid`.
     pub fn oid(self, column: &CStr) -> Option<Oid> {
         self.value(column, pg_sys::OIDOID).map(|oid| Oid::from(oid.value() as u32))
     }
 
-    /// The row, as a trigger returns it, with another value in a column of type `oid`.
+    /// Returns the row, in the form that a trigger returns, with another value in a column of type `oid`.
     pub fn with_oid(self, column: &CStr, value: Option<Oid>) -> Datum {
         let (mut number, mut null) = (self.number_of(column), value.is_none());
         let mut value = value.map_or(Datum::null(), Datum::from);
