@@ -1,7 +1,7 @@
-//! Schedules: when something runs again and again.
+//! Schedules: the times of repeated runs.
 //!
-//! Either a cron line, read by the clock on the wall of a time zone, or a span of time,
-//! counted from the first run, so that a late run does not shift the later ones.
+//! A schedule is a cron line, read by the local time of a time zone, or a span of time. A span is counted
+//! from the first run, so that a late run does not shift the later ones.
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
@@ -14,17 +14,17 @@ use crate::value::timestamp::{NEVER, Timestamp};
 /// Postgres counts from 2000-01-01, Unix from 1970-01-01.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 
-/// The shortest span between two runs.
+/// Shortest span between two runs.
 const SHORTEST: Millis = Millis::from_secs(1);
 
-/// When something runs.
+/// Rule for the times of runs.
 #[derive(Debug)]
 pub enum Every {
     Line(Box<Cron>, TimeZone),
     Span(Millis),
 }
 
-/// A schedule that is not usable: which argument is wrong, and why.
+/// An invalid schedule: which argument is wrong, and why.
 #[derive(Debug, PartialEq)]
 pub struct BadSchedule {
     pub argument: &'static str,
@@ -65,7 +65,7 @@ impl Every {
             .map_err(|bad| BadSchedule::every(format!("must be a cron line or a span of time: {bad}")))
     }
 
-    /// The run after now, of one that was planned; runs missed in between are left out.
+    /// Returns the first run after now. Missed runs since `planned` are left out.
     pub fn next(&self, planned: Timestamp, now: Timestamp) -> Result<Timestamp, BadSchedule> {
         match self {
             Self::Span(span) => Ok(on_grid(planned, span.as_micros(), now)),
@@ -74,8 +74,8 @@ impl Every {
         }
     }
 
-    /// A planned run, unless it is later than the next one from now: then a clock that was ahead
-    /// has planned it, and that next one is meant. What is put off for ever stays so.
+    /// Returns the planned run, or the next run from now if that is earlier: then a clock that was ahead has
+    /// planned it. A schedule put off for ever stays so.
     pub fn planned(&self, planned: Timestamp, now: Timestamp) -> Result<Timestamp, BadSchedule> {
         match self {
             _ if planned == NEVER => Ok(planned),
@@ -169,7 +169,7 @@ mod tests {
             runs("30 2 * * *", "Europe/Berlin", "2026-10-24T00:00:00Z", 3),
             ["2026-10-24T00:30:00Z", "2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"]
         );
-        // Nor again for one that ran late, in the hour that comes twice.
+        // Nor does it run again if it ran late, in the hour that comes twice.
         assert_eq!(runs("30 2 * * *", "Europe/Berlin", "2026-10-25T01:10:00Z", 1), ["2026-10-26T01:30:00Z"]);
     }
 

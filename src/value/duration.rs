@@ -17,7 +17,7 @@ const LONGEST: Millis = Millis(100 * 12 * DAYS_PER_MONTH * MICROS_PER_DAY / MICR
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Millis(i64);
 
-/// Why a span of time is not usable.
+/// Reason why a span of time is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadSpan {
     Negative,
@@ -46,12 +46,12 @@ impl Millis {
         Self(secs * 1_000)
     }
 
-    /// A span that was checked before, as the tables keep it.
+    /// Makes a span of a value that was checked before, as the tables hold it.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
-    /// The three parts of a Postgres `interval`.
+    /// Reads the three parts of a Postgres `interval`.
     pub fn from_interval(months: i32, days: i32, micros: i64) -> Result<Self, BadSpan> {
         let days = i64::from(months) * DAYS_PER_MONTH + i64::from(days);
         let micros = days
@@ -72,7 +72,7 @@ impl Millis {
         if span > LONGEST { Err(BadSpan::TooLong) } else { Ok(span) }
     }
 
-    /// The same span, unless it is zero.
+    /// Returns the same span; an error if it is zero.
     pub fn positive(self) -> Result<Self, BadSpan> {
         if self.0 == 0 { Err(BadSpan::Zero) } else { Ok(self) }
     }
@@ -96,7 +96,7 @@ impl Millis {
         self.0 * MICROS_PER_MILLI
     }
 
-    /// The span times `factor`, never beyond `most`.
+    /// Returns the span times `factor`, at most `most`.
     pub fn times(self, factor: f64, most: Self) -> Self {
         let product = self.0 as f64 * factor;
         // NaN and infinity end at `most` too.
@@ -105,7 +105,7 @@ impl Millis {
 }
 
 impl<'de> Deserialize<'de> for Millis {
-    /// A positive span, from its text.
+    /// Reads a positive span from its text.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).and_then(Self::positive).map_err(de::Error::custom)

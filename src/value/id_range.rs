@@ -1,13 +1,13 @@
-//! Which ids of messages belong to which timeline of the server.
+//! Ranges of message ids: each timeline of the server has its own.
 
-/// Ids lie in ranges of this length.
+/// Number of ids in a range.
 const RANGE: i64 = 1 << 32;
 
-/// A timeline has one of so many ranges, then again one of as many. Two of them are too few:
-/// a server can be promoted to a timeline that is not the one after its own.
+/// Number of ranges in a turn: each timeline has one range in every turn. Two would be too few: a server can
+/// be promoted to a timeline that is not the one after its own.
 const TURNS: i64 = 16;
 
-/// Where ids have to go on if `id` is none of the timeline's; none if it is.
+/// Returns the first id of the timeline's next range; none if `id` is in a range of the timeline.
 pub fn next_range(id: i64, timeline: u32) -> Option<i64> {
     let (is, wanted) = (id / RANGE, i64::from(timeline) - 1);
     let ahead = (wanted - is).rem_euclid(TURNS);

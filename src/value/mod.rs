@@ -1,4 +1,4 @@
-//! Pure values: they know no Postgres and are tested with plain `#[test]`.
+//! Pure values. This module knows no Postgres, and its tests are plain `#[test]`.
 
 pub mod backoff;
 pub mod cron;

@@ -1,20 +1,20 @@
-//! Why messages die.
+//! Reasons of dead letters.
 
-/// Why a message died.
+/// Reason why a message died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Its consumer said that it failed, and no delivery was left.
+    /// Its consumer called `pgq_fail`, and no delivery was left.
     Failed,
-    /// Its lease ended unsettled, and no delivery was left.
+    /// Its lease expired, and no delivery was left.
     Timeout,
-    /// `pgq_bury`.
+    /// A consumer called `pgq_bury`.
     Buried,
-    /// It outlived its time to live unleased. Kept only where its queue says so.
+    /// Its time to live ended while it was not leased. Kept only if its queue has `on_expire` = `dead`.
     Expired,
 }
 
 impl Reason {
-    /// All that the column may hold.
+    /// All values of the column.
     pub const NAMES: [&'static str; 4] = ["failed", "timeout", "buried", "expired"];
 
     pub fn name(self) -> &'static str {

@@ -1,29 +1,29 @@
-//! Rights: what a role may do with a queue.
+//! Rights of roles on a queue.
 
 use serde::Deserialize;
 
-/// What a call takes.
+/// A right that a call requires.
 ///
-/// The owner has all of them, and is alone in `Own`; the others are granted one by one,
-/// and none contains another, except that whoever has one sees how many messages there are.
+/// The owner has all rights, and is the only role with `Own`. The others are granted one by one. No right
+/// contains another, except that every right includes `Monitor`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Right {
     /// Granting rights, giving the queue away, dropping it.
     #[serde(skip)]
     Own,
-    /// Putting messages in.
+    /// Pushing messages.
     Push,
-    /// Seeing messages, taking them out and settling them.
+    /// Seeing, reserving and settling messages.
     Consume,
-    /// Settings, pauses, and what concerns all messages at once.
+    /// Changing settings, pausing, and operations on all messages at once.
     Manage,
-    /// How many messages there are, and what has happened to them; never what is in them.
+    /// Seeing counts and statistics, never the content of messages.
     Monitor,
 }
 
 impl Right {
-    /// Those that can be granted.
+    /// Rights that can be granted.
     pub const GRANTABLE: [&str; 4] = ["push", "consume", "manage", "monitor"];
 
     pub fn word(self) -> &'static str {
@@ -36,7 +36,7 @@ impl Right {
         }
     }
 
-    /// Whether somebody who was granted these has this one.
+    /// True if a role with the granted rights has this one.
     pub fn is_among(self, granted: &[Self]) -> bool {
         self == Self::Monitor && !granted.is_empty() || granted.contains(&self)
     }

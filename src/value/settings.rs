@@ -6,44 +6,44 @@ use serde_json::{Map, Value};
 use crate::value::backoff::Backoff;
 use crate::value::duration::Millis;
 
-/// What a queue sets itself. What it leaves out comes from the server settings.
+/// Settings of a queue. For a missing setting the server setting holds.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Length of a lease whose caller names none.
+    /// Length of a lease if a reserve names none.
     pub lease: Option<Millis>,
-    /// Deliveries before a message is dead; 0: no limit.
+    /// Maximum number of deliveries before a message is dead; 0: no limit.
     pub max_deliveries: Option<MaxDeliveries>,
     pub dead_letter: DeadLetter,
-    /// How long dead letters are kept; none: until they are taken.
+    /// Time for which dead letters are kept; none: until they are dumped or redriven.
     pub dead_retention: Option<Millis>,
     pub backoff: Backoff,
     /// Time to live of a message whose push names none.
     pub ttl: Option<Millis>,
     pub on_expire: OnExpire,
-    /// How long settled messages are kept; none: they are not.
+    /// Time for which settled messages are archived; none: they are not archived.
     pub archive: Option<Millis>,
     pub order: Order,
     pub on_timeout: OnTimeout,
-    /// What messages with one group key have to do with each other.
+    /// Whether the messages of a group are delivered in order.
     pub groups: Groups,
-    /// How many messages may be leased at once.
+    /// Maximum number of messages leased at once.
     pub max_leased: Option<MaxLeased>,
-    /// How many messages may be in the queue.
+    /// Maximum number of messages in the queue.
     pub max_length: Option<MaxLength>,
-    /// What a push does that would make them more.
+    /// Effect of a push beyond `max_length`.
     pub on_full: OnFull,
-    /// For how long a `dedup_key` is refused after it was pushed, consumed or not.
+    /// Time for which a `dedup_key` is refused after its push, whether the message was consumed or not.
     pub dedup_window: Option<Millis>,
-    /// Whether a lease is on disk before it is given. Without, a crash of the server may
-    /// forget the last ones, and their messages are delivered again.
+    /// Whether a lease is on disk before it is given. If not, a crash of the server may lose the last leases,
+    /// and their messages are delivered again.
     pub durable_lease: bool,
-    /// Whether a deletion is on disk before its call returns. Without, a crash of the
-    /// server may undo the last ones, and their messages are delivered again.
+    /// Whether a deletion is on disk before its call returns. If not, a crash of the server may undo the last
+    /// deletions, and their messages are delivered again.
     pub durable_delete: bool,
-    /// Where the worker sends NOTIFY when a message becomes ready.
+    /// Channel on which the worker sends NOTIFY when a message becomes ready.
     pub notify: Notify,
-    /// The queue that is told of every retry and every death.
+    /// Queue that gets an event for every retry and every death.
     pub events_to: Option<String>,
 }
 
@@ -115,29 +115,29 @@ impl TryFrom<i64> for MaxLength {
     }
 }
 
-/// What a push into a full queue does.
+/// Effect of a push into a full queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFull {
-    /// It is an error.
+    /// The push is an error.
     #[default]
     Reject,
-    /// The oldest messages that nobody holds make room, the least urgent first.
+    /// The oldest unleased messages make room, the least urgent first.
     DropOldest,
 }
 
-/// Whether listeners are told that a message became ready, and on which channel.
+/// Whether listeners are notified when a message becomes ready, and on which channel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Value")]
 pub enum Notify {
     #[default]
     Nobody,
-    /// On the channel that is named after the queue.
+    /// The channel that is named after the queue.
     OfQueue,
     Channel(String),
 }
 
-/// What is wrong with the name of a channel that was meant to be none.
+/// Problem with a channel name that was meant as a boolean.
 pub const NOT_A_BOOLEAN: &str = "must not be a boolean as a string, which would name a channel";
 
 impl TryFrom<Value> for Notify {
@@ -157,7 +157,7 @@ impl TryFrom<Value> for Notify {
     }
 }
 
-/// What becomes of a message that is dead.
+/// Fate of a dead message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "bool")]
 pub enum DeadLetter {
@@ -172,7 +172,7 @@ impl From<bool> for DeadLetter {
     }
 }
 
-/// Which message of a priority comes first.
+/// Delivery order of the messages of a priority.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
@@ -181,18 +181,18 @@ pub enum Order {
     Lifo,
 }
 
-/// What messages with one group key have to do with each other.
+/// Delivery of the messages of a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Groups {
-    /// They are delivered in their order, one at a time.
+    /// In their order, one at a time.
     #[default]
     Ordered,
-    /// They can be reserved and counted by themselves.
+    /// Independently of each other; the group is a label to reserve and count by.
     Parallel,
 }
 
-/// What an expired lease means.
+/// Effect of an expired lease.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnTimeout {
@@ -201,7 +201,7 @@ pub enum OnTimeout {
     Dead,
 }
 
-/// What becomes of a message that outlived its time to live.
+/// Fate of a message whose time to live ended while it was not leased.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnExpire {
@@ -210,7 +210,7 @@ pub enum OnExpire {
     Dead,
 }
 
-/// A setting that is not usable: where it stands ("backoff.factor") and why.
+/// An invalid setting: its path ("backoff.factor"), and why.
 #[derive(Debug, PartialEq)]
 pub struct BadSetting {
     pub path: String,
@@ -228,12 +228,12 @@ impl BadSetting {
 }
 
 impl Settings {
-    /// Whether groups are delivered in order, one message at a time.
+    /// True if groups are delivered in order, one message at a time.
     pub fn keeps_order(&self) -> bool {
         self.groups == Groups::Ordered
     }
 
-    /// Checks settings field by field.
+    /// Reads and checks settings, field by field.
     pub fn read(settings: &Value) -> Result<Self, BadSetting> {
         let settings = settings.as_object().ok_or_else(BadSetting::not_an_object)?;
         check_shapes(settings)?;
@@ -244,8 +244,8 @@ impl Settings {
     }
 }
 
-/// Serde reads a word from `{"word": null}` too, and an object from an array; SQL, which reads
-/// settings as well, does not.
+/// Refuses shapes that only serde accepts: it reads a word from `{"word": null}` too, and an object from an
+/// array. SQL reads settings as well, and does not.
 fn check_shapes(settings: &Map<String, Value>) -> Result<(), BadSetting> {
     for name in ["order", "on_expire", "on_timeout", "on_full", "groups"] {
         if settings.get(name).is_some_and(|word| !word.is_string()) {
@@ -258,12 +258,12 @@ fn check_shapes(settings: &Map<String, Value>) -> Result<(), BadSetting> {
     Ok(())
 }
 
-/// `settings` with `changes` laid over it; a null takes a setting back to its default.
+/// Returns `settings` with `changes` applied; a null resets a setting to its default.
 pub fn merge(settings: Value, changes: Value) -> Result<Value, BadSetting> {
     let mut merged = object(settings)?;
     for (name, value) in object(changes)? {
         if value.is_null() {
-            // A null for a name nobody knows is still a mistake.
+            // A null for an unknown setting is still a mistake.
             Settings::read(&Value::Object(Map::from_iter([(name.clone(), Value::Bool(true))])))
                 .err()
                 .filter(|bad| bad.problem.starts_with("unknown field"))
