@@ -1,6 +1,6 @@
-//! Every mistake a caller can make, once, with its SQLSTATE and a hint.
+//! Errors for every mistake of a caller, each once, with its SQLSTATE and a hint.
 //!
-//! Nothing has been changed when one of these is raised.
+//! A call that raises one of these has changed nothing.
 
 use std::panic::AssertUnwindSafe;
 
@@ -9,8 +9,8 @@ use pgrx::{PgLogLevel, PgSqlErrorCode, PgTryBuilder, pg_sys};
 
 use crate::value::right::Right;
 
-/// A text as every server can report and keep it: where its encoding is not ours, it would
-/// take ours for its own, and only ASCII is the same in both.
+/// Returns a text that every server can report and store. If the server's encoding is not UTF-8, it would
+/// misread the text; only ASCII is the same in both.
 pub fn printable(text: String) -> String {
     if is_server_utf8() {
         return text;
@@ -23,8 +23,8 @@ fn is_server_utf8() -> bool {
     unsafe { pg_sys::GetDatabaseEncoding() == pg_sys::pg_enc::PG_UTF8 as i32 }
 }
 
-/// Keeps the library's own frames out of the DETAIL of errors, where pgrx puts them if the
-/// server's environment asks Rust for backtraces. Rust asks it once.
+/// Keeps the library's own frames out of the DETAIL of errors. pgrx puts them there if the server's
+/// environment asks Rust for backtraces. Rust reads the variable once.
 pub fn show_no_frames() {
     const VARIABLE: &str = "RUST_LIB_BACKTRACE";
     let before = std::env::var_os(VARIABLE);
@@ -39,7 +39,7 @@ pub fn show_no_frames() {
     }
 }
 
-/// Runs `work`, through which errors of Postgres may pass, so that they stay printable.
+/// Runs `work`, and keeps Postgres's errors in it printable.
 pub fn with_printable_errors<R>(work: impl FnOnce() -> R) -> R {
     if is_server_utf8() {
         return work();
@@ -98,7 +98,7 @@ impl Error {
         unreachable!("an ERROR does not return")
     }
 
-    /// 22004: a null where a value must be.
+    /// 22004: a null for an argument that must have a value.
     pub fn null(argument: &str) -> Self {
         let hint = match argument {
             "payload" | "payloads" => "For an empty payload push the JSON value null: 'null'::jsonb.".into(),
@@ -111,7 +111,7 @@ impl Error {
         .hint(hint)
     }
 
-    /// 22023: a value an argument cannot have.
+    /// 22023: a value that the argument cannot have.
     pub fn invalid(argument: &str, problem: impl AsRef<str>, hint: &str) -> Self {
         Self::new(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
@@ -120,7 +120,7 @@ impl Error {
         .hint(hint)
     }
 
-    /// 22023: an array that does not go with the messages of a batch.
+    /// 22023: an array whose length differs from the number of messages.
     pub fn wrong_length(argument: &str, messages: usize, elements: usize) -> Self {
         Self::invalid(
             argument,
@@ -129,7 +129,7 @@ impl Error {
         )
     }
 
-    /// 22023: a word that is none of those an argument knows.
+    /// 22023: a word that the argument does not know.
     pub fn unknown_word(argument: &str, word: &str, known: &[&str]) -> Self {
         Self::invalid(
             argument,
@@ -138,7 +138,7 @@ impl Error {
         )
     }
 
-    /// 22023: a setting of a queue that does not exist or cannot have that value.
+    /// 22023: an unknown setting of a queue, or an invalid value of one.
     pub fn setting(path: &str, problem: &str) -> Self {
         let message = if path == "." {
             format!("argument \"settings\": {problem}")
@@ -159,7 +159,7 @@ impl Error {
         .hint("Use a shorter name, or a digest of it.")
     }
 
-    /// 54000: a text that is no name.
+    /// 54000: a text, not a name, that is too long.
     pub fn text_too_long(argument: &str, bytes: usize, limit: usize) -> Self {
         Self::new(
             PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
@@ -178,7 +178,7 @@ impl Error {
         .hint("Call the function for a part of them at a time.")
     }
 
-    /// 42704: the queue is not there and this call does not make it.
+    /// 42704: the queue does not exist, and this call does not create it.
     pub fn no_such_queue(name: &str) -> Self {
         Self::new(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT, format!("queue \"{name}\" does not exist"))
             .hint("pgq_create_queue makes it, and so does its first push while pgqueue.auto_create is on.")
@@ -196,7 +196,7 @@ impl Error {
         }
     }
 
-    /// 42501: the caller does not belong to a role he acts for.
+    /// 42501: the caller is no member of a role they act for.
     pub fn not_a_member(role: &str) -> Self {
         Self::new(
             PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
@@ -205,7 +205,7 @@ impl Error {
         .hint("Who gives queues away belongs to both roles, as with ALTER … OWNER TO.")
     }
 
-    /// 40001
+    /// 40001: another transaction has dropped the queue.
     pub fn queue_was_dropped() -> Self {
         Self::new(
             PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
@@ -214,7 +214,7 @@ impl Error {
         .hint("Run the transaction again.")
     }
 
-    /// 2200H, as nextval() raises it where a sequence ends
+    /// 2200H: the sequence of ids has ended; nextval() raises the same.
     pub fn ids_are_used_up() -> Self {
         Self::new(
             PgSqlErrorCode::ERRCODE_SEQUENCE_GENERATOR_LIMIT_EXCEEDED,
@@ -222,12 +222,12 @@ impl Error {
         )
     }
 
-    /// 53200
+    /// 53200: there is no memory for a value.
     pub fn no_memory(bytes: usize) -> Self {
         Self::new(PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY, format!("no memory for a value of {bytes} bytes"))
     }
 
-    /// 54000: the query of a watch gives more than is compared.
+    /// 54000: the query of a watch returns more than is compared.
     pub fn watch_gives_too_much(rows: usize, bytes: usize) -> Self {
         Self::new(
             PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
@@ -236,7 +236,7 @@ impl Error {
         .hint("Watch parts of it, or give shorter ids and hashes, such as md5(t::text).")
     }
 
-    /// 42501: a statement of somebody else's on a table that says who is who.
+    /// 42501: a user's statement on a table that maps names to roles.
     pub fn not_for_hands() -> Self {
         Self::new(
             PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
@@ -245,7 +245,7 @@ impl Error {
         .hint("pgq_create_queue, pgq_grant, pgq_schedule and the like write them.")
     }
 
-    /// 22023: the setting cannot be read, or names a role that is not there.
+    /// 22023: the setting is unreadable, or names a role that does not exist.
     pub fn bad_default_grants(problem: &str) -> Self {
         Self::new(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
@@ -254,7 +254,7 @@ impl Error {
         .hint("It is a JSON object such as {\"workers\": [\"consume\"], \"public\": [\"push\"]}.")
     }
 
-    /// XX001: somebody has broken `pgqueue.privilege`.
+    /// XX001: `pgqueue.privilege` holds rights that cannot be read.
     pub fn unreadable_rights(problem: &serde_json::Error) -> Self {
         Self::new(PgSqlErrorCode::ERRCODE_DATA_CORRUPTED, format!("unreadable rights: {problem}"))
     }
@@ -268,14 +268,14 @@ impl Error {
         .hint("Use another name, or become a member of the role that owns it or its queue.")
     }
 
-    /// 42809: the name is that of a watch, or, for a watch, that of a schedule.
+    /// 42809: the name is that of a watch where a schedule is expected, or the reverse.
     pub fn other_kind_of_schedule(name: &str, is_watch: bool) -> Self {
         let (kind, remove) = if is_watch { ("watch", "pgq_unwatch") } else { ("schedule", "pgq_unschedule") };
         Self::new(PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE, format!("\"{name}\" is a {kind}"))
             .hint(format!("Use another name; {remove} removes it."))
     }
 
-    /// 42704: there is no role with this number.
+    /// 42704: no role has this number.
     pub fn no_such_role(number: u32) -> Self {
         Self::new(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT, format!("role {number} does not exist"))
             .hint("Name a role, as in 'app'::regrole.")
@@ -296,7 +296,7 @@ impl Error {
         .hint("CREATE TRIGGER ... AFTER INSERT OR UPDATE OR DELETE ON ... FOR EACH ROW EXECUTE FUNCTION pgq_capture('queue').")
     }
 
-    /// 39P01: a function for triggers that something else has called.
+    /// 39P01: a trigger function that was not called as a trigger.
     pub fn not_a_trigger() -> Self {
         Self::new(
             PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
@@ -305,7 +305,7 @@ impl Error {
         .hint("It is not for callers: triggers on the tables of pgqueue call it.")
     }
 
-    /// 42703: a key column that the table lacks.
+    /// 42703: a key column that does not exist in the table.
     pub fn no_such_column(name: &str) -> Self {
         Self::new(
             PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
@@ -314,7 +314,7 @@ impl Error {
         .hint("The arguments after the queue are names of columns as they are stored, without quotes.")
     }
 
-    /// 39P01: the rows of an UPDATE cannot be told apart.
+    /// 39P01: the old and new rows of an UPDATE cannot be matched.
     pub fn capture_needs_key() -> Self {
         Self::new(
             PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
@@ -354,7 +354,7 @@ impl Error {
         .hint(hint)
     }
 
-    /// 55000: this queue keeps no dead letters.
+    /// 55000: the queue keeps no dead letters.
     pub fn dead_letters_off(name: &str) -> Self {
         Self::new(
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -363,7 +363,7 @@ impl Error {
         .hint("pgq_alter_queue(queue, '{\"dead_letter\": true}') makes it keep them from now on.")
     }
 
-    /// P0002, as SELECT INTO STRICT raises it: a strict call, and these of its receipts were refused.
+    /// P0002, as SELECT INTO STRICT raises it: a strict call in which these receipts were refused.
     pub fn refused(ids: &[i64], all: usize) -> Self {
         const MOST_NAMED: usize = 100;
         let named: Vec<String> = ids.iter().take(MOST_NAMED).map(i64::to_string).collect();
@@ -396,7 +396,7 @@ impl Error {
             .hint("Push again later, or set the queue's max_length or on_full: see pgq_alter_queue.")
     }
 
-    /// 23505: a message with this key waits already, or was pushed lately.
+    /// 23505: a message with this key already waits, or was pushed lately.
     pub fn duplicate(key: &str, id: i64) -> Self {
         Self::new(
             PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
@@ -406,7 +406,7 @@ impl Error {
         .hint("on_duplicate => 'ignore' keeps that one, 'replace' puts the new one in its place.")
     }
 
-    /// 55000: somebody has put something on one of our tables that its writers cannot obey.
+    /// 55000: a table of the extension has an object of a user that its writers cannot obey.
     pub fn cannot_obey(object: &str, problem: &str, hint: &str) -> Self {
         Self::new(
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -416,7 +416,7 @@ impl Error {
         .hint(hint)
     }
 
-    /// 55000: somebody has changed one of our tables, or an index of it.
+    /// 55000: a user has changed a table of the extension, or an index of it.
     pub fn table_is_changed(object: &str, problem: &str, hint: &str) -> Self {
         Self::new(
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -425,7 +425,7 @@ impl Error {
         .hint(hint)
     }
 
-    /// 55P03: what is done in passing waits for nobody. No caller sees it.
+    /// 55P03: work that must not wait met a lock. No caller sees it.
     pub fn busy() -> Self {
         Self::new(
             PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
@@ -433,7 +433,7 @@ impl Error {
         )
     }
 
-    /// 40001: another transaction changed a message this one's snapshot still shows.
+    /// 40001: another transaction has changed a message that this one's snapshot still shows.
     pub fn could_not_serialize() -> Self {
         Self::new(
             PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
@@ -442,7 +442,7 @@ impl Error {
         .hint("Run the transaction again.")
     }
 
-    /// 0A000: a set-returning function where no set can be taken.
+    /// 0A000: a set-returning function was called where no set is accepted.
     pub fn no_set_here() -> Self {
         Self::new(
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,

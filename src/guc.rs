@@ -18,7 +18,7 @@ static WATCH_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
 static DEFAULT_GRANTS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static MAX_QUEUES_HINT: GucSetting<i32> = GucSetting::<i32>::new(1_000);
 
-/// The most that `pgqueue.max_queues_hint` can be.
+/// Maximum of `pgqueue.max_queues_hint`.
 pub const MOST_QUEUES_HINT: usize = 10_000;
 
 pub fn vacuum_interval() -> Millis {
@@ -45,17 +45,17 @@ pub fn auto_create() -> bool {
     AUTO_CREATE.get()
 }
 
-/// How long a run of a watch may take.
+/// Longest run of a watch.
 pub fn watch_timeout() -> Millis {
     Millis::from_millis(WATCH_TIMEOUT.get().into())
 }
 
-/// How many processes run the watches of a database at most.
+/// Maximum number of processes that run the watches of a database.
 pub fn watch_workers() -> usize {
     WATCH_WORKERS.get() as usize
 }
 
-/// What is granted on new queues: a JSON object of roles and rights.
+/// Grants on new queues: a JSON object of roles and rights.
 pub fn default_grants() -> Option<String> {
     DEFAULT_GRANTS
         .get()
@@ -63,12 +63,12 @@ pub fn default_grants() -> Option<String> {
         .map(|grants| grants.to_string_lossy().into_owned())
 }
 
-/// For how many queues shared memory knows where their messages are.
+/// Maximum number of queues, over all databases, with scan hints in shared memory.
 pub fn max_queues_hint() -> usize {
     MAX_QUEUES_HINT.get() as usize
 }
 
-/// Defines what can be set at the start of the server only. While preloading.
+/// Defines the settings that only a server start can change. Only while the library is being preloaded.
 pub fn define_for_shared_memory() {
     GucRegistry::define_int_guc(
         c"pgqueue.max_queues_hint",
@@ -170,8 +170,8 @@ pub fn define() {
     );
 }
 
-/// Refuses names that begin as ours do and are none of ours. After all are defined: a value from
-/// the server's configuration is forgotten if its name is not known by now.
+/// Refuses undefined settings with our prefix. Called after all are defined: Postgres drops values from the
+/// configuration whose setting is not defined by now.
 pub fn refuse_others() {
     reserve_prefix(c"pgqueue");
 }

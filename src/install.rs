@@ -1,5 +1,4 @@
-//! The install script: fragments of `sql/schema` in the order in which they build
-//! on each other.
+//! The install script: the fragments of `sql/schema`, each after those it depends on.
 
 use pgrx::extension_sql_file;
 

@@ -1,30 +1,29 @@
-//! Stops, in a build for tests (the feature `stops`): a session waits at a named point until its
-//! test lets it go on. So a test can do in one millisecond's window all that it likes.
+//! Stops, only in builds for tests (feature `stops`): a session waits at a named point until its test lets it
+//! go on. So a test can act within a window of less than a millisecond.
 //!
-//! `pgqueue.stop` names the point. A session that comes there makes the file `stop.POINT` in the data
-//! directory, and waits until its test has removed it. A point may lie where no error may be raised
-//! and no lock may be waited for, so there is nothing of Postgres in it. A release has no points:
-//! `at` is empty there.
+//! `pgqueue.stop` names the point. A session that reaches the point makes the file `stop.POINT` in the data
+//! directory, and waits until its test has removed the file. At some points no error may be raised and no
+//! lock waited for, so a stop calls no function of Postgres. A release has no points: `at` is empty there.
 
-/// Where a session can be made to wait.
+/// A point at which a session can be made to wait.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(not(feature = "stops"), allow(dead_code))]
 pub enum Point {
-    /// A commit has told of its news; other sessions have not heard that it has changed queues.
+    /// A commit has announced its pending changes; other sessions have not heard that it has changed queues.
     CommitToldOfNews,
-    /// Everybody sees a commit, and the board does not have its counts.
+    /// A commit is visible to all; shared memory does not have its counts yet.
     CommitIsToCount,
-    /// A recount knows what the board has, and has not looked at the table.
+    /// A recount has read the counts in shared memory, and has not scanned the table.
     RecountKnowsBoard,
-    /// An extension has found its lease valid.
+    /// A call has found the lease valid that it is to extend.
     ExtensionIsJudged,
     /// A slot was found free, and is to be written.
     SlotIsJudged,
-    /// The worker has moved messages aside, and has not committed that.
+    /// The worker has moved messages to the blocked lane, and has not committed.
     MovedAside,
-    /// A look for the next of a group has its snapshot.
+    /// A scan for the next message of a group has its snapshot.
     NextIsLookedFor,
-    /// A look at a group's turn has seen one that is gone.
+    /// A scan for a group's turn has seen a message that is gone.
     TurnPassedOne,
     /// Echoes behind a message that was just leased were seen, and are to be removed.
     EchoesAreSeen,
@@ -53,7 +52,7 @@ mod with_stops {
 
     static STOP: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
-    /// A test that has failed lets no session go on.
+    /// Longest wait: a test that has failed lets no session go on.
     const LONGEST: Duration = Duration::from_secs(60);
 
     pub fn define() {
