@@ -1,4 +1,4 @@
-//! What falls due between two rounds.
+//! Errands: work that falls due between two rounds.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use crate::pg::timeout;
 use crate::worker::step::logged;
 use crate::worker::{notify, watchers};
 
-/// What falls due between two rounds. False if something failed.
+/// Does all errands that are due. False if one failed.
 pub fn errands() -> bool {
     watchers::look_after();
     for_a_turn(due_scan::a_message_is_due, promote)
@@ -25,7 +25,7 @@ pub fn errands() -> bool {
         && notify::tell()
 }
 
-/// Runs schedules that are due, and has watches run. False if that failed.
+/// Runs due schedules, and starts watchers for due watches. False if that failed.
 pub fn run_due_schedules() -> bool {
     for_a_turn(run::may_be_due, || {
         logged("schedules", || run_schedules(&mut Report::default()))
@@ -33,8 +33,7 @@ pub fn run_due_schedules() -> bool {
     })
 }
 
-/// Does something while it is due, but not for so long that the others have to wait. False if
-/// it failed.
+/// Repeats `work` while it is due, at most for a turn, so that other errands get theirs. False if it failed.
 fn for_a_turn(is_due: impl Fn() -> bool, work: impl Fn() -> bool) -> bool {
     let begun = Instant::now();
     while is_due() && begun.elapsed() < TURN && !timeout::is_asked_to_end() {
@@ -45,7 +44,7 @@ fn for_a_turn(is_due: impl Fn() -> bool, work: impl Fn() -> bool) -> bool {
     true
 }
 
-/// Moves messages to the ready lane whose time has come.
+/// Moves messages whose due time has come to the ready lane.
 fn promote() -> bool {
     let mut report = Report::default();
     let goes_well = logged("due", || promote_due(&mut report));
@@ -55,7 +54,7 @@ fn promote() -> bool {
     goes_well
 }
 
-/// Goes on with a pass over hints, a transaction after the other.
+/// Rescans behind the fronts of hints, in one transaction a chunk.
 fn go_on_with_pass() -> bool {
     let mut moved = Vec::new();
     let messages = || Table::open(catalog::refresh().message);

@@ -1,8 +1,8 @@
-//! The launcher: finds the databases that want a worker and starts it.
+//! The launcher: starts a worker in each database that has the extension.
 //!
-//! It belongs to no database, so that it depends on none. Which of them has the
-//! extension only a process inside can tell: the launcher starts a worker, which
-//! leaves at once if there is nothing to do.
+//! The launcher belongs to no database, so that it depends on none. Only a process inside a database can tell
+//! whether the extension exists there. So the launcher starts a worker, which leaves at once if there is no
+//! extension.
 
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -16,30 +16,30 @@ use crate::worker::lock::WorkerLock;
 use crate::worker::signals::{Terminate, handle_signals, sleep};
 use crate::worker::start::{Asked, start};
 
-/// How often the list of databases is read.
+/// Interval at which the list of databases is read.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Pause before a worker that left a database is started there again.
 const RETRY: Duration = Duration::from_secs(3);
 
-/// Pause before a database that seems to lack the extension is asked again, twice as long each time up
-/// to the longest. Its first call of the extension starts the worker sooner.
+/// Pause before a database that seems to lack the extension is asked again. It doubles each time, up to the
+/// longest. The first call of the extension starts a worker sooner.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 const ASK_AT_LEAST: Duration = Duration::from_secs(600);
 
-/// How often in a row a database may find no room before the log says so: others leave again
-/// that lack the extension.
+/// Number of refusals in a row after which the log reports that no worker slot is free. Before that, workers
+/// of databases that lack the extension may leave and free one.
 const MOST_REFUSALS: u32 = 15;
 
-/// What the launcher knows of a database.
+/// Launcher's knowledge of a database.
 #[derive(Default)]
 struct Known {
-    /// When a worker was last started, or one that others had started was seen first.
+    /// When the launcher last started a worker, or first saw one that a call had started.
     started: Option<Instant>,
     had_worker: bool,
-    /// How often in a row a worker was started that nobody has seen.
+    /// Number of starts in a row after which no worker was seen.
     in_vain: u32,
-    /// How often in a row there was no room for a worker.
+    /// Number of times in a row that no worker slot was free.
     refusals: u32,
 }
 
@@ -53,11 +53,11 @@ impl Known {
     }
 }
 
-/// A database as the catalog has it.
+/// A database in the catalog.
 struct Database {
     oid: Oid,
     name: String,
-    /// It can be connected to, and is no template.
+    /// It accepts connections and is no template.
     may_have_worker: bool,
 }
 
@@ -79,8 +79,7 @@ pub extern "C-unwind" fn pgqueue_launcher(_argument: pg_sys::Datum) {
     }
 }
 
-/// Starts a worker where one is missing. Where the server has no room for it, the next look tries
-/// again.
+/// Starts a worker in a database that has none. If the server has no free slot, the next look tries again.
 fn look_after(database: &Database, known: &mut Known) {
     if !WorkerLock::of(database.oid).is_free() {
         known.started.get_or_insert_with(Instant::now);
@@ -104,7 +103,6 @@ fn look_after(database: &Database, known: &mut Known) {
     }
 }
 
-/// All databases.
 fn databases() -> Vec<Database> {
     let mut databases = Vec::new();
     // SAFETY: as Postgres's own launcher does: a transaction without a database may
@@ -127,7 +125,7 @@ fn databases() -> Vec<Database> {
                 break;
             }
             let database = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>();
-            // One whose DROP was interrupted has -2 here.
+            // A database whose DROP was interrupted has -2 here.
             let may_have_worker =
                 database.datallowconn && !database.datistemplate && database.datconnlimit != -2;
             let name = CStr::from_ptr(database.datname.data.as_ptr()).to_string_lossy().into_owned();
@@ -155,7 +153,7 @@ pub fn register_launcher() {
 mod tests {
     use super::*;
 
-    /// How often a database that lacks the extension is asked in so many seconds.
+    /// Returns how often a database that lacks the extension is asked in that time.
     fn times_asked(seconds: u64) -> u32 {
         let (mut known, mut over) = (Known::default(), Duration::ZERO);
         while over < Duration::from_secs(seconds) {

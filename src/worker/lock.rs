@@ -1,16 +1,16 @@
-//! Locks by which workers and those who start them know of each other.
+//! Locks that tell whether a database has a worker.
 //!
-//! Plain lock-manager locks: they need no shared memory of ours, and Postgres
-//! releases them when their process ends, however it ends.
+//! They are locks of Postgres's lock manager: they need no shared memory of ours, and Postgres releases them
+//! when their process ends, however it ends.
 
 use std::ptr;
 
 use pgrx::pg_sys::{self, LOCKTAG, Oid};
 
-/// The place of a database's worker: whoever holds it is the worker.
+/// The lock of a database's worker: the process that holds it is the worker.
 pub struct WorkerLock(LOCKTAG);
 
-/// Tells our locks from the advisory locks of users, which have 1 or 2 here.
+/// Distinguishes our locks from advisory locks of users, which have 1 or 2 here.
 const CLASS: u16 = 0x7067;
 
 impl WorkerLock {
@@ -25,20 +25,21 @@ impl WorkerLock {
         })
     }
 
-    /// Takes the place until this process ends; false if it is taken.
+    /// Takes the lock until this process ends; false if it is taken.
     pub fn take(&self) -> bool {
         try_lock(&self.0, pg_sys::ExclusiveLock)
     }
 
-    /// Whether nobody has the place at this moment.
+    /// True if no process holds the lock at this moment.
     pub fn is_free(&self) -> bool {
         can_lock(&self.0, pg_sys::ShareLock)
     }
 }
 
-/// Whether a role that may drop, move or copy the database is about to: it needs all others out of
-/// it, a worker too. Postgres takes the lock of such a command before it looks whether the role may, so
-/// that of one that may not, again and again, must send no worker away. Outside of a transaction.
+/// True if a role that may drop, move or copy the database is about to. All other processes, the worker too,
+/// have to leave the database for that. Postgres takes the lock of such a command before it checks the role's
+/// privilege, so the repeated attempts of a role without it must not send the worker away. Only outside of a
+/// transaction.
 pub fn is_wanted(database: Oid) -> bool {
     let tag = LOCKTAG {
         locktag_field1: 0, // databases belong to no database
@@ -61,7 +62,7 @@ pub fn is_wanted(database: Oid) -> bool {
     }
 }
 
-/// The roles, as they have logged in, of the sessions that hold a lock which a mode conflicts with.
+/// Returns the login roles of the sessions that hold a lock in a mode that conflicts with `mode`.
 fn holders(tag: &LOCKTAG, mode: u32) -> Vec<Oid> {
     let mut count = 0;
     // SAFETY: Postgres allocates as many as it counts, in a transaction. The entry of a process that has
@@ -78,7 +79,7 @@ fn holders(tag: &LOCKTAG, mode: u32) -> Vec<Oid> {
 
 #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16"))]
 unsafe fn process_of(session: &pg_sys::VirtualTransactionId) -> *mut pg_sys::PGPROC {
-    // storage/sinvaladt.h, which pgrx leaves out
+    // From storage/sinvaladt.h; pgrx lacks it.
     unsafe extern "C-unwind" {
         fn BackendIdGetProc(backend: i32) -> *mut pg_sys::PGPROC;
     }
@@ -92,15 +93,15 @@ unsafe fn process_of(session: &pg_sys::VirtualTransactionId) -> *mut pg_sys::PGP
     unsafe { pg_sys::ProcNumberGetProc(session.procNumber) }
 }
 
-/// Whether a session of a role may drop, move or copy a database: it can become its owner, or the
-/// database is a template, which may be copied by others too.
+/// True if sessions of a role may drop, move or copy the database: the role can become its owner, or the
+/// database is a template, which other roles may copy too.
 fn may_command(role: Oid, database: Oid) -> bool {
     let cache = pg_sys::SysCacheIdentifier::DATABASEOID as i32;
     // SAFETY: a catalog look-up in a transaction; the tuple is read before it is released.
     unsafe {
         let tuple = pg_sys::SearchSysCache1(cache, database.into());
         if tuple.is_null() {
-            return true; // it is gone
+            return true; // the database is gone
         }
         let row = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>();
         let may = row.datistemplate || (role != Oid::INVALID && pg_sys::is_member_of_role(role, row.datdba));
@@ -118,7 +119,7 @@ fn can_lock(tag: &LOCKTAG, mode: u32) -> bool {
     locked
 }
 
-/// Takes a lock for the session if that needs no waiting.
+/// Takes a lock for the session without waiting; false if another process holds it.
 fn try_lock(tag: &LOCKTAG, mode: u32) -> bool {
     // SAFETY: the tag is complete; a session lock needs no transaction.
     let result = unsafe {

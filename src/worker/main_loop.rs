@@ -13,14 +13,13 @@ use crate::worker::signals::{Terminate, handle_signals, sleep, sleep_until_news}
 use crate::worker::start::ASKED_BY_CALL;
 use crate::worker::{errands, round, watchers};
 
-/// How long the worker sleeps at most before it looks whether it should go on, and
-/// whether anything fell due.
+/// Longest sleep before the worker checks whether it should go on, and whether an errand is due.
 const NAP: Duration = Duration::from_millis(100);
 
 /// Pause after a round that left work behind.
 const SHORT_PAUSE: Duration = Duration::from_millis(10);
 
-/// Pause after something failed.
+/// Pause after a failure.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 #[unsafe(no_mangle)]
@@ -28,14 +27,14 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 pub extern "C-unwind" fn pgqueue_worker(argument: pg_sys::Datum) {
     let database = Oid::from(argument.value() as u32);
     let asked_by_call = argument.value() as u64 & ASKED_BY_CALL != 0;
-    handle_signals(Terminate::AtOnce); // whoever renames the database may keep it waiting for long
+    handle_signals(Terminate::AtOnce); // a session that renames the database may keep it waiting for long
     // SAFETY: first thing in a background worker that asked for a connection.
     unsafe { pg_sys::BackgroundWorkerInitializeConnectionByOid(database, Oid::INVALID, 0) };
     handle_signals(Terminate::Gracefully);
     timeout::become_worker();
     set_own_settings(c"pgqueue worker");
     let is_there = if asked_by_call { extension_appears(database) } else { extension_exists() };
-    // The place is taken last: to the launcher a worker is one that has work here.
+    // The lock is taken last: for the launcher a worker is one that has work here.
     if !is_there || !WorkerLock::of(database).take() {
         return;
     }
@@ -54,7 +53,7 @@ pub extern "C-unwind" fn pgqueue_worker(argument: pg_sys::Datum) {
     }
 }
 
-/// Whether the server or a command that changes databases needs it to go.
+/// True if the server, or a command that changes databases, needs the worker to end.
 fn should_leave(database: Oid) -> bool {
     is_asked_to_end() || is_wanted(database)
 }
@@ -63,7 +62,7 @@ fn interval() -> Duration {
     Duration::from_millis(guc::vacuum_interval().as_millis() as u64)
 }
 
-/// Sleeps, and does what falls due meanwhile. A reload may change how long.
+/// Sleeps for the pause, and does the errands that fall due meanwhile. A reload may change its length.
 fn rest(database: Oid, pause: Duration) {
     let (begun, before) = (Instant::now(), interval());
     loop {
@@ -73,15 +72,15 @@ fn rest(database: Oid, pause: Duration) {
         }
         sleep_until_news(left.min(NAP));
         if guc::auto_vacuum() && !errands::errands() {
-            // Perhaps the extension is gone; perhaps the disk is full, and it fails again.
+            // The extension may be gone, or the disk full: then it fails again.
             let pause = if is_asked_to_end() { Duration::ZERO } else { AFTER_FAILURE };
             return sleep(pause);
         }
     }
 }
 
-/// Waits a moment for the extension: the transaction that makes it, and whose first
-/// call started this worker, may have yet to commit.
+/// Waits a moment for the extension. The transaction that creates it, and whose first call started this
+/// worker, may not have committed yet.
 fn extension_appears(database: Oid) -> bool {
     const PATIENCE: Duration = Duration::from_secs(2);
     let begun = Instant::now();

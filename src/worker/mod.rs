@@ -4,12 +4,12 @@
 //! preloaded:      postmaster ── launcher ──starts──▶ worker of every database
 //!                                                      with the extension
 //! not preloaded:  first call of a session ──starts──▶ worker of its database
-//! ```
 //!
 //! worker ──starts──▶ watcher of each role that has watches which are due
+//! ```
 //!
-//! Nothing depends on a worker for being correct. There is one a database because
-//! each holds its database's `WorkerLock` (`lock`); a second one finds it taken and leaves.
+//! Correctness never depends on a worker. A database has only one, because each worker holds its database's
+//! `WorkerLock` (`lock`); a second worker finds the lock taken and leaves.
 
 pub mod errands;
 pub mod launcher;

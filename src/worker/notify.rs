@@ -1,9 +1,9 @@
-//! NOTIFY for clients that LISTEN: one a queue and round, however many messages became
+//! NOTIFY for clients that LISTEN. The worker sends one a queue and round, however many messages became
 //! ready, so that a producer's commit never waits for the lock that NOTIFY takes.
 //!
-//! A listener hears of a queue more often than it has to: when a worker begins, after a time in
-//! which the worker may have missed something, and when another queue that shares its counter has
-//! news (`engine::shared::listen_counter`).
+//! A listener is sometimes notified without need: when a worker begins, after a time in which the worker may
+//! have missed a commit, and when another queue that shares its counter has news
+//! (`engine::shared::listen_counter`).
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -24,26 +24,26 @@ use crate::worker::step::logged;
 static QUEUES: Statement =
     Statement::new(include_str!("../../sql/query/listened_queues.sql"), &[pg_sys::TEXTOID]);
 
-/// For so long a commit wakes the worker, after the worker has said that it listens.
+/// Time for which commits wake the worker, after the worker has noted that it listens.
 const LISTENS: Timestamp = 60_000_000;
 
-/// How often the worker says so.
+/// Interval at which the worker notes that it listens.
 const OFTEN: Timestamp = 10_000_000;
 
-/// Queues are not read again before so many times as long are over.
+/// Rest before queues are read again, as a multiple of the time that reading took.
 const REST: Timestamp = 20;
 
 /// Queues that share a counter of news.
 #[derive(Default)]
 struct Shared {
     channels: Vec<CString>,
-    /// The counter when their listeners were told last.
+    /// Counter when their listeners were last notified.
     told: Option<u64>,
-    /// The same, once the transaction is committed that tells them now.
+    /// The same, once the running transaction commits, which notifies them.
     tells: Option<u64>,
 }
 
-/// What the worker knows of queues that are listened to.
+/// The worker's knowledge of queues with listeners.
 #[derive(Default)]
 struct Ear {
     generation: Option<u64>,
@@ -51,8 +51,8 @@ struct Ear {
     rests_until: Timestamp,
     listens_since: Option<Timestamp>,
     by_counter: BTreeMap<usize, Shared>,
-    /// All counters as they were the time before last, and last time: a queue that is new may have had
-    /// news since.
+    /// All counters as they were the time before last, and last time: a queue that was just created may have
+    /// had news since.
     counters: [Vec<Option<u64>>; 2],
     prepared: Vec<i64>,
 }
@@ -61,8 +61,7 @@ thread_local! {
     static EAR: RefCell<Ear> = RefCell::default();
 }
 
-/// Sends NOTIFY on the channels of queues that have news and want it. False if that
-/// failed.
+/// Sends NOTIFY for the queues that have news and a channel. False if that failed.
 pub fn tell() -> bool {
     EAR.with_borrow_mut(Ear::hear_of_prepared);
     let told = logged("notify", || EAR.with_borrow_mut(Ear::tell));
@@ -73,8 +72,8 @@ pub fn tell() -> bool {
 }
 
 impl Ear {
-    /// Where a prepared transaction has ended, nobody tells of what it has made ready: all listeners
-    /// have to look.
+    /// Has all listeners notified when a prepared transaction has ended: its ready messages are not
+    /// announced.
     fn hear_of_prepared(&mut self) {
         let left = prepared::left_prepared();
         if self.prepared.iter().any(|before| !left.contains(before)) {
@@ -128,16 +127,16 @@ impl Ear {
         for (&counter, shared) in &mut self.by_counter {
             listeners::listen(counter, now + LISTENS);
             if self.listens_since.is_some() && since >= LISTENS {
-                shared.told = None; // there was a time in which nobody would have told
+                shared.told = None; // for some time no commit would have woken the worker
             }
         }
         self.listens_since = Some(now);
     }
 }
 
-/// NOTIFY with an empty payload, when the transaction commits.
+/// Sends NOTIFY with an empty payload when the transaction commits.
 fn send(channel: &CStr) {
-    // commands/async.h, which pgrx leaves out
+    // From commands/async.h; pgrx lacks it.
     unsafe extern "C-unwind" {
         fn Async_Notify(channel: *const c_char, payload: *const c_char);
     }

@@ -1,8 +1,8 @@
-//! Counting the messages of every queue once after the server's start.
+//! Recount: counts the messages of every queue once after the server's start.
 //!
-//! What shared memory had counted and nobody had written down is lost when the server
-//! stops at once. Nobody else is disturbed: a queue is counted with one snapshot, and
-//! again later if somebody has counted meanwhile.
+//! An immediate shutdown loses the counts in shared memory that were not written down. A recount blocks no
+//! other transaction: it counts a queue with one snapshot, and again later if a transaction has changed the
+//! counts meanwhile.
 
 use std::time::{Duration, Instant};
 
@@ -14,20 +14,19 @@ use crate::worker::step::logged;
 
 static ALL: Statement = Statement::new(include_str!("../../sql/query/queue_ids.sql"), &[]);
 
-/// How long a turn of counting goes on before others of the worker's duties have theirs.
+/// Length of a turn of counting, so that the worker's other duties get theirs.
 const TURN: Duration = Duration::from_millis(200);
 
-/// A queue that is never quiet for as long as its count takes is counted as well as can
-/// be: what commits at that moment may be missing.
+/// Number of attempts at a queue. If each was disturbed, the last count holds: messages that commit at that
+/// moment may be missing.
 const MOST_TRIES: u32 = 3;
 
-/// The queues that have yet to be counted, and how often that was tried; none before they are
-/// listed.
+/// Queues that have yet to be counted, each with its number of attempts; none before they are listed.
 #[derive(Default)]
 pub struct Recount(Option<Vec<(i32, u32)>>);
 
 impl Recount {
-    /// Counts some of them. What fails is tried again in the next round.
+    /// Counts some queues. The next round repeats a count that failed.
     pub fn go_on(&mut self) {
         let begun = Instant::now();
         let Some(queues) = self.listed() else { return };
@@ -48,7 +47,7 @@ impl Recount {
         }
     }
 
-    /// None if they cannot be listed now. Where nothing is shared, none is to be counted.
+    /// Returns the listed queues; none if they cannot be listed now. Without shared memory the list is empty.
     fn listed(&mut self) -> Option<&mut Vec<(i32, u32)>> {
         if self.0.is_none() {
             let mut queues = Vec::new();

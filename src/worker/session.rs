@@ -1,4 +1,4 @@
-//! Settings of a worker's session, and whether there is something to do in its database.
+//! Settings of a worker's session, and whether its database has the extension.
 
 use std::ffi::CStr;
 
@@ -16,9 +16,9 @@ pub fn extension_exists() -> bool {
     }
 }
 
-/// A round waits for nobody for long, whatever the database's defaults are. Nor does a commit
-/// for the disk, or for a standby: what it has changed would be kept from consumers meanwhile,
-/// and a crash that undoes it has it done again.
+/// Sets what a worker needs, whatever the database's defaults are. A round waits only briefly for locks. A
+/// commit waits for neither the disk nor a standby: until then consumers could not see its changes, and if a
+/// crash undoes them, the next worker repeats them.
 pub fn set_own_settings(name: &CStr) {
     let own: &[(&CStr, &CStr)] = &[
         (c"application_name", name),
@@ -31,7 +31,7 @@ pub fn set_own_settings(name: &CStr) {
         (c"default_transaction_read_only", c"off"),
     ];
     for (name, value) in own {
-        // SAFETY: names and values are C strings of ours.
+        // SAFETY: names and values are C strings.
         unsafe {
             pg_sys::SetConfigOption(
                 name.as_ptr(),

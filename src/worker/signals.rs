@@ -10,12 +10,12 @@ use crate::engine::shared::{condition, sleeper};
 use crate::pg::session::nap;
 use crate::pg::timeout::is_asked_to_end;
 
-/// What SIGTERM does to a process.
+/// Effect of SIGTERM on a process.
 #[derive(Clone, Copy)]
 pub enum Terminate {
-    /// It ends as any backend does.
+    /// The process ends as any backend does.
     AtOnce,
-    /// It is asked to end (`is_asked_to_end`), and the step that is under way is cancelled.
+    /// The process is asked to end (`is_asked_to_end`), and its running step is cancelled.
     Gracefully,
 }
 
@@ -27,7 +27,7 @@ unsafe extern "C-unwind" {
     fn SignalHandlerForShutdownRequest(signal: c_int);
 }
 
-/// A step is under way that may be cancelled.
+/// True while a step runs that may be cancelled.
 static STEP: AtomicBool = AtomicBool::new(false);
 
 unsafe extern "C-unwind" fn end_gracefully(signal: c_int) {
@@ -42,7 +42,7 @@ unsafe extern "C-unwind" fn end_gracefully(signal: c_int) {
     }
 }
 
-/// Does what SIGTERM may cancel. What is done after it has come is not cancelled any more.
+/// Runs a step that SIGTERM may cancel. A step that begins after the signal is not cancelled.
 pub fn cancellable<R>(step: impl FnOnce() -> R) -> R {
     STEP.store(!is_asked_to_end(), Ordering::Relaxed);
     let result = step();

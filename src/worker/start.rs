@@ -9,10 +9,10 @@ use pgrx::pg_sys::{self, Oid};
 use crate::pg::session::is_standby;
 use crate::worker::lock::WorkerLock;
 
-/// How often a session looks whether its database has a worker.
+/// Interval at which a session checks whether its database has a worker.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Starts a worker for this database if it has none. Never fails, seldom looks.
+/// Starts a worker for this database if it has none. Never fails, and checks only once an interval.
 pub fn ensure_running() {
     thread_local! {
         static LOOKED: Cell<Option<Instant>> = const { Cell::new(None) };
@@ -28,17 +28,17 @@ pub fn ensure_running() {
     }
 }
 
-/// Who asked for a worker.
+/// Origin of the request for a worker.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
-    /// A call of the extension, in a transaction that may have made it: the worker
-    /// waits a moment for the extension to appear.
+    /// A call of the extension, in a transaction that may have created it: the worker waits a moment for the
+    /// extension to appear.
     ByCall,
-    /// The launcher, which only wants to know whether the extension is there.
+    /// The launcher, which only asks whether the extension exists.
     ByLauncher,
 }
 
-/// The bit of a worker's argument beside the number of its database.
+/// Bit in a worker's argument that marks `Asked::ByCall`, above the number of its database.
 pub const ASKED_BY_CALL: u64 = 1 << 32;
 
 /// Starts a worker for a database; false if the server has no room for it.
@@ -49,7 +49,7 @@ pub fn start(database: Oid, asked: Asked) -> bool {
         .set_function("pgqueue_worker")
         .set_argument(Some((u64::from(database.to_u32()) | flag).into()))
         .enable_spi_access()
-        .set_restart_time(None) // whoever misses it starts it again
+        .set_restart_time(None) // the launcher or the next call starts it again
         .load_dynamic()
         .is_ok()
 }

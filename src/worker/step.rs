@@ -6,7 +6,7 @@ use crate::pg::subtransaction::Problem;
 use crate::pg::timeout;
 use crate::worker::signals;
 
-/// How a step ends that was cut short.
+/// SQLSTATE of a cancelled step.
 const CANCELLED: &str = "57014";
 
 /// Runs a step in a transaction of its own; false if it failed, which is logged.
@@ -31,7 +31,7 @@ impl Problem {
     }
 }
 
-/// Runs a step in a transaction of its own; an error ends the transaction, not us.
+/// Runs a step in a transaction of its own; an error ends the transaction, not the process.
 pub fn in_transaction(step: impl FnOnce()) -> Result<(), Problem> {
     // SAFETY: the worker is between transactions here, before and after.
     unsafe {

@@ -1,13 +1,13 @@
-//! Watchers: the processes that run watches, one at a time for each owner of some.
+//! Watchers: the processes that run watches, one at a time for each role that owns some.
 //!
 //! ```text
 //! worker ──starts──▶ watcher of a role: its session is that role's
 //! ```
 //!
-//! The query of a watch is its owner's code. In a process of its own its session, its memory, its
-//! time and its end are no concern of the worker's or of other roles. There are at most
-//! `pgqueue.watch_workers` in a database; a role that waits for longest comes first, and a watcher
-//! leaves after a few seconds, so that all have their turn.
+//! The query of a watch is its owner's code. So it runs in a process of its own, whose session, memory, time
+//! and end affect neither the worker nor other roles. A database has at most `pgqueue.watch_workers` of them.
+//! The role that has waited longest comes first, and a watcher leaves after a few seconds, so that all roles
+//! get a turn.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -25,17 +25,17 @@ use crate::worker::session::{extension_exists, set_own_settings};
 use crate::worker::signals::{Terminate, handle_signals, reload_settings};
 use crate::worker::step::logged;
 
-/// A watcher that has worked for so long leaves its place to others.
+/// Time after which a watcher leaves, so that other roles get a turn.
 const TURN: Duration = Duration::from_secs(10);
 
-/// Tells a watcher that its role could not connect by itself.
+/// Argument of a watcher whose role could not connect by itself.
 const MAY_NOT_CONNECT: &str = "may not connect";
 
 /// A watcher that this worker has started.
 struct Watcher {
     owner: Oid,
     started: Timestamp,
-    /// In the memory of the process.
+    /// Allocated in `TopMemoryContext`.
     handle: *mut pg_sys::BackgroundWorkerHandle,
 }
 
@@ -54,7 +54,7 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        // SAFETY: allocated by the registration, and used by nobody else.
+        // SAFETY: allocated by the registration, and used by no other code.
         unsafe { pg_sys::pfree(self.handle.cast()) }
     }
 }
@@ -78,7 +78,7 @@ pub fn look_after() {
     run::look_again();
 }
 
-/// Starts watchers for roles whose watches are due, as many as there may be. In a transaction.
+/// Starts watchers for roles whose watches are due, as many as may run. Only in a transaction.
 pub fn start_due() {
     let busy = busy();
     let free = guc::watch_workers().saturating_sub(busy.len());
@@ -94,7 +94,7 @@ pub fn start_due() {
     }
 }
 
-/// Ends all watchers: the worker leaves.
+/// Ends all watchers, because the worker leaves.
 pub fn end_all() {
     WATCHERS.with_borrow_mut(|watchers| {
         for watcher in watchers.take().unwrap_or_default() {
@@ -159,7 +159,7 @@ pub extern "C-unwind" fn pgqueue_watcher(argument: pg_sys::Datum) {
     }
 }
 
-/// Whether a watcher may go on: with its worker, and nobody waits for the database.
+/// True if a watcher may go on: its worker is there, and no session waits for the database.
 fn is_wanted_here(database: Oid) -> bool {
     guc::auto_vacuum() && !is_wanted(database) && !WorkerLock::of(database).is_free()
 }
@@ -171,9 +171,9 @@ fn run_one(owner: Oid) -> bool {
     name.is_some_and(|name| logged("watches", || run::run_claimed_watch(&name)))
 }
 
-/// Connects for a role that may not log in, or not to this database, but have watches: as a
-/// superuser, and becomes that role for the rest of its life. What takes that back is refused while
-/// the query of a watch runs, and nothing else runs here.
+/// Connects for a role that has watches but may not log in, or not to this database. It connects as a
+/// superuser and becomes the role until the process ends. The query of a watch cannot undo that: commands
+/// that would are refused, and nothing else runs here.
 fn connect_for(database: Oid, owner: Oid) {
     // SAFETY: first thing in a background worker that asked for a connection; the role's name is a
     // C string in a transaction, from which the setting is copied.
