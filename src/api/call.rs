@@ -1,8 +1,7 @@
-//! A call from SQL: reading its arguments and returning its rows.
+//! A call from SQL: reads its arguments and returns its rows.
 //!
-//! The functions of `src/api` are declared in `sql/schema` and arrive here with
-//! Postgres's calling convention. Payloads travel as the datums they came in;
-//! nothing in between turns them into another representation.
+//! `sql/schema` declares the functions of `src/api`, and Postgres calls them by its calling convention. A
+//! payload keeps the datum it came in; no code in between converts it.
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
@@ -13,7 +12,7 @@ use crate::pg::datum::{Jsonb, beginning, length};
 use crate::pg::trigger::Trigger;
 use crate::value::duration::Millis;
 
-/// What a function of `src/api` returns.
+/// Result of a function of `src/api`.
 pub type Answer = Result<Option<Datum>>;
 
 /// The arguments of one call from SQL.
@@ -77,7 +76,7 @@ impl Call {
         (!arg.isnull).then_some(arg.value)
     }
 
-    /// An argument that may be null.
+    /// Reads an argument that may be null.
     pub fn optional<T: Argument>(&self, n: usize, name: &str) -> Result<Option<T>> {
         self.argument(n)
             // SAFETY: `sql/schema` declares the argument with the type that T reads.
@@ -85,41 +84,41 @@ impl Call {
             .transpose()
     }
 
-    /// An argument that must not be null.
+    /// Reads an argument that must not be null.
     pub fn required<T: Argument>(&self, n: usize, name: &str) -> Result<T> {
         self.optional(n, name)?.ok_or_else(|| Error::null(name))
     }
 
-    /// A jsonb, or null.
+    /// Reads a jsonb, or null.
     pub fn jsonb(&self, n: usize) -> Option<Jsonb<'_>> {
         // SAFETY: `sql/schema` declares the argument as jsonb; arguments outlive their call.
         self.argument(n).map(|datum| unsafe { Jsonb::new(datum) })
     }
 
-    /// A queue's name or a key: 1 to 512 bytes.
+    /// Reads a queue's name or a key: 1 to 512 bytes.
     pub fn name(&self, n: usize, argument: &str) -> Result<Name> {
         Name::check(self.required(n, argument)?, argument)
     }
 
-    /// The same, or null.
+    /// Reads a name or key that may be null.
     pub fn optional_name(&self, n: usize, argument: &str) -> Result<Option<Name>> {
         self.optional(n, argument)?.map(|bytes| Name::check(bytes, argument)).transpose()
     }
 
-    /// A span of time greater than zero.
+    /// Reads a span of time greater than zero, or null.
     pub fn span(&self, n: usize, argument: &str) -> Result<Option<Millis>> {
         self.optional::<Millis>(n, argument)?
             .map(|span| span.positive().map_err(|bad| bad_span(argument, bad)))
             .transpose()
     }
 
-    /// A text that must not be null, and has a longest length in bytes, in the encoding of the server.
+    /// Reads a text that must not be null and has at most `most` bytes in the encoding of the server.
     pub fn short(&self, n: usize, argument: &str, most: usize) -> Result<Vec<u8>> {
         self.check_length(n, argument, most)?;
         self.required(n, argument)
     }
 
-    /// An error if a text or jsonb is longer than that.
+    /// Returns an error if a text or jsonb has more than `most` bytes.
     pub fn check_length(&self, n: usize, argument: &str, most: usize) -> Result<()> {
         // SAFETY: `sql/schema` declares the argument with a type of variable length.
         let length = self.argument(n).map_or(0, |value| unsafe { length(value) });
@@ -129,19 +128,20 @@ impl Call {
         Ok(())
     }
 
-    /// The same, for what is compared with words of ours.
+    /// Like `short`, for a text that is compared with keywords.
     pub fn short_text(&self, n: usize, argument: &str, most: usize) -> Result<String> {
         Ok(String::from_utf8_lossy(&self.short(n, argument, most)?).into_owned())
     }
 
-    /// A text that must not be null; of a longer one the first `most` bytes, and its length.
+    /// Reads a text that must not be null. A longer one is cut after `most` bytes, and its length is
+    /// appended.
     pub fn beginning(&self, n: usize, argument: &str, most: usize) -> Result<Datum> {
         let text: Datum = self.required(n, argument)?;
         // SAFETY: `sql/schema` declares the argument as text.
         Ok(unsafe { beginning(text, most) })
     }
 
-    /// How many messages at most: 1 or more. More than an integer holds are as good as all.
+    /// Reads a maximum number of messages: 1 or more. Values beyond an integer's range mean all.
     pub fn max(&self, n: usize, argument: &str) -> Result<usize> {
         let max: i64 = self.required(n, argument)?;
         if max < 1 {
@@ -154,7 +154,7 @@ impl Call {
         self.argument(n).is_none()
     }
 
-    /// The trigger that is being called, by functions that are nothing else.
+    /// Returns the trigger that is being called; an error in any other call.
     pub fn trigger(&self) -> Result<Trigger<'_>> {
         self.trigger_if_it_is_one().ok_or_else(Error::not_a_trigger)
     }
@@ -164,20 +164,20 @@ impl Call {
         unsafe { Trigger::of(self.fcinfo) }
     }
 
-    /// The trigger that is being called, by functions that are triggers of this table only.
+    /// Returns the trigger that is being called; an error unless it is a trigger of `table`.
     pub fn trigger_of(&self, table: Oid) -> Result<Trigger<'_>> {
         let trigger = self.trigger()?;
         if trigger.table() == table { Ok(trigger) } else { Err(Error::not_a_trigger()) }
     }
 
-    /// Begins the answer of a set-returning function.
+    /// Begins the answer of a set-returning function. Only once a call.
     pub fn rows(&self) -> Result<Rows> {
         // SAFETY: fcinfo is Postgres's; rows() is called once a call.
         unsafe { Rows::begin(self.fcinfo) }
     }
 }
 
-/// The rows a set-returning function answers with, in a tuplestore.
+/// Rows of a set-returning function's answer, in a tuplestore.
 pub struct Rows {
     store: *mut pg_sys::Tuplestorestate,
     descriptor: pg_sys::TupleDesc,
@@ -226,13 +226,13 @@ impl Rows {
         }
     }
 
-    /// The answer of a function that returned its rows.
+    /// Returns the answer of a function that has returned its rows.
     pub fn done(self) -> Answer {
         Ok(None)
     }
 }
 
-/// The declared columns; one nameless column for `SETOF bigint`.
+/// Returns the declared columns; one nameless column for `SETOF bigint`.
 unsafe fn row_descriptor(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::TupleDesc {
     // SAFETY: fcinfo is Postgres's; the descriptor is a copy of our own.
     unsafe {

@@ -1,5 +1,5 @@
-//! `pgq_update`, `pgq_cancel`, `pgq_move`: for messages that nobody holds. As in `settle`, what has the
-//! plain name here is the batch form.
+//! `pgq_update`, `pgq_cancel`, `pgq_move`: changes of unleased messages. As in `settle`, the plain name is
+//! the batch form here.
 
 use crate::api::call::{Answer, Call};
 use crate::api::produce;

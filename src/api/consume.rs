@@ -33,7 +33,7 @@ fn pgq_pop(call: &Call) -> Answer {
 fn pgq_next(call: &Call) -> Answer {
     let take = Take::Lease(call.span(3, "lease")?);
     let request = request(call, 4)?;
-    // The first call of a loop has nothing done yet.
+    // The first call of a loop has no finished messages yet.
     let receipts = if call.is_null(1) { Vec::new() } else { receipts(call, 1, "done", 2)? };
     let done = Asked { receipts, strict: call.required(8, "strict")? };
     let shows_refused: bool = call.required(9, "show_refused")?;
@@ -44,7 +44,7 @@ fn pgq_next(call: &Call) -> Answer {
     hand_out(call, "pgq_next", take, request, &refused)
 }
 
-/// Reads max, filter, group_key and lifo, which stand together from `first` on.
+/// Reads the arguments max, filter, group_key and lifo, which follow each other from `first` on.
 fn request(call: &Call, first: usize) -> Result<Request<'_>> {
     Ok(Request {
         max: call.max(first, "max")?,
@@ -66,7 +66,7 @@ fn hand_out(call: &Call, function: &str, take: Take, request: Request, refused: 
     rows.done()
 }
 
-/// A receipt where a message could stand: what is no message has no queue and no lease.
+/// Adds a refused receipt in the place of a message: its queue and lease are null.
 fn push_refused(rows: &mut Rows, (id, delivery): Receipt) {
     let mut row = [None; 10];
     row[0] = Some(id.into());

@@ -26,7 +26,7 @@ crate::export_to_sql!(
     pgq_vacuum,
 );
 
-/// States that `pgq_purge` knows.
+/// States that `pgq_purge` accepts.
 const STATES: [&str; 6] = ["ready", "delayed", "leased", "blocked", "dead", "archived"];
 
 /// Longest settings, in bytes of jsonb.

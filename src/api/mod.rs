@@ -1,7 +1,7 @@
 //! The SQL surface: a file per verb family, a function per SQL function.
 //!
-//! Each checks its arguments, asks the engine and shapes the rows; `sql/schema`
-//! declares them. Arguments are numbered in the order of their declaration.
+//! Each function checks its arguments, asks the engine and shapes the rows. `sql/schema` declares the
+//! functions. Arguments are numbered in the order of their declaration.
 
 pub mod call;
 pub mod capture;

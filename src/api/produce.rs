@@ -111,7 +111,7 @@ fn options(call: &Call) -> Result<Options> {
     })
 }
 
-/// One key for all messages, or one for each of a batch.
+/// Reads one key for all messages, or one for each message of a batch.
 fn keys(call: &Call) -> Result<Option<Keys>> {
     let one = call.optional_name(8, "dedup_key")?;
     let each = call.optional::<TextArray>(12, "dedup_keys")?;
@@ -144,7 +144,7 @@ fn check_keys(options: &Options, messages: usize) -> Result<()> {
     }
 }
 
-/// A priority as the table takes it.
+/// Converts a priority to the type of its column; an error if it does not fit.
 pub fn priority(priority: i64) -> Result<i16> {
     i16::try_from(priority).map_err(|_| {
         Error::invalid(
@@ -168,7 +168,7 @@ fn due(delay: Option<Millis>, deliver_at: Option<TimestampTz>) -> Result<Due> {
     }
 }
 
-/// A moment to deliver at.
+/// Returns a delivery time; an error if it is infinite.
 pub fn finite(deliver_at: TimestampTz) -> Result<TimestampTz> {
     match deliver_at {
         i64::MIN | i64::MAX => Err(Error::invalid(

@@ -10,7 +10,7 @@ use crate::worker::start;
 
 crate::export_to_sql!(pgq_schedule, pgq_unschedule, pgq_list_schedules);
 
-/// Longest text that says when something runs, in bytes.
+/// Longest schedule text, in bytes.
 pub const LONGEST_TIME: usize = 1 << 10;
 
 fn pgq_schedule(call: &Call) -> Answer {

@@ -1,7 +1,7 @@
-//! `pgq_delete`, `pgq_extend`, `pgq_release`, `pgq_fail`, `pgq_bury`, and the same of batches.
+//! `pgq_delete`, `pgq_extend`, `pgq_release`, `pgq_fail`, `pgq_bury`, each for one message and for a batch.
 //!
-//! Here `…_one` is what SQL calls by the plain name, and the plain name is `…_batch` there: SQL of
-//! older versions calls these, to be told to upgrade.
+//! The Rust function `pgq_delete_one` is `pgq_delete` in SQL, and `pgq_delete` is `pgq_delete_batch`. The SQL
+//! of older versions calls the Rust functions by the plain names, and gets an error that asks for an upgrade.
 
 use pgrx::pg_sys::Datum;
 
@@ -30,21 +30,21 @@ crate::export_to_sql!(
     pgq_bury_one,
 );
 
-/// The receipts of a call, and whether it fails if one of them is refused.
+/// Receipts of a call, and whether the call fails if one of them is refused.
 pub struct Asked {
     pub receipts: Vec<Receipt>,
     pub strict: bool,
 }
 
 impl Asked {
-    /// Ids and, if they are given, as many deliveries.
+    /// Reads ids and, if given, as many deliveries.
     fn batch(call: &Call, deliveries: usize, strict: usize) -> Result<Self> {
         Ok(Self { receipts: receipts(call, 0, "ids", deliveries)?, strict: call.required(strict, "strict")? })
     }
 
-    /// An id and, if it is given, a delivery.
+    /// Reads an id and, if given, a delivery.
     fn one(call: &Call, delivery: usize, strict: usize) -> Result<Self> {
-        // SQL of another version has other arguments: it is refused before they are read.
+        // SQL of another version has other arguments: the call is refused before they are read.
         catalog::refresh();
         let id = call.required(0, "id")?;
         let delivery = call.optional::<i64>(delivery, "delivery")?;
@@ -57,7 +57,8 @@ impl Asked {
         Ok(settled)
     }
 
-    /// An error if the call is strict and not all messages are among these, which rise by id.
+    /// Returns an error if the call is strict and a receipt's message is not in `settled`, which is sorted by
+    /// id.
     fn check(&self, settled: impl Iterator<Item = i64>) -> Result<()> {
         if !self.strict {
             return Ok(());
@@ -72,7 +73,7 @@ impl Asked {
         Err(Error::refused(&ids, all))
     }
 
-    /// The receipts that are not those of `settled`, rising by id.
+    /// Returns the receipts that are not in `settled`, sorted by id.
     pub fn refused(&self, settled: &[Settled]) -> Vec<Receipt> {
         let mut refused = in_order(&self.receipts);
         let is_settled = |receipt: &Receipt| settled.binary_search_by_key(receipt, |message| message.receipt);
@@ -81,9 +82,9 @@ impl Asked {
     }
 }
 
-/// Reads ids and, if they are given, as many deliveries.
+/// Reads ids and, if given, as many deliveries.
 pub fn receipts(call: &Call, ids: usize, argument: &str, deliveries: usize) -> Result<Vec<Receipt>> {
-    // As for one message.
+    // As in `Asked::one`.
     catalog::refresh();
     let ids: Vec<i64> = call.required(ids, argument)?;
     let Some(deliveries) = call.optional::<Vec<i64>>(deliveries, "deliveries")? else {

@@ -1,5 +1,4 @@
-//! Functions that only the extension's own SQL calls: triggers, the install script,
-//! statements.
+//! Functions that only the extension's own SQL calls: triggers, the install script, statements.
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
@@ -29,11 +28,11 @@ crate::export_to_sql!(
     close_to,
 );
 
-/// The number of `queue` among the columns of `pgqueue.dead`.
+/// Position of `queue` among the columns of `pgqueue.dead`.
 const QUEUE_OF_LETTER: usize = 4;
 
-/// Called by the install script: a new extension numbers its queues anew, and its
-/// database has a worker at once.
+/// Called by the install script: hints of earlier queues are forgotten, because a new extension numbers its
+/// queues anew, and the database gets a worker at once.
 fn begin_anew(_: &Call) -> Answer {
     hint_cache::forget_hints();
     callbacks::begins_anew();
@@ -41,8 +40,7 @@ fn begin_anew(_: &Call) -> Answer {
     Ok(None)
 }
 
-/// Called by the install script: what default privileges have granted a role on an object is
-/// taken back.
+/// Called by the install script: revokes the privileges on an object that a role has by default privileges.
 fn close_to(call: &Call) -> Answer {
     let [role, class, object]: [Oid; 3] =
         [call.required(0, "role")?, call.required(1, "class")?, call.required(2, "object")?];
@@ -65,20 +63,19 @@ fn close_to(call: &Call) -> Answer {
     Ok(None)
 }
 
-/// Trigger on `pgqueue.queue`: whoever changed it, every session hears of it at commit.
+/// Trigger on `pgqueue.queue`: tells every session, at commit, that a queue has changed.
 fn forget_queues(_: &Call) -> Answer {
     catalog::announce_change(catalog::refresh().queue);
     Ok(Some(Datum::null()))
 }
 
-/// Trigger on the tables that name roles: a name that is written, or restored from a dump,
-/// gets the number that the role has here.
+/// Trigger on the tables that name roles: gives a written or restored name the role's number in this server.
 fn pin_role(call: &Call) -> Answer {
     roles::pin(call.trigger()?).map(Some)
 }
 
-/// Trigger on `pgqueue.message`: what a statement writes, ours or anybody's, is counted
-/// and told of when it commits. What the engine writes directly, it tells of itself.
+/// Trigger on `pgqueue.message`: counts and announces, at commit, the rows that any statement writes. For
+/// direct writes the engine does that itself.
 fn announce_message(call: &Call) -> Answer {
     let trigger = call.trigger_of(catalog::refresh().message)?;
     let row = MessageRow::read(trigger.new_row().ok_or_else(Error::not_a_trigger)?);
@@ -148,13 +145,13 @@ impl MessageRow {
         (self.value(Column::InTurn) & 0xff == 0, self.priority(), self.id())
     }
 
-    /// Whether somebody comes by when its time to live is over.
+    /// True if its expiry will be noticed by a call or a scan.
     fn is_met(&self) -> bool {
         group::is_met(self.lane(), self.values[Column::ExpiresAt as usize].map(|at| at.value() as Timestamp))
     }
 
-    /// Lets the next of its group have its turn if the message now stands behind it, or may
-    /// outlive its time where nobody comes by.
+    /// Lets the next message of the group have its turn if this one now stands behind it, or may expire
+    /// unnoticed.
     fn leave_group_for(&self, after: &Self) -> Result<()> {
         let Some(key) = self.group_key.clone() else { return Ok(()) };
         let stays = self.queue() == after.queue()
@@ -165,14 +162,14 @@ impl MessageRow {
     }
 }
 
-/// Trigger on `pgqueue.message`: what a statement has removed is counted, and the next
-/// messages of its groups have their turn.
+/// Trigger on `pgqueue.message`: counts the rows that a statement has removed, and lets the next messages of
+/// their groups have their turn.
 fn announce_removal(call: &Call) -> Answer {
     removal::announce(call.trigger()?)?;
     Ok(Some(Datum::null()))
 }
 
-/// Trigger on `pgqueue.dead`.
+/// Trigger on `pgqueue.dead`: counts the letters that a statement writes or removes.
 fn count_letter(call: &Call) -> Answer {
     let trigger = call.trigger_of(catalog::refresh().dead)?;
     let queue = |row: TriggerRow| row.values()[QUEUE_OF_LETTER].map_or(0, |datum| datum.value() as i32);
@@ -183,8 +180,8 @@ fn count_letter(call: &Call) -> Answer {
     Ok(Some(Datum::null()))
 }
 
-/// Rows as those of `pgqueue.counter`: what is counted in shared memory and not written
-/// down yet, and what this transaction adds to it.
+/// Returns rows like those of `pgqueue.counter`: the counts in shared memory that are not written down yet,
+/// and those of this transaction.
 fn pending_counts(call: &Call) -> Answer {
     let mut rows = call.rows()?;
     for (queue, counts) in counter::pending().into_iter().chain(counts::counted()) {

@@ -1,8 +1,7 @@
-//! `CALL pgq_wait`: sleeping until messages may be ready.
+//! `CALL pgq_wait`: sleeps until messages may be ready.
 //!
-//! While it sleeps it holds no snapshot, so that it holds back no vacuum. It is a
-//! procedure because only a procedure called by itself may let go of the snapshot
-//! that Postgres takes for every statement.
+//! While it sleeps it holds no snapshot, so that it does not hold back vacuum. It is a procedure because only
+//! a procedure called by itself can drop the snapshot that Postgres takes for every statement.
 
 use std::time::{Duration, Instant};
 
@@ -44,7 +43,7 @@ fn pgq_wait(call: &Call) -> Answer {
                 sleeper.sleep(left, seen.outlook.next_change);
                 check_client();
             }
-            // Where signals reach it, it has to look once more before it may sleep.
+            // The sleeper gets signals from now on, and has to look once more before it sleeps.
             _ => {
                 drop(sleeper.take());
                 sleeper = Some(Sleeper::new(seen.queue, min));

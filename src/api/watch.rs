@@ -32,7 +32,7 @@ fn pgq_watch(call: &Call) -> Answer {
     Ok(Some(schedule::put(&wish)?.into()))
 }
 
-/// How many changes a run pushes at most.
+/// Reads the maximum number of changes that a run pushes.
 fn max(call: &Call) -> Result<i32> {
     let max = call.max(4, "max")?;
     if max > MOST_CHANGES as usize {
