@@ -1,6 +1,6 @@
-//! Access: who may do what with a queue.
+//! Access: the rights of roles on a queue.
 //!
-//! A role has the rights of those it is a member of, as everywhere in Postgres.
+//! A role has the rights of the roles it is a member of, as everywhere in Postgres.
 
 use std::collections::HashMap;
 
@@ -11,20 +11,20 @@ use crate::error::{Error, Result};
 use crate::pg::role;
 use crate::value::right::Right;
 
-/// What `pgqueue.privilege` has for everybody: as in Postgres's own lists.
+/// Role number of PUBLIC in `pgqueue.privilege`, as in Postgres's own access lists.
 pub const PUBLIC: u32 = 0;
 
-/// Postgres's own role for those who watch servers.
+/// Postgres's predefined role `pg_monitor`.
 const PG_MONITOR: Oid = Oid::from_u32(pg_sys::ROLE_PG_MONITOR);
 
-/// Whose a queue is, and what was granted on it to whom.
+/// A queue's owner, and the rights granted on it by role.
 pub struct Access {
     owner: Oid,
     granted: HashMap<u32, Vec<Right>>,
 }
 
 impl Access {
-    /// Reads two columns of `pgqueue.queue_access`, owner_id and granted.
+    /// Reads the columns owner_id and granted of `pgqueue.queue_access`, which begin at `first`.
     pub fn from_row(row: &Row, first: usize) -> Result<Self> {
         let owner = row.get(first).map_or(Oid::INVALID, |owner| Oid::from(owner.value() as u32));
         let granted = match row.jsonb(first + 1) {
@@ -36,12 +36,12 @@ impl Access {
         Ok(Self { owner, granted })
     }
 
-    /// Whether the current user has a right.
+    /// True if the current user has the right.
     pub fn allows_caller(&self, right: Right) -> bool {
         self.allows(role::caller(), right)
     }
 
-    /// Whether a role has a right. Superusers have all.
+    /// True if a role has the right. Superusers have all.
     pub fn allows(&self, role: Oid, right: Right) -> bool {
         has_rights_of(role, self.owner)
             || self.granted.iter().any(|(&to, granted)| {
@@ -55,8 +55,8 @@ impl Access {
     }
 }
 
-/// Whether a role is a superuser or has the rights of another. Nobody but superusers has
-/// those of a role that is gone.
+/// True if `user` is a superuser or has the privileges of `role`. Only superusers have those of a dropped
+/// role.
 pub fn has_rights_of(user: Oid, role: Oid) -> bool {
     // SAFETY: look-ups in the caches of roles and memberships.
     unsafe {

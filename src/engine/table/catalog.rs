@@ -1,9 +1,8 @@
-//! Where the tables are: their object ids, remembered until the catalog changes.
+//! The catalog: object ids of the tables and indexes, cached until they change.
 //!
-//! Invariant: after `refresh()`, what is remembered is what a fresh look-up would
-//! find, in this session after DROP and CREATE EXTENSION too. Postgres tells us of
-//! every change (relcache invalidation), and of every change to `pgqueue.queue`,
-//! whose trigger sends the same message; it bumps `generation`.
+//! Invariant: after `refresh()`, the cache holds what a fresh look-up would find, even if this session has
+//! run DROP and CREATE EXTENSION. Postgres reports every change by relcache invalidation. The trigger of
+//! `pgqueue.queue` reports every change of a queue in the same way. Each report raises `generation`.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -14,7 +13,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use crate::engine::table::index::{self, Index};
 use crate::engine::table::version;
 
-/// Object ids of the tables and indexes the engine opens itself.
+/// Object ids of the tables and indexes that the engine opens itself.
 #[derive(Clone, Copy)]
 pub struct Catalog {
     pub owner: Oid,
@@ -50,18 +49,18 @@ fn hear() {
     }
 }
 
-/// Whether anything has changed since this transaction's first call.
+/// True if anything has changed since this transaction's first call.
 pub fn has_changed() -> bool {
     hear();
     FIRST_HEARD.get() != Some(generation())
 }
 
-/// Forgets the transaction, which ends.
+/// Forgets this transaction's first generation, because the transaction ends.
 pub fn end_transaction() {
     FIRST_HEARD.set(None);
 }
 
-/// Hears what other sessions have committed and returns where the tables are.
+/// Accepts the invalidations of other sessions and returns the object ids.
 pub fn refresh() -> Catalog {
     hear();
     loop {
@@ -70,25 +69,25 @@ pub fn refresh() -> Catalog {
         }
         let before = generation();
         let found = look_up();
-        // What changes during the look-up may have been seen half.
+        // A look-up that a change has interrupted may mix old and new ids.
         if generation() == before {
             CATALOG.set(Some(found));
         }
     }
 }
 
-/// Where the tables are, as the call that is under way has heard.
+/// Returns the object ids as of this call's last `refresh`.
 pub fn known() -> Catalog {
     CATALOG.get().unwrap_or_else(refresh)
 }
 
-/// Hears what other sessions have committed and returns the generation.
+/// Accepts the invalidations of other sessions and returns the generation.
 pub fn heard() -> u64 {
     hear();
     generation()
 }
 
-/// Counts up with every change of the tables or of a queue.
+/// Counter of changes of the tables or of any queue.
 pub fn generation() -> u64 {
     GENERATION.get()
 }
@@ -101,7 +100,7 @@ fn listen() {
     });
 }
 
-/// Postgres calls this in the middle of its cache handling: it only sets flags.
+/// Called by Postgres in the middle of its cache handling: only sets flags.
 unsafe extern "C-unwind" fn on_change(_: Datum, relation: Oid) {
     let is_ours = |catalog: Catalog| relation == Oid::INVALID || catalog.relations().contains(&relation);
     if CATALOG.get().is_none_or(is_ours) {
@@ -130,7 +129,7 @@ impl Catalog {
     }
 }
 
-/// Whether the extension is (still) there.
+/// True if the extension exists.
 pub fn is_there() -> bool {
     // SAFETY: a catalog look-up by name.
     unsafe { pg_sys::get_namespace_oid(c"pgqueue".as_ptr(), true) != Oid::INVALID }

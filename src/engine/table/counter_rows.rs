@@ -1,4 +1,4 @@
-//! Rows of counters.
+//! Rows of `pgqueue.counter`.
 
 use pgrx::pg_sys::Datum;
 
@@ -6,7 +6,7 @@ use crate::engine::table::catalog;
 use crate::engine::table::counts::Counts;
 use crate::engine::table::heap::Table;
 
-/// Writes counts down: what has happened, and where messages are, each in a row of its own.
+/// Writes counts: event counters and message counts, each in a row of its own.
 pub fn write(queue: i32, counts: Counts) {
     let table = Table::open(catalog::refresh().counter);
     let places = counts.of_places();
@@ -17,7 +17,7 @@ pub fn write(queue: i32, counts: Counts) {
     }
 }
 
-/// The columns of `pgqueue.counter`.
+/// Returns the columns of a row.
 pub fn row(queue: i32, counts: Counts, here: bool) -> Vec<Option<Datum>> {
     let mut row = vec![Some(Datum::from(queue))];
     row.extend(counts.as_array().map(|n| Some(Datum::from(n))));

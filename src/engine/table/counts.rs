@@ -1,11 +1,11 @@
-//! How much each counter of a queue grows.
+//! Changes of a queue's counters.
 
 use std::ops::{Add, AddAssign, Neg, Sub};
 
 use crate::engine::table::message::{Lane, NOT_LEASED};
 use crate::value::timestamp::Timestamp;
 
-/// How much each counter grows. The order is that of the columns of `pgqueue.counter`.
+/// Amounts by which counters change, in the order of the columns of `pgqueue.counter`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Counts {
@@ -17,14 +17,14 @@ pub struct Counts {
     pub expired: i64,
     /// Messages in the ready lane, leased or not.
     pub ready: i64,
-    /// Of those, the ones whose lease nobody has seen end.
+    /// Messages of the ready lane whose lease is not noted as ended.
     pub leased: i64,
     pub delayed: i64,
     pub blocked: i64,
     pub dead: i64,
 }
 
-/// How many counters there are.
+/// Number of counters.
 pub const COUNTERS: usize = 11;
 
 impl Counts {
@@ -40,7 +40,7 @@ impl Counts {
         Self { pushed, delivered, deleted, retried, died, expired, ready, leased, delayed, blocked, dead }
     }
 
-    /// A message that lies there.
+    /// Returns the counts of one message.
     pub fn message(lane: Lane, lease_until: Timestamp) -> Self {
         let leased = i64::from(lease_until != NOT_LEASED);
         match lane {
@@ -50,12 +50,12 @@ impl Counts {
         }
     }
 
-    /// How many messages there are.
+    /// Returns the number of messages.
     pub fn length(self) -> i64 {
         self.ready + self.delayed + self.blocked
     }
 
-    /// Only what says where messages are, not what has happened to them.
+    /// Returns only the counts of messages, without the counters of events.
     pub fn of_places(self) -> Self {
         Self { pushed: 0, delivered: 0, deleted: 0, retried: 0, died: 0, expired: 0, ..self }
     }

@@ -1,12 +1,13 @@
-//! What others have put on the tables that the engine writes directly, or have done to them.
+//! Guests: triggers, constraints and other changes that users make to the tables which the engine writes
+//! directly.
 //!
-//! Direct access passes the executor by, and with it triggers, foreign keys and constraints. So a
-//! table is judged when it is opened: what is on it is obeyed (`triggers`), or the call is refused
-//! with an error that names it. docs/engine.md says which, and why.
+//! Direct access bypasses the executor, and with it triggers, foreign keys and constraints. So each table is
+//! checked when it is opened. Its guests are obeyed (`triggers`), or the call is refused with an error that
+//! names them. docs/engine.md says which guests are obeyed, and why.
 //!
-//! A judgement is remembered until the table changes. It is made under the table's lock, with
-//! which nobody can put a trigger or a constraint on it; a session that waited for that lock has
-//! heard of the change when it has it.
+//! The result is cached until the table changes. The check runs under the table's lock, so that no session
+//! can add a trigger or constraint meanwhile. A session that waited for that lock has heard of the change
+//! when it gets the lock.
 
 use std::cell::RefCell;
 use std::ffi::CStr;
@@ -17,18 +18,18 @@ use pgrx::pg_sys::{self, Oid};
 use crate::engine::table::catalog;
 use crate::error::{Error, Result};
 
-/// What a table is as we have made it.
+/// A table as the extension has made it.
 struct Shape {
     name: &'static CStr,
-    /// The types of its columns.
+    /// Types of its columns.
     columns: &'static [Oid],
-    /// So many of them, the first, are never null.
+    /// Number of leading columns that are never null.
     filled: usize,
     checks: &'static [&'static CStr],
-    /// The functions of our triggers on it.
+    /// Functions of the extension's own triggers on it.
     triggers: &'static [&'static CStr],
-    /// Its rows are written when triggers can run. Those of counters are not: a transaction
-    /// writes them in the middle of its commit.
+    /// False if its rows are written where no trigger can run: a transaction writes counters in the middle of
+    /// its commit.
     may_fire: bool,
 }
 
@@ -81,13 +82,13 @@ const SHAPES: [Shape; 4] = {
     ]
 };
 
-/// What of others a write to a table has to obey.
+/// Guests that a write to a table has to obey.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Guests {
-    /// Triggers, those of foreign keys among them.
+    /// Triggers, including those of foreign keys.
     pub triggers: bool,
     pub constraints: bool,
-    /// It is not the primary key that identifies a row for subscribers.
+    /// The replica identity is not the primary key.
     pub identity: bool,
 }
 
@@ -98,11 +99,11 @@ impl Guests {
 }
 
 thread_local! {
-    /// Tables, whether they were opened for changes, and what the catalog was when they were judged.
+    /// Checked tables: whether they were opened for changes, and the catalog's generation at the check.
     static JUDGED: RefCell<Vec<(Oid, bool, u64, Guests)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What of others is on a table, which is open; an error if it cannot be obeyed.
+/// Returns the guests of an open table. Raises an error if they cannot be obeyed.
 pub fn judged(relation: pg_sys::Relation, is_for_changes: bool) -> Guests {
     // SAFETY: the relation is open.
     let (table, generation) = (unsafe { (*relation).rd_id }, catalog::generation());
@@ -149,7 +150,7 @@ unsafe fn judge(relation: pg_sys::Relation, is_for_changes: bool) -> Result<Gues
 /// The catalog pg_rewrite.
 const RULES: Oid = Oid::from_u32(2618);
 
-/// A table that is judged.
+/// A table that is being checked.
 struct Table<'a> {
     relation: pg_sys::Relation,
     shape: &'a Shape,
@@ -213,7 +214,7 @@ impl Table<'_> {
         }
     }
 
-    /// The engine writes as the owner of the table, to whom row security applies only if it is forced.
+    /// The engine writes as the owner of the table. Row security applies to the owner only if it is forced.
     unsafe fn check_row_security(&self) -> Result<()> {
         // SAFETY: the relation is open.
         unsafe {
@@ -229,7 +230,8 @@ impl Table<'_> {
         Ok(())
     }
 
-    /// Without our own triggers, what SQL does to messages would not be counted, and wake nobody.
+    /// Without the extension's own triggers, changes of messages by SQL would not be counted and would wake
+    /// no consumer.
     unsafe fn check_own_triggers(&self) -> Result<()> {
         // SAFETY: the relation is open.
         let triggers = unsafe { triggers(self.relation) };
@@ -254,7 +256,7 @@ impl Table<'_> {
         Ok(())
     }
 
-    /// Whether triggers of others are on the table.
+    /// True if users have put triggers on the table. An error if one of them cannot be obeyed.
     unsafe fn has_triggers(&self) -> Result<bool> {
         const HINT: &str =
             "Make it a trigger AFTER INSERT, UPDATE or DELETE, which is obeyed; or drop or disable it.";
@@ -280,7 +282,8 @@ impl Table<'_> {
         Ok(is_there)
     }
 
-    /// Whether there are constraints that our rows need not satisfy by themselves.
+    /// True if there are constraints that the engine's rows may violate. An error if a column cannot be
+    /// obeyed.
     unsafe fn has_constraints(&self) -> Result<bool> {
         // SAFETY: the relation is open; its descriptor has as many columns and checks as it says.
         unsafe {
@@ -318,7 +321,7 @@ impl Table<'_> {
     }
 }
 
-/// A column of a relation, which is open; counted from 0.
+/// Returns a column of an open relation, counted from 0.
 pub unsafe fn attribute(
     relation: pg_sys::Relation,
     n: usize,
@@ -336,7 +339,7 @@ pub unsafe fn attribute(
     }
 }
 
-/// The triggers on a relation, which is open.
+/// Returns the triggers on an open relation.
 unsafe fn triggers<'a>(relation: pg_sys::Relation) -> &'a [pg_sys::Trigger] {
     // SAFETY: the caller vouches for the relation; there are as many triggers as it says.
     unsafe {
@@ -345,7 +348,7 @@ unsafe fn triggers<'a>(relation: pg_sys::Relation) -> &'a [pg_sys::Trigger] {
     }
 }
 
-/// Whether a trigger is somebody else's, and fires.
+/// True if a user's trigger fires on inserts, updates or deletes.
 pub fn is_guest(trigger: &pg_sys::Trigger) -> bool {
     const EVENTS: u32 =
         pg_sys::TRIGGER_TYPE_INSERT | pg_sys::TRIGGER_TYPE_UPDATE | pg_sys::TRIGGER_TYPE_DELETE;
@@ -357,7 +360,7 @@ pub fn is_guest(trigger: &pg_sys::Trigger) -> bool {
     trigger.tgenabled as u8 != pg_sys::TRIGGER_DISABLED && trigger.tgtype as u32 & EVENTS != 0 && !is_ours()
 }
 
-/// Whether a function is the one of pgqueue's schema with this name.
+/// True if the function has this name and lies in the schema pgqueue.
 unsafe fn is_function(function: Oid, name: &CStr) -> bool {
     // SAFETY: catalog look-ups; a name is a C string, or null if there is no such function.
     unsafe {
@@ -368,7 +371,7 @@ unsafe fn is_function(function: Oid, name: &CStr) -> bool {
     }
 }
 
-/// An object as Postgres names it.
+/// Returns Postgres's description of an object.
 unsafe fn described(class: Oid, object: Oid, part: i32) -> String {
     let address = pg_sys::ObjectAddress { classId: class, objectId: object, objectSubId: part };
     // SAFETY: a catalog look-up; its result is a C string, or null if the object is gone.

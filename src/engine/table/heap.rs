@@ -1,17 +1,17 @@
-//! Direct access to the tables: rows are added, changed and removed by the heap and index
-//! access methods, without an executor. `scan` finds them.
+//! Direct access to the tables: inserts, updates and deletes rows by the heap and index access methods,
+//! without an executor. `scan` finds the rows.
 //!
-//! Direct access skips privileges, triggers and constraints: the tables are ours,
-//! the callers of this module have checked the caller's right on the queue, and
-//! they write only rows that the table's constraints allow.
+//! Direct access bypasses privileges, triggers and constraints. The tables belong to the extension, the
+//! callers of this module have checked the caller's right on the queue, and they write only rows that the
+//! tables' own constraints allow.
 //!
 //! Invariants:
-//! - what others have put on a table is obeyed, or the table cannot be opened (`guests`);
-//! - every row added, and every row version that is not heap-only, gets its entries
-//!   in all indexes, those a DBA added included;
-//! - a row that somebody else is changing is never overwritten: the heap says so
-//!   (`Fate`), and the caller decides whether to skip it or to look again;
-//! - an error releases all of it with the (sub)transaction; `Drop` is for the rest.
+//! - triggers and constraints of users are obeyed, or the table cannot be opened (`guests`);
+//! - every new row, and every tuple version that is not heap-only, gets entries in all indexes, those of a
+//!   DBA included;
+//! - a row that another transaction is changing is never overwritten: the heap reports it (`Fate`), and the
+//!   caller skips the row or looks again;
+//! - an error releases everything with the (sub)transaction; `Drop` does it otherwise.
 
 use std::cell::OnceCell;
 use std::ffi::CStr;
@@ -28,11 +28,11 @@ use crate::engine::table::row::{Intent, Own, TableRow};
 use crate::engine::table::triggers::{self, Event, Firing, Target};
 use crate::pg::role;
 
-/// A table that is open.
+/// An open table.
 pub struct Table {
     pub(super) relation: pg_sys::Relation,
     indexing: OnceCell<Indexing>,
-    /// For the rows that are added, where those have entries in some of the indexes only.
+    /// Indexing of inserted rows, if `add_without` has left out some indexes.
     indexing_of_added: OnceCell<Indexing>,
     guests: Guests,
 }
@@ -40,24 +40,24 @@ pub struct Table {
 /// A value for each column, without an allocation unless a table was given more columns.
 type OfRow<T> = SmallVec<[T; 24]>;
 
-/// What index entries are made with, and triggers are fired with.
+/// Executor state for making index entries and firing triggers.
 struct Indexing {
     target: Target,
 }
 
-/// What became of a change.
+/// Outcome of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     Done,
-    /// Somebody else is changing the row, and was not waited for.
+    /// Another transaction is changing the row, and the call did not wait for it.
     Busy,
-    /// Somebody else has changed the row since the snapshot was taken.
+    /// Another transaction has changed the row since the snapshot was taken.
     Changed,
     /// The row is gone.
     Gone,
 }
 
-/// Whether to wait for somebody who is changing the row.
+/// Whether a call waits for a transaction that is changing the row.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
     Wait,
@@ -70,7 +70,7 @@ impl Table {
         Self::open_with(table, pg_sys::RowExclusiveLock, true)
     }
 
-    /// Opens a table for scans only, as a standby allows them too.
+    /// Opens a table for scans only; a standby allows that lock too.
     pub fn open_to_read(table: Oid) -> Self {
         Self::open_with(table, pg_sys::AccessShareLock, false)
     }
@@ -83,12 +83,12 @@ impl Table {
         Self { relation, indexing: OnceCell::new(), indexing_of_added: OnceCell::new(), guests }
     }
 
-    /// Whether others have put something on the table that its writers obey.
+    /// True if the table has triggers or constraints of users, or a replica identity to obey.
     pub fn has_guests(&self) -> bool {
         self.guests.are_there()
     }
 
-    /// Runs a write of one row so that it obeys what others have put on the table.
+    /// Writes one row, and fires or checks the table's guests around the write.
     fn writing<R>(&self, event: Event, columns: &[Column], write: impl FnOnce(Option<&Firing>) -> R) -> R {
         if !self.guests.are_there() {
             return write(None);
@@ -109,8 +109,8 @@ impl Table {
         unsafe { (*self.relation).rd_att }
     }
 
-    /// Leaves indexes alone whose condition holds for none of the rows that will be added. Opening
-    /// one costs about as much as an entry. Rows that are changed have their entries in all.
+    /// Skips indexes on inserts. Their condition must hold for none of the rows that will be inserted.
+    /// Opening an index costs about as much as an entry. Updated rows get entries in all indexes.
     pub fn add_without(&self, unneeded: &[Oid]) {
         if !self.has_guests() {
             self.indexing_of_added.get_or_init(|| Indexing::open(self.relation, unneeded, false));
@@ -121,7 +121,7 @@ impl Table {
         self.indexing.get_or_init(|| Indexing::open(self.relation, &[], self.has_guests()))
     }
 
-    /// Adds a row. Columns beyond those given are null.
+    /// Inserts a row. Missing columns at the end are null.
     pub fn insert(&self, row: &[Option<Datum>]) {
         // SAFETY: the tuple is ours until it is freed, after the last use of the slot
         // that shows it.
@@ -139,7 +139,7 @@ impl Table {
         });
     }
 
-    /// Adds rows, as many at a time as their page takes.
+    /// Inserts rows, as many at a time as fit on a page.
     pub fn insert_all(&self, rows: &[[Option<Datum>; COLUMNS]]) {
         if self.has_guests() {
             return rows.iter().for_each(|row| self.insert(row));
@@ -174,7 +174,7 @@ impl Table {
         }
     }
 
-    /// A tuple of the table, allocated.
+    /// Allocates a tuple of the table.
     unsafe fn form(&self, row: &[Option<Datum>]) -> pg_sys::HeapTuple {
         let columns = self.columns();
         let mut values: OfRow<Datum> = row.iter().map(|value| value.unwrap_or(Datum::null())).collect();
@@ -185,21 +185,21 @@ impl Table {
         unsafe { pg_sys::heap_form_tuple(self.descriptor(), values.as_mut_ptr(), nulls.as_mut_ptr()) }
     }
 
-    /// Writes a new version of the row a scan stands on. Rows that refer to it are not in the way.
+    /// Updates the row a scan stands on. Foreign keys that refer to the row do not block the update.
     pub fn update(&self, found: &TableRow, changes: &[(Column, Option<Datum>)], patience: Patience) -> Fate {
         let patience = match self.own_patience(found, patience) {
             Ok(patience) => patience,
             Err(fate) => return fate,
         };
-        // heap_update that does not wait works, but a server built to check its
-        // assertions holds that nobody calls it so.
+        // heap_update works without waiting, but a server built with assertions aborts on such a call.
         if patience == Patience::Wait || !server_asserts() {
             let fate = self.try_update(found, changes, patience);
             if patience == Patience::Wait || fate != Fate::Busy {
                 return fate;
             }
         }
-        // It calls a row busy whatever its lock. One that waits does not wait for a key's lock.
+        // Without waiting it reports a row as busy if it is locked in any mode; with waiting it ignores
+        // key-share locks.
         match self.lock(found, Intent::Change, Patience::Skip) {
             Fate::Done => self.try_update(found, changes, Patience::Wait),
             fate => fate,
@@ -261,7 +261,7 @@ impl Table {
         unsafe { pg_sys::heap_modify_tuple(old, self.descriptor(), values, nulls, replace) }
     }
 
-    /// What became of it, and whether indexes that sum up pages (BRIN) need an entry though the
+    /// Runs heap_update. Returns its result and whether summarizing indexes (BRIN) need an entry although the
     /// update is heap-only; from 16 on.
     unsafe fn heap_update(
         &self,
@@ -294,9 +294,9 @@ impl Table {
         (result, false)
     }
 
-    /// How to treat a row with regard to this transaction's own doings. A row that it has locked
-    /// looks busy to a call that does not wait; a call that waits finds nobody to wait for. A
-    /// version that it has replaced, and that only an older snapshot shows, is not the heap's to judge.
+    /// Adapts the patience to this transaction's own locks and changes. A row that it has locked looks busy
+    /// to a call that does not wait; a call that waits finds no transaction to wait for. A tuple version that
+    /// it has replaced, and that only an older snapshot shows, must not be passed to the heap.
     fn own_patience(&self, found: &TableRow, patience: Patience) -> Result<Patience, Fate> {
         match found.own() {
             Own::Nothing => Ok(patience),
@@ -305,7 +305,7 @@ impl Table {
         }
     }
 
-    /// Locks the row a scan stands on against changes by others, as strongly as an intent needs.
+    /// Locks the row a scan stands on against other transactions, in the mode that the intent needs.
     pub fn lock(&self, found: &TableRow, intent: Intent, patience: Patience) -> Fate {
         let mode = match intent {
             Intent::Change => pg_sys::LockTupleMode::LockTupleNoKeyExclusive,
@@ -339,7 +339,7 @@ impl Table {
         }
     }
 
-    /// Removes the row a scan stands on.
+    /// Deletes the row a scan stands on.
     pub fn delete(&self, found: &TableRow, patience: Patience) -> Fate {
         let patience = match self.own_patience(found, patience) {
             Ok(patience) => patience,
@@ -370,7 +370,7 @@ impl Table {
         })
     }
 
-    /// The type of a column, counted from 1, and its collation.
+    /// Returns the type and collation of a column, counted from 1.
     pub(super) fn kind_of(&self, column: i16) -> (Oid, Oid) {
         let attribute = usize::try_from(column - 1)
             .ok()
@@ -386,8 +386,8 @@ impl Table {
         unsafe { (*self.descriptor()).natts as usize }
     }
 
-    /// Makes the index entries of a tuple that the heap has just taken. Returns the indexes of
-    /// which it has to be checked again later.
+    /// Makes the index entries of a tuple that was just inserted. Returns the indexes with deferred
+    /// constraints, which have to be checked again later.
     unsafe fn index(&self, tuple: pg_sys::HeapTuple, entries: Entries) -> *mut pg_sys::List {
         // SAFETY: the relation is open.
         if !unsafe { (*(*self.relation).rd_rel).relhasindex } {
@@ -414,12 +414,12 @@ impl Drop for Table {
     }
 }
 
-/// Which index entries a tuple gets.
+/// Index entries that a tuple gets.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Entries {
     Insert,
     Update,
-    /// Only those of indexes that sum up pages.
+    /// Only those of summarizing indexes.
     Summaries,
 }
 
@@ -473,7 +473,7 @@ impl Indexing {
         unsafe {
             pg_sys::ExecDropSingleTupleTableSlot(slot);
             pg_sys::ExecCloseIndices(result);
-            // What firing triggers has opened.
+            // Relations that fired triggers have opened.
             pg_sys::ExecCloseResultRelations(estate);
             pg_sys::ExecResetTupleTable((*estate).es_tupleTable, false);
             pg_sys::FreeExecutorState(estate);
@@ -482,7 +482,7 @@ impl Indexing {
     }
 }
 
-/// Opens the indexes of a relation for changes, as the executor does, but for some.
+/// Opens the indexes of a relation for changes, as the executor does, except `unneeded`.
 ///
 /// # Safety
 /// The relation must be open, and `result` be made for it.
@@ -508,7 +508,7 @@ unsafe fn open_indexes(result: *mut pg_sys::ResultRelInfo, relation: pg_sys::Rel
     }
 }
 
-/// Whether the server was built with --enable-cassert.
+/// True if the server was built with --enable-cassert.
 fn server_asserts() -> bool {
     static ASSERTS: OnceLock<bool> = OnceLock::new();
     *ASSERTS.get_or_init(|| {

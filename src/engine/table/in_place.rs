@@ -1,14 +1,14 @@
-//! Rows of small tables that are changed all the time, written where they are.
+//! In-place writes: small tables whose rows change all the time are overwritten where they are.
 //!
-//! No new version of the row, no index entry, nothing for a vacuum, whatever snapshot is held. What
-//! is written is logged (a generic record) and seen by everybody at once, and no rollback takes it
-//! back: the caller says why that is right.
+//! A write makes no tuple version, no index entry and no work for vacuum, whatever snapshots are held. It is
+//! logged (as a generic WAL record) and visible to all transactions at once, and no rollback undoes it: the
+//! caller must show why that is right.
 //!
 //! Invariants:
-//! - a row is written under the lock of its page, and only if nobody is changing or holding it
-//!   and its inserter has committed or is this transaction: so an UPDATE, a DELETE or a lock
-//!   that comes first keeps it as it is;
-//! - what is written has the length of what was there: columns of fixed width, none of them null.
+//! - a row is written under the lock of its page, and only if no other transaction is changing or locking it,
+//!   and its inserter has committed or is this transaction: so an earlier UPDATE, DELETE or lock keeps the
+//!   row unchanged;
+//! - a write keeps the length: the columns have fixed width and none of them is null.
 
 use std::cell::Cell;
 use std::mem::{offset_of, size_of};
@@ -20,10 +20,10 @@ use pgrx::pg_sys::{self, ItemPointerData};
 use crate::engine::table::heap::Table;
 use crate::pg::transaction;
 
-/// A table whose rows are written in place, open.
+/// An open table whose rows are written in place.
 pub struct Pages {
     pub table: Table,
-    /// At least so many pages it has, as long as it is open.
+    /// A lower bound of its number of pages.
     count: Cell<pg_sys::BlockNumber>,
 }
 
@@ -31,19 +31,19 @@ pub struct Pages {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     Free,
-    /// Somebody is changing or holding it.
+    /// Another transaction is changing or locking it.
     Busy,
-    /// It was removed, or lies elsewhere now.
+    /// It was deleted, or has a newer version elsewhere.
     Moved,
 }
 
-/// A row in its page, which is locked.
+/// A row in a locked page.
 pub struct PageRow<'a> {
     table: &'a Table,
     buffer: pg_sys::Buffer,
-    /// How far into the page its columns begin.
+    /// Offset of its columns in the page.
     offset: usize,
-    /// Its columns, one after the other as they lie in memory.
+    /// Its columns, in their layout in memory.
     pub columns: &'a [u8],
     pub state: State,
 }
@@ -63,12 +63,12 @@ impl Pages {
         block < self.count.get()
     }
 
-    /// Shows the row that lies at a place, if there is one, to be looked at only.
+    /// Runs `work` with the row at a place, if there is one, under a shared lock of its page.
     pub fn look<R>(&self, at: ItemPointerData, work: impl FnOnce(Option<PageRow>) -> R) -> R {
         self.with_row(at, pg_sys::BUFFER_LOCK_SHARE, work)
     }
 
-    /// The same, to be written.
+    /// Runs `work` with the row at a place, under an exclusive lock of its page.
     pub fn change<R>(&self, at: ItemPointerData, work: impl FnOnce(Option<PageRow>) -> R) -> R {
         self.with_row(at, pg_sys::BUFFER_LOCK_EXCLUSIVE, work)
     }
@@ -92,7 +92,7 @@ impl Pages {
 }
 
 impl PageRow<'_> {
-    /// Writes over a part of the columns. The page must be locked for changes.
+    /// Overwrites bytes of the columns. The page must be locked exclusively.
     pub fn write(&self, from: usize, bytes: &[u8]) {
         assert!(
             from + bytes.len() <= self.columns.len() && self.state == State::Free,
@@ -122,7 +122,7 @@ impl PageRow<'_> {
     }
 }
 
-/// The row at a place of a page.
+/// Returns the row at a place of a page.
 ///
 /// # Safety
 /// The buffer must be pinned and locked for as long as the row is used.
@@ -158,7 +158,7 @@ unsafe fn row_at<'a>(table: &'a Table, buffer: pg_sys::Buffer, at: ItemPointerDa
     }
 }
 
-/// How many items a page has.
+/// Returns the number of items on a page.
 unsafe fn items(page: pg_sys::PageHeader) -> usize {
     const HEADER: usize = offset_of!(pg_sys::PageHeaderData, pd_linp);
     // SAFETY: the caller gives a page that is locked.
@@ -166,13 +166,13 @@ unsafe fn items(page: pg_sys::PageHeader) -> usize {
     lower.saturating_sub(HEADER) / size_of::<pg_sys::ItemIdData>()
 }
 
-/// The state of a row that is locked, or being changed. Locks of this transaction and its savepoints
-/// do not count, nor changes of those that were rolled back.
+/// Returns the state of a row that is locked or changed. Locks of this transaction and its savepoints do not
+/// count, nor changes that were rolled back.
 unsafe fn state_of_held(header: pg_sys::HeapTupleHeader) -> State {
     // SAFETY: the caller holds the lock of the page.
     let (mask, holder) = unsafe { (u32::from((*header).t_infomask), (*header).t_choice.t_heap.t_xmax) };
     if mask & pg_sys::HEAP_XMAX_IS_MULTI == 0 {
-        // Another's change may have been committed since: a moment ago it was under way.
+        // Another transaction was changing the row a moment ago, and may have committed since.
         // SAFETY: reads state of the transaction.
         let is_ours = unsafe { pg_sys::TransactionIdIsCurrentTransactionId(holder) };
         return if is_ours { State::Free } else { State::Busy };

@@ -1,8 +1,8 @@
-//! The indexes that the engine scans: where they are, and whether they are what their names say.
+//! Indexes that the engine scans: finds each by its name and checks it.
 //!
-//! An index is found by its name, and used only if it is valid and as the extension has made it: on
-//! our table, over our columns, for our rows. One that is not hides messages, or has entries of
-//! another shape. What REINDEX CONCURRENTLY has just put in its place is taken instead.
+//! An index is used only if it is valid and has the shape that the extension gave it: the same table, columns
+//! and rows. Any other index would hide messages, or have entries of another shape. If REINDEX CONCURRENTLY
+//! has just replaced an index, the new one is used.
 
 use std::ffi::CStr;
 
@@ -10,23 +10,23 @@ use pgrx::pg_sys::{self, Oid};
 
 use crate::engine::table::message::{Column, Lane};
 
-/// An index as it was found.
+/// An index that was found by its name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Index {
     pub oid: Oid,
     pub(super) which: usize,
 }
 
-/// What an index is as we have made it.
+/// An index as the extension has made it.
 pub struct Shape {
     pub(super) name: &'static CStr,
-    /// The columns of the table, counted from 1, and whether their order is the other way round.
+    /// Columns of the table, counted from 1, each with whether its order is descending.
     pub(super) columns: &'static [(i16, bool)],
     pub(super) rows: Rows,
     pub(super) made_by: &'static str,
 }
 
-/// Which rows an index has entries of.
+/// Rows that have an entry in an index.
 #[derive(Clone, Copy)]
 pub enum Rows {
     All,
@@ -98,7 +98,7 @@ pub const SHAPES: [Shape; 7] = [
 ];
 
 impl Index {
-    /// The index that has the name now.
+    /// Finds the index that has the name now.
     pub fn find(schema: Oid, which: usize) -> Self {
         // SAFETY: a catalog look-up by a C string.
         Self { oid: unsafe { pg_sys::get_relname_relid(SHAPES[which].name.as_ptr(), schema) }, which }

@@ -1,4 +1,5 @@
-//! Whether an index is what its name says: one that is not hides messages, or has entries of another shape.
+//! Checks of an index against the shape its name stands for: any other would hide messages, or have entries
+//! of another shape.
 
 use std::cell::Cell;
 
@@ -10,16 +11,16 @@ use crate::engine::table::index::{Index, Rows, SHAPES, Shape};
 use crate::engine::table::message::{Column, Lane};
 use crate::error::{Error, Result};
 
-/// The lock of an index that is scanned.
+/// Lock mode of an index that is scanned.
 const LOCK: pg_sys::LOCKMODE = pg_sys::AccessShareLock as i32;
 
 thread_local! {
-    /// The indexes that are as we have made them, and what the catalog was when that was seen.
+    /// Indexes of the right shape, each with the catalog's generation at the check.
     static KNOWN: Cell<[(Oid, u64); SHAPES.len()]> = const { Cell::new([(Oid::INVALID, 0); SHAPES.len()]) };
 }
 
 impl Index {
-    /// Opens it to be scanned. The table is open, so that it is not dropped meanwhile.
+    /// Opens the index for a scan. The table must be open, so that the index is not dropped meanwhile.
     pub fn open(self, table: &Table) -> pg_sys::Relation {
         match self.try_open(table) {
             Ok(index) => index,
@@ -54,7 +55,7 @@ impl Index {
         }
     }
 
-    /// Whether it has entries of the rows that its name says, and no others.
+    /// True if the index has the shape that its name stands for.
     pub fn is_what_it_says(self, table: &Table) -> bool {
         if self.is_known() {
             return true;
@@ -68,7 +69,7 @@ impl Index {
         }
     }
 
-    /// Opens whatever has its number; none if it is gone.
+    /// Opens the relation with this object id; none if it is gone.
     fn opened(self) -> Option<pg_sys::Relation> {
         if self.oid == Oid::INVALID {
             return None;
@@ -109,7 +110,7 @@ impl Index {
     }
 }
 
-/// Whether an index, which is open, has an entry of each of its rows.
+/// True if an open index is valid, and so has an entry for each of its rows.
 unsafe fn is_whole(index: pg_sys::Relation) -> bool {
     // SAFETY: the caller vouches for the index.
     unsafe {
@@ -118,8 +119,7 @@ unsafe fn is_whole(index: pg_sys::Relation) -> bool {
     }
 }
 
-/// Whether an index, which is open, is a B-tree over these columns of the table, each in its own
-/// order, and no others.
+/// True if an open index is a B-tree over exactly these columns of the table, each in its own order.
 unsafe fn has_columns(index: pg_sys::Relation, table: &Table, columns: &[(i16, bool)]) -> bool {
     // SAFETY: the caller vouches for the index, whose parts have as many elements as it has columns.
     unsafe {
@@ -146,13 +146,13 @@ unsafe fn has_columns(index: pg_sys::Relation, table: &Table, columns: &[(i16, b
     }
 }
 
-/// DESC, and nulls first, as comes with it.
+/// DESC with NULLS FIRST, its default.
 const REVERSED: i16 = (pg_sys::INDOPTION_DESC | pg_sys::INDOPTION_NULLS_FIRST) as i16;
 
 /// The operator = of "char".
 const CHARS_ARE_EQUAL: Oid = Oid::from_u32(92);
 
-/// Whether an index, which is open, has entries of these rows only.
+/// True if an open index has entries of exactly these rows.
 unsafe fn has_rows(index: pg_sys::Relation, rows: Rows) -> bool {
     // SAFETY: the caller vouches for the index; a node is of the kind that its tag says.
     unsafe {

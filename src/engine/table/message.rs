@@ -1,4 +1,4 @@
-//! The row of a live message: its columns by number, and what they mean.
+//! The row of a message: its columns by number, and their meaning.
 
 use pgrx::pg_sys::Datum;
 
@@ -31,21 +31,21 @@ pub enum Column {
     GivenBack,
 }
 
-/// How many columns a push writes. Those behind are null then.
+/// Number of columns that a push writes. Later columns are null then.
 pub const COLUMNS: usize = Column::KeyFloor as usize + 1;
 
-/// `lease_until` of a message that nobody holds: Postgres's `-infinity`.
+/// `lease_until` of an unleased message: Postgres's `-infinity`.
 pub const NOT_LEASED: Timestamp = Timestamp::MIN;
 
-/// Where a message stands. Leasing changes no lane.
+/// Lane of a message. Leasing does not change it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Lane {
-    /// May be reserved, or is leased.
+    /// The message may be reserved, or is leased.
     Ready = b'r',
-    /// Waits for `due_at`.
+    /// The message waits for `due_at`.
     Delayed = b'd',
-    /// Waits behind an earlier message of its group: whoever removes that one makes it
+    /// The message waits behind an earlier one of its group: the transaction that removes that one makes it
     /// ready.
     Blocked = b'b',
 }
@@ -64,16 +64,15 @@ impl Lane {
     }
 }
 
-/// An id and, if the caller gave one, the delivery that makes it a receipt: any number, as it was given.
+/// An id and, if the caller gave one, a delivery that makes it a receipt. Both are unchecked.
 pub type Receipt = (i64, Option<i64>);
 
-/// Whether somebody holds the message at `now`.
+/// True if the message is leased at `now`.
 pub fn is_leased(lease_until: Timestamp, now: Timestamp) -> bool {
     lease_until > now
 }
 
-/// Whether a message may not be delivered again after so many attempts: its deliveries, but for
-/// those that consumers have given back.
+/// True if a message has no delivery left. `attempts` are its deliveries without the released ones.
 pub fn is_exhausted(attempts: i32, max_deliveries: i32) -> bool {
     max_deliveries > 0 && attempts >= max_deliveries
 }

@@ -1,8 +1,8 @@
-//! Ids of messages: never given twice, by a server that was promoted either.
+//! Ids of messages: never given twice, not even by a promoted server.
 //!
-//! A standby may lack its primary's last pushes, and with them the last steps of the sequence.
-//! Promoted, it would give the same ids to other messages, and old receipts would fit those.
-//! So each timeline has ids of its own (`value::id_range`), and goes on there at its first push.
+//! A standby may lack its primary's last pushes, and with them the last values of the sequence. Once
+//! promoted, it would give the same ids to other messages, and old receipts would fit those. So each timeline
+//! has ids of its own (`value::id_range`), and its first push moves the sequence on to them.
 
 use pgrx::pg_sys;
 
@@ -15,13 +15,13 @@ use crate::value::id_range::next_range;
 static LAST: Statement = Statement::new(include_str!("../../../sql/query/last_id.sql"), &[]);
 static SKIP: Statement = Statement::new(include_str!("../../../sql/query/skip_ids.sql"), &[pg_sys::INT8OID]);
 
-/// The id of the next message.
+/// Returns the id of the next message.
 pub fn next() -> i64 {
     let id = step();
     if next_range(id, timeline()).is_none() { id } else { one_at_a_time().hold(in_next_range) }
 }
 
-/// Sees to it that the ids which a statement takes from the sequence are this timeline's.
+/// Moves the sequence to this timeline's ids, for a statement that takes ids from the sequence.
 pub fn prepare() {
     let mut last = 0;
     LAST.run(&[], |row| last = row.i64(0));
@@ -30,13 +30,13 @@ pub fn prepare() {
     }
 }
 
-/// The lock of the session that moves the sequence on.
+/// Returns the lock of the session that moves the sequence on.
 fn one_at_a_time() -> ShortLock {
     ShortLock::new(Kind::Ids, 0, 0)
 }
 
 fn in_next_range() -> i64 {
-    let id = step(); // somebody else may have been here
+    let id = step(); // another session may have moved it
     let Some(first) = next_range(id, timeline()) else { return id };
     if SKIP.run(&[Some(first.into())], |_| {}) == 0 {
         Error::ids_are_used_up().raise();
@@ -44,10 +44,10 @@ fn in_next_range() -> i64 {
     step()
 }
 
-/// The sequence's next value. Unlike `nextval()` it does not ask for a privilege on the
-/// sequence, which callers do not have.
+/// Returns the sequence's next value. Unlike `nextval()` it needs no privilege on the sequence, which callers
+/// do not have.
 fn step() -> i64 {
-    // commands/sequence.h, which pgrx leaves out
+    // From commands/sequence.h; pgrx lacks it.
     unsafe extern "C-unwind" {
         fn nextval_internal(sequence: pg_sys::Oid, check_permissions: bool) -> i64;
     }
@@ -56,7 +56,7 @@ fn step() -> i64 {
     unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| nextval_internal(sequence, false)) }
 }
 
-/// The timeline on which this server writes.
+/// Returns the timeline on which this server writes.
 fn timeline() -> u32 {
     // SAFETY: reads state of the server, which is no standby: the caller is about to write.
     #[cfg(feature = "pg14")]

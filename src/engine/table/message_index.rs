@@ -1,4 +1,4 @@
-//! Scans over messages: one by its id, those of a priority, a queue's delayed ones.
+//! Scans over messages: by id, by priority, by due time.
 
 use pgrx::pg_sys;
 
@@ -12,13 +12,13 @@ use crate::pg::snapshot::Snapshot;
 use crate::value::timestamp::Timestamp;
 
 impl Address {
-    /// Its index entries, from a key on.
+    /// Scans its index entries, from a key on.
     pub fn entries<'a>(self, table: &'a Table, snapshot: Option<&'a Snapshot>, from: Key) -> Scan<'a> {
         let conditions = self.conditions(from);
         Scan::begin_entries(table, catalog::known().message_ready, snapshot, &conditions, self.is_backward())
     }
 
-    /// What is there, leased or not, from a key on.
+    /// Scans its messages, leased or not, from a key on.
     pub fn rows<'a>(self, table: &'a Table, snapshot: &'a Snapshot, from: Key) -> Scan<'a> {
         let conditions = self.conditions(from);
         Scan::begin(table, catalog::known().message_ready, snapshot, &conditions, self.is_backward())
@@ -46,8 +46,8 @@ impl Address {
     }
 }
 
-/// The first priority after `after` that has entries in the ready lane of a queue. With a
-/// snapshot, a serializable transaction has looked where the next one would be.
+/// Returns the first priority after `after` that has entries in a queue's ready lane. With a snapshot, a
+/// serializable transaction takes a predicate lock on the range it has scanned.
 pub fn next_priority(
     table: &Table,
     snapshot: Option<&Snapshot>,
@@ -63,14 +63,14 @@ pub fn next_priority(
     scan.next_entry().map(|entry| entry.priority)
 }
 
-/// What waits in a queue's delayed lane, from a due time on.
+/// Scans a queue's delayed lane, from a due time on.
 pub fn delayed<'a>(table: &'a Table, snapshot: &'a Snapshot, queue: i32, from: Timestamp) -> Scan<'a> {
     let strategy = pg_sys::BTGreaterEqualStrategyNumber;
     let from = Condition::new(2, strategy, pg_sys::F_TIMESTAMPTZ_GE, from.into());
     Scan::begin(table, catalog::known().message_due, snapshot, &[queue_is(queue), from], false)
 }
 
-/// Messages by their ids.
+/// A scan of messages by their ids.
 pub struct ById<'a>(Scan<'a>);
 
 impl<'a> ById<'a> {
@@ -79,7 +79,7 @@ impl<'a> ById<'a> {
         Self(Scan::begin(table, catalog::known().message_by_id, snapshot, &[is_it], false))
     }
 
-    /// One message, if it is there.
+    /// Finds a message; none if the snapshot shows none with this id.
     pub fn find(&mut self, id: i64) -> Option<TableRow<'_>> {
         self.0.seek(id.into());
         self.0.next()

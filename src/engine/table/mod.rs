@@ -1,4 +1,4 @@
-//! The tables: how rows are found, read and written.
+//! Tables: finds, reads and writes rows.
 
 pub mod access;
 pub mod catalog;

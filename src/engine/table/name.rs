@@ -15,7 +15,7 @@ pub const LONGEST_NAME: usize = 512;
 pub struct Name(Vec<u8>);
 
 impl Name {
-    /// Checks a name that a caller gave.
+    /// Checks a name from a caller.
     pub fn check(bytes: Vec<u8>, argument: &str) -> Result<Self> {
         match bytes.len() {
             0 => Err(Error::invalid(argument, "must not be empty", "Give it at least one character.")),
@@ -24,13 +24,13 @@ impl Name {
         }
     }
 
-    /// A name that a setting holds.
+    /// Checks a name from a setting.
     pub fn from_text(text: &str, argument: &str) -> Result<Self> {
         let text = CString::new(text).expect("JSON has no NUL byte");
         Self::check(in_server_encoding(&text).to_bytes().to_vec(), argument)
     }
 
-    /// A name that the tables hold.
+    /// Takes a name from the tables, which was checked before.
     pub fn known(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }

@@ -1,8 +1,7 @@
-//! Queues: finding them by name or number, and making them.
+//! Queues: finds them by name or number.
 //!
-//! What was read is remembered until any queue changes (`catalog::generation`).
-//! A queue is read as it is committed now, at every isolation level, so that what is
-//! remembered is never older than the last change this session has heard of.
+//! A queue is cached until any queue changes (`catalog::generation`). It is read as committed now, at every
+//! isolation level, so that the cache is never older than the last change this session has heard of.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -25,10 +24,10 @@ use crate::value::settings::{BadSetting, DeadLetter, NOT_A_BOOLEAN, Settings};
 static FIND: Statement =
     Statement::new(include_str!("../../../sql/query/queue.sql"), &[pg_sys::TEXTOID, pg_sys::INT4OID]);
 
-/// More queues than a session should remember.
+/// Maximum number of queues in a session's cache.
 const MOST_REMEMBERED: usize = 10_000;
 
-/// A queue as it stands in its table.
+/// A queue's row.
 pub struct Queue {
     pub id: i32,
     pub name: Name,
@@ -48,7 +47,7 @@ thread_local! {
     static REMEMBERED: RefCell<Remembered> = RefCell::default();
 }
 
-/// The queue with this name, for a call that takes a right on it.
+/// Finds a queue by its name, for a call that requires a right on it; an error without the right.
 pub fn find(name: &Name, right: Right) -> Result<Option<Rc<Queue>>> {
     let queue = named(name)?;
     if let Some(queue) = &queue {
@@ -57,7 +56,7 @@ pub fn find(name: &Name, right: Right) -> Result<Option<Rc<Queue>>> {
     Ok(queue)
 }
 
-/// The queue with this name, whoever may use it.
+/// Finds a queue by its name, without a check of rights.
 pub fn named(name: &Name) -> Result<Option<Rc<Queue>>> {
     match remembered(|known| known.by_name.get(name).cloned()) {
         Some(queue) => Ok(Some(queue)),
@@ -65,12 +64,12 @@ pub fn named(name: &Name) -> Result<Option<Rc<Queue>>> {
     }
 }
 
-/// The queue with this name; an error where there is none.
+/// Finds a queue by its name; an error if there is none.
 pub fn existing(name: &Name, right: Right) -> Result<Rc<Queue>> {
     find(name, right)?.ok_or_else(|| Error::no_such_queue(&name.to_string()))
 }
 
-/// The queue with this number, whoever may use it.
+/// Finds a queue by its number, without a check of rights.
 pub fn by_id(id: i32) -> Result<Option<Rc<Queue>>> {
     match remembered(|known| known.by_id.get(&id).cloned()) {
         Some(queue) => Ok(Some(queue)),
@@ -78,13 +77,13 @@ pub fn by_id(id: i32) -> Result<Option<Rc<Queue>>> {
     }
 }
 
-/// Keeps queues from being dropped until the transaction ends, whoever ends it, and when; false
-/// if somebody is dropping one just now.
+/// Prevents queues from being dropped until the transaction ends, even if it is prepared and another session
+/// ends it. False if a transaction is dropping one of them.
 pub fn keep(queues: &[i32]) -> bool {
     queues.iter().all(|&queue| lock(queue, pg_sys::AccessShareLock, Patience::Skip))
 }
 
-/// Waits for those who keep a queue from being dropped.
+/// Waits for transactions that prevent the queue from being dropped.
 pub fn wait_for_keepers(queue: i32) {
     lock(queue, pg_sys::AccessExclusiveLock, Patience::Wait);
 }
@@ -133,7 +132,7 @@ fn read(key: &[Option<Datum>]) -> Result<Option<Rc<Queue>>> {
     FIND.run_seeing(Sees::Latest, key, |row| found = Some(Queue::from_row(row)));
     let Some(queue) = found.transpose()?.map(Rc::new) else { return Ok(None) };
     REMEMBERED.with_borrow_mut(|known| {
-        // A change heard of while reading makes what was read suspect: use it, forget it.
+        // If a change came during the read, the result is used but not cached.
         if known.generation == generation && catalog::generation() == generation {
             known.by_name.insert(queue.name.clone(), queue.clone());
             known.by_id.insert(queue.id, queue.clone());
@@ -154,17 +153,17 @@ impl Queue {
         })
     }
 
-    /// An error unless the caller has a right on the queue.
+    /// Returns an error unless the caller has the right.
     pub fn check(&self, right: Right) -> Result<()> {
         if self.allows(right) { Ok(()) } else { Err(Error::not_allowed(&self.name.to_string(), right)) }
     }
 
-    /// Whether the caller has a right on the queue.
+    /// True if the caller has the right.
     pub fn allows(&self, right: Right) -> bool {
         self.access.allows_caller(right)
     }
 
-    /// Whether a role may push into the queue.
+    /// True if a role may push into the queue.
     pub fn is_open_to(&self, role: Oid) -> bool {
         self.access.allows(role, Right::Push)
     }
@@ -173,17 +172,17 @@ impl Queue {
         self.access.owner()
     }
 
-    /// The queue that is told of retries and deaths.
+    /// Returns the queue that gets events of retries and deaths.
     pub fn events_to(&self) -> Result<Option<Name>> {
         events_to(&self.settings)
     }
 
-    /// The lease of a message that brings none of its own.
+    /// Returns the lease of a message that has none of its own.
     pub fn lease(&self) -> Millis {
         self.settings.lease.unwrap_or_else(guc::default_lease)
     }
 
-    /// The limit of a message that brings none of its own; 0: none.
+    /// Returns the limit of a message that has none of its own; 0: no limit.
     pub fn max_deliveries(&self) -> i32 {
         self.settings.max_deliveries.map_or_else(guc::max_deliveries, |max| max.0)
     }

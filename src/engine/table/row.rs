@@ -1,4 +1,4 @@
-//! A row that a scan stands on, and what transactions are doing with it.
+//! The row a scan stands on, and the transactions that are changing it.
 
 use std::marker::PhantomData;
 
@@ -19,31 +19,30 @@ pub struct TableRow<'a> {
     scan: PhantomData<&'a ()>,
 }
 
-/// The change that a row is looked at for.
+/// Change for which a row is checked or locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intent {
-    /// Columns are to change, none that a foreign key refers to: rows that refer to it are not in
-    /// the way.
+    /// An update of columns that no foreign key refers to: key-share locks of referring rows do not block it.
     Change,
     Remove,
 }
 
-/// What this transaction has done with a version of a row.
+/// This transaction's own lock or change of a tuple version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Own {
     Nothing,
-    /// It has locked the row, as the only one.
+    /// It has locked the row, and no other running transaction has.
     Lock,
-    /// It has replaced or removed the row.
+    /// It has updated or deleted the row.
     Change,
 }
 
-/// What other transactions, which have not ended, are doing with a version of a row.
+/// Running transactions that are working on a tuple version.
 #[derive(Clone, Copy)]
 pub struct Doing {
-    /// The one that has made it.
+    /// Transaction that has inserted it.
     pub making: Option<pg_sys::TransactionId>,
-    /// The one that is changing or removing it.
+    /// Transaction that is updating or deleting it.
     pub changing: Option<pg_sys::TransactionId>,
 }
 
@@ -58,13 +57,13 @@ impl TableRow<'_> {
         self.at(column as usize)
     }
 
-    /// Where the row lies in its table.
+    /// Returns the row's place in its table (ctid).
     pub fn place_in_table(&self) -> pg_sys::ItemPointerData {
         // SAFETY: the slot holds a row.
         unsafe { (*self.slot).tts_tid }
     }
 
-    /// The value of a column of any table, counted from 0.
+    /// Returns the value of a column of any table, counted from 0.
     pub fn at(&self, n: usize) -> Option<Datum> {
         // SAFETY: the slot holds a row of the table, which has all the columns.
         unsafe {
@@ -76,7 +75,7 @@ impl TableRow<'_> {
         }
     }
 
-    /// The value of a column that has one of these types.
+    /// Returns the value of a column that has one of these types.
     fn typed(&self, column: Column, kinds: &[Oid]) -> Option<Datum> {
         let n = column as i32;
         // SAFETY: the slot has a descriptor, of all the columns of the table.
@@ -85,7 +84,7 @@ impl TableRow<'_> {
         self.get(column)
     }
 
-    /// A text, jsonb or bytea that outlives the row: what lies out of line is fetched.
+    /// Returns a text, jsonb or bytea that outlives the row: an external value is fetched.
     pub fn whole(&self, column: Column) -> Option<Datum> {
         let value = self.typed(column, &[pg_sys::TEXTOID, pg_sys::JSONBOID, pg_sys::BYTEAOID]);
         // SAFETY: each of these types is a varlena.
@@ -97,8 +96,8 @@ impl TableRow<'_> {
         self.typed(column, &[pg_sys::JSONBOID]).map(|value| unsafe { Jsonb::new(value) })
     }
 
-    /// What others are doing with this version; none if it is dead: replaced, removed or never
-    /// committed.
+    /// Returns the running transactions on this version; none if the version is dead: replaced, deleted or
+    /// never committed.
     pub fn doing(&self) -> Option<Doing> {
         let dirty = Dirty::new();
         let transaction = |xid| (xid != pg_sys::InvalidTransactionId).then_some(xid);
@@ -108,7 +107,7 @@ impl TableRow<'_> {
         })
     }
 
-    /// Whether a snapshot shows this version.
+    /// True if a snapshot shows this version.
     pub fn is_seen_by(&self, snapshot: &Snapshot) -> bool {
         self.satisfies(snapshot.as_ptr())
     }
@@ -126,7 +125,7 @@ impl TableRow<'_> {
         }
     }
 
-    /// Whether the transaction that made this version has committed.
+    /// True if the transaction that made this version has committed.
     pub fn is_made_for_good(&self) -> bool {
         // SAFETY: the slot holds a heap tuple in a pinned page; the rest reads state of the server.
         unsafe {
@@ -145,15 +144,14 @@ impl TableRow<'_> {
         }
     }
 
-    /// Whether another transaction, not ended yet, has changed the row, or has locked it against what
-    /// is to be done with it.
+    /// True if another running transaction has changed the row, or has locked it against the intent.
     pub fn is_busy(&self, intent: Intent) -> bool {
         self.lockers(intent).into_iter().any(is_another_s)
     }
 
-    /// What this transaction has done with the row since it wrote it, others aside.
+    /// Returns this transaction's own lock or change of the row.
     pub fn own(&self) -> Own {
-        // SAFETY: reads state of the transaction; what it has rolled back is not its own any more.
+        // SAFETY: reads state of the transaction; rolled-back savepoints do not count as its own.
         let is_ours = |transaction| unsafe { pg_sys::TransactionIdIsCurrentTransactionId(transaction) };
         let Some((mask, xmax)) = self.xmax() else { return Own::Nothing };
         if mask & pg_sys::HEAP_XMAX_IS_MULTI == 0 {
@@ -177,8 +175,8 @@ impl TableRow<'_> {
         }
     }
 
-    /// The transactions that have changed the row, or locked it against an intent, or tried to; some
-    /// may have ended. Only a hint at what the heap decides.
+    /// Returns the transactions that have changed the row, or locked it against the intent, or tried to. Some
+    /// may have ended. This is only a hint: the heap decides.
     fn lockers(&self, intent: Intent) -> Vec<pg_sys::TransactionId> {
         let is_in_the_way = |member: &pg_sys::MultiXactMember| {
             intent == Intent::Remove || member.status != pg_sys::MultiXactStatus::MultiXactStatusForKeyShare
@@ -193,8 +191,7 @@ impl TableRow<'_> {
         }
     }
 
-    /// Whether another transaction has changed or removed the row, and committed, since the
-    /// snapshot was taken that shows it.
+    /// True if another transaction has changed or deleted the row and committed since the snapshot was taken.
     pub fn is_outdated(&self) -> bool {
         // SAFETY: both only read state of the server.
         self.changer().is_some_and(|changer| unsafe {
@@ -202,8 +199,8 @@ impl TableRow<'_> {
         })
     }
 
-    /// The transaction that has changed or removed this version of the row, not only locked it;
-    /// it may have been rolled back.
+    /// Returns the transaction that has changed or deleted this version, not only locked it. It may have been
+    /// rolled back.
     fn changer(&self) -> Option<pg_sys::TransactionId> {
         match self.xmax() {
             Some((mask, _)) if mask & pg_sys::HEAP_XMAX_LOCK_ONLY != 0 => None,
@@ -215,12 +212,12 @@ impl TableRow<'_> {
         }
     }
 
-    /// What the row's header says of who has changed or locked it last: flags, and one
-    /// transaction or several.
+    /// Returns the flags and the xmax (a transaction or a multixact) of the row's header; none if no
+    /// transaction has changed or locked it.
     fn xmax(&self) -> Option<(u32, pg_sys::TransactionId)> {
-        // SAFETY: the slot of a scan holds a heap tuple in a pinned page. What its two words say
-        // together is only true under the page's lock. That nobody has, one says alone: it is no
-        // older than the scan's own look, and most rows are so.
+        // SAFETY: the slot of a scan holds a heap tuple in a pinned page. Its two words are consistent only
+        // under the page's lock. One flag alone tells that there is no xmax: it is no older than the scan's
+        // own look, and most rows have it.
         let (mask, xmax) = unsafe {
             let slot = self.slot.cast::<pg_sys::BufferHeapTupleTableSlot>();
             let (header, page) = ((*(*slot).base.tuple).t_data, (*slot).buffer);
@@ -236,12 +233,12 @@ impl TableRow<'_> {
         (!is_none).then_some((mask, xmax))
     }
 
-    /// Whether the current transaction has written this version of the row.
+    /// True if this transaction has written this version.
     pub fn is_our_own(&self) -> bool {
         self.our_writer().is_some()
     }
 
-    /// The transaction that has written this version of the row; a frozen one's number may come again.
+    /// Returns the transaction that has written this version. The id of a frozen version may be used again.
     pub fn writer(&self) -> pg_sys::TransactionId {
         let mut must_free = false;
         // SAFETY: the slot holds a heap tuple in a pinned page.
@@ -253,7 +250,7 @@ impl TableRow<'_> {
         }
     }
 
-    /// The current transaction, or the savepoint of it, if it has written this version of the row.
+    /// Returns this transaction, or its savepoint, if it has written this version.
     pub fn our_writer(&self) -> Option<pg_sys::TransactionId> {
         let mut must_free = false;
         // SAFETY: the slot holds a heap tuple in a pinned page.
@@ -261,18 +258,18 @@ impl TableRow<'_> {
             let header = (*pg_sys::ExecFetchSlotHeapTuple(self.slot, false, &mut must_free)).t_data;
             let is_frozen =
                 u32::from((*header).t_infomask) & pg_sys::HEAP_XMIN_FROZEN == pg_sys::HEAP_XMIN_FROZEN;
-            let writer = (*header).t_choice.t_heap.t_xmin; // of a frozen row, a number that may come again
+            let writer = (*header).t_choice.t_heap.t_xmin; // of a frozen row, an id that may be used again
             (!is_frozen && pg_sys::TransactionIdIsCurrentTransactionId(writer)).then_some(writer)
         }
     }
 
-    /// The current transaction, or the savepoint of it, if it has changed or removed this version.
+    /// Returns this transaction, or its savepoint, if it has changed or deleted this version.
     pub fn our_changer(&self) -> Option<pg_sys::TransactionId> {
         // SAFETY: reads state of the transaction.
         self.changer().filter(|&changer| unsafe { pg_sys::TransactionIdIsCurrentTransactionId(changer) })
     }
 
-    /// Whether another transaction that has not ended has removed the row.
+    /// True if another running transaction has deleted the row.
     pub fn is_being_removed(&self) -> bool {
         let mut must_free = false;
         // SAFETY: the slot holds a heap tuple in a pinned page. A version that has a newer one
@@ -300,27 +297,27 @@ impl TableRow<'_> {
         self.get(column).map(|datum| datum.value() as i32)
     }
 
-    /// Where the row stands among those of its queue.
+    /// Returns the row's position among those of its queue.
     pub fn place(&self, direction: Direction) -> (i16, hint::Key) {
         (self.i16(Column::Priority), direction.key(self.i64(Column::Id)))
     }
 
-    /// Whether its time to live is over.
+    /// True if its time to live has ended.
     pub fn has_expired(&self, now: Timestamp) -> bool {
         self.expires_at().is_some_and(|at| at <= now)
     }
 
-    /// When its time to live is over; none: never.
+    /// Returns the end of its time to live; none if it has none.
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.optional_i64(Column::ExpiresAt)
     }
 
-    /// How many deliveries its consumers have given back.
+    /// Returns the number of deliveries that consumers have released.
     pub fn given_back(&self) -> i32 {
         self.i32(Column::GivenBack)
     }
 
-    /// How often it was delivered, but for those.
+    /// Returns the number of its other deliveries.
     pub fn attempts(&self) -> i32 {
         self.i32(Column::Deliveries) - self.given_back()
     }
@@ -333,13 +330,13 @@ impl TableRow<'_> {
         self.get(column).is_some_and(|datum| datum.value() & 0xff != 0)
     }
 
-    /// The content of a text column.
+    /// Returns the content of a text column.
     pub fn text(&self, column: Column) -> Option<Vec<u8>> {
         // SAFETY: a text is a varlena.
         self.typed(column, &[pg_sys::TEXTOID]).map(|text| unsafe { varlena_bytes(text) })
     }
 
-    /// What the row is among the counters.
+    /// Returns the row's share of the counters.
     pub fn counts(&self) -> Counts {
         Counts::message(self.lane(), self.i64(Column::LeaseUntil))
     }
@@ -349,7 +346,7 @@ impl TableRow<'_> {
     }
 }
 
-/// Whether a row's flags say that one transaction has locked it, and only its key, as foreign keys do.
+/// True if a row's flags are those of a single key-share lock, as foreign keys take it.
 fn is_key_share(mask: u32) -> bool {
     const STRENGTH: u32 = pg_sys::HEAP_XMAX_KEYSHR_LOCK | pg_sys::HEAP_XMAX_EXCL_LOCK;
     mask & pg_sys::HEAP_XMAX_LOCK_ONLY != 0 && mask & STRENGTH == pg_sys::HEAP_XMAX_KEYSHR_LOCK

@@ -1,7 +1,7 @@
-//! Direct reading of the tables: scans over an index, and the rows they stand on.
+//! Index scans of the tables, without an executor.
 //!
-//! Which rows a scan shows is up to its snapshot: what is committed (`Snapshot`), or what
-//! others are doing as well (`Dirty`). A row is valid until its scan moves on.
+//! The snapshot decides which rows a scan shows: committed ones (`Snapshot`), or also the changes of running
+//! transactions (`Dirty`). A row is valid until its scan moves on.
 
 use std::marker::PhantomData;
 use std::ptr;
@@ -14,19 +14,19 @@ use crate::engine::table::message::{Column, Lane};
 use crate::engine::table::row::TableRow;
 use crate::pg::snapshot::{Dirty, Snapshot};
 
-/// A scan over one index of a table, which is open as long, and so is the snapshot.
+/// A scan over one index of a table. The table and the snapshot outlive it.
 pub struct Scan<'a> {
     index: pg_sys::Relation,
     scan: pg_sys::IndexScanDesc,
     slot: *mut pg_sys::TupleTableSlot,
     direction: pg_sys::ScanDirection::Type,
     ended: bool,
-    /// The slot holds the row of the entry it stands on.
+    /// True if the slot holds the row of the current entry.
     is_on_row: bool,
     table_and_snapshot: PhantomData<&'a ()>,
 }
 
-/// An entry of the index over (queue, priority, id), whatever has become of its row.
+/// An entry of the index over (queue, priority, id), whether its row is visible or not.
 #[derive(Clone, Copy)]
 pub struct Entry {
     pub priority: i16,
@@ -61,17 +61,16 @@ impl Condition {
     }
 }
 
-/// What a scan shows.
+/// Result of a scan: rows or entries.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shows {
     Rows,
-    /// Entries of the index; rows only where they are fetched.
+    /// Entries of the index; a row only if it is fetched.
     Entries,
 }
 
 impl<'a> Scan<'a> {
-    /// Begins a scan of the rows that satisfy the conditions, in the order of the index or
-    /// backwards.
+    /// Begins a scan of the rows that satisfy the conditions, in the order of the index or backwards.
     pub fn begin(
         table: &'a Table,
         index: Index,
@@ -82,13 +81,13 @@ impl<'a> Scan<'a> {
         Self::begin_with(table, index, snapshot.as_ptr(), Shows::Rows, conditions, backward)
     }
 
-    /// Begins a scan that shows what others are doing; `dirty` says what of each row.
+    /// Begins a dirty scan; after each row, `dirty` names the running transactions on it.
     pub fn begin_dirty(table: &'a Table, index: Index, dirty: &'a Dirty, conditions: &[Condition]) -> Self {
         Self::begin_with(table, index, dirty.as_ptr(), Shows::Rows, conditions, false)
     }
 
-    /// Begins a scan of index entries: without a snapshot of all, with one of those
-    /// that are not known to be dead. Which row is visible only `fetch` tells.
+    /// Begins a scan of index entries: of all entries without a snapshot, and of those not known to be dead
+    /// with one. Only `fetch` tells whether a row is visible.
     pub fn begin_entries(
         table: &'a Table,
         index: Index,
@@ -100,8 +99,7 @@ impl<'a> Scan<'a> {
         Self::begin_with(table, index, snapshot, Shows::Entries, conditions, backward)
     }
 
-    /// Begins a scan of all versions of rows that are there, dead ones too; `TableRow::doing` says
-    /// what each is.
+    /// Begins a scan of all tuple versions, dead ones too; `TableRow::doing` tells the state of each.
     pub fn begin_any(table: &'a Table, index: Index, conditions: &[Condition], backward: bool) -> Self {
         Self::begin_with(table, index, any_version(), Shows::Rows, conditions, backward)
     }
@@ -146,10 +144,10 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The next row, or none.
+    /// Returns the next row, or none.
     pub fn next(&mut self) -> Option<TableRow<'_>> {
         pg_sys::check_for_interrupts!();
-        // Asked again after its end, an index scan would begin anew.
+        // After its end, an index scan would begin again.
         if self.ended {
             return None;
         }
@@ -161,8 +159,8 @@ impl<'a> Scan<'a> {
         self.current()
     }
 
-    /// Goes on to the next entry of the index; false if there is none. Which row is visible only
-    /// `fetch` tells.
+    /// Moves to the next entry of the index; false if there is none. Only `fetch` tells whether its row is
+    /// visible.
     pub fn next_place(&mut self) -> bool {
         self.next_tid().is_some()
     }
@@ -170,7 +168,7 @@ impl<'a> Scan<'a> {
     fn next_tid(&mut self) -> Option<pg_sys::ItemPointerData> {
         pg_sys::check_for_interrupts!();
         self.is_on_row = false;
-        // Asked again after its end, an index scan would begin anew.
+        // After its end, an index scan would begin again.
         if self.ended {
             return None;
         }
@@ -182,7 +180,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The next entry of the index, or none. For scans of entries.
+    /// Returns the next entry of the index, or none. Only for scans of entries.
     pub fn next_entry(&mut self) -> Option<Entry> {
         let place = self.next_tid()?;
         // SAFETY: the scan was begun with entries asked for; the index has three columns.
@@ -199,15 +197,15 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The row of the entry the scan stands on, if the scan's snapshot shows it.
+    /// Fetches the row of the current entry, if the scan's snapshot shows it.
     pub fn fetch(&mut self) -> Option<TableRow<'_>> {
         // SAFETY: called after `next_entry` or `next_place` of a scan with a snapshot.
         self.is_on_row = unsafe { pg_sys::index_fetch_heap(self.scan, self.slot) };
         self.current()
     }
 
-    /// The row of an entry the scan has come by, if `snapshot` shows it and it is still
-    /// the entry's: the place may have been given to another row since.
+    /// Fetches the row of an entry that was scanned before, if `snapshot` shows it and it still belongs to
+    /// the entry: another row may have its place since.
     pub fn fetch_entry(&mut self, entry: &Entry, snapshot: &'a Snapshot) -> Option<TableRow<'_>> {
         let (mut place, mut again, mut all_dead) = (entry.place, false, false);
         // SAFETY: the scan's own means to fetch rows; that a row is dead is not noted,
@@ -226,7 +224,7 @@ impl<'a> Scan<'a> {
         self.current().filter(is_its)
     }
 
-    /// Begins anew, with another value for the first condition.
+    /// Restarts the scan with another value for the first condition.
     pub fn seek(&mut self, value: Datum) {
         (self.ended, self.is_on_row) = (false, false);
         // SAFETY: the scan keeps its conditions where they can be changed; with none given
@@ -237,14 +235,14 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The row it stands on, if it has come to one.
+    /// Returns the current row, if there is one.
     pub fn current(&self) -> Option<TableRow<'_>> {
         // SAFETY: the slot holds a row until the scan moves on, for which it is borrowed mutably.
         self.is_on_row.then(|| unsafe { TableRow::new(self.slot) })
     }
 }
 
-/// A snapshot that shows every version of a row.
+/// Returns a snapshot that shows every tuple version.
 fn any_version() -> pg_sys::Snapshot {
     &raw mut pg_sys::SnapshotAnyData
 }

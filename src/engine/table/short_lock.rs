@@ -1,14 +1,14 @@
-//! Locks for a moment: one session at a time decides about something and writes it down.
+//! Short locks: one session at a time decides something and writes it down.
 //!
-//! Postgres's lock manager keeps them, so they need no shared memory of ours, and an error
-//! releases them with the (sub)transaction. A session that holds one takes no second one and
-//! waits for no transaction: so no deadlock can come of them, and each is held for microseconds.
-//! Only the lock of a queue's slots is kept for longer (`keep`), and is never the second.
+//! They are locks of Postgres's lock manager: they need no shared memory of ours, and an error releases them
+//! with the (sub)transaction. A session that holds one takes no second one and waits for no transaction. So
+//! they cause no deadlock, and each is held for microseconds. Only the lock of a queue's slots is kept for
+//! longer (`keep`), and it is never the second.
 
 use pgrx::pg_sys::{self, LOCKTAG};
 
-/// What the locks of one kind are about. The numbers tell these locks from each other and from
-/// the advisory locks of users, which have 1 or 2 in their place.
+/// Purpose of a lock. The number distinguishes it from the other kinds, and from advisory locks of users,
+/// which have 1 or 2 in its place.
 #[derive(Clone, Copy)]
 #[repr(u16)]
 pub enum Kind {
@@ -18,7 +18,7 @@ pub enum Kind {
     Slots = 0x706b,
 }
 
-/// One of these locks; two things whose numbers collide share one.
+/// A short lock. Two purposes with the same numbers share one.
 pub struct ShortLock(LOCKTAG);
 
 impl ShortLock {
@@ -34,13 +34,13 @@ impl ShortLock {
         })
     }
 
-    /// Does `work` while no other session does the like.
+    /// Runs `work` under the lock.
     pub fn hold<R>(&self, work: impl FnOnce() -> R) -> R {
         self.acquire(false);
         self.release_after(work)
     }
 
-    /// The same; none if another session holds the lock at this moment.
+    /// Runs `work` under the lock; none if another session holds it at this moment.
     pub fn try_hold<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
         self.acquire(true).then(|| self.release_after(work))
     }
@@ -50,7 +50,7 @@ impl ShortLock {
         self.acquire(false);
     }
 
-    /// The same; false if another session holds the lock at this moment.
+    /// Takes the lock until the transaction ends; false if another session holds it at this moment.
     pub fn try_keep(&self) -> bool {
         self.acquire(true)
     }

@@ -1,8 +1,8 @@
-//! Slots as they lie in `pgqueue.slot`: where they are, what they hold, and how that is written.
+//! Rows of `pgqueue.slot`: their places, their content, and how it is written.
 //!
-//! What a slot holds is written in place, whatever becomes of the transaction. It is logged before
-//! the message is leased: after a crash, and on a standby, a lease that is there is in its slot.
-//! `queue::slots` says why that is enough.
+//! The content of a slot is written in place, whatever becomes of the transaction. The write is logged before
+//! the message is leased: so after a crash, and on a standby, every lease is in its slot. `queue::slots` says
+//! why that is enough.
 
 use pgrx::pg_sys::{self, ItemPointerData};
 
@@ -17,17 +17,17 @@ use crate::pg::transaction::Writer;
 /// An id and a delivery.
 pub type Lease = (i64, i32);
 
-/// What a slot holds: a lease, and the transaction that has written it there to give it.
+/// Content of a slot: a lease, and the transaction that has written it to give that lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub lease: Lease,
     pub writer: Writer,
 }
 
-/// No message has this lease.
+/// Content of a free slot: no message has this lease.
 pub const NOTHING: Entry = Entry { lease: (0, 0), writer: Writer::NONE };
 
-/// Where a slot lies.
+/// Place of a slot.
 #[derive(Clone, Copy)]
 pub struct SlotPlace {
     pub queue: i32,
@@ -35,17 +35,17 @@ pub struct SlotPlace {
     at: ItemPointerData,
 }
 
-/// What is found where a slot was.
+/// Result of reading a slot at its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
     Holds(Entry),
-    /// Somebody is laying the queue's slots out, or holds the row.
+    /// Another transaction is laying the queue's slots out, or has locked the row.
     Busy,
-    /// The slot lies elsewhere, or nowhere.
+    /// The slot is at another place, or does not exist.
     Moved,
 }
 
-// Where the columns of `pgqueue.slot` begin in a row.
+// Offsets of the columns of `pgqueue.slot` in a row.
 const QUEUE: usize = 0;
 const NUMBER: usize = 4;
 const MESSAGE: usize = 8;
@@ -53,7 +53,7 @@ const DELIVERY: usize = 16;
 const WRITER: usize = 24; // aligned to 8
 const END: usize = 32;
 
-/// The table of slots, open.
+/// The open table of slots.
 pub struct SlotTable(Pages);
 
 impl SlotTable {
@@ -61,12 +61,12 @@ impl SlotTable {
         Self(Pages::open(table))
     }
 
-    /// Whether somebody wants to hear of changes: then nothing is written in place.
+    /// True if users' triggers or constraints have to see changes: then nothing is written in place.
     pub fn is_observed(&self) -> bool {
         self.0.table.has_guests()
     }
 
-    /// Where a queue's slots are, as committed now, and what they hold; by number.
+    /// Returns the places and contents of a queue's slots, as committed now, sorted by number.
     pub fn all(&self, queue: i32) -> Vec<(SlotPlace, Entry)> {
         let snapshot = Snapshot::latest();
         let is_its = Condition::equals(1, pg_sys::F_INT4EQ, queue.into());
@@ -83,12 +83,12 @@ impl SlotTable {
         slots
     }
 
-    /// What a slot holds.
+    /// Reads the content of a slot.
     pub fn read(&self, place: SlotPlace) -> Content {
         self.0.look(place.at, |row| content(row.as_ref(), place))
     }
 
-    /// Writes `after` into a slot that holds `before`; false if it does not, or if its row is busy.
+    /// Writes `after` into a slot if it holds `before`; false if it does not, or if its row is busy.
     pub fn write(&self, place: SlotPlace, before: Entry, after: Entry) -> bool {
         self.0.change(place.at, |row| {
             let is_as_seen = content(row.as_ref(), place) == Content::Holds(before);
@@ -118,10 +118,10 @@ fn content(row: Option<&PageRow>, place: SlotPlace) -> Content {
     }
 }
 
-/// Not the number of a slot: says where the slots of the queue were laid out.
+/// Number of a row that is no slot: it says where the slots of the queue were laid out.
 pub const ORIGIN: i32 = 0;
 
-/// The lock of a transaction that lays the slots of a queue out.
+/// Returns the lock of a transaction that lays the slots of a queue out.
 pub fn layout_lock(queue: i32) -> ShortLock {
     ShortLock::new(Kind::Slots, queue, 0)
 }

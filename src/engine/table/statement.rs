@@ -1,7 +1,7 @@
-//! SQL statements of our own, planned once a session and run as the tables' owner.
+//! The extension's own SQL statements, planned once a session and run as the tables' owner.
 //!
-//! For everything that is rare. The texts lie in `sql/query`; names in them are
-//! qualified, and the search path holds only pg_catalog.
+//! They do rare work. Their texts lie in `sql/query`. All names in them are qualified, and the search path
+//! holds only pg_catalog.
 
 use std::ffi::{CStr, c_char};
 use std::ptr;
@@ -21,23 +21,23 @@ pub struct Statement {
     plan: AtomicPtr<pg_sys::_SPI_plan>,
 }
 
-/// Which rows a statement sees.
+/// Rows that a statement sees.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Sees {
-    /// What the transaction sees; the statement may write.
+    /// Those that the transaction sees; the statement may write.
     Transaction,
-    /// What is committed now, whatever the isolation level; the statement only reads.
+    /// Those committed now, at every isolation level; the statement only reads.
     Latest,
 }
 
-/// A row of a result, valid while it is being looked at.
+/// A row of a result, valid only during the call of `each`.
 pub struct Row {
     tuple: pg_sys::HeapTuple,
     descriptor: pg_sys::TupleDesc,
 }
 
 impl Row {
-    /// The value of a column, counted from 0.
+    /// Returns the value of a column, counted from 0.
     pub fn get(&self, column: usize) -> Option<Datum> {
         let mut null = false;
         // SAFETY: tuple and descriptor are of one result that SPI keeps alive.
@@ -46,7 +46,7 @@ impl Row {
         (!null).then_some(value)
     }
 
-    /// The value of a column that is never null.
+    /// Returns the value of a column that is never null.
     pub fn value(&self, column: usize) -> Datum {
         self.get(column).expect("the statement gives no null here")
     }
@@ -63,7 +63,7 @@ impl Row {
         self.value(column).value() & 0xff != 0
     }
 
-    /// The value of a column that the statement gives with one of these types.
+    /// Returns the value of a column that has one of these types.
     fn typed(&self, column: usize, kinds: &[Oid]) -> Option<Datum> {
         // SAFETY: the descriptor is of a result that SPI keeps alive.
         let kind = unsafe { pg_sys::SPI_gettypeid(self.descriptor, column as i32 + 1) };
@@ -71,7 +71,7 @@ impl Row {
         self.get(column)
     }
 
-    /// A text or bytea.
+    /// Returns a text or bytea.
     pub fn text(&self, column: usize) -> Option<Vec<u8>> {
         let value = self.typed(column, &[pg_sys::TEXTOID, pg_sys::BYTEAOID]);
         // SAFETY: the column is a varlena.
@@ -83,14 +83,14 @@ impl Row {
         self.typed(column, &[pg_sys::JSONBOID]).map(|value| unsafe { Jsonb::new(value) })
     }
 
-    /// The place of a row in its table.
+    /// Returns a row's place in its table (ctid).
     pub fn tid(&self, column: usize) -> Option<pg_sys::ItemPointerData> {
         let place = self.typed(column, &[pg_sys::TIDOID]);
         // SAFETY: a tid is passed by reference, and is there as long as its row is.
         place.map(|place| unsafe { *place.cast_mut_ptr() })
     }
 
-    /// All values, as a function's row takes them.
+    /// Returns all values, in the form of a function's result row.
     pub fn all(&self) -> Vec<Option<Datum>> {
         // SAFETY: the descriptor is of the result that SPI keeps alive.
         let columns = unsafe { (*self.descriptor).natts } as usize;
@@ -103,7 +103,7 @@ impl Statement {
         Self { text, types, plan: AtomicPtr::new(ptr::null_mut()) }
     }
 
-    /// Runs the statement, shows `each` row and returns how many rows it touched.
+    /// Runs the statement, calls `each` with every row and returns the number of rows.
     pub fn run(&'static self, args: &[Option<Datum>], each: impl FnMut(&Row)) -> u64 {
         self.run_seeing(Sees::Transaction, args, each)
     }
@@ -142,7 +142,7 @@ impl Statement {
             let (touched, table) = (pg_sys::SPI_processed, pg_sys::SPI_tuptable);
             if !table.is_null() {
                 for n in 0..touched as usize {
-                    // As the caller again: whoever looks may ask what the caller may see.
+                    // `each` runs as the caller again: it may check the caller's rights.
                     each(&Row { tuple: *(*table).vals.add(n), descriptor: (*table).tupdesc });
                 }
             }
@@ -169,7 +169,7 @@ impl Statement {
         }
     }
 
-    /// The saved plan; Postgres plans it anew by itself when tables change.
+    /// Returns the saved plan. Postgres makes a new plan itself when tables change.
     unsafe fn plan(&self) -> pg_sys::SPIPlanPtr {
         let saved = self.plan.load(Ordering::Relaxed);
         if !saved.is_null() {
@@ -190,12 +190,12 @@ impl Statement {
     }
 }
 
-/// Our own statements do not fail with a code: errors are raised.
+/// Checks a result of SPI. Our statements raise errors and never return such a code.
 fn check(code: i32, what: &str) {
     assert!(code >= 0, "SPI error {code}: {what}");
 }
 
-/// Runs a command as the tables' owner, who waits for no lock for long.
+/// Runs a command as the tables' owner, with a short lock timeout.
 pub fn run_impatiently(command: &CStr) {
     // SAFETY: connect and finish are paired, or closed by the abort if something between them raises.
     unsafe {

@@ -1,9 +1,8 @@
-//! Obeying what others have put on a table: a row that the engine writes directly fires their
-//! triggers, those of foreign keys among them, and has to satisfy their constraints.
+//! Firing users' triggers: a row that the engine writes directly fires the triggers of users, including those
+//! of foreign keys, and is checked against their constraints.
 //!
-//! To them each row is a statement of its own, by the owner of the tables, as the statements are
-//! that the engine runs. Our own triggers stay silent: what is written directly is told of by its
-//! writer.
+//! For the triggers each row is a statement of its own, run by the owner of the tables like the engine's
+//! statements. The extension's own triggers are not fired: the engine announces direct writes itself.
 
 use std::cell::Cell;
 use std::ptr;
@@ -13,7 +12,7 @@ use pgrx::pg_sys;
 use crate::engine::table::guests::{self, Guests};
 use crate::engine::table::message::Column;
 
-/// What is done to a row.
+/// Kind of write.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     Insert,
@@ -21,7 +20,7 @@ pub enum Event {
     Delete,
 }
 
-/// What the executor would know of a table and a statement that writes it.
+/// Executor state of a table and of a statement that writes it.
 #[derive(Clone, Copy)]
 pub struct Target {
     pub result: *mut pg_sys::ResultRelInfo,
@@ -29,7 +28,7 @@ pub struct Target {
     pub slot: *mut pg_sys::TupleTableSlot,
 }
 
-/// A write that is under way.
+/// A write of one row.
 pub struct Firing {
     target: Target,
     guests: Guests,
@@ -41,12 +40,12 @@ thread_local! {
     static TIMES_FIRED: Cell<u64> = const { Cell::new(0) };
 }
 
-/// How often this session has fired triggers of others, which may have written anything.
+/// Number of writes in this session that have fired users' triggers, which may have written any table.
 pub fn times_fired() -> u64 {
     TIMES_FIRED.get()
 }
 
-/// Leaves the triggers of others to a table of which the executor knows.
+/// Removes the extension's own triggers from the executor state of a table.
 ///
 /// # Safety
 /// Its triggers must be a copy of our own, as InitResultRelInfo makes it.
@@ -76,10 +75,10 @@ pub unsafe fn keep_guests_only(result: *mut pg_sys::ResultRelInfo) {
 }
 
 impl Firing {
-    /// Begins to write one row; of an update, some columns of it.
+    /// Begins the write of one row; `columns` are those that an update changes.
     ///
     /// # Safety
-    /// The target must be that of an open table, with the triggers of others only.
+    /// The target must be that of an open table, with only the triggers of users.
     pub unsafe fn begin(target: Target, guests: Guests, event: Event, columns: &[Column]) -> Self {
         let Target { result, estate, .. } = target;
         // SAFETY: the caller vouches for the target.
@@ -104,7 +103,7 @@ impl Firing {
         }
     }
 
-    /// Checks a row that is about to be written.
+    /// Checks a row before it is written.
     pub unsafe fn check(&self, row: pg_sys::HeapTuple) {
         if !self.guests.constraints {
             return;
@@ -118,7 +117,7 @@ impl Firing {
         }
     }
 
-    /// A row was added; of some indexes it has to be checked again later.
+    /// Fires the triggers of an insert; `recheck` are the indexes with deferred constraints.
     pub unsafe fn has_inserted(&self, row: pg_sys::HeapTuple, recheck: *mut pg_sys::List) {
         if !self.guests.triggers {
             return;
@@ -132,7 +131,7 @@ impl Firing {
         }
     }
 
-    /// The row at a place has a new version.
+    /// Fires the triggers of an update; the row at a place has a new version.
     pub unsafe fn has_updated(
         &self,
         mut old: pg_sys::ItemPointerData,
@@ -165,7 +164,7 @@ impl Firing {
         }
     }
 
-    /// The row at a place was removed.
+    /// Fires the triggers of a delete.
     pub unsafe fn has_deleted(&self, mut old: pg_sys::ItemPointerData) {
         if !self.guests.triggers {
             return;
@@ -184,7 +183,7 @@ impl Firing {
         }
     }
 
-    /// Runs the triggers that are to run at once. Others run when the transaction says so.
+    /// Runs the immediate triggers. Deferred ones run when the transaction says so.
     pub unsafe fn end(self) {
         if !self.guests.triggers {
             return;
@@ -212,8 +211,8 @@ impl Event {
     }
 }
 
-/// Says which triggers UPDATE OF columns fires: Postgres would look for the columns in a statement,
-/// and there is none. INSERT and DELETE fire them whatever an update before has said.
+/// Chooses the triggers of UPDATE OF columns that fire. Postgres would look for the columns in a statement,
+/// and there is none. INSERT and DELETE fire such a trigger whatever an earlier update has chosen.
 unsafe fn choose(result: *mut pg_sys::ResultRelInfo, event: Event, columns: &[Column]) {
     // SAFETY: the triggers are a copy of our own; each has as many columns as it says.
     unsafe {
@@ -228,7 +227,7 @@ unsafe fn choose(result: *mut pg_sys::ResultRelInfo, event: Event, columns: &[Co
             let is_named = |&column: &Column| named.contains(&(column as i16 + 1));
             let fires = event != Event::Update || columns.iter().any(is_named);
             (*trigger).tgnattr = 0;
-            // Without an event it fires for none.
+            // A trigger without events never fires.
             (*trigger).tgtype = if fires { (*original).tgtype } else { 0 };
         }
     }

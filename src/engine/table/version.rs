@@ -1,8 +1,8 @@
-//! Whether the extension's SQL is the one this library was written for.
+//! Checks that the extension's SQL is the version this library was written for.
 //!
-//! A server can have the one without the other: a package that was upgraded before
-//! ALTER EXTENSION, a standby or an old process that still runs yesterday's library.
-//! Then calls raise, and the worker stays away, instead of reading tables they do not know.
+//! A server can have different versions of the two: after a package upgrade before ALTER EXTENSION, on a
+//! standby, or in an old process that still runs the old library. Then calls raise an error, and the worker
+//! stays away, instead of reading tables they do not know.
 
 use std::ffi::CStr;
 use std::ptr;
@@ -11,10 +11,10 @@ use pgrx::pg_sys;
 
 use crate::error::Error;
 
-/// The version of this library, and of the SQL installed with it.
+/// Version of this library, and of the SQL installed with it.
 const OURS: &str = env!("CARGO_PKG_VERSION");
 
-/// Raises unless the SQL is ours.
+/// Raises an error unless the SQL fits this library.
 pub fn check() {
     if is_upgrading() {
         return;
@@ -24,13 +24,13 @@ pub fn check() {
     }
 }
 
-/// Whether the extension is there and its SQL is ours.
+/// True if the extension exists and its SQL fits this library.
 pub fn is_usable() -> bool {
     installed().is_some_and(|installed| is_ours(&installed))
 }
 
-/// Whether a script of the extension itself is at work, the triggers it fires included. An upgrade by way
-/// of several versions is between two of them until its last script has ended.
+/// True if a script of the extension itself is running, the triggers it fires included. An upgrade over
+/// several versions has a version in between until its last script has ended.
 fn is_upgrading() -> bool {
     // SAFETY: reads two variables of the session, and looks a name up in a catalog.
     unsafe {
@@ -39,7 +39,7 @@ fn is_upgrading() -> bool {
     }
 }
 
-/// Versions that differ in their last number only have the same SQL.
+/// True if the version has the SQL of this library: only its last number may differ.
 fn is_ours(version: &str) -> bool {
     let series = |version: &str| version.rsplit_once('.').map(|(series, _)| series.to_owned());
     series(version) == series(OURS)
@@ -49,7 +49,7 @@ fn numbers(version: &str) -> Vec<u32> {
     version.split('.').map_while(|number| number.parse().ok()).collect()
 }
 
-/// The version in `pg_extension`.
+/// Returns the version in `pg_extension`.
 fn installed() -> Option<String> {
     // SAFETY: scans a catalog by its index; the tuple is read while the scan stands on it.
     unsafe {
