@@ -1,4 +1,4 @@
--- The queues behind $1 that have archived messages, up to $2, by hops along the index.
+-- Up to $2 queues after $1 that have archived messages. The recursion hops along the index.
 WITH RECURSIVE archived AS (
     (SELECT queue FROM pgqueue.archive WHERE queue > $1 ORDER BY queue LIMIT 1)
     UNION ALL

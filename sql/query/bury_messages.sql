@@ -1,9 +1,7 @@
--- Moves messages to the dead letters, those of queues that keep none to nowhere.
--- What has expired is kept only where its queue says so.
--- What is of a queue that is not there, as in the middle of a restore, is left alone.
--- What somebody else is changing is skipped: callers that must have it hold it. With $4
--- a message is left alone whose lease, or time to live, has been extended since it was
--- looked at.
+-- Moves messages to the dead letters, or deletes them if their queue keeps none. An expired message is kept
+-- only if its queue says so. A message without a queue, as in the middle of a restore, stays. A message that
+-- another transaction has locked is skipped: a caller that needs it holds its lock. With $4 a message stays
+-- if its lease, or time to live, was extended since it was scanned.
 WITH free AS (
     SELECT id FROM pgqueue.message m
      WHERE id = ANY ($1) AND EXISTS (SELECT FROM pgqueue.queue q WHERE q.id = m.queue)

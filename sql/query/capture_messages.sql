@@ -1,5 +1,5 @@
--- A message for each change of a row from $3 to $4. One that shows no change is left out, but not
--- ($5) where values are left out of it. Compared as text: as jsonb, 1.0 would equal 1.00.
+-- A message for each change of a row from $3 to $4. Rows without a visible change are left out, unless ($5)
+-- the payload leaves out columns. The rows are compared as text: as jsonb, 1.0 would equal 1.00.
 SELECT jsonb_build_object(
            'op', CASE WHEN change.old IS NULL THEN 'create' WHEN change.new IS NULL THEN 'delete' ELSE 'update' END,
            'table', $1,

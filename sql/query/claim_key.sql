@@ -1,5 +1,5 @@
--- Notes that a key is pushed, unless it was within the window. A conflict on any index counts: see
--- create_queue.sql. What a clock that was ahead has noted counts as noted now.
+-- Notes the push of a key, unless it was pushed within the window. A conflict on any index counts: see
+-- create_queue.sql. A time that a clock ahead has noted counts as now.
 WITH set_back AS (
     UPDATE pgqueue.recent_key SET seen_at = $4
      WHERE queue = $1 AND dedup_key = $2 AND seen_at > $4 + interval '1 s'

@@ -1,6 +1,6 @@
--- Chooses the watch of the role $2 that has been due for longest, and notes that its run has
--- begun. If nobody notes its end, it rests, the longer the more often that happens: so what ends
--- its process, or the server, does not do it again at once.
+-- Chooses the watch of the role $2 that has been due for longest, and notes the start of its run. If the end
+-- is never noted, the watch rests, longer with each such run: so a watch that crashes its process or the
+-- server does not do so again at once.
 UPDATE pgqueue.schedule
    SET started_at = clock_timestamp(),
        retry_at = clock_timestamp() + least(interval '5 s' * 2 ^ least(pauses, 10), interval '300 s')

@@ -1,4 +1,4 @@
--- How many more messages of a queue there are, by lane, than are written down.
+-- Difference, by lane, between the messages of a queue and its written counters.
 WITH exact AS (
     SELECT count(*) FILTER (WHERE lane = 'r') AS ready,
            count(*) FILTER (WHERE lease_until > '-infinity') AS leased,

@@ -1,5 +1,5 @@
--- Removes the echoes behind messages that were not delivered as they are, those that count on them by
--- their id (engine/unique.rs), but for those that another transaction is changing.
+-- Deletes the echoes behind messages that were not delivered in their present version, if the echoes count on
+-- them by id (engine/message/siblings.rs). Echoes that another transaction has locked are skipped.
 WITH echo AS (
     SELECT echo.id
       FROM pgqueue.message head

@@ -1,5 +1,5 @@
--- A message pushed by a transaction that commits after this one is noted to belong to a
--- dropped queue: the next maintenance round clears it away.
+-- Deletes a queue and its messages. The queue is noted as dropped: the next maintenance round deletes
+-- messages whose push commits after this statement.
 WITH gone AS (
     DELETE FROM pgqueue.queue WHERE id = $1
 ), noted AS (

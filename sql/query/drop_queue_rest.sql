@@ -1,5 +1,5 @@
--- In a statement of its own, after the messages: it sees the letter, or what the archive
--- keeps, that a message has become while their deletion waited for it.
+-- A separate statement, after the messages are deleted: it sees the dead letter or archived message that a
+-- message became while its deletion waited.
 WITH letters AS (
     DELETE FROM pgqueue.dead WHERE queue = $1 RETURNING 1
 ), keys AS (

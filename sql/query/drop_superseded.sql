@@ -1,4 +1,5 @@
--- None that a push has counted on meanwhile, or that was leased again: its place is another then.
+-- Skips messages that a push has counted on meanwhile, or that were leased again: their key_place has
+-- changed.
 WITH free AS (
     SELECT m.id
       FROM unnest($1, $2) AS seen (id, place)

@@ -1,6 +1,6 @@
--- Schedules that are due ($1), $2 at most: of each owner the one that waits for longest, then of
--- each the second, and so on, so that no role waits for the many of another. A round that
--- somebody else does at this moment has some of them locked.
+-- Schedules that are due ($1), at most $2: of each owner first the one that waits longest, then of each the
+-- second, and so on, so that no role waits for the many schedules of another. Schedules that a concurrent
+-- round has locked are skipped.
 SELECT s.name, s.owner_id, s.queue, s.every, s.time_zone, s.next_run,
        s.payload, s.headers, s.priority, s.ttl_ms, s.lease_ms, s.max_deliveries,
        s.query, s.search_path, s.max_changes,

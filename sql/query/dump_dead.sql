@@ -1,5 +1,5 @@
--- Takes the oldest dead letters out. A letter that another call is taking is skipped,
--- so that no two calls return the same.
+-- Deletes and returns the oldest dead letters. A letter that another call has locked is skipped, so that no
+-- two calls return the same letter.
 WITH oldest AS (
     SELECT id FROM pgqueue.dead
      WHERE queue = $1

@@ -1,4 +1,4 @@
--- All that is known of one message. The first column is for the check of rights.
+-- All state of one message. The first column is for the check of rights.
 SELECT q.id, m.id, q.name, m.state, m.payload, m.body, m.headers, m.priority::integer, m.group_key, m.dedup_key,
        m.deliveries::bigint, m.max_deliveries, m.enqueued_at,
        CASE WHEN m.state = 'leased' THEN m.lease_until END, m.due_at, m.expires_at,

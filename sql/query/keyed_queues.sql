@@ -1,4 +1,4 @@
--- The queues behind $1 of which keys are remembered, up to $2, by hops along the index.
+-- Up to $2 queues after $1 that have noted keys. The recursion hops along the index.
 WITH RECURSIVE keyed AS (
     (SELECT queue FROM pgqueue.recent_key WHERE queue > $1 ORDER BY queue LIMIT 1)
     UNION ALL

@@ -1,4 +1,4 @@
--- What the counters say of a queue.
+-- Written counters of a queue.
 SELECT coalesce(sum(ready), 0)::bigint, coalesce(sum(leased), 0)::bigint,
        coalesce(sum(delayed), 0)::bigint, coalesce(sum(blocked), 0)::bigint
   FROM (SELECT * FROM pgqueue.counter WHERE queue = $1

@@ -1,6 +1,5 @@
--- Slots for $2 leases, with those ($3, $4, written by $5) in them that are out. Those beyond have
--- slots of their own, which no reserve takes: their numbers are negative. Slot 0 says where they
--- were laid out ($6, $7).
+-- Slots for $2 leases, filled with the current leases ($3, $4, written by $5). Leases beyond $2 get slots
+-- with negative numbers, which no reserve takes. Slot 0 says where the slots were laid out ($6, $7).
 INSERT INTO pgqueue.slot (queue, number, message, delivery, writer)
 SELECT $1, CASE WHEN leased.number <= $2 THEN leased.number
                 WHEN leased.number > $2 THEN $2 - leased.number::integer

@@ -1,6 +1,6 @@
--- Locks messages whose receipt is good, in the order of their ids. Without deliveries an
--- id alone means the message, whoever has it. With a place up to 0 nobody has had it as it is now
--- (engine/unique.rs).
+-- Locks messages whose receipt is valid, in the order of their ids. Without deliveries an id alone is enough,
+-- whichever consumer has the message. With a key_place up to 0 the present version was never delivered
+-- (engine/message/siblings.rs), and no receipt is valid.
 SELECT m.id, m.queue, m.deliveries, m.max_deliveries, m.lease_until, coalesce(m.given_back, 0)
   FROM pgqueue.message m
  WHERE m.id = ANY ($1)

@@ -1,2 +1,2 @@
--- From now on nobody else writes into it.
+-- Until the end of this transaction no other one writes to the slot.
 SELECT number FROM pgqueue.slot WHERE queue = $1 AND number = $2 FOR UPDATE SKIP LOCKED

@@ -1,2 +1,2 @@
--- From now on nobody writes into them.
+-- Until the end of this transaction no other one writes to the slots.
 SELECT number FROM pgqueue.slot WHERE queue = $1 ORDER BY number FOR UPDATE

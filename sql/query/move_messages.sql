@@ -1,5 +1,5 @@
--- Gives messages, which the caller has locked, to the queue $2, each as a new message with
--- a new id: it queues behind those of its group there, and an old receipt does not fit it.
+-- Moves messages, which the caller has locked, to the queue $2, each as a new message with a new id: it comes
+-- after the messages of its group there, and an old receipt is not valid for it.
 WITH numbered AS MATERIALIZED (
     SELECT nextval('pgqueue.message_id') AS new_id, m.*
       FROM (SELECT * FROM pgqueue.message m WHERE id = ANY ($1) ORDER BY id) m

@@ -1,5 +1,4 @@
--- A watch of the role $2 that is due, for a round by hand; one that has more to do runs once a
--- round.
+-- A due watch of the role $2, for a round by hand. A watch with more to do runs only once a round.
 SELECT s.name, s.owner_id, s.queue, s.every, s.time_zone, s.next_run,
        s.payload, s.headers, s.priority, s.ttl_ms, s.lease_ms, s.max_deliveries,
        s.query, s.search_path, s.max_changes,

@@ -1,4 +1,4 @@
--- The last settled first: what has just been done is what people look for.
+-- Archived messages, the last settled first: users look for those.
 SELECT a.id, q.name, a.payload, a.body, a.headers, a.priority::integer, a.group_key, a.deliveries::bigint, a.enqueued_at,
        NULL::timestamptz
   FROM pgqueue.archive a

@@ -1,11 +1,11 @@
--- Without a state everything goes, what no call would deliver any more included.
+-- Without a state all messages are deleted, including those that can never be delivered.
 WITH messages AS (
     DELETE FROM pgqueue.message m
      USING pgqueue.message_state s
      WHERE m.queue = $1 AND s.queue = $1 AND m.id = s.id
        AND ($3 IS NULL OR m.group_key = $3)
        AND ($2 IS NULL
-            -- after a wait for somebody's change, s still shows the row from before it
+            -- after a wait for another transaction's change, s still shows the row before that change
             OR s.state = $2 AND (m.lease_until, m.deliveries, m.lane) = (s.lease_until, s.deliveries, s.lane))
     RETURNING 1
 )

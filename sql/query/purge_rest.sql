@@ -1,4 +1,4 @@
--- In a statement of its own, after the messages, as in drop_queue_rest.sql.
+-- A separate statement, after the messages are deleted, as in drop_queue_rest.sql.
 WITH letters AS (
     DELETE FROM pgqueue.dead
      WHERE queue = $1 AND ($2 IS NULL OR $2 = 'dead') AND ($3 IS NULL OR group_key = $3)

@@ -1,5 +1,5 @@
--- Pushes what happened to messages of the queue named $2 into the queue $1: retries, or
--- deaths, which have a reason and no time.
+-- Pushes events about messages of the queue named $2 into the queue $1: retries, or deaths, which have a
+-- reason and no retry time.
 INSERT INTO pgqueue.message (queue, payload, expires_at)
 SELECT $1,
        jsonb_build_object('event', CASE WHEN $6 IS NULL THEN 'retry' ELSE 'dead' END, 'queue', $2,

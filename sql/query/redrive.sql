@@ -1,7 +1,6 @@
--- Makes dead letters live messages again. After a reset deliveries are counted from 1
--- anew, so the message gets a new id: an old receipt must not fit it. Without a reset it
--- keeps id and counts, and if none is left may be delivered once more; $6 is the limit that the
--- queue sets.
+-- Turns dead letters into messages again. A reset counts deliveries from 1 again, so the message gets a new
+-- id: an old receipt must not be valid for it. Without a reset it keeps its id and counts, and can be
+-- delivered at least once more. $6 is the queue's limit.
 WITH oldest AS (
     SELECT id FROM pgqueue.dead
      WHERE queue = $1 AND ($4 IS NULL OR reason = $4)

@@ -1,5 +1,5 @@
--- Has the watches of the role $2 that are due ($1) wait, and notes why ($3), unless one of them
--- has run since $4; without a role, those whose owner is gone.
+-- Makes the due watches ($1) of the role $2 wait, and notes the error $3, unless one of them has run since
+-- $4. Without a role: the watches whose owner is gone.
 UPDATE pgqueue.schedule
    SET last_error = $3, last_run = $1, pauses = pauses + 1,
        retry_at = $1 + least(interval '5 s' * 2 ^ least(pauses, 10), interval '300 s')

@@ -1,5 +1,5 @@
--- After a queue began ($2) or ceased to keep the order of its groups. When it begins, one
--- message of each group that are leased has the turn.
+-- For a queue that began ($2) or ceased to keep the order of its groups. If it began, one of the leased
+-- messages of each group gets the turn.
 UPDATE pgqueue.message m
    SET lane = CASE WHEN m.lane = 'b' THEN 'r' ELSE m.lane END, in_turn = turn.is_first
   FROM (SELECT id, $2 AND lease_until > clock_timestamp()

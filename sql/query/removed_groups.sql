@@ -1,4 +1,4 @@
--- The first of each group among the messages removed.
+-- The first deleted message of each group.
 SELECT DISTINCT ON (queue, group_key) queue, group_key, in_turn, priority::integer, id
   FROM gone
  WHERE group_key IS NOT NULL

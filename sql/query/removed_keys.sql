@@ -1,4 +1,4 @@
--- The echoes behind messages that are gone undelivered (engine/unique.rs).
+-- Echoes behind messages that were deleted undelivered (engine/message/siblings.rs).
 SELECT echo.queue, echo.priority::integer, echo.id
   FROM gone
   JOIN pgqueue.message echo ON echo.queue = gone.queue AND echo.dedup_key = gone.dedup_key

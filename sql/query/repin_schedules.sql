@@ -1,2 +1,2 @@
--- Whose the schedules are, as in repin_queues.sql.
+-- Clears the owners' role numbers, as in repin_queues.sql.
 UPDATE pgqueue.schedule SET owner_id = NULL WHERE owner_id IS NOT NULL

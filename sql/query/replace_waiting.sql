@@ -1,6 +1,6 @@
--- The waiting message becomes the new one in place, and nobody has had that; $13 is its place.
--- Its deliveries stay: a receipt never fits twice. It can be delivered at least once, whatever its
--- limit or that of the queue, $12.
+-- Replaces the waiting message in place by the new one, which was never delivered; $13 is its key_place. It
+-- keeps its deliveries, so that no receipt is ever valid twice. It can be delivered at least once, whatever
+-- its limit or that of the queue ($12).
 UPDATE pgqueue.message
    SET key_place = $13, priority = $2, lane = $3, due_at = $4, expires_at = $5, lease_ms = $6,
        max_deliveries = CASE WHEN coalesce($7, $12) > 0 AND deliveries - coalesce(given_back, 0) >= coalesce($7, $12)

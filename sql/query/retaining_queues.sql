@@ -1,2 +1,2 @@
--- The queues behind $1 that keep dead letters for a time, up to $2.
+-- Up to $2 queues after $1 that keep dead letters for a set time.
 SELECT id FROM pgqueue.queue WHERE id > $1 AND settings ? 'dead_retention' ORDER BY id LIMIT $2

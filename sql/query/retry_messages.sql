@@ -1,5 +1,4 @@
--- Lets locked messages wait for their retry, now being $4, with the error noted. The last
--- ten errors are kept.
+-- Delays locked messages until their retry, and notes the error; $4 is now. The last ten errors are kept.
 UPDATE pgqueue.message m
    SET lane        = CASE WHEN retry.due_at > $4 THEN 'd' ELSE 'r' END::"char",
        due_at      = CASE WHEN retry.due_at > $4 THEN retry.due_at END,

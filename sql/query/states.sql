@@ -1,5 +1,5 @@
--- What a look at all messages of a queue says. `total` is what lies in the tables: messages
--- in every state and dead letters.
+-- Counts of a scan of all messages of a queue. `total` is the number of rows: messages in every state and
+-- dead letters.
 SELECT count(*) FILTER (WHERE state = 'ready'), count(*) FILTER (WHERE state = 'delayed'),
        count(*) FILTER (WHERE state = 'leased'), count(*) FILTER (WHERE state = 'blocked'),
        dead.letters, count(m.id) + dead.letters,

@@ -1,4 +1,4 @@
--- What the counters say, a row a queue. The first columns are for the check of rights.
+-- Counters, a row a queue. The first columns are for the check of rights.
 WITH counted AS MATERIALIZED (
     SELECT queue, sum(pushed)::bigint AS pushed, sum(delivered)::bigint AS delivered,
            sum(deleted)::bigint AS deleted, sum(retried)::bigint AS retried,

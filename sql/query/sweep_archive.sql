@@ -1,4 +1,4 @@
--- Drops up to $3 archived messages: of each queue in $1 those settled up to its time in $2.
+-- Deletes up to $3 archived messages: of each queue in $1 those settled up to its time in $2.
 WITH over AS (
     SELECT a.id
       FROM unnest($1, $2) AS kept (queue, up_to),

@@ -1,5 +1,4 @@
--- Adds the counter rows of each queue and kind of which there is more than one together,
--- up to $1 of them.
+-- Merges the counter rows of each queue and kind into one, up to $1 rows.
 WITH crowded AS (
     SELECT c.queue, c.here
       FROM pgqueue.counter c

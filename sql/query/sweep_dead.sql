@@ -1,4 +1,4 @@
--- Drops up to $3 dead letters: of each queue in $1 those that died up to its time in $2.
+-- Deletes up to $3 dead letters: of each queue in $1 those that died up to its time in $2.
 WITH over AS (
     SELECT d.id
       FROM unnest($1, $2) AS kept (queue, up_to),

@@ -1,7 +1,6 @@
--- What transactions that were under way when their queue was dropped have left of it, up to
--- $1 rows of a kind, but for those that another transaction holds; messages are found with all
--- others. After a day, and when none of those
--- transactions can be left, the queue is forgotten.
+-- Deletes rows that transactions have left which were running when their queue was dropped, up to $1 rows of
+-- a kind; sweep_window.sql finds their messages. Rows that another transaction has locked are skipped. A
+-- dropped queue is forgotten after a day, once none of those transactions can be running.
 WITH letters AS (
     DELETE FROM pgqueue.dead
      WHERE ctid = ANY (ARRAY(SELECT l.ctid FROM pgqueue.dropped_queue d JOIN pgqueue.dead l USING (queue) LIMIT $1 FOR UPDATE OF l SKIP LOCKED))

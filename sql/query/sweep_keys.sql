@@ -1,4 +1,4 @@
--- Forgets up to $3 keys: of each queue in $1 those pushed up to its time in $2.
+-- Deletes up to $3 noted keys: of each queue in $1 those pushed up to its time in $2.
 WITH over AS (
     SELECT k.place
       FROM unnest($1, $2) AS kept (queue, up_to),

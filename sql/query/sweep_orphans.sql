@@ -1,4 +1,4 @@
--- What another transaction holds is left for a later round.
+-- Messages that another transaction has locked are left for a later round.
 WITH free AS (
     SELECT id FROM pgqueue.message m
      WHERE id = ANY ($1) AND EXISTS (SELECT FROM pgqueue.dropped_queue d WHERE d.queue = m.queue)

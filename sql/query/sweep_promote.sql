@@ -1,8 +1,7 @@
--- Messages whose time has come, of each queue that has delayed ones. The recursion
--- hops from queue to queue along the index instead of reading all that is delayed;
--- locked messages are skipped before they are counted. Each queue gets its share of the
--- page; what is left of it goes to those that have more. Where there are more queues than
--- messages in a page, chance says which come first.
+-- Moves due messages to the ready lane, for each queue that has delayed ones. The recursion hops from queue
+-- to queue along the index instead of reading all delayed messages. Locked messages are skipped before they
+-- are counted. Each queue gets its share of the page, and queues with more due messages get the rest. If
+-- there are more queues than messages in a page, their order is random.
 WITH RECURSIVE waiting AS (
     (SELECT queue FROM pgqueue.message WHERE lane = 'd' ORDER BY queue LIMIT 1)
     UNION ALL
@@ -24,7 +23,7 @@ WITH RECURSIVE waiting AS (
                        FOR NO KEY UPDATE SKIP LOCKED) d
      LIMIT $2
 ), more AS MATERIALIZED (
-    -- Our own locks skip nothing, so the offset passes over just what the first turn took.
+    -- Our own locks skip nothing, so the offset skips exactly the messages of `first`.
     SELECT d.id
       FROM (SELECT queue FROM first GROUP BY queue HAVING count(*) >= (SELECT size FROM share)) t,
            LATERAL (SELECT id FROM pgqueue.message

@@ -1,5 +1,5 @@
--- Notes what the round did. An error stays until the same step fails again. A round by
--- hand that has not committed yet is not waited for.
+-- Notes the results of the round. An error stays until the same step fails again. A round by hand that has
+-- not committed yet is not waited for.
 UPDATE pgqueue.vacuum_run
    SET last_run = clock_timestamp(), page_size = $1, leases_expired = $2, moved_to_dead = $3, dropped = $4,
        ttl_dropped = $5, dead_dropped = $6, archive_dropped = $7,

@@ -1,5 +1,6 @@
--- Names follow roles that were renamed; what belonged to roles that are gone is nobody's.
--- Rows that another transaction holds are left for later; gives how many those were.
+-- Updates the names of renamed roles. Grants to dropped roles are deleted, and their queues and schedules
+-- have no owner. Rows that another transaction has locked are left for a later round; their number is
+-- returned.
 WITH queues AS MATERIALIZED (
     SELECT q.id, r.rolname
       FROM pgqueue.queue q
@@ -23,7 +24,7 @@ WITH queues AS MATERIALIZED (
       FROM schedules now JOIN free_schedules USING (name)
      WHERE s.name = now.name
 ), privileges AS MATERIALIZED (
-    -- They have no key, and each has just one place.
+    -- Grants have no key; a ctid identifies each.
     SELECT p.ctid AS place, r.rolname
       FROM pgqueue.privilege p
       LEFT JOIN pg_roles r ON r.oid = p.role_id

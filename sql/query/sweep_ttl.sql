@@ -1,5 +1,5 @@
--- Up to $2 messages that outlived their time to live and are not leased, locked, from a place on
--- ($3, $4). The index gives those that end at the same moment in the order of the table.
+-- Locks and returns up to $2 expired, unleased messages, from the position ($3, $4) on. The index returns
+-- messages that expire at the same time in the order of the table.
 SELECT id, expires_at, ctid FROM pgqueue.message m
  WHERE expires_at <= $1 AND lease_until <= $1
    AND expires_at >= $3 AND (expires_at > $3 OR ctid > $4)

@@ -1,8 +1,8 @@
--- Looks at the next $3 messages by id, wherever the last round stopped, and gives the
--- first $2 that need something: r its lease expired, t it did and no delivery is left,
--- f no delivery is left, s another of its key stands for it, o its queue was dropped, b it
--- waits behind nobody. What outlived its time to live is not among them: that is what becomes
--- of it, whatever else is true. (With EXISTS the planner would rather find all that are superseded.)
+-- Scans the next $3 messages by id, from where the last round stopped, and returns the first $2 that need
+-- work: r the lease expired; t the lease expired and no delivery is left; f no delivery is left; s another
+-- message of its key supersedes it; o its queue was dropped; b no message of its group is before it. Expired
+-- messages are left out: sweep_ttl.sql deals with them, whatever else they need. (With EXISTS the planner
+-- would rather find all superseded messages.)
 WITH place AS (
     SELECT swept_to FROM pgqueue.vacuum_run
 ), looked_at AS MATERIALIZED (
@@ -34,8 +34,8 @@ WITH place AS (
 ), page AS (
     SELECT id, need, key_place FROM found WHERE need IS NOT NULL ORDER BY id LIMIT $2
 ), moved AS (
-    -- Full page: go on behind it. End of the table: begin again. If another round, by
-    -- hand, has not committed yet, the place is left to it.
+    -- Full page: go on behind it. End of the table: begin again. If another round, by hand, has not committed
+    -- yet, it sets the position.
     UPDATE pgqueue.vacuum_run
        SET swept_to = CASE WHEN (SELECT count(*) FROM page) >= $2 THEN (SELECT max(id) FROM page)
                            WHEN (SELECT count(*) FROM looked_at) >= $3 THEN (SELECT max(id) FROM looked_at)

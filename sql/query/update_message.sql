@@ -1,6 +1,6 @@
--- Changes a message, now being $6; a null leaves things as they are. What was blocked is
--- not any more: it may have become the first of its group, which the next reserve sees. Of
--- new content no receipt is good, and that of an echo replaces the older one's (engine/unique.rs).
+-- Changes a message; $6 is now, and a null keeps a column. A blocked message becomes ready: it may be the
+-- first of its group now, which the next reserve checks. New content makes all receipts invalid; new content
+-- of an echo replaces that of the older message (engine/message/siblings.rs).
 UPDATE pgqueue.message
    SET key_place = CASE WHEN num_nonnulls($2, $3) = 0 THEN key_place
                         WHEN key_place < 0 THEN -2

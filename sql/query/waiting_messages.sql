@@ -1,5 +1,5 @@
--- Those of the messages that wait to be delivered, whether another with its key stands for each
--- (engine/unique.rs): a newer one that supersedes it, or an echo that replaces its content; and its key.
+-- Messages that wait to be delivered, each with its key, and whether another message of the key stands for it
+-- (engine/message/siblings.rs): a newer one that supersedes it, or an echo that replaces its content.
 SELECT m.id,
        s.id IS NOT NULL
        OR m.key_place <= 0

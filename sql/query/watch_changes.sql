@@ -1,5 +1,5 @@
--- Compares what a query has given ($2, $3) with what its watch ($1) has seen, remembers
--- up to $4 differences, of objects behind $5, and gives a payload for each.
+-- Compares the objects of a query ($2, $3) with those its watch ($1) has seen. Stores up to $4 differences,
+-- of objects after $5, and returns a payload for each.
 WITH found AS (
     SELECT object_id COLLATE "C" AS object_id, hash FROM unnest($2, $3) AS f (object_id, hash)
 ), seen AS (

@@ -1,5 +1,5 @@
--- The roles whose watches are due ($1), but for those of $2, and whether they could connect by
--- themselves; a null is for roles that are gone.
+-- Roles with due watches ($1), except $2, and whether they could connect by themselves; null stands for
+-- dropped roles.
 SELECT r.oid,
        coalesce(r.rolcanlogin AND has_database_privilege(r.oid, current_database(), 'CONNECT'), false)
   FROM pgqueue.schedule s

@@ -1,4 +1,4 @@
--- Triggers of ours that do not fire always. A restore without triggers leaves them so.
+-- Triggers of the extension that do not fire ALWAYS. A restore without triggers leaves them so.
 SELECT c.relname::text, t.tgname::text, p.proname = 'pin_role' AND t.tgtype & 32 = 0, t.tgenabled = 'O'
   FROM pg_trigger t
   JOIN pg_class c ON c.oid = t.tgrelid
