@@ -191,7 +191,8 @@ impl TableRow<'_> {
         }
     }
 
-    /// True if another transaction has changed or deleted the row and committed since the snapshot was taken.
+    /// True if another transaction has changed or deleted the row, and committed, since the snapshot that
+    /// shows it was taken.
     pub fn is_outdated(&self) -> bool {
         // SAFETY: both only read state of the server.
         self.changer().is_some_and(|changer| unsafe {
@@ -317,7 +318,7 @@ impl TableRow<'_> {
         self.i32(Column::GivenBack)
     }
 
-    /// Returns the number of its other deliveries.
+    /// Returns the number of attempts: deliveries that consumers have not released.
     pub fn attempts(&self) -> i32 {
         self.i32(Column::Deliveries) - self.given_back()
     }
