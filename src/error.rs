@@ -202,7 +202,7 @@ impl Error {
             PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
             format!("must be a member of role \"{role}\""),
         )
-        .hint("Who gives queues away belongs to both roles, as with ALTER … OWNER TO.")
+        .hint("You must be a member of both roles, as with ALTER … OWNER TO.")
     }
 
     /// 40001: another transaction has dropped the queue.
@@ -373,8 +373,10 @@ impl Error {
             _ => format!("refused {} of {all} receipts: of messages {}{more}", ids.len(), named.join(", ")),
         };
         Self::new(PgSqlErrorCode::ERRCODE_NO_DATA_FOUND, message)
-            .detail("What is refused is gone, is not leased any more, or was given to another consumer.")
-            .hint("Nothing was changed. Roll back what was done for it, as another consumer may do the same.")
+            .detail(
+                "A refused message is gone, is not leased any more, or was delivered to another consumer.",
+            )
+            .hint("Nothing was changed. Roll your work for it back: another consumer may do the same work.")
     }
 
     /// 25001: `CALL pgq_wait` would keep a snapshot for as long as it waits.
@@ -429,7 +431,7 @@ impl Error {
     pub fn busy() -> Self {
         Self::new(
             PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
-            "somebody is changing the next message of a group",
+            "another transaction is changing the next message of a group",
         )
     }
 

@@ -72,8 +72,8 @@ pub fn max_queues_hint() -> usize {
 pub fn define_for_shared_memory() {
     GucRegistry::define_int_guc(
         c"pgqueue.max_queues_hint",
-        c"For how many queues of all databases shared memory knows where their messages are.",
-        c"Each takes about 8 kB. Of more queues, those used least are forgotten and scanned from their beginning.",
+        c"Maximum number of queues, over all databases, with scan hints in shared memory.",
+        c"Each takes about 8 kB. Of more queues, the least used lose their hints and are scanned from their beginning.",
         &MAX_QUEUES_HINT,
         1,
         MOST_QUEUES_HINT as i32,
@@ -84,10 +84,16 @@ pub fn define_for_shared_memory() {
 
 /// Defines the settings. Called once, when the library is loaded.
 pub fn define() {
+    define_for_rounds();
+    define_for_queues();
+    define_for_watches();
+}
+
+fn define_for_rounds() {
     GucRegistry::define_int_guc(
         c"pgqueue.vacuum_interval",
         c"Time between two maintenance rounds of a database.",
-        c"Each round clears away what has expired or died, a page at a time. Calls are correct without it.",
+        c"Each round clears expired and dead messages away, a page at a time. Calls are correct without it.",
         &VACUUM_INTERVAL,
         10,
         86_400_000,
@@ -97,14 +103,14 @@ pub fn define() {
     GucRegistry::define_bool_guc(
         c"pgqueue.auto_vacuum",
         c"Whether the background worker does maintenance rounds.",
-        c"Off, the worker stays and idles; SELECT * FROM pgq_vacuum() does a round by hand.",
+        c"If off, the worker idles; SELECT * FROM pgq_vacuum() does a round by hand.",
         &AUTO_VACUUM,
         GucContext::Sighup,
         GucFlags::default(),
     );
     GucRegistry::define_int_guc(
         c"pgqueue.vacuum_page_size",
-        c"How many messages each step of a maintenance round changes at most.",
+        c"Maximum number of messages that each step of a maintenance round changes.",
         c"A round that fills a page is followed by the next without waiting for the interval.",
         &VACUUM_PAGE_SIZE,
         1,
@@ -112,10 +118,13 @@ pub fn define() {
         GucContext::Sighup,
         GucFlags::default(),
     );
+}
+
+fn define_for_queues() {
     GucRegistry::define_int_guc(
         c"pgqueue.max_deliveries",
-        c"How often a message is delivered before it is dead.",
-        c"0 means no limit. A queue's or a message's own max_deliveries goes before it.",
+        c"Number of deliveries after which a message is dead.",
+        c"0 means no limit. The max_deliveries of a message, or of its queue, takes precedence.",
         &MAX_DELIVERIES,
         0,
         i32::MAX,
@@ -124,7 +133,7 @@ pub fn define() {
     );
     GucRegistry::define_int_guc(
         c"pgqueue.default_lease",
-        c"Length of a lease where neither call, message nor queue names one.",
+        c"Length of a lease if neither call, message nor queue sets one.",
         c"A message that is not settled within its lease is delivered again.",
         &DEFAULT_LEASE,
         1,
@@ -134,24 +143,27 @@ pub fn define() {
     );
     GucRegistry::define_bool_guc(
         c"pgqueue.auto_create",
-        c"Whether a queue is made by its first push.",
-        c"Off, only pgq_create_queue makes queues, and a push to an unknown one is an error.",
+        c"Whether the first push to a queue creates it.",
+        c"If off, only pgq_create_queue creates queues, and a push to an unknown queue is an error.",
         &AUTO_CREATE,
         GucContext::Suset,
         GucFlags::default(),
     );
     GucRegistry::define_string_guc(
         c"pgqueue.default_grants",
-        c"What is granted on a queue when it is made.",
-        c"A JSON object of roles and rights, such as {\"workers\": [\"consume\"], \"public\": [\"push\"]}; it belongs to whoever makes the queue.",
+        c"Rights that are granted on a queue when it is created.",
+        c"A JSON object of roles and rights, such as {\"workers\": [\"consume\"], \"public\": [\"push\"]}; the setting of the role that creates the queue counts.",
         &DEFAULT_GRANTS,
         GucContext::Userset,
         GucFlags::default(),
     );
+}
+
+fn define_for_watches() {
     GucRegistry::define_int_guc(
         c"pgqueue.watch_timeout",
-        c"How long a run of a watch may take.",
-        c"One that takes longer is cancelled and tried again at its next time, after a rest.",
+        c"Maximum duration of one run of a watch.",
+        c"A run that takes longer is cancelled; the watch runs again at its next time, after a pause.",
         &WATCH_TIMEOUT,
         1,
         i32::MAX,
@@ -160,8 +172,8 @@ pub fn define() {
     );
     GucRegistry::define_int_guc(
         c"pgqueue.watch_workers",
-        c"How many processes run the watches of a database at most.",
-        c"Each takes one of max_worker_processes while it runs the watches of a role. 0: none runs by itself.",
+        c"Maximum number of processes that run the watches of a database.",
+        c"Each takes one of max_worker_processes while it runs the watches of a role. 0: watches do not run by themselves.",
         &WATCH_WORKERS,
         0,
         1_000,

@@ -37,7 +37,7 @@ fn max(call: &Call) -> Result<i32> {
     let max = call.max(4, "max")?;
     if max > MOST_CHANGES as usize {
         let problem = format!("must be at most {MOST_CHANGES}");
-        return Err(Error::invalid("max", problem, "What is more is pushed right afterwards."));
+        return Err(Error::invalid("max", problem, "Further changes are pushed right afterwards."));
     }
     Ok(max as i32)
 }
