@@ -3,36 +3,29 @@
 //! They are locks of Postgres's lock manager: they need no shared memory of ours, and Postgres releases them
 //! when their process ends, however it ends.
 
-use std::ptr;
+use pgrx::pg_sys::{self, Oid};
 
-use pgrx::pg_sys::{self, LOCKTAG, Oid};
+use crate::pg::lock::Lock;
 
 /// The lock of a database's worker: the process that holds it is the worker.
-pub struct WorkerLock(LOCKTAG);
+pub struct WorkerLock(Lock);
 
 /// Distinguishes our locks from advisory locks of users, which have 1 or 2 here.
 const CLASS: u16 = 0x7067;
 
 impl WorkerLock {
     pub fn of(database: Oid) -> Self {
-        Self(LOCKTAG {
-            locktag_field1: database.to_u32(),
-            locktag_field2: 0,
-            locktag_field3: 0,
-            locktag_field4: CLASS,
-            locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
-            locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
-        })
+        Self(Lock::of_ours(CLASS, database, 0, 0))
     }
 
     /// Takes the lock until this process ends; false if it is taken.
     pub fn take(&self) -> bool {
-        try_lock(&self.0, pg_sys::ExclusiveLock)
+        self.0.try_for_session(pg_sys::ExclusiveLock)
     }
 
     /// True if no process holds the lock at this moment.
     pub fn is_free(&self) -> bool {
-        can_lock(&self.0, pg_sys::ShareLock)
+        self.0.is_free(pg_sys::ShareLock)
     }
 }
 
@@ -41,34 +34,28 @@ impl WorkerLock {
 /// privilege, so the repeated attempts of a role without it must not send the worker away. Only outside of a
 /// transaction.
 pub fn is_wanted(database: Oid) -> bool {
-    let tag = LOCKTAG {
-        locktag_field1: 0, // databases belong to no database
-        locktag_field2: pg_sys::DatabaseRelationId.to_u32(),
-        locktag_field3: database.to_u32(),
-        locktag_field4: 0,
-        locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
-        locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
-    };
-    if can_lock(&tag, pg_sys::RowExclusiveLock) {
+    // Databases belong to no database.
+    let lock = Lock::of_object(Oid::INVALID, pg_sys::DatabaseRelationId, database.to_u32());
+    if lock.is_free(pg_sys::RowExclusiveLock) {
         return false;
     }
     // SAFETY: catalog look-ups in a transaction of its own.
     unsafe {
         pg_sys::StartTransactionCommand();
         let is_wanted =
-            holders(&tag, pg_sys::RowExclusiveLock).into_iter().any(|role| may_command(role, database));
+            holders(&lock, pg_sys::RowExclusiveLock).into_iter().any(|role| may_command(role, database));
         pg_sys::CommitTransactionCommand();
         is_wanted
     }
 }
 
 /// Returns the login roles of the sessions that hold a lock in a mode that conflicts with `mode`.
-fn holders(tag: &LOCKTAG, mode: u32) -> Vec<Oid> {
+fn holders(lock: &Lock, mode: u32) -> Vec<Oid> {
     let mut count = 0;
     // SAFETY: Postgres allocates as many as it counts, in a transaction. The entry of a process that has
     // ended meanwhile stays in shared memory; its role is one word.
     unsafe {
-        let sessions = pg_sys::GetLockConflicts(tag, mode as i32, &mut count);
+        let sessions = pg_sys::GetLockConflicts(lock.tag(), mode as i32, &mut count);
         let roles = (0..count as usize).filter_map(|n| {
             let process = process_of(&*sessions.add(n));
             (!process.is_null()).then(|| (&raw const (*process).roleId).read_volatile())
@@ -108,31 +95,4 @@ fn may_command(role: Oid, database: Oid) -> bool {
         pg_sys::ReleaseSysCache(tuple);
         may
     }
-}
-
-fn can_lock(tag: &LOCKTAG, mode: u32) -> bool {
-    let locked = try_lock(tag, mode);
-    if locked {
-        // SAFETY: locked just now, in the same mode, for the session.
-        unsafe { pg_sys::LockRelease(tag, mode as i32, true) };
-    }
-    locked
-}
-
-/// Takes a lock for the session without waiting; false if another process holds it.
-fn try_lock(tag: &LOCKTAG, mode: u32) -> bool {
-    // SAFETY: the tag is complete; a session lock needs no transaction.
-    let result = unsafe {
-        pg_sys::LockAcquireExtended(
-            tag,
-            mode as i32,
-            true,
-            true,
-            false,
-            ptr::null_mut(),
-            #[cfg(feature = "pg18")]
-            false,
-        )
-    };
-    result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
 }

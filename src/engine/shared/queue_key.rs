@@ -1,10 +1,9 @@
 //! Keys of queues in shared memory: database and queue number.
 
-use pgrx::pg_sys;
+use crate::pg::session;
 
 pub fn database() -> u32 {
-    // SAFETY: reads a variable of this backend.
-    unsafe { pg_sys::MyDatabaseId }.to_u32()
+    session::database().to_u32()
 }
 
 /// Returns the key of a queue, distinct over all databases.

@@ -7,16 +7,17 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use pgrx::pg_sys::{self, Datum, LOCKTAG, Oid};
+use pgrx::pg_sys::{self, Datum, Oid};
 use serde_json::Value;
 
 use crate::engine::table::access::Access;
 use crate::engine::table::catalog;
-use crate::engine::table::heap::Patience;
 use crate::engine::table::name::Name;
 use crate::engine::table::statement::{Row, Sees, Statement};
 use crate::error::{Error, Result};
 use crate::guc;
+use crate::pg::lock::Lock;
+use crate::pg::session::database;
 use crate::value::duration::Millis;
 use crate::value::right::Right;
 use crate::value::settings::{BadSetting, DeadLetter, NOT_A_BOOLEAN, Settings};
@@ -80,28 +81,16 @@ pub fn by_id(id: i32) -> Result<Option<Rc<Queue>>> {
 /// Prevents queues from being dropped until the transaction ends, even if it is prepared and another session
 /// ends it. False if a transaction is dropping one of them.
 pub fn keep(queues: &[i32]) -> bool {
-    queues.iter().all(|&queue| lock(queue, pg_sys::AccessShareLock, Patience::Skip))
+    queues.iter().all(|&queue| lock_of(queue).try_acquire(pg_sys::AccessShareLock))
 }
 
 /// Waits for transactions that prevent the queue from being dropped.
 pub fn wait_for_keepers(queue: i32) {
-    lock(queue, pg_sys::AccessExclusiveLock, Patience::Wait);
+    lock_of(queue).acquire(pg_sys::AccessExclusiveLock);
 }
 
-/// Takes a lock of the lock manager, which survives PREPARE TRANSACTION and a crash.
-fn lock(queue: i32, mode: u32, patience: Patience) -> bool {
-    let tag = LOCKTAG {
-        // SAFETY: reads a variable of this backend.
-        locktag_field1: unsafe { pg_sys::MyDatabaseId }.to_u32(),
-        locktag_field2: catalog::known().queue.to_u32(),
-        locktag_field3: queue as u32,
-        locktag_field4: 0,
-        locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
-        locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
-    };
-    // SAFETY: the tag is complete; the transaction's end lets go of the lock.
-    let result = unsafe { pg_sys::LockAcquire(&tag, mode as i32, false, patience == Patience::Skip) };
-    result != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+fn lock_of(queue: i32) -> Lock {
+    Lock::of_object(database(), catalog::known().queue, queue as u32)
 }
 
 pub fn events_to(settings: &Settings) -> Result<Option<Name>> {
