@@ -24,7 +24,7 @@ fn waits_for(holder: &mut Client, end: &str, mut caller: Client, call: &str) -> 
 }
 
 #[test]
-fn who_waited_for_a_reserve_judges_by_what_became_of_it() {
+fn a_change_that_waited_for_a_reserve_is_judged_by_its_outcome() {
     let server = Server::start();
     let mut holder = server.connect();
     holder.execute("SELECT pgq_create_queue('other')", &[]).unwrap();
@@ -41,7 +41,7 @@ fn who_waited_for_a_reserve_judges_by_what_became_of_it() {
 }
 
 #[test]
-fn who_waited_for_a_release_gets_what_was_released() {
+fn a_cancel_that_waited_for_a_release_gets_the_message() {
     let server = Server::start();
     let mut holder = server.connect();
     holder.execute("SELECT pgq_create_queue('other')", &[]).unwrap();
@@ -165,7 +165,7 @@ fn a_message_on_the_move_is_in_exactly_one_queue() {
 }
 
 #[test]
-fn who_had_a_message_before_its_content_was_changed_cannot_settle_it_any_more() {
+fn a_receipt_from_before_an_update_is_refused() {
     let server = Server::start();
     let mut session = server.connect();
     for key in ["NULL", "'k'"] {

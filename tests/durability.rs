@@ -107,7 +107,7 @@ fn a_restore_loses_nothing_although_the_worker_does_its_rounds_meanwhile() {
 }
 
 #[test]
-fn a_session_of_the_restored_database_sees_what_a_restore_brings() {
+fn a_session_of_the_restored_database_sees_the_restored_queues() {
     let server = Server::start();
     let mut session = server.connect();
     assert!(session.all::<i64>("SELECT id FROM pgq_reserve('q')").is_empty());
@@ -199,7 +199,7 @@ fn a_crash_loses_no_acknowledged_push_and_doubles_no_acknowledged_delete() {
 }
 
 #[test]
-fn a_lease_waits_for_nobody_where_pages_have_checksums_either() {
+fn a_lease_does_not_wait_for_the_disk_with_page_checksums_either() {
     let server = Server::of(
         support::bindir("PGQUEUE_BINDIR"),
         &["--data-checksums"],
@@ -217,7 +217,7 @@ fn a_lease_waits_for_nobody_where_pages_have_checksums_either() {
 }
 
 #[test]
-fn a_killed_consumer_s_messages_come_back_when_its_lease_ends() {
+fn an_expired_lease_of_a_killed_consumer_is_delivered_again() {
     let server = Server::start();
     let (mut victim, mut other) = (server.connect(), server.connect());
     victim.execute("SELECT pgq_push('q', '1')", &[]).unwrap();

@@ -5,7 +5,7 @@ use std::thread;
 use support::{Ask, Server, until};
 
 #[test]
-fn what_outlived_its_time_to_live_is_never_delivered_worker_or_no_worker() {
+fn an_expired_message_is_never_delivered_with_or_without_worker() {
     for settings in [r#"{"on_expire": "dead"}"#, r#"{"on_expire": "drop"}"#] {
         let server = Server::start();
         server.set("pgqueue.auto_vacuum = off");

@@ -61,7 +61,7 @@ fn no_more_than_the_limit_are_out_at_any_moment_and_all_get_through() {
 }
 
 #[test]
-fn who_waits_for_a_slot_is_woken_when_one_is_free() {
+fn a_consumer_that_waits_for_a_slot_is_woken_when_one_is_free() {
     let server = Server::start();
     let mut session = server.connect();
     session.execute("SELECT pgq_create_queue('q', '{\"max_leased\": 1}')", &[]).unwrap();
@@ -87,7 +87,7 @@ fn who_waits_for_a_slot_is_woken_when_one_is_free() {
 }
 
 #[test]
-fn two_who_make_room_at_once_in_one_group_both_do() {
+fn two_pushes_that_make_room_at_once_in_one_group_both_succeed() {
     let server = Server::start();
     let (mut one, mut other) = (server.connect(), server.connect());
     one.execute(r#"SELECT pgq_create_queue('q', '{"max_length": 5, "on_full": "drop_oldest"}')"#, &[])
@@ -207,7 +207,7 @@ fn a_pause_holds_in_other_sessions_at_their_next_call() {
 }
 
 #[test]
-fn a_slot_that_an_open_transaction_holds_is_taken_and_nobody_waits_for_it() {
+fn a_reserve_does_not_wait_for_a_slot_that_an_open_transaction_holds() {
     let server = Server::start();
     let (mut one, mut other) = (server.connect(), server.connect());
     one.execute("SELECT pgq_create_queue('q', '{\"max_leased\": 1}')", &[]).unwrap();

@@ -125,7 +125,7 @@ fn work_through(server: &Server) {
 }
 
 #[test]
-fn what_is_due_hides_no_more_urgent_one_of_its_group_that_is_ready() {
+fn a_due_message_hides_no_more_urgent_ready_one_of_its_group() {
     // Without rounds of the worker: what is due stays in the delayed lane.
     let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.auto_vacuum = off");
     let mut session = server.connect();
@@ -168,7 +168,7 @@ fn the_next_goes_at_the_commit_that_removes_the_first() {
 }
 
 #[test]
-fn what_is_pushed_while_the_last_of_its_group_is_being_deleted_is_delivered_at_once() {
+fn a_push_while_the_last_of_its_group_is_being_deleted_is_delivered_at_once() {
     let server = Server::start();
     let (mut one, mut other) = (server.connect(), server.connect());
     for _ in 0..20 {
@@ -220,7 +220,7 @@ fn a_consumer_that_sleeps_is_woken_for_the_next_of_a_group() {
 }
 
 #[test]
-fn the_worker_moves_those_that_wait_aside_and_they_come_back_in_order() {
+fn the_worker_moves_waiting_messages_aside_and_they_come_back_in_order() {
     let server = Server::start();
     let mut session = server.connect();
     // One transaction each: nothing says at the push that others are before them.
@@ -269,7 +269,7 @@ fn a_message_held_by_two_transactions_does_not_hold_up_its_group() {
 }
 
 #[test]
-fn a_reserve_that_clears_the_first_away_does_not_wait_for_who_holds_the_next() {
+fn a_reserve_that_clears_the_first_away_does_not_wait_for_the_lock_of_the_next() {
     let server = Server::start();
     server.set("pgqueue.auto_vacuum = off");
     let (mut holder, mut other) = (server.connect(), server.connect());
@@ -293,7 +293,7 @@ fn a_reserve_that_clears_the_first_away_does_not_wait_for_who_holds_the_next() {
 }
 
 #[test]
-fn whoever_removes_the_first_waits_behind_two_who_hold_the_next() {
+fn a_removal_of_the_first_waits_behind_two_locks_of_the_next() {
     let server = Server::start();
     let (mut locker, mut observer) = (server.connect(), server.connect());
     let push = "SELECT pgq_push('q', '1', group_key => 'a')";
@@ -374,7 +374,7 @@ fn a_first_and_a_second_that_leave_at_once_let_the_third_come() {
 }
 
 #[test]
-fn what_was_passed_behind_one_that_is_being_removed_comes_when_that_is_gone() {
+fn a_message_skipped_behind_one_that_is_being_removed_comes_when_that_is_gone() {
     let server = Server::start();
     server.set("pgqueue.auto_vacuum = off");
     let (mut one, mut other) = (server.connect(), server.connect());
@@ -387,7 +387,7 @@ fn what_was_passed_behind_one_that_is_being_removed_comes_when_that_is_gone() {
 }
 
 #[test]
-fn what_is_cleared_away_while_the_first_leaves_lets_the_next_come() {
+fn a_message_cleared_away_while_the_first_leaves_lets_the_next_come() {
     let server = without_help();
     let (mut one, mut other) = (server.connect(), server.connect());
     let ids = three_of_a_group(&mut one);
@@ -427,7 +427,7 @@ fn a_first_that_outlives_its_time_while_it_is_put_off_lets_the_others_come() {
 }
 
 #[test]
-fn those_behind_many_that_wait_for_a_retry_and_may_outlive_it_are_left_where_they_are() {
+fn messages_behind_many_retries_that_may_expire_are_not_moved_aside() {
     let server = Server::start();
     let mut session = server.connect();
     for call in [
@@ -472,7 +472,7 @@ fn a_group_of_a_queue_that_is_served_from_its_end_is_looked_at_from_its_beginnin
 }
 
 #[test]
-fn the_next_of_a_group_is_found_where_it_is_by_whoever_has_removed_the_first() {
+fn the_next_of_a_group_is_found_in_any_lane_when_the_first_is_removed() {
     let server = Server::start();
     let mut session = server.connect();
     let push = "SELECT count(pgq_push('q', '1', group_key => 'g' || n)) FROM generate_series(1, 20000) n";
@@ -539,7 +539,7 @@ fn of_two_that_decide_at_once_one_takes_the_turn() {
 }
 
 #[test]
-fn the_next_waits_for_who_is_settling_the_first_though_its_last_lease_has_ended() {
+fn the_next_waits_for_a_settle_of_the_first_whose_last_lease_has_ended() {
     let server = Server::start();
     let (mut slow, mut other) = (server.connect(), server.connect());
     slow.execute("SELECT pgq_create_queue('q', '{\"max_deliveries\": 1}')", &[]).unwrap();

@@ -142,7 +142,7 @@ fn rows_that_a_statement_writes_are_found_at_once() {
 }
 
 #[test]
-fn rows_that_nobody_tells_of_are_found_soon() {
+fn rows_that_no_transaction_tells_of_are_found_soon() {
     for maintenance in ["on", "off"] {
         let server = Server::start();
         server.set(&format!("pgqueue.auto_vacuum = {maintenance}"));
@@ -160,7 +160,7 @@ fn rows_that_nobody_tells_of_are_found_soon() {
 }
 
 #[test]
-fn what_a_removal_that_is_rolled_back_brings_back_is_found_at_once() {
+fn messages_of_a_removal_that_is_rolled_back_are_found_at_once() {
     let server = Server::start();
     let (mut remover, mut session) = (server.connect(), server.connect());
     for removal in [
@@ -179,7 +179,7 @@ fn what_a_removal_that_is_rolled_back_brings_back_is_found_at_once() {
 }
 
 #[test]
-fn what_was_due_is_so_again_when_its_removal_is_rolled_back() {
+fn a_due_message_is_due_again_when_its_removal_is_rolled_back() {
     // Without rounds of the worker, which look at what is due by themselves.
     let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.auto_vacuum = off");
     let mut session = server.connect();
@@ -328,7 +328,7 @@ fn an_index_of_a_dba_s_that_sums_up_pages_has_every_lease() {
 }
 
 #[test]
-fn a_prepared_push_is_found_though_nobody_looked_meanwhile() {
+fn a_prepared_push_is_found_although_no_session_scanned_meanwhile() {
     let server = Server::start();
     let (mut producer, mut consumer) = (server.connect(), server.connect());
     producer.execute("SELECT pgq_create_queue('q')", &[]).unwrap();

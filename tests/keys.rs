@@ -234,7 +234,7 @@ fn a_message_that_expired_while_a_push_held_it_is_not_counted_on() {
 }
 
 #[test]
-fn who_had_a_message_before_a_push_met_it_cannot_settle_it_any_more() {
+fn a_receipt_from_before_a_push_reused_the_message_is_refused() {
     let server = Server::start();
     server.set("pgqueue.auto_vacuum = off"); // a round that touches the message hides it for a moment
     let mut session = server.connect();
@@ -262,7 +262,7 @@ fn who_had_a_message_before_a_push_met_it_cannot_settle_it_any_more() {
 }
 
 #[test]
-fn what_a_newer_message_of_its_key_has_superseded_is_not_changed_any_more() {
+fn a_superseded_message_is_not_changed_any_more() {
     let server = Server::start();
     let mut session = server.connect();
     session.batch_execute("SET statement_timeout = '10 s'").unwrap();
@@ -285,7 +285,7 @@ fn what_a_newer_message_of_its_key_has_superseded_is_not_changed_any_more() {
 }
 
 #[test]
-fn what_waits_with_a_key_in_another_queue_is_not_driven_out_by_what_is_moved_there() {
+fn a_moved_message_does_not_remove_one_that_waits_with_its_key() {
     let server = Server::start();
     let mut session = server.connect();
     let there: i64 = session.one("SELECT pgq_push('target', '\"there\"', dedup_key => 'k')");
@@ -313,7 +313,7 @@ fn a_newer_message_that_has_outlived_its_time_supersedes_nothing() {
 }
 
 #[test]
-fn what_replaces_a_message_is_delivered_once_at_least() {
+fn a_replacing_content_is_delivered_at_least_once() {
     let server = Server::start();
     let mut session = server.connect();
     session.execute("SELECT pgq_push('q', '1', dedup_key => 'k', max_deliveries => 9)", &[]).unwrap();
@@ -718,7 +718,7 @@ fn a_group_goes_on_when_a_message_stands_behind_another_of_its_key_and_before_it
 }
 
 #[test]
-fn a_transaction_that_gives_back_what_it_has_pushed_itself_loses_no_change() {
+fn a_transaction_that_releases_its_own_push_loses_no_change() {
     for give_back in ["pgq_release", "pgq_fail"] {
         let server = Server::start();
         let (mut producer, mut consumer) = (server.connect(), server.connect());
@@ -805,7 +805,7 @@ fn a_newer_message_that_was_given_back_is_not_dropped_for_an_older_one() {
 }
 
 #[test]
-fn what_is_pushed_behind_an_echo_in_a_batch_does_not_wait_for_it() {
+fn a_push_behind_an_echo_in_a_batch_does_not_wait_for_it() {
     let server = Server::start();
     server.set("pgqueue.auto_vacuum = off");
     let (mut session, mut holder) = (server.connect(), server.connect());
@@ -1033,7 +1033,7 @@ fn a_move_of_a_key_waits_for_a_push_of_it_where_there_is_a_window() {
 }
 
 #[test]
-fn a_move_that_waited_for_the_window_sees_what_waits_by_then() {
+fn a_move_that_waited_for_the_window_sees_the_messages_that_wait_by_then() {
     let server = Server::start();
     let (mut pusher, mut mover, mut consumer) = (server.connect(), server.connect(), server.connect());
     consumer.batch_execute("SELECT pgq_create_queue('target')").unwrap();
@@ -1057,7 +1057,7 @@ fn a_move_that_waited_for_the_window_sees_what_waits_by_then() {
 }
 
 #[test]
-fn a_message_that_is_moved_lives_as_long_as_what_counts_on_it() {
+fn a_moved_message_lives_as_long_as_the_pushes_that_reused_it() {
     let server = Server::start();
     let (mut first, mut second) = (server.connect(), server.connect());
     first.batch_execute("SELECT pgq_create_queue('other')").unwrap();

@@ -98,7 +98,7 @@ fn a_lowered_limit_counts_all_that_are_out_not_one_of_them() {
 }
 
 #[test]
-fn a_limit_that_changes_again_and_again_counts_what_is_out() {
+fn a_limit_that_changes_again_and_again_counts_the_leases() {
     let server = Server::start();
     let (mut session, mut other) = (server.connect(), server.connect());
     queue_with(&mut session, r#"{"max_leased": 6}"#, 100);
@@ -131,7 +131,7 @@ fn a_first_limit_at_repeatable_read_counts_leases_that_are_committed() {
 }
 
 #[test]
-fn a_lease_whose_row_somebody_holds_keeps_its_slot() {
+fn a_lease_whose_row_is_locked_keeps_its_slot() {
     let server = Server::start();
     let (mut holder, mut other) = (server.connect(), server.connect());
     queue_with(&mut other, r#"{"max_leased": 1}"#, 2);
@@ -208,7 +208,7 @@ fn a_slot_whose_lease_was_settled_in_a_transaction_that_rolls_back_is_in_use_aga
 }
 
 #[test]
-fn what_is_beyond_a_lowered_limit_counts_although_a_transaction_that_made_room_is_rolled_back() {
+fn leases_beyond_a_lowered_limit_count_after_a_rollback_that_had_made_room() {
     let server = Server::start();
     let (mut one, mut other) = (server.connect(), server.connect());
     for end in ["ROLLBACK", "ROLLBACK TO s; COMMIT"] {
@@ -231,7 +231,7 @@ fn what_is_beyond_a_lowered_limit_counts_although_a_transaction_that_made_room_i
 }
 
 #[test]
-fn a_restored_dump_counts_what_is_out_whatever_was_leased_while_it_was_made() {
+fn a_restored_dump_counts_leases_beside_reserves_during_the_dump() {
     let (from, to) = (Server::start(), Server::start());
     let (mut session, mut there) = (from.connect(), to.connect());
     queue_with(&mut session, r#"{"max_leased": 3}"#, 9);
@@ -374,7 +374,7 @@ fn a_slot_of_a_lease_that_a_savepoint_takes_back_is_free_at_once() {
 }
 
 #[test]
-fn a_session_that_sleeps_before_the_first_reserve_after_a_restore_gets_what_is_ready() {
+fn a_session_that_sleeps_before_the_first_reserve_after_a_restore_gets_ready_messages() {
     let (from, to) = (Server::start(), Server::start());
     let (mut session, mut there) = (from.connect(), to.connect());
     queue_with(&mut session, r#"{"max_leased": 3}"#, 9);
@@ -496,7 +496,7 @@ fn the_state_that_counts_is_not_dropped_for_one_that_is_obsolete() {
 }
 
 #[test]
-fn what_is_dead_goes_first_and_counts_as_room() {
+fn dead_messages_are_dropped_first_and_count_as_room() {
     let server = Server::start();
     server.set("pgqueue.auto_vacuum = off");
     let mut session = server.connect();
@@ -556,7 +556,7 @@ fn a_batch_takes_the_place_of_as_many() {
 }
 
 #[test]
-fn a_queue_of_length_one_takes_what_many_push_at_once() {
+fn a_queue_of_length_one_takes_many_concurrent_pushes() {
     let server = Server::start();
     let mut session = server.connect();
     queue_with(&mut session, r#"{"max_length": 1, "on_full": "drop_oldest"}"#, 1);
@@ -583,7 +583,7 @@ fn a_queue_of_length_one_takes_what_many_push_at_once() {
 }
 
 #[test]
-fn what_was_dropped_beside_a_held_snapshot_is_not_come_by_again() {
+fn messages_dropped_beside_a_held_snapshot_are_not_scanned_again() {
     let server = Server::start();
     let (mut session, mut holder) = (server.connect(), server.connect());
     queue_with(&mut session, DROP_OLDEST, 3);
@@ -606,7 +606,7 @@ fn what_was_dropped_beside_a_held_snapshot_is_not_come_by_again() {
 }
 
 #[test]
-fn who_consumes_while_others_push_is_no_reason_to_refuse() {
+fn consumers_beside_a_push_are_no_reason_to_refuse_it() {
     let server = Server::start();
     let mut session = server.connect();
     queue_with(&mut session, r#"{"max_length": 2, "on_full": "drop_oldest"}"#, 0);
@@ -624,7 +624,7 @@ fn who_consumes_while_others_push_is_no_reason_to_refuse() {
 }
 
 #[test]
-fn who_sees_an_old_queue_is_told_to_try_again_and_not_that_it_is_full() {
+fn a_push_with_an_old_snapshot_is_to_be_retried_and_not_refused_as_full() {
     let server = Server::start();
     let (mut old, mut session) = (server.connect(), server.connect());
     queue_with(&mut session, DROP_OLDEST, 3);

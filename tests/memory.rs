@@ -188,7 +188,7 @@ fn a_sleeper_that_is_woken_again_and_again_stays_flat() {
 }
 
 #[test]
-fn whoever_looks_at_large_messages_keeps_none() {
+fn a_session_that_peeks_at_large_messages_keeps_none() {
     const BODIES: i64 = 200;
     let server = server();
     let mut session = server.connect();

@@ -5,7 +5,7 @@ use std::path::Path;
 use support::pages::{file, quoted, test_exists};
 
 #[test]
-fn what_is_named_exists() {
+fn every_name_in_promises_exists() {
     let page = file("docs/promises.md");
     let rows = page.lines().filter(|line| line.starts_with('|'));
     let cells = rows.map(|row| row.trim_end_matches(" |").rsplit(" | ").next().unwrap());
@@ -33,7 +33,7 @@ fn exists(name: &str) -> bool {
         return test_exists(name);
     }
     if name.starts_with(char::is_uppercase) {
-        return file("tests/history/src/rule/mod.rs").contains(name);
+        return file("crates/history/src/rule/mod.rs").contains(name);
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     [root.join(name), root.join("tests").join(name)].iter().any(|path| path.exists())

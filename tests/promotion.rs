@@ -234,7 +234,7 @@ fn with_a_synchronous_standby_a_failover_loses_nothing_that_was_acknowledged() {
 }
 
 #[test]
-fn what_a_synchronous_standby_did_not_get_was_never_acknowledged() {
+fn a_commit_that_a_synchronous_standby_did_not_get_was_never_acknowledged() {
     let primary = Server::start();
     let standby = primary.standby("standby");
     primary.wait_for_standbys("standby");

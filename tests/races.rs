@@ -9,7 +9,7 @@ use postgres::Client;
 use support::{Ask, Server, until, until_blocked};
 
 #[test]
-fn what_an_old_snapshot_shows_and_somebody_else_has_buried_is_passed() {
+fn a_message_of_an_old_snapshot_that_was_buried_is_skipped() {
     let server = Server::start();
     server.set("pgqueue.auto_vacuum = off");
     let (mut old, mut other) = (server.connect(), server.connect());
@@ -81,7 +81,7 @@ fn ten_consumers_deliver_each_message_exactly_once() {
 }
 
 #[test]
-fn who_has_pushed_one_message_for_each_reserve_never_goes_away_empty() {
+fn a_producer_that_reserves_once_for_each_push_never_finds_the_queue_empty() {
     // Each session pushes one and takes one, so that there is one for everybody at any
     // time; but the one a snapshot shows may go to somebody else.
     let server = Server::start();
@@ -117,7 +117,7 @@ fn a_late_commit_of_a_lower_id_is_found() {
 }
 
 #[test]
-fn a_reserve_waits_for_nobody() {
+fn a_reserve_waits_for_no_transaction() {
     let server = Server::start();
     let (mut first, mut second) = (server.connect(), server.connect());
     second.batch_execute("SET statement_timeout = '5 s'").unwrap();
@@ -133,7 +133,7 @@ fn a_reserve_waits_for_nobody() {
 }
 
 #[test]
-fn a_late_delete_cannot_remove_what_somebody_else_was_given_meanwhile() {
+fn a_late_delete_does_not_remove_a_message_that_was_delivered_again() {
     let server = Server::start();
     let (mut late, mut other, mut observer) = (server.connect(), server.connect(), server.connect());
     other.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
@@ -218,7 +218,7 @@ fn a_lease_is_as_long_as_it_was_asked_for_though_the_reserve_had_to_wait() {
 }
 
 #[test]
-fn a_last_lease_extended_in_time_is_not_buried_by_who_saw_it_end() {
+fn a_last_lease_extended_in_time_is_not_buried_by_a_session_that_saw_it_end() {
     let server = Server::start();
     server.set("pgqueue.auto_vacuum = off");
     let (mut worker, mut other) = (server.connect(), server.connect());
@@ -237,7 +237,7 @@ fn a_last_lease_extended_in_time_is_not_buried_by_who_saw_it_end() {
 }
 
 #[test]
-fn a_purge_of_what_is_ready_spares_what_was_leased_while_it_waited() {
+fn a_purge_of_ready_messages_spares_those_leased_while_it_waited() {
     let server = Server::start();
     let (mut consumer, mut manager, mut observer) = (server.connect(), server.connect(), server.connect());
     consumer.execute("SELECT pgq_push_batch('q', ARRAY['1', '2']::jsonb[])", &[]).unwrap();
@@ -250,7 +250,7 @@ fn a_purge_of_what_is_ready_spares_what_was_leased_while_it_waited() {
 }
 
 #[test]
-fn dropping_or_purging_a_queue_takes_along_what_dies_or_is_archived_meanwhile() {
+fn dropping_or_purging_a_queue_removes_messages_that_die_or_are_archived_meanwhile() {
     let server = Server::start();
     let (mut consumer, mut observer) = (server.connect(), server.connect());
     let settles = ["pgq_bury({id}, 'x')", "pgq_delete({id})"];
@@ -297,7 +297,7 @@ fn settling_an_outdated_row_under_repeatable_read_is_a_serialization_failure() {
 }
 
 #[test]
-fn who_finds_a_queue_empty_at_serializable_has_read_that() {
+fn a_serializable_reserve_that_finds_nothing_has_read_that() {
     let server = Server::start();
     let (mut reader, mut writer) = (server.connect(), server.connect());
     reader.batch_execute("CREATE TABLE seen (n bigint); SELECT pgq_create_queue('q')").unwrap();

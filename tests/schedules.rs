@@ -94,7 +94,7 @@ fn a_round_that_is_not_committed_keeps_others_from_its_schedules_only() {
 }
 
 #[test]
-fn what_was_missed_while_the_worker_was_off_runs_once() {
+fn a_schedule_missed_while_the_worker_was_off_runs_once() {
     let server = server_without_rounds();
     let mut session = server.connect();
     session.batch_execute("SELECT pgq_schedule('late', 'late', '1 h', '1')").unwrap();
@@ -201,7 +201,7 @@ fn a_watch_runs_by_itself_and_pushes_each_change_once() {
 }
 
 #[test]
-fn a_watch_that_always_finds_more_keeps_nobody_waiting() {
+fn a_watch_that_always_finds_more_delays_no_other() {
     let server = Server::start();
     let mut session = server.connect();
     session
@@ -294,7 +294,7 @@ fn a_run_in_which_the_worker_is_ended_is_made_up_for() {
 }
 
 #[test]
-fn a_run_that_somebody_is_in_the_way_of_is_made_up_for_soon() {
+fn a_run_that_a_lock_blocks_is_made_up_for_soon() {
     let server = server_with_rare_rounds();
     let mut session = run_that_has_to_wait(&server, |session| {
         until("it has waited in vain", || {

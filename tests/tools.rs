@@ -50,7 +50,7 @@ fn while_repacked(server: &Server, table: &str, work: impl FnOnce(&mut Client)) 
 }
 
 #[test]
-fn what_is_done_while_pg_repack_rewrites_the_messages_is_kept() {
+fn pushes_and_deletes_during_pg_repack_are_kept() {
     let Some(server) = server_with_repack() else { return };
     let mut session = server.connect();
     session
@@ -358,7 +358,7 @@ const REFUSED: [(&str, &str, &str, &str); 7] = [
 ];
 
 #[test]
-fn what_cannot_be_obeyed_is_refused_by_its_name() {
+fn a_trigger_or_constraint_that_cannot_be_obeyed_is_named_and_refused() {
     let server = Server::start();
     server.set("pgqueue.auto_vacuum = off"); // a worker would be in the way of the changes
     let (mut dba, mut session) = (server.connect(), server.connect());
@@ -496,7 +496,7 @@ fn others_named(name: &str, table: &str, made_by: &str) -> Vec<String> {
 }
 
 #[test]
-fn an_index_is_used_only_if_it_is_what_its_name_says() {
+fn an_index_is_used_only_if_it_has_the_shape_of_its_name() {
     let server = server_with_queues();
     let (mut dba, mut session) = (server.connect(), server.connect());
     for (name, statements, made_by) in INDEXES {
@@ -653,7 +653,7 @@ const PARTS: [Part; 12] = [
 ];
 
 #[test]
-fn dumps_in_parts_hold_what_the_page_says() {
+fn dumps_in_parts_hold_the_tables_that_docs_tools_names() {
     let server = Server::start();
     let mut session = server.connect();
     session

@@ -73,7 +73,7 @@ fn all_rows(session: &mut Client) -> Vec<String> {
 }
 
 #[test]
-fn an_upgrade_arrives_at_what_a_fresh_install_makes() {
+fn an_upgrade_arrives_at_the_objects_of_a_fresh_install() {
     let server = server();
     server.connect().batch_execute("CREATE EXTENSION pgqueue").unwrap();
     let fresh: Vec<String> = server.connect().all(CATALOG);
@@ -98,7 +98,7 @@ fn an_upgrade_arrives_at_what_a_fresh_install_makes() {
 }
 
 #[test]
-fn what_an_upgrade_makes_belongs_to_the_owner_of_the_rest() {
+fn objects_of_an_upgrade_belong_to_the_owner_of_the_extension() {
     let server = server();
     for (n, (version, ..)) in RELEASED.iter().enumerate() {
         let database = format!("made{n}");

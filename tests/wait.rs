@@ -57,7 +57,7 @@ fn it_returns_at_once_when_there_is_enough_and_at_its_timeout_when_there_is_not(
 }
 
 #[test]
-fn a_message_that_somebody_is_just_taking_does_not_end_it() {
+fn a_message_that_is_being_reserved_does_not_end_a_wait() {
     let server = Server::start();
     let (mut holder, mut waiter) = (server.connect(), server.connect());
     holder.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
@@ -450,7 +450,7 @@ fn listeners_hear_of_a_queue_beside_a_crowd_of_others() {
 }
 
 #[test]
-fn listeners_hear_of_what_was_prepared_before_the_server_was_started_again() {
+fn listeners_are_notified_of_transactions_prepared_before_a_restart() {
     let server = Server::bare("shared_preload_libraries = 'pgqueue'\nmax_prepared_transactions = 2");
     let mut session = server.connect();
     session
@@ -491,7 +491,7 @@ fn listeners_hear_of_a_queue_on_the_channel_that_it_names() {
 }
 
 #[test]
-fn listeners_hear_of_what_others_let_go_of_and_decide() {
+fn listeners_are_notified_of_releases_and_decided_transactions() {
     let server = Server::start();
     let (mut listener, mut session) = (server.connect(), server.connect());
     session

@@ -122,7 +122,7 @@ fn a_step_that_takes_long_is_cancelled_when_the_worker_is_to_end() {
 }
 
 #[test]
-fn the_worker_clears_away_what_is_over() {
+fn the_worker_clears_expired_and_dead_messages_away() {
     let server = Server::start();
     let mut session = server.connect();
     session
@@ -217,7 +217,7 @@ fn a_failing_step_is_logged_with_its_sqlstate_and_the_others_go_on() {
 }
 
 #[test]
-fn what_happens_in_a_template_is_counted_though_the_launcher_passes_it_over() {
+fn calls_in_a_template_are_counted_although_the_launcher_skips_it() {
     let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.auto_vacuum = off");
     let mut session = server.connect();
     session.batch_execute("CREATE DATABASE mould").unwrap();
@@ -316,7 +316,7 @@ fn a_worker_that_cannot_connect_to_its_database_keeps_no_server_from_stopping() 
 }
 
 #[test]
-fn a_copy_of_a_database_has_what_was_counted() {
+fn a_copy_of_a_database_has_its_counts() {
     let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.vacuum_interval = '1h'");
     let mut session = server.connect();
     session.batch_execute("CREATE DATABASE live").unwrap();
@@ -365,7 +365,7 @@ fn the_worker_clears_one_behind_those(server: &Server, holder: &mut Client, held
 }
 
 #[test]
-fn an_open_transaction_keeps_nobody_elses_expired_messages_from_being_cleared() {
+fn an_open_transaction_does_not_block_the_clearing_of_other_queues() {
     let (server, mut session) = with_small_pages();
     let mut holder = hold_up_expired_messages(&server, 30);
     session

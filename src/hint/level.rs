@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn what_appears_before_the_front_is_known_by_its_key() {
+    fn a_message_that_appears_before_the_front_is_known_by_its_key() {
         let mut level = level_with_front(100);
         level.appeared(&ids([7, 5, 7, 150]), Direction::OldestFirst);
         assert_eq!(probed(&mut level), [5, 7]);
@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_is_refused_when_something_appeared_in_what_was_walked_over() {
+    fn a_claim_is_refused_when_a_message_appeared_among_the_scanned_keys() {
         let mut level = level_with_front(100);
         let look = level.look();
         level.appeared(&ids([200]), Direction::OldestFirst);
@@ -525,7 +525,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pass_does_not_go_on_past_what_was_left_to_it_meanwhile() {
+    fn a_rescan_does_not_skip_keys_that_were_left_to_it_meanwhile() {
         let mut level = level_with_front(1_000);
         let many = ids(500..600);
         level.appeared(&many, Direction::OldestFirst);
@@ -591,7 +591,7 @@ mod tests {
     }
 
     #[test]
-    fn where_passes_begin_is_not_raised_over_what_appeared_during_one() {
+    fn the_start_of_rescans_is_not_raised_over_messages_that_appeared_during_one() {
         let mut level = level_with_front(1_000);
         level.leased(500, 10);
         let chunk = level.chunk(Sweeper::Call, 10).unwrap();
@@ -606,7 +606,7 @@ mod tests {
     }
 
     #[test]
-    fn passes_skip_what_is_gone() {
+    fn rescans_skip_removed_messages() {
         let mut level = level_with_front(1_000);
         level.leased(500, 10);
         let chunk = level.chunk(Sweeper::Call, 10).unwrap();
@@ -617,7 +617,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_prepared_transaction_holds_is_looked_at_again_and_again() {
+    fn messages_of_a_prepared_transaction_are_scanned_again_and_again() {
         let mut level = level_with_front(1_000);
         level.prepared(300, 0);
         let nothing =

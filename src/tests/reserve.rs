@@ -44,14 +44,14 @@ mod tests {
     }
 
     #[pg_test]
-    fn what_is_due_is_merged_with_what_is_ready() {
+    fn due_messages_are_merged_with_ready_ones() {
         fill();
         run("UPDATE pgqueue.message SET lane = 'd', due_at = now() - interval '1 min' WHERE id % 3 = 0");
         assert_in_order(7, "priority, id", false);
     }
 
     #[pg_test]
-    fn what_is_due_is_merged_under_lifo_too() {
+    fn due_messages_are_merged_under_lifo_too() {
         fill();
         run("UPDATE pgqueue.message SET lane = 'd', due_at = now() - interval '1 min' WHERE id % 3 = 0");
         assert_in_order(1, "priority, id DESC", true);

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn what_a_statement_does_the_next_call_in_it_sees() {
+    fn the_next_call_of_a_statement_sees_the_effects_of_the_last() {
         run("SELECT pgq_push('q', '1'), pgq_push('q', '2')");
         let done = all("SELECT pgq_delete(id, delivery) FROM pgq_reserve('q')");
         assert_eq!(done, ["true"]);

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_every_hour_does_so_through_both_changes() {
+    fn an_hourly_schedule_runs_every_hour_through_both_clock_changes() {
         let hours = runs("15 * * * *", "Europe/Berlin", "2026-03-29T00:00:00Z", 3);
         assert_eq!(hours, ["2026-03-29T00:15:00Z", "2026-03-29T01:15:00Z", "2026-03-29T02:15:00Z"]);
         let hours = runs("15 * * * *", "Europe/Berlin", "2026-10-25T00:00:00Z", 3);

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_those_that_are_read() {
+    fn words_are_written_as_they_are_read() {
         for word in Right::GRANTABLE {
             let right: Right = serde_json::from_value(word.into()).unwrap();
             assert_eq!(right.word(), word);

@@ -19,7 +19,7 @@ pub fn errands() -> bool {
     for_a_turn(due_scan::a_message_is_due, promote)
         && run_due_schedules()
         && for_a_turn(rescan::is_due, go_on_with_pass)
-        && for_a_turn(prepared::what_was_prepared_may_be_decided, || {
+        && for_a_turn(prepared::prepared_transactions_may_be_decided, || {
             logged("prepared", || settle_prepared(&mut Report::default()))
         })
         && notify::tell()

@@ -14,7 +14,7 @@ fn started() -> Server {
 }
 
 #[test]
-fn a_body_of_all_bytes_stays_what_it_is_on_every_way() {
+fn a_body_of_all_bytes_is_unchanged_on_every_path() {
     let server = started();
     let mut session = server.connect();
     let megabytes = setting("PGQUEUE_FUZZ_BODY_MB").unwrap_or(BODY_MB);

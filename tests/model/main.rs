@@ -68,7 +68,7 @@ fn is_what_the_reference_says(server: &Server) {
 }
 
 #[test]
-fn every_answer_and_every_table_is_what_the_reference_says() {
+fn every_answer_and_every_table_is_that_of_the_reference() {
     is_what_the_reference_says(&server("shared_preload_libraries = 'pgqueue'"));
 }
 

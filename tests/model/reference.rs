@@ -1060,7 +1060,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_is_retried_until_no_delivery_is_left() {
+    fn a_failing_message_is_retried_until_no_delivery_is_left() {
         let mut queue = queue();
         queue.push(&message(None, None), 1).unwrap();
         queue.lease(1, None);
@@ -1089,7 +1089,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_a_push_has_met_is_not_settled_by_who_had_it_before() {
+    fn a_message_that_a_push_has_reused_is_not_settled_with_an_earlier_receipt() {
         let mut queue = queue();
         let again = |on_duplicate| message(None, Some((1, on_duplicate)));
         queue.push(&again(OnDuplicate::Ignore), 1).unwrap();

@@ -193,7 +193,7 @@ const MISTAKES: &[&str] = &[
 ];
 
 #[test]
-fn each_call_gives_what_it_gives_on_a_single_server() {
+fn each_call_gives_the_answer_of_a_single_server() {
     let sharded = Sharded::on_one_server();
     sharded.servers[0].connect().batch_execute("CREATE DATABASE single").unwrap();
     let mut single = sharded.servers[0].connect_to("single");
@@ -223,7 +223,7 @@ fn each_call_gives_what_it_gives_on_a_single_server() {
 }
 
 #[test]
-fn what_was_called_stays_done_when_the_transaction_is_rolled_back() {
+fn calls_through_the_proxy_stay_done_after_a_rollback() {
     let sharded = Sharded::on_one_server();
     let mut proxy = sharded.proxy();
     proxy.batch_execute("BEGIN; SELECT pgq_push('q', '1'); ROLLBACK").unwrap();
@@ -302,7 +302,7 @@ fn a_set_is_whole_although_the_same_select_list_calls_again() {
 }
 
 #[test]
-fn whoever_waits_goes_on_soon_after_a_push_and_holds_nothing_on_the_partition() {
+fn a_waiting_session_goes_on_soon_after_a_push_and_holds_nothing_on_the_partition() {
     let sharded = Sharded::on_one_server();
     let (mut proxy, mut pusher) = (sharded.proxy(), sharded.proxy());
     let waiter = std::thread::spawn(move || {

@@ -73,7 +73,7 @@ fn receipts_that_cannot_be_read_change_nothing_on_any_partition() {
 }
 
 #[test]
-fn what_would_concern_two_partitions_is_refused() {
+fn a_call_over_two_partitions_is_refused() {
     let sharded = Sharded::on_one_server();
     let mut proxy = sharded.proxy();
     let [a, b, ..] = &queue_of_each(&mut proxy)[..] else { unreachable!() };
@@ -167,7 +167,7 @@ fn ids_stay_within_their_partition() {
 }
 
 #[test]
-fn a_proxy_is_not_made_of_what_does_not_fit_together() {
+fn a_proxy_is_not_made_of_parts_that_do_not_fit_together() {
     let sharded = Sharded::on_one_server();
     let mut proxy = sharded.proxy();
     let mut refused = |session: &mut Client, change: &str, back: &str, reason: &str| {
@@ -198,7 +198,7 @@ fn a_proxy_is_not_made_of_what_does_not_fit_together() {
 }
 
 #[test]
-fn a_proxy_made_again_keeps_what_uses_it_and_the_privileges_on_it() {
+fn a_proxy_made_again_keeps_its_dependents_and_privileges() {
     let sharded = Sharded::on_one_server();
     let mut proxy = sharded.proxy();
     proxy
@@ -219,7 +219,7 @@ fn a_proxy_made_again_keeps_what_uses_it_and_the_privileges_on_it() {
 }
 
 #[test]
-fn a_partition_made_again_gives_no_id_twice_whoever_pushes_meanwhile() {
+fn a_partition_made_again_gives_no_id_twice_beside_pushes() {
     let sharded = Sharded::on_one_server();
     let (mut pusher, mut observer) = (sharded.partition(1), sharded.partition(1));
     pusher.batch_execute("BEGIN; SELECT pgq_push('q', '1')").unwrap();

@@ -108,7 +108,7 @@ fn while_a_server_is_down_the_queues_of_the_others_go_on() {
 }
 
 #[test]
-fn whoever_calls_has_the_rights_of_the_role_that_the_mapping_names() {
+fn a_proxy_call_has_the_rights_of_the_role_in_the_user_mapping() {
     let sharded = Sharded::on_one_server();
     sharded.everywhere(
         "CREATE ROLE ann LOGIN; CREATE ROLE bob LOGIN; CREATE ROLE carl LOGIN; CREATE ROLE dave LOGIN",

@@ -87,7 +87,7 @@ fn ambushes(server: &Server) -> Vec<String> {
 }
 
 #[test]
-fn what_lies_in_the_schema_before_the_extension_is_never_run() {
+fn functions_that_lie_in_the_schema_before_the_extension_are_never_run() {
     let server = ambushed();
     let mut root = server.connect();
     root.batch_execute("CREATE EXTENSION pgqueue").unwrap();
@@ -247,7 +247,7 @@ fn a_slow_watch_does_not_keep_its_process_or_the_worker_from_ending() {
 }
 
 #[test]
-fn who_may_write_all_tables_can_make_himself_nobody_else() {
+fn a_role_that_may_write_all_tables_cannot_become_another() {
     let server = Server::start();
     server
         .connect()
@@ -270,7 +270,7 @@ fn who_may_write_all_tables_can_make_himself_nobody_else() {
 }
 
 #[test]
-fn a_cast_to_json_runs_as_whoever_writes_the_captured_table() {
+fn a_cast_to_json_runs_as_the_role_that_writes_the_captured_table() {
     let server = Server::start();
     let mut root = server.connect();
     root.batch_execute(
@@ -330,7 +330,7 @@ fn errors_and_empty_answers_tell_nothing_about_the_queues_of_others() {
 }
 
 #[test]
-fn who_makes_a_queue_for_somebody_else_by_calling_his_function_gets_no_right_on_it() {
+fn a_caller_of_a_function_that_creates_a_queue_gets_no_right_on_it() {
     let server = Server::start();
     let mut shop = server.connect();
     shop.batch_execute(
@@ -364,7 +364,7 @@ fn who_makes_a_queue_for_somebody_else_by_calling_his_function_gets_no_right_on_
 }
 
 #[test]
-fn who_fails_a_message_gets_no_right_on_the_queue_that_is_made_for_its_event() {
+fn a_role_that_fails_a_message_gets_no_right_on_the_queue_of_its_event() {
     let server = Server::start();
     let mut root = server.connect();
     root.batch_execute(

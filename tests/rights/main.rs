@@ -112,7 +112,7 @@ fn the_table_of_calls_names_every_function_that_everybody_may_execute() {
 
 /// The others are called by triggers and statements of the extension, and by superusers.
 #[test]
-fn what_not_everybody_may_execute_is_a_deliberate_list() {
+fn functions_without_public_execute_are_a_deliberate_list() {
     let server = Server::start();
     let closed: Vec<String> = server.connect().all(
         "SELECT p.proname::text FROM pg_proc p
@@ -219,7 +219,7 @@ fn rights_survive_the_renaming_of_roles_and_are_not_inherited_by_a_name() {
 }
 
 #[test]
-fn what_a_dropped_role_had_is_nobodys_and_can_be_given_away() {
+fn queues_of_a_dropped_role_have_no_owner_and_can_be_given_away() {
     let server = server_with_roles();
     let mut root = server.connect();
     root.batch_execute(
@@ -256,7 +256,7 @@ fn what_a_dropped_role_had_is_nobodys_and_can_be_given_away() {
 }
 
 #[test]
-fn what_a_role_owns_is_reassigned_before_it_goes() {
+fn queues_of_a_role_are_reassigned_before_it_is_dropped() {
     let server = server_with_roles();
     let mut root = server.connect();
     root.batch_execute("CREATE ROLE heir; CREATE ROLE broker IN ROLE owner, heir").unwrap();

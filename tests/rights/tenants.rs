@@ -50,7 +50,7 @@ fn assert_alice_ticks_for(root: &mut Client, seconds: i32) {
 const ALICE_TICKS: &str = "SELECT pgq_schedule('a tick', 'a ticks', '1 s', '1')";
 
 #[test]
-fn schedules_that_somebody_is_in_the_way_of_delay_none_of_another_role() {
+fn schedules_that_a_lock_blocks_delay_none_of_another_role() {
     let server = shared();
     let mut root = server.connect();
     server.connect_as("alice").batch_execute(ALICE_TICKS).unwrap();
@@ -88,7 +88,7 @@ fn thousands_of_schedules_of_one_role_delay_none_of_another() {
 }
 
 #[test]
-fn a_round_by_hand_does_not_wait_for_a_key_that_somebody_holds() {
+fn a_round_by_hand_does_not_wait_for_a_locked_key() {
     let server = shared_with("pgqueue.auto_vacuum = off");
     let mut root = server.connect();
     let mut holder = server.connect_as("mallory");
@@ -268,7 +268,7 @@ fn looking_for_a_queue_by_making_it_again_uses_up_no_number() {
 }
 
 #[test]
-fn unwatching_what_is_being_put_again_forgets_nothing() {
+fn unwatching_a_watch_that_is_being_put_again_forgets_nothing() {
     let server = shared();
     let mut root = server.connect();
     let put = "SELECT pgq_watch('a watch', 'a q', 'SELECT g, g FROM generate_series(1, 5) g', '1 s')";
@@ -478,7 +478,7 @@ fn an_open_transaction_that_makes_a_queue_for_events_does_not_hold_up_the_worker
 }
 
 #[test]
-fn a_message_of_a_dropped_queue_that_somebody_holds_stops_no_round() {
+fn a_locked_message_of_a_dropped_queue_stops_no_round() {
     let server = shared();
     let (mut alice, mut pusher) = (server.connect_as("alice"), server.connect_as("mallory"));
     let (mut dropper, mut holder) = (server.connect_as("mallory"), server.connect_as("mallory"));

@@ -7,7 +7,7 @@ use crate::engine::shared::{hint_cache, listeners, sleeper, tally};
 use crate::hint::Direction;
 
 /// Whether it is time to look which prepared transactions have ended.
-pub fn what_was_prepared_may_be_decided() -> bool {
+pub fn prepared_transactions_may_be_decided() -> bool {
     const LOOK_EVERY: Duration = Duration::from_secs(1);
     thread_local! {
         static LOOKED: Cell<Option<Instant>> = const { Cell::new(None) };

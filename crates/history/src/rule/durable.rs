@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_acknowledged_is_noted() {
+    fn acknowledged_calls_are_noted() {
         assert!(!noted(None, true).breaks(Rule::Durable));
         assert!(!noted(Some(End::RolledBack), false).breaks(Rule::Durable));
     }
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_that_nobody_was_told_of_may_be_either() {
+    fn an_unacknowledged_end_may_be_either() {
         let unknown = End::Unknown(Span { invoked: 0, returned: i64::MAX });
         for is_there in [true, false] {
             assert!(!noted(Some(unknown), is_there).breaks(Rule::Durable));

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn who_settles_without_a_receipt_means_whoever_has_it() {
+    fn a_settle_without_a_receipt_means_any_delivery() {
         let mut sample = delivered_twice();
         sample.settle_any(Verdict::Delete, 1);
         assert!(!broken(&sample));

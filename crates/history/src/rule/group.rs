@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_priority_comes_before_the_id_but_not_before_who_is_out() {
+    fn the_priority_comes_before_the_id_but_not_before_a_leased_message() {
         let mut sample = Sample::new();
         sample.push_to(1, "g", 0);
         sample.reserve(1, 1);
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_given_an_id_again_after_a_crash_is_not_of_the_group_of_who_had_it() {
+    fn a_message_with_an_id_reused_after_a_crash_has_its_own_group() {
         let never = Span { invoked: 0, returned: Moment::MAX };
         for end in [End::RolledBack, End::Unknown(never)] {
             let mut sample = Sample::new();
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_push_that_was_committed_later_waits_for_who_is_out() {
+    fn a_push_that_was_committed_later_waits_for_the_leased_message_of_its_group() {
         let mut sample = pushed(2);
         let late = sample.now() + 15;
         sample.history.transactions[0].end = End::Committed(Span { invoked: late, returned: late + 1 });

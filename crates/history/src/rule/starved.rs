@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_undone_leaves_it_ready() {
+    fn a_rolled_back_lease_leaves_the_message_ready() {
         let mut given = waiting();
         given.reserve(1, 1).operations[0].undone = true;
         let mut refused = waiting();

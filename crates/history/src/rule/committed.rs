@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_committed_is_delivered() {
+    fn committed_pushes_are_delivered() {
         let mut sample = Sample::new();
         sample.push(1);
         sample.reserve(1, 1);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_nobody_pushed_is_caught() {
+    fn a_delivered_message_that_was_not_pushed_is_caught() {
         let mut sample = Sample::new();
         sample.reserve(5, 1);
         assert!(broken(&sample));

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_pushed_and_deleted_or_is_still_there_is_no_loss() {
+    fn a_push_that_was_deleted_or_is_still_there_is_no_loss() {
         let mut sample = Sample::new();
         sample.push(1);
         sample.push(2);
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_purge_explains_only_what_was_pushed_before_it() {
+    fn a_purge_explains_only_messages_that_were_pushed_before_it() {
         let mut sample = Sample::new();
         sample.push(1);
         sample.add(Act::Purge);
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_replaced_is_not_missed() {
+    fn a_replaced_content_is_not_missed() {
         let mut sample = Sample::new();
         sample.push_key(1);
         sample.meet(2, 1, Met::Replaced);
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn an_update_takes_the_place_of_what_was_pushed_and_must_not_be_lost_either() {
+    fn an_update_replaces_the_pushed_content_and_must_not_be_lost_either() {
         let mut sample = Sample::new();
         sample.push(1);
         sample.update(2, 1);
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_moved_is_looked_for_where_it_went() {
+    fn a_moved_message_is_expected_in_its_new_queue() {
         let mut sample = Sample::new();
         sample.push(1);
         sample.relocate(1, 2);

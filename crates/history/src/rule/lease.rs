@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pop_of_what_another_has_leased_is_caught() {
+    fn a_pop_of_a_leased_message_is_caught() {
         let mut sample = Sample::new();
         sample.push(1);
         sample.reserve(1, 1);
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_leased_is_neither_changed_nor_moved() {
+    fn a_leased_message_is_neither_changed_nor_moved() {
         let mut leased = Sample::new();
         leased.push(1);
         leased.reserve(1, 1);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_refused_has_ended_nothing() {
+    fn a_refused_settle_has_ended_nothing() {
         let mut sample = Sample::new();
         sample.push(1);
         sample.reserve(1, 1);

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_deleted_and_is_not_seen_again_is_gone() {
+    fn a_deleted_message_that_is_not_seen_again_is_gone() {
         assert!(!broken(&deleted()));
     }
 
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_moved_is_gone_from_where_it_was() {
+    fn a_moved_message_is_gone_from_its_queue() {
         let mut sample = Sample::new();
         sample.push(1);
         sample.relocate(1, 2);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn an_update_of_what_is_gone_is_caught() {
+    fn an_update_of_a_removed_message_is_caught() {
         let mut sample = deleted();
         let mut unanswered = sample.clone();
         unanswered.update(2, 1).operations[0].clock = None;

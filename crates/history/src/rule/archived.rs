@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_removed_is_archived_where_the_queue_keeps_it() {
+    fn a_removed_message_is_archived_if_its_queue_keeps_it() {
         let mut sample = deleted();
         assert!(broken(&sample));
         sample.history.ending.archived.insert(1);
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_removed_is_not_archived() {
+    fn a_message_that_was_not_removed_is_not_archived() {
         let mut sample = deleted();
         sample.history.transactions[2].end = End::RolledBack;
         assert!(!broken(&sample));

@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_ignored_is_not_given() {
+    fn an_ignored_push_is_not_delivered() {
         let mut sample = Sample::new();
         sample.push_key(1);
         sample.meet(2, 1, Met::Ignored);
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_updated_is_not_given_as_it_was() {
+    fn an_updated_message_is_not_delivered_with_its_old_content() {
         let mut sample = Sample::new();
         sample.push(1);
         sample.update(2, 1);
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_replaced_is_not_given_any_more() {
+    fn a_replaced_content_is_not_delivered_any_more() {
         let mut sample = Sample::new();
         sample.push_key(1);
         sample.meet(2, 1, Met::Replaced);
