@@ -1,7 +1,10 @@
 # Everything a person does with this checkout. What is missing on the machine is
 # installed first; each command starts and stops its own server.
 
-.PHONY: demo test test-all test-cassert test-bare chaos search failover bench psql build setup regress clean
+.PHONY: help demo test test-all test-cassert test-bare ci chaos search failover bench psql build setup regress clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.* ## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: build ## the main job on real input, with a live display
 	cargo build --quiet --release -p pgqueue-demo
@@ -18,6 +21,9 @@ test-cassert: ## on a server that checks its own assertions
 
 test-bare: ## demo and test on a minimal Debian 12, as root and as a user with sudo; QUICK=1 one test of each kind, ONLY=dev one user
 	.ci/bare
+
+ci: ## what CI runs on a clean clone
+	.ci/run
 
 failover: build ## two servers run by pg_auto_failover, whose primary dies again and again; ROUNDS=10
 	. .ci/env && ROUNDS=$${ROUNDS:-10} cargo test --no-default-features --features "pg$$PG_MAJOR pg_test" --test failover
@@ -37,14 +43,14 @@ search: build ## sessions in random order, CASES=50000 of them; SEED=n repeats a
 psql: build ## a prompt on a private server with pgqueue in it
 	.ci/with-server -- sh -c 'psql -X -q -c "CREATE EXTENSION pgqueue"; echo "A private server with pgqueue; it is gone when you leave."; exec psql'
 
-build: setup
+build: setup ## builds the extension into the private server
 	.ci/build
 
 regress: build ## only tests/pg_regress
 	.ci/regress
 
-setup:
+setup: ## installs missing packages, and copies a private PostgreSQL
 	.ci/setup
 
-clean:
+clean: ## removes what cargo has built
 	cargo clean

@@ -14,7 +14,7 @@ const RELEASED: [(&str, &str, &str); 2] = [
     ("0.2.0", include_str!("upgrade/pgqueue--0.2.0.sql"), include_str!("upgrade/data-0.2.0.sql")),
 ];
 
-/// The same of unique keys and limits in every state (`tests/upgrade/keys.sql`).
+/// The same of unique keys and limits in every state (`tests/upgrade/dedup_key.sql`).
 const KEYS: [(&str, &str); 1] = [("0.2.0", include_str!("upgrade/keys-0.2.0.sql"))];
 
 /// A version that this library cannot know, and the ways there and back.
@@ -203,7 +203,7 @@ fn a_dump_of_older_keys_and_limits_loads_into_this_version() {
     }
 }
 
-/// That what `keys.sql` has made behaves as it should.
+/// That what `dedup_key.sql` has made behaves as it should.
 fn check_keys_and_limits(session: &mut Client) {
     session.batch_execute("SELECT pgq_vacuum()").unwrap();
     let states: Vec<String> =

@@ -199,41 +199,6 @@ fn a_crash_loses_no_acknowledged_push_and_doubles_no_acknowledged_delete() {
 }
 
 #[test]
-fn a_lease_does_not_wait_for_the_disk_with_page_checksums_either() {
-    let server = Server::of(
-        support::bindir("PGQUEUE_BINDIR"),
-        &["--data-checksums"],
-        "shared_preload_libraries = 'pgqueue'\npgqueue.auto_vacuum = off",
-    );
-    let mut session = server.connect();
-    session.batch_execute("CREATE EXTENSION pgqueue; SELECT pgq_push('q', '1')").unwrap();
-    // Each page that is read from now on is logged, when its hint bits are set.
-    session.execute("CHECKPOINT", &[]).unwrap();
-    server.set("synchronous_standby_names = 'away'");
-    let mut consumer = server.connect();
-    let lease = thread::spawn(move || consumer.all::<i64>("SELECT id FROM pgq_reserve('q')"));
-    until("a lease is given", || lease.is_finished());
-    assert_eq!(lease.join().unwrap(), [1]);
-}
-
-#[test]
-fn an_expired_lease_of_a_killed_consumer_is_delivered_again() {
-    let server = Server::start();
-    let (mut victim, mut other) = (server.connect(), server.connect());
-    victim.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
-    assert_eq!(victim.all::<i64>("SELECT delivery FROM pgq_reserve('q', lease => '8 s')"), [1]);
-    let pid: i32 = victim.one("SELECT pg_backend_pid()");
-    other.execute(&format!("SELECT pg_terminate_backend({pid}, 5000)"), &[]).unwrap();
-    assert!(other.all::<i64>("SELECT delivery FROM pgq_reserve('q')").is_empty());
-    let mut delivery = Vec::new();
-    until("the lease has ended", || {
-        delivery = other.all::<i64>("SELECT delivery FROM pgq_reserve('q')");
-        !delivery.is_empty()
-    });
-    assert_eq!(delivery, [2]);
-}
-
-#[test]
 fn after_a_crash_messages_are_counted_anew() {
     // No round writes down what was counted, and more are pushed than are looked at.
     let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.auto_vacuum = off");

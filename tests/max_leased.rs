@@ -1,10 +1,34 @@
-//! Limits: `max_leased` and `max_length` where others are at work at the same moment.
+//! `max_leased`: slots for leases, while other sessions lease, settle and change the limit.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use postgres::Client;
-use support::{Ask, Server, Stop, until, until_blocked};
+use support::{Ask, Ending, Server, Stop, until, until_blocked};
+
+/// Leases, lets leases end, extends, fails, releases, rolls back.
+fn consume(mut session: Client, is_over: &AtomicBool) {
+    while !is_over.load(Ordering::Relaxed) {
+        if fastrand::u8(..) < 20 {
+            let mut transaction = session.transaction().unwrap();
+            transaction.query("SELECT id FROM pgq_reserve('q', max => 3)", &[]).unwrap();
+            transaction.rollback().unwrap();
+        }
+        let lease = if fastrand::u8(..) < 60 { "3 ms" } else { "1 min" };
+        let reserve = format!("SELECT id, delivery FROM pgq_reserve('q', lease => '{lease}', max => 3)");
+        for row in session.query(&reserve, &[]).unwrap() {
+            let (id, delivery): (i64, i64) = (row.get(0), row.get(1));
+            let settle = match fastrand::u8(..) {
+                0..30 => "SELECT pgq_extend($1, '5 ms', $2)",
+                30..60 => "SELECT pgq_release($1, '0'::interval, $2)",
+                60..90 => "SELECT pgq_fail($1, 'no', $2, '2 ms'::interval)",
+                _ => "SELECT pgq_delete($1, $2)",
+            };
+            session.execute(settle, &[&id, &delivery]).unwrap();
+        }
+    }
+}
 
 /// A queue with these settings and so many messages.
 fn queue_with(session: &mut Client, settings: &str, messages: i32) {
@@ -24,9 +48,152 @@ fn without_help() -> Server {
     server
 }
 
-/// What is in the queue, oldest first.
-fn payloads(session: &mut Client) -> Vec<String> {
-    session.all("SELECT payload #>> '{}' FROM pgqueue.message ORDER BY id")
+/// So many cycles: push, reserve, delete, and commit.
+fn cycles(session: &mut Client, queue: &str, times: i32) {
+    session
+        .batch_execute(&format!(
+            "DO $$ DECLARE leased record; BEGIN
+                 FOR n IN 1..{times} LOOP
+                     PERFORM pgq_push('{queue}', '1');
+                     SELECT id, delivery INTO STRICT leased FROM pgq_reserve('{queue}');
+                     PERFORM pgq_delete(leased.id, leased.delivery);
+                     COMMIT;
+                 END LOOP;
+             END $$"
+        ))
+        .unwrap();
+}
+
+fn seconds(work: impl FnOnce()) -> f64 {
+    let begun = Instant::now();
+    work();
+    begun.elapsed().as_secs_f64()
+}
+
+fn median(mut ratios: Vec<f64>) -> f64 {
+    ratios.sort_by(f64::total_cmp);
+    ratios[ratios.len() / 2]
+}
+
+#[test]
+fn no_more_than_the_limit_are_out_at_any_moment_and_all_get_through() {
+    const LIMIT: i64 = 4;
+    let server = Server::start();
+    let mut observer = server.connect();
+    observer
+        .batch_execute(&format!(
+            "SELECT pgq_create_queue('q', '{{\"max_leased\": {LIMIT}, \"max_deliveries\": 0}}');
+             SELECT count(pgq_push('q', to_jsonb(n))) FROM generate_series(1, 1500) n"
+        ))
+        .unwrap();
+    let is_over = AtomicBool::new(false);
+    let mut most = 0;
+    thread::scope(|scope| {
+        let ending = Ending(&is_over);
+        for _ in 0..8 {
+            let session = server.connect();
+            scope.spawn(|| consume(session, &is_over));
+        }
+        until("all is done", || {
+            let out: i64 =
+                observer.one("SELECT count(*) FROM pgqueue.message WHERE lease_until > clock_timestamp()");
+            assert!(out <= LIMIT, "{out} are out");
+            most = most.max(out);
+            observer.one::<i64>("SELECT total FROM pgq_stats('q')") == 0
+        });
+        drop(ending);
+    });
+    assert_eq!(most, LIMIT, "the limit is used");
+}
+
+#[test]
+fn a_consumer_that_waits_for_a_slot_is_woken_when_one_is_free() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session.execute("SELECT pgq_create_queue('q', '{\"max_leased\": 1}')", &[]).unwrap();
+    session.execute("SELECT pgq_push_batch('q', ARRAY['1', '2', '3', '4']::jsonb[])", &[]).unwrap();
+    let mut observer = server.connect();
+    for settle in ["pgq_delete", "pgq_release", "pgq_bury"] {
+        let id: i64 = session.one("SELECT id FROM pgq_reserve('q', lease => '1 h')");
+        let more = if settle == "pgq_bury" { ", 'no'" } else { "" };
+        let mut sleeper = server.connect();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(move || {
+                let begun = std::time::Instant::now();
+                sleeper.batch_execute("CALL pgq_wait('q', '25 s')").unwrap();
+                begun.elapsed()
+            });
+            until("it sleeps", || {
+                observer.one("SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'CALL pgq_wait%' AND state = 'active' AND wait_event_type = 'Extension'")
+            });
+            session.execute(&format!("SELECT {settle}($1::bigint{more})"), &[&id]).unwrap();
+            assert!(waiting.join().unwrap().as_secs() < 20, "{settle} wakes");
+        });
+    }
+}
+
+#[test]
+fn a_reserve_does_not_wait_for_a_slot_that_an_open_transaction_holds() {
+    let server = Server::start();
+    let (mut one, mut other) = (server.connect(), server.connect());
+    one.execute("SELECT pgq_create_queue('q', '{\"max_leased\": 1}')", &[]).unwrap();
+    one.execute("SELECT pgq_push_batch('q', ARRAY['1', '2']::jsonb[])", &[]).unwrap();
+    other.batch_execute("SET statement_timeout = '5 s'").unwrap();
+    one.batch_execute("BEGIN").unwrap();
+    let first: i64 = one.one("SELECT id FROM pgq_reserve('q')");
+    assert!(other.all::<i64>("SELECT id FROM pgq_reserve('q')").is_empty());
+    one.batch_execute("ROLLBACK").unwrap();
+    assert_eq!(other.all::<i64>("SELECT id FROM pgq_reserve('q')"), [first]);
+}
+
+#[test]
+fn a_lease_that_is_extended_again_and_again_keeps_its_slot() {
+    let server = Server::start();
+    let (mut one, mut other) = (server.connect(), server.connect());
+    one.execute("SELECT pgq_create_queue('q', '{\"max_leased\": 1}')", &[]).unwrap();
+    one.execute("SELECT pgq_push_batch('q', ARRAY['1', '2']::jsonb[])", &[]).unwrap();
+    let first: i64 = one.one("SELECT id FROM pgq_reserve('q')");
+    // An old snapshot keeps the versions of the row, so that its page fills up.
+    let mut old = server.connect();
+    old.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM pg_class").unwrap();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let ending = Ending(&is_over);
+        let extending = scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                one.execute("SELECT pgq_extend($1::bigint, '1 min')", &[&first]).unwrap();
+            }
+        });
+        for _ in 0..10_000 {
+            let taken: Vec<i64> = other.all("SELECT id FROM pgq_reserve('q')");
+            assert!(taken.is_empty(), "two are out");
+        }
+        drop(ending);
+        extending.join().unwrap();
+    });
+}
+
+#[test]
+fn of_two_that_change_the_limit_at_once_the_second_has_the_last_word() {
+    let server = Server::start();
+    let (mut first, mut observer) = (server.connect(), server.connect());
+    for (before, between, after) in [("5", "null", "5"), ("5", "2", "5"), ("null", "3", "null")] {
+        let alter = |limit| format!("SELECT pgq_alter_queue('q', '{{\"max_leased\": {limit}}}')");
+        first.batch_execute(&format!("SELECT pgq_create_queue('q'); {}", alter(before))).unwrap();
+        first
+            .execute("SELECT pgq_push_batch('q', array_agg(to_jsonb(n))) FROM generate_series(1, 9) n", &[])
+            .unwrap();
+        first.batch_execute(&format!("BEGIN; {}", alter(between))).unwrap();
+        thread::scope(|scope| {
+            let second = scope.spawn(|| server.connect().batch_execute(&alter(after)).unwrap());
+            until_blocked(&mut observer, 1);
+            first.batch_execute("COMMIT").unwrap();
+            second.join().unwrap();
+        });
+        let leased = observer.all::<i64>("SELECT id FROM pgq_reserve('q', max => 9)").len();
+        assert_eq!(leased, after.parse().unwrap_or(9), "{before}, {between}, {after}");
+        first.execute("SELECT pgq_drop_queue('q')", &[]).unwrap();
+    }
 }
 
 // Slots.
@@ -389,33 +556,6 @@ fn a_session_that_sleeps_before_the_first_reserve_after_a_restore_gets_ready_mes
     assert!(reserve(&mut there, 9).is_empty());
 }
 
-/// So many cycles: push, reserve, delete, and commit.
-fn cycles(session: &mut Client, queue: &str, times: i32) {
-    session
-        .batch_execute(&format!(
-            "DO $$ DECLARE leased record; BEGIN
-                 FOR n IN 1..{times} LOOP
-                     PERFORM pgq_push('{queue}', '1');
-                     SELECT id, delivery INTO STRICT leased FROM pgq_reserve('{queue}');
-                     PERFORM pgq_delete(leased.id, leased.delivery);
-                     COMMIT;
-                 END LOOP;
-             END $$"
-        ))
-        .unwrap();
-}
-
-fn seconds(work: impl FnOnce()) -> f64 {
-    let begun = Instant::now();
-    work();
-    begun.elapsed().as_secs_f64()
-}
-
-fn median(mut ratios: Vec<f64>) -> f64 {
-    ratios.sort_by(f64::total_cmp);
-    ratios[ratios.len() / 2]
-}
-
 #[test]
 fn a_lease_costs_the_same_with_a_limit_of_ten_and_of_a_thousand() {
     let server = Server::start();
@@ -472,304 +612,4 @@ fn a_queue_all_of_whose_slots_are_taken_is_not_looked_through_by_every_reserve()
     }
     let looked = hits(&mut session) - before;
     assert!(looked < 20 * 2_000 / 2, "{looked} looks at messages");
-}
-
-// Length.
-
-const DROP_OLDEST: &str = r#"{"max_length": 3, "on_full": "drop_oldest"}"#;
-
-#[test]
-fn the_state_that_counts_is_not_dropped_for_one_that_is_obsolete() {
-    let server = Server::start();
-    let mut session = server.connect();
-    queue_with(&mut session, DROP_OLDEST, 0);
-    let push = |session: &mut Client, payload: &str, key: &str| {
-        session.batch_execute(&format!("SELECT pgq_push('q', '\"{payload}\"'{key})")).unwrap();
-    };
-    push(&mut session, "old state", ", dedup_key => 'k'");
-    let first = reserve(&mut session, 1)[0];
-    push(&mut session, "new state", ", dedup_key => 'k'");
-    session.execute("SELECT pgq_release($1::bigint)", &[&first]).unwrap();
-    push(&mut session, "x", "");
-    push(&mut session, "y", "");
-    assert_eq!(payloads(&mut session), ["new state", "x", "y"]);
-}
-
-#[test]
-fn dead_messages_are_dropped_first_and_count_as_room() {
-    let server = Server::start();
-    server.set("pgqueue.auto_vacuum = off");
-    let mut session = server.connect();
-    for on_full in ["drop_oldest", "reject"] {
-        // Expired, behind another.
-        queue_with(&mut session, &format!(r#"{{"max_length": 3, "on_full": "{on_full}"}}"#), 0);
-        session
-            .batch_execute(
-                "SELECT pgq_push('q', '\"a\"');
-                 SELECT pgq_push('q', '\"dies\"', ttl => '1 ms');
-                 SELECT pgq_push('q', '\"b\"'), pg_sleep(0.01);
-                 SELECT pgq_push('q', '\"c\"')",
-            )
-            .unwrap();
-        assert_eq!(payloads(&mut session), ["a", "b", "c"], "{on_full}");
-        session.execute("SELECT pgq_drop_queue('q')", &[]).unwrap();
-        // All of it.
-        queue_with(&mut session, &format!(r#"{{"max_length": 2, "on_full": "{on_full}"}}"#), 0);
-        session
-            .batch_execute(
-                "SELECT pgq_push('q', '\"dies\"', ttl => '1 ms') FROM generate_series(1, 2);
-                 SELECT pg_sleep(0.01);
-                 SELECT pgq_push('q', '\"lives\"')",
-            )
-            .unwrap();
-        assert!(payloads(&mut session).contains(&"lives".to_owned()), "{on_full}");
-        session.execute("SELECT pgq_drop_queue('q')", &[]).unwrap();
-        // Without a delivery left.
-        queue_with(
-            &mut session,
-            &format!(r#"{{"max_length": 2, "max_deliveries": 1, "on_full": "{on_full}"}}"#),
-            0,
-        );
-        session
-            .batch_execute(
-                "SELECT pgq_push('q', '\"a\"'), pgq_push('q', '\"b\"', priority => -1);
-                 SELECT id FROM pgq_reserve('q', lease => '1 ms');
-                 SELECT pg_sleep(0.01);
-                 SELECT pgq_push('q', '\"c\"')",
-            )
-            .unwrap();
-        assert_eq!(payloads(&mut session), ["a", "c"], "{on_full}");
-        session.execute("SELECT pgq_drop_queue('q')", &[]).unwrap();
-    }
-}
-
-#[test]
-fn a_batch_takes_the_place_of_as_many() {
-    let server = Server::start();
-    let mut session = server.connect();
-    queue_with(&mut session, DROP_OLDEST, 3);
-    session.batch_execute(r#"SELECT pgq_push_batch('q', ARRAY['"x"', '"y"', '"z"']::jsonb[])"#).unwrap();
-    assert_eq!(payloads(&mut session), ["x", "y", "z"]);
-    let four = r#"SELECT pgq_push_batch('q', ARRAY['1', '2', '3', '4']::jsonb[])"#;
-    assert_eq!(session.sqlstate(four), "53400");
-    assert_eq!(payloads(&mut session), ["x", "y", "z"], "nothing was dropped");
-}
-
-#[test]
-fn a_queue_of_length_one_takes_many_concurrent_pushes() {
-    let server = Server::start();
-    let mut session = server.connect();
-    queue_with(&mut session, r#"{"max_length": 1, "on_full": "drop_oldest"}"#, 1);
-    // An open transaction has dropped the only one, and has yet to commit its own.
-    let (mut one, mut other) = (server.connect(), server.connect());
-    one.batch_execute("BEGIN; SELECT pgq_push('q', '\"one\"')").unwrap();
-    other.batch_execute("SET statement_timeout = '5 s'; SELECT pgq_push('q', '\"other\"')").unwrap();
-    one.batch_execute("COMMIT").unwrap();
-    // As many may be too much as were under way; the next push sees to that.
-    session.batch_execute("SELECT pgq_push('q', '\"last\"')").unwrap();
-    assert_eq!(payloads(&mut session), ["last"]);
-    thread::scope(|scope| {
-        for _ in 0..8 {
-            let mut producer = server.connect();
-            scope.spawn(move || {
-                for _ in 0..300 {
-                    producer.batch_execute("SELECT pgq_push('q', '1')").unwrap();
-                }
-            });
-        }
-    });
-    session.batch_execute("SELECT pgq_push('q', '\"last\"')").unwrap();
-    assert_eq!(payloads(&mut session), ["last"]);
-}
-
-#[test]
-fn messages_dropped_beside_a_held_snapshot_are_not_scanned_again() {
-    let server = Server::start();
-    let (mut session, mut holder) = (server.connect(), server.connect());
-    queue_with(&mut session, DROP_OLDEST, 3);
-    session.batch_execute("SET synchronous_commit = off").unwrap();
-    holder.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM pg_class").unwrap();
-    let mut pushes = |times: i32| {
-        seconds(|| {
-            session
-                .batch_execute(&format!(
-                    "DO $$ BEGIN FOR n IN 1..{times} LOOP PERFORM pgq_push('q', '1'); COMMIT; END LOOP; END $$"
-                ))
-                .unwrap();
-        })
-    };
-    pushes(100);
-    let first = median((0..15).map(|_| pushes(50)).collect());
-    pushes(25_000);
-    let last = median((0..15).map(|_| pushes(50)).collect());
-    assert!(last < 4.0 * first, "{first} s, then {last} s");
-}
-
-#[test]
-fn consumers_beside_a_push_are_no_reason_to_refuse_it() {
-    let server = Server::start();
-    let mut session = server.connect();
-    queue_with(&mut session, r#"{"max_length": 2, "on_full": "drop_oldest"}"#, 0);
-    thread::scope(|scope| {
-        for n in 0..6 {
-            let mut session = server.connect();
-            scope.spawn(move || {
-                for _ in 0..300 {
-                    let call = if n < 4 { "SELECT pgq_push('q', '1')" } else { "SELECT pgq_pop('q')" };
-                    session.batch_execute(call).unwrap();
-                }
-            });
-        }
-    });
-}
-
-#[test]
-fn a_push_with_an_old_snapshot_is_to_be_retried_and_not_refused_as_full() {
-    let server = Server::start();
-    let (mut old, mut session) = (server.connect(), server.connect());
-    queue_with(&mut session, DROP_OLDEST, 3);
-    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
-        old.batch_execute(&format!("BEGIN ISOLATION LEVEL {level}; SELECT 1 FROM pg_class")).unwrap();
-        session.batch_execute("SELECT pgq_push('q', '2') FROM generate_series(1, 3)").unwrap();
-        assert_eq!(old.sqlstate("SELECT pgq_push('q', '3')"), "40001", "{level}");
-        old.batch_execute("ROLLBACK").unwrap();
-    }
-    // What is out cannot be dropped at any level.
-    assert_eq!(reserve(&mut session, 3).len(), 3);
-    old.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM pg_class").unwrap();
-    assert_eq!(old.sqlstate("SELECT pgq_push('q', '3')"), "53400");
-    old.batch_execute("ROLLBACK").unwrap();
-}
-
-#[test]
-fn a_push_into_a_queue_with_a_length_costs_hardly_more() {
-    let server = Server::start();
-    let mut session = server.connect();
-    session
-        .batch_execute(
-            r#"SET synchronous_commit = off;
-               SELECT pgq_create_queue('free');
-               SELECT pgq_create_queue('long', '{"max_length": 1000000}')"#,
-        )
-        .unwrap();
-    let mut pushes = |queue: &str| {
-        seconds(|| {
-            session
-                .batch_execute(&format!(
-                    "DO $$ BEGIN FOR n IN 1..500 LOOP PERFORM pgq_push('{queue}', '1'); COMMIT; END LOOP; END $$"
-                ))
-                .unwrap();
-        })
-    };
-    let ratios = (0..9)
-        .map(|_| {
-            let free = pushes("free");
-            pushes("long") / free
-        })
-        .collect();
-    let times = median(ratios);
-    assert!(times < 1.5, "{times} times as much");
-}
-
-#[test]
-fn the_length_is_known_where_counts_are_written_by_each_transaction() {
-    let server = Server::start();
-    let mut session = server.connect();
-    queue_with(&mut session, r#"{"max_length": 5}"#, 4);
-    // What is prepared is counted when it commits, by nobody's callback.
-    session.batch_execute("BEGIN; SELECT pgq_push('q', '1'); PREPARE TRANSACTION 'push'").unwrap();
-    session.batch_execute("COMMIT PREPARED 'push'").unwrap();
-    until("it is known", || {
-        let is_full = session.batch_execute("BEGIN; SELECT pgq_push('q', '1')").is_err();
-        session.batch_execute("ROLLBACK").unwrap();
-        is_full
-    });
-    assert_eq!(session.sqlstate("SELECT pgq_push('q', '1')"), "53400");
-}
-
-#[test]
-fn room_that_a_prepared_transaction_has_made_counts_at_once() {
-    let server = Server::start();
-    let mut session = server.connect();
-    session
-        .batch_execute(
-            r#"SELECT pgq_create_queue('q', '{"max_length": 2, "on_full": "drop_oldest"}');
-               SELECT pgq_push('q', '1'), pgq_push('q', '2')"#,
-        )
-        .unwrap();
-    for n in 3..20 {
-        session.batch_execute(&format!("SELECT pgq_push('q', '{n}')")).unwrap(); // drops the oldest
-        session.batch_execute("BEGIN; SELECT pgq_pop('q'); PREPARE TRANSACTION 'p'").unwrap();
-        session.batch_execute("COMMIT PREPARED 'p'").unwrap();
-        session.batch_execute(&format!("SELECT pgq_push('q', '{}')", 100 + n)).unwrap(); // there is room
-        let left: Vec<String> = session.all("SELECT payload::text FROM pgqueue.message ORDER BY id");
-        assert_eq!(left, [n.to_string(), (100 + n).to_string()]);
-    }
-}
-
-#[test]
-fn a_message_whose_predecessor_is_dropped_for_it_does_not_wait_for_that() {
-    let server = Server::start();
-    server.set("pgqueue.auto_vacuum = off");
-    let mut session = server.connect();
-    let pushes = [
-        "SELECT pgq_push('q', '2', group_key => 'g'); SELECT pgq_push('q', '3', group_key => 'g', dedup_key => 'k')",
-        "SELECT pgq_push('q', '2', group_key => 'g'); SELECT pgq_push('q', '3', group_key => 'g')",
-        "SELECT pgq_push_batch('q', ARRAY['2', '3']::jsonb[], group_key => 'g', dedup_keys => ARRAY['j', 'k'])",
-        "SELECT pgq_push_batch('q', ARRAY['2', '3']::jsonb[], group_key => 'g', dedup_keys => ARRAY[NULL, NULL])",
-    ];
-    for push in pushes {
-        session
-            .batch_execute(r#"SELECT pgq_create_queue('q', '{"max_length": 1, "on_full": "drop_oldest"}')"#)
-            .unwrap();
-        session.batch_execute(push).unwrap();
-        assert_eq!(
-            session.all::<String>("SELECT payload::text FROM pgq_reserve('q', max => 9)"),
-            ["3"],
-            "{push}"
-        );
-        session.batch_execute("SELECT pgq_drop_queue('q')").unwrap();
-    }
-}
-
-#[test]
-fn a_transaction_makes_more_queues_than_there_is_room_for_locks() {
-    let server = Server::start();
-    let mut session = server.connect();
-    let made: i64 = session.one(
-        r#"SELECT count(pgq_create_queue('q' || n, CASE WHEN n % 2 = 0 THEN '{"max_leased": 1}'::jsonb ELSE '{}' END))
-             FROM generate_series(1, 30000) n"#,
-    );
-    assert_eq!(made, 30_000);
-    session.execute("SELECT pgq_push_batch('q2', ARRAY['1', '2']::jsonb[])", &[]).unwrap();
-    assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('q2', max => 9)").len(), 1);
-}
-
-#[test]
-fn a_push_that_waited_for_its_key_makes_room_for_itself() {
-    let server = Server::start();
-    let (mut first, mut second, mut observer) = (server.connect(), server.connect(), server.connect());
-    first
-        .batch_execute("SELECT pgq_create_queue('q', '{\"max_length\": 2, \"dedup_window\": \"1 h\"}')")
-        .unwrap();
-    first.batch_execute("BEGIN; SELECT pgq_push('q', '1', dedup_key => 'k')").unwrap();
-    thread::scope(|scope| {
-        let waiting = scope.spawn(|| second.sqlstate("SELECT pgq_push('q', '2', dedup_key => 'k')"));
-        until_blocked(&mut observer, 1);
-        observer.batch_execute("SELECT pgq_push('q', '3'); SELECT pgq_push('q', '4')").unwrap();
-        first.batch_execute("ROLLBACK").unwrap();
-        assert_eq!(waiting.join().unwrap(), "53400");
-    });
-    assert_eq!(observer.one::<i64>("SELECT count(*) FROM pgqueue.message"), 2);
-}
-
-#[test]
-fn a_push_beside_one_of_its_key_that_may_be_rolled_back_makes_room_for_itself() {
-    let server = Server::start();
-    let (mut first, mut second) = (server.connect(), server.connect());
-    first.batch_execute("SELECT pgq_create_queue('q', '{\"max_length\": 2}')").unwrap();
-    first.batch_execute("BEGIN; SELECT pgq_push('q', '1', dedup_key => 'k')").unwrap();
-    second.batch_execute("SELECT pgq_push('q', '2'); SELECT pgq_push('q', '3')").unwrap();
-    assert_eq!(second.sqlstate("SELECT pgq_push('q', '4', dedup_key => 'k')"), "53400");
-    first.batch_execute("ROLLBACK").unwrap();
 }

@@ -1,0 +1,122 @@
+//! Queues that are created, paused and dropped while other sessions use them.
+
+use std::thread;
+
+use support::{Ask, Server, Stop, until_blocked};
+
+#[test]
+fn a_push_to_a_queue_that_was_dropped_meanwhile_fails() {
+    let server = Server::start();
+    let (mut producer, mut owner) = (server.connect(), server.connect());
+    let again = "SELECT pgq_drop_queue('q'), pgq_create_queue('q')";
+    for push in [
+        "SELECT pgq_push('q', '1')",
+        "SAVEPOINT s; SELECT pgq_push('q', '1'); RELEASE s",
+        "SELECT pgq_push('q', '1'); SAVEPOINT s; SELECT pgq_drop_queue('q'); ROLLBACK TO s",
+        "SELECT pgq_push('other', '1'); SELECT pgq_move_batch(array_agg(id), 'q') FROM pgq_peek('other')",
+    ] {
+        owner.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+        producer.batch_execute(&format!("BEGIN; {push}")).unwrap();
+        owner.execute(again, &[]).unwrap();
+        assert_eq!(producer.sqlstate("COMMIT"), "40001", "{push}");
+    }
+    // Nor is it lost if it had to wait for the drop.
+    owner.execute("SELECT pgq_push('q', '1', dedup_key => 'k')", &[]).unwrap();
+    owner.batch_execute("BEGIN; SELECT pgq_drop_queue('q')").unwrap();
+    thread::scope(|scope| {
+        let push = "SELECT pgq_push('q', '2', dedup_key => 'k', on_duplicate => 'reject')";
+        let pushing = scope.spawn(|| server.connect().sqlstate(push));
+        until_blocked(&mut server.connect(), 1);
+        owner.batch_execute("COMMIT").unwrap();
+        assert_eq!(pushing.join().unwrap(), "40001");
+    });
+    // Who drops it himself knows, and a change of another queue is none of this one.
+    producer
+        .batch_execute(
+            "BEGIN; SELECT pgq_push('q', '1'); SAVEPOINT s; SELECT pgq_drop_queue('q'); RELEASE s; COMMIT",
+        )
+        .unwrap();
+    producer.batch_execute("BEGIN; SELECT pgq_push('q', '1')").unwrap();
+    owner.execute("SELECT pgq_create_queue('new')", &[]).unwrap();
+    producer.batch_execute("COMMIT").unwrap();
+    assert_eq!(producer.one::<i64>("SELECT pgq_count('q')"), 1);
+}
+
+#[test]
+fn a_queue_is_not_dropped_before_a_prepared_push_to_it_is_decided() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+    session
+        .batch_execute(
+            "BEGIN; SELECT pgq_push('q', '1'); SAVEPOINT s; SELECT pgq_drop_queue('q'); ROLLBACK TO s;
+             PREPARE TRANSACTION 'push'",
+        )
+        .unwrap();
+    server.stop(Stop::Kill);
+    server.launch();
+    let (mut session, mut owner) = (server.connect(), server.connect());
+    thread::scope(|scope| {
+        let dropping = scope.spawn(move || owner.one::<i64>("SELECT pgq_drop_queue('q')"));
+        until_blocked(&mut session, 1);
+        session.batch_execute("BEGIN; SELECT pgq_push('q', '2')").unwrap();
+        assert_eq!(session.sqlstate("PREPARE TRANSACTION 'late'"), "40001", "nobody waits behind the drop");
+        session.batch_execute("COMMIT PREPARED 'push'").unwrap();
+        assert_eq!(dropping.join().unwrap(), 1, "the message went with its queue, after its push");
+    });
+    // Nor can a push be prepared to a queue that is gone.
+    session.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+    session.batch_execute("BEGIN; SELECT pgq_push('q', '1')").unwrap();
+    server.connect().execute("SELECT pgq_drop_queue('q')", &[]).unwrap();
+    assert_eq!(session.sqlstate("PREPARE TRANSACTION 'push'"), "40001");
+    // Who takes everything away himself may.
+    session
+        .batch_execute(
+            "BEGIN; SELECT pgq_push('q', '1'); DROP EXTENSION pgqueue CASCADE; PREPARE TRANSACTION 'push'",
+        )
+        .unwrap();
+    session.batch_execute("ROLLBACK PREPARED 'push'").unwrap();
+}
+
+#[test]
+fn a_queue_is_dropped_once_and_not_changed_afterwards() {
+    let server = Server::start();
+    let mut owner = server.connect();
+    for call in ["SELECT pgq_drop_queue('q')", "SELECT pgq_alter_queue('q', '{\"ttl\": \"1 h\"}')"] {
+        owner.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+        owner.batch_execute("BEGIN; SELECT pgq_drop_queue('q')").unwrap();
+        thread::scope(|scope| {
+            let second = scope.spawn(|| server.connect().sqlstate(call));
+            until_blocked(&mut server.connect(), 1);
+            owner.batch_execute("COMMIT").unwrap();
+            assert_eq!(second.join().unwrap(), "42704", "{call}");
+        });
+    }
+}
+
+#[test]
+fn a_pause_holds_in_other_sessions_at_their_next_call() {
+    let server = Server::start();
+    let (mut manager, mut consumer) = (server.connect(), server.connect());
+    manager.execute("SELECT pgq_push_batch('q', ARRAY['1', '2', '3']::jsonb[])", &[]).unwrap();
+    assert_eq!(consumer.all::<i64>("SELECT id FROM pgq_reserve('q')").len(), 1);
+    manager.execute("SELECT pgq_pause('q')", &[]).unwrap();
+    assert!(consumer.all::<i64>("SELECT id FROM pgq_reserve('q')").is_empty());
+    assert!(consumer.all::<i64>("SELECT id FROM pgq_pop('q')").is_empty());
+    manager.execute("SELECT pgq_push('q', '4')", &[]).unwrap();
+    manager.execute("SELECT pgq_resume('q')", &[]).unwrap();
+    assert_eq!(consumer.all::<i64>("SELECT id FROM pgq_reserve('q', max => 9)").len(), 3);
+}
+
+#[test]
+fn a_transaction_makes_more_queues_than_there_is_room_for_locks() {
+    let server = Server::start();
+    let mut session = server.connect();
+    let made: i64 = session.one(
+        r#"SELECT count(pgq_create_queue('q' || n, CASE WHEN n % 2 = 0 THEN '{"max_leased": 1}'::jsonb ELSE '{}' END))
+             FROM generate_series(1, 30000) n"#,
+    );
+    assert_eq!(made, 30_000);
+    session.execute("SELECT pgq_push_batch('q2', ARRAY['1', '2']::jsonb[])", &[]).unwrap();
+    assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('q2', max => 9)").len(), 1);
+}
