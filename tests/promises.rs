@@ -24,6 +24,39 @@ fn tests_that_the_page_of_tools_names_exist() {
     assert_eq!(missing, [""; 0]);
 }
 
+/// The page names tests by themselves, or by their beginning and an ellipsis.
+#[test]
+fn tests_that_the_page_of_the_engine_names_exist() {
+    let page = file("docs/engine.md");
+    let is_of_a_test = |name: &&str| {
+        let name = name.trim_end_matches('…');
+        name.matches('_').count() > 2
+            && name.chars().all(|letter| letter == '_' || letter.is_ascii_alphanumeric())
+    };
+    let mentioned: Vec<&str> =
+        page.split('`').flat_map(|text| text.split(": ")).filter(is_of_a_test).collect();
+    assert!(mentioned.len() > 40, "{}", mentioned.len());
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut sources = String::new();
+    ["tests", "src", "crates/history/src"]
+        .iter()
+        .for_each(|folder| read_all(&root.join(folder), &mut sources));
+    let exists = |name: &str| sources.contains(&format!("fn {}", name.trim_end_matches('…')));
+    let missing: Vec<&str> = mentioned.into_iter().filter(|name| !exists(name)).collect();
+    assert_eq!(missing, [""; 0]);
+}
+
+fn read_all(folder: &Path, sources: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            read_all(&path, sources);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            *sources += &std::fs::read_to_string(path).unwrap();
+        }
+    }
+}
+
 /// Whether there is a command of the Makefile, a test, a rule of histories, or a file.
 fn exists(name: &str) -> bool {
     if let Some(target) = name.strip_prefix("make ") {
