@@ -11,6 +11,8 @@
 //!   them may be delivered: it has its **turn** (docs/engine.md).
 //! - **unique key**: of the messages of a queue with one key, one waits. A newer message
 //!   **supersedes** a delivered one.
+//! - **lane**: where a message stands: ready (leased or not), delayed, or blocked behind another of its
+//!   group.
 //! - **slot**: room for one lease in a queue with `max_leased`.
 //! - **change**: update, cancel or move a message that is not leased.
 //! - **dead letter**: a message that will not be delivered again, kept to be inspected.
@@ -23,7 +25,9 @@
 //! - **hint**: where in a queue to look for a message, kept in shared memory, in the **hint cache**.
 //!   A wrong hint costs time, never a message.
 //! - **reservation**: one call that scans a queue, to lease, remove or show messages.
-//! - **rescan**: looking again at the messages before the front of a hint.
+//! - **rescan**: looking again at the messages before the front of a hint (`hint::level`). So a message
+//!   whose lease has expired is found again.
+//! - **guest**: a trigger, foreign key or constraint that a user has put on pgqueue's tables.
 //! - **pending changes**: the effects of a transaction that it tells hints and sleepers at its end.
 //! - **round**: one run of the worker over a database. Its steps are the **sweep**; users meet it
 //!   as "vacuum".
@@ -55,10 +59,10 @@
 //! engine::push        new messages: unique keys, room in a full queue
 //! engine::reserve     finding the next messages, and leasing or removing them
 //! engine::message     one message: settle, death, change, its group, its unique key
-//! engine::queue       queues: made, changed, granted, counted, limited
+//! engine::queue       queues: made, changed, counted, limited; rights granted
 //! engine::commit    * what a transaction notes, and tells others when it ends
-//! engine::shared    * shared memory: hints, counts, sleepers
-//! engine::table     * rows: scanned, read, written; queues as they are read
+//! engine::shared    * shared memory: hints, counts; sleepers and their waking
+//! engine::table     * rows: scanned, read, written; guests; queues as read, and who may use them
 //! guc                 server settings
 //! pg                * Postgres, wrapped; knows no queue
 //! error             * mistakes that callers can make

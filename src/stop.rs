@@ -10,7 +10,7 @@
 #[cfg_attr(not(feature = "stops"), allow(dead_code))]
 pub enum Point {
     /// A commit has announced its pending changes; other sessions have not heard that it has changed queues.
-    CommitToldOfNews,
+    CommitHasPublished,
     /// A commit is visible to all; shared memory does not have its counts yet.
     CommitIsToCount,
     /// A recount has read the counts in shared memory, and has not scanned the table.

@@ -81,7 +81,7 @@ fn a_commit_wakes_sleepers_when_others_can_hear_which_queues_it_has_changed() {
     let pid: i32 = sleeper.one("SELECT pg_backend_pid()");
     let sleeping = thread::spawn(move || sleeper.batch_execute("CALL pgq_wait('q', '60 s')").unwrap());
     until_asleep(&mut session, pid);
-    let anew = Stopped::at("CommitToldOfNews", &server, |session| {
+    let anew = Stopped::at("CommitHasPublished", &server, |session| {
         session.batch_execute("SELECT pgq_drop_queue('q'); SELECT pgq_push('q', '1')").unwrap();
     });
     thread::sleep(Duration::from_millis(300)); // a sleeper that is woken now knows the old queue only

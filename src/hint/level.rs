@@ -66,7 +66,7 @@ pub struct Level {
     /// Next key of the rescan; `NOWHERE` if none is under way.
     cursor: Key,
     /// Counter of keys left to the rescan.
-    left_to_pass: u64,
+    left_to_rescan: u64,
     /// No message before it is visible to any transaction: rescans begin here.
     low: Key,
     /// No known lease ends earlier.
@@ -107,7 +107,7 @@ pub struct Chunk {
     pub from: Key,
     pub to: Key,
     look: Look,
-    left_to_pass: u64,
+    left_to_rescan: u64,
 }
 
 /// Findings of a rescan in one chunk.
@@ -127,7 +127,7 @@ pub struct Findings {
 
 /// Process that rescans a chunk: the worker or a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sweeper {
+pub enum Rescanner {
     Worker,
     Call,
 }
@@ -144,7 +144,7 @@ impl Level {
             lately: [NOWHERE; LATELY],
             nothing_at: None,
             cursor: NOWHERE,
-            left_to_pass: 0,
+            left_to_rescan: 0,
             low: START,
             first_end: NEVER,
             passed: 0,
@@ -172,7 +172,7 @@ impl Level {
                     }
                 }
             }
-            None => self.leave_to_pass(first),
+            None => self.leave_to_rescan(first),
         }
     }
 
@@ -210,7 +210,7 @@ impl Level {
     pub fn nothing_is_prepared(&mut self) {
         if self.prepared != NOWHERE {
             let first = std::mem::replace(&mut self.prepared, NOWHERE);
-            self.leave_to_pass(first);
+            self.leave_to_rescan(first);
         }
     }
 
@@ -269,7 +269,7 @@ impl Level {
     /// Moves the front to `to`; the messages before it are left to the rescan.
     pub fn jump(&mut self, look: Look, to: Key) {
         if self.front == look.front && to > self.front {
-            self.leave_to_pass(self.front);
+            self.leave_to_rescan(self.front);
             self.front = to;
         }
     }
@@ -277,39 +277,39 @@ impl Level {
     /// Keeps a key before the front in the stash.
     fn keep(&mut self, key: Key) {
         if let Some(crowded_out) = self.stash.put(key) {
-            self.leave_to_pass(crowded_out);
+            self.leave_to_rescan(crowded_out);
         }
     }
 
-    fn leave_to_pass(&mut self, from: Key) {
+    fn leave_to_rescan(&mut self, from: Key) {
         self.cursor = self.cursor.min(from);
         self.suspected = true;
-        self.left_to_pass += 1;
+        self.left_to_rescan += 1;
     }
 
     // Steps of a rescan.
 
     /// Returns the next chunk of the rescan, if one is due.
-    pub fn chunk(&mut self, sweeper: Sweeper, now: Timestamp) -> Option<Chunk> {
-        self.begin_pass(now);
-        let is_wanted = self.suspected || sweeper == Sweeper::Worker || self.routine.is_overdue(GRACE, now);
+    pub fn chunk(&mut self, sweeper: Rescanner, now: Timestamp) -> Option<Chunk> {
+        self.begin_rescan(now);
+        let is_wanted = self.suspected || sweeper == Rescanner::Worker || self.routine.is_overdue(GRACE, now);
         // A crowded stash has to be emptied first.
         if self.cursor == NOWHERE || !is_wanted || self.stash.count > STASH / 2 {
             return None;
         }
         if self.cursor >= self.front {
-            self.end_pass(now);
+            self.end_rescan(now);
             return None;
         }
-        let (look, left_to_pass) = (self.look(), self.left_to_pass);
-        Some(Chunk { from: self.cursor, to: self.front, look, left_to_pass })
+        let (look, left_to_rescan) = (self.look(), self.left_to_rescan);
+        Some(Chunk { from: self.cursor, to: self.front, look, left_to_rescan })
     }
 
-    fn begin_pass(&mut self, now: Timestamp) {
+    fn begin_rescan(&mut self, now: Timestamp) {
         if !self.suspected && self.first_end <= now && self.rest.is_over(now) {
             self.cursor = self.cursor.min(self.low);
             self.suspected = true;
-            self.left_to_pass += 1; // a chunk of an earlier rescan must not move this one's cursor
+            self.left_to_rescan += 1; // a chunk of an earlier rescan must not move this one's cursor
             // The rescan finds the end of every lease again, later ones included.
             self.first_end = NEVER;
         }
@@ -325,8 +325,8 @@ impl Level {
     }
 
     /// Notes the findings of a rescan in a chunk.
-    pub fn swept(&mut self, chunk: Chunk, findings: Findings, now: Timestamp) {
-        let undisturbed = self.left_to_pass == chunk.left_to_pass;
+    pub fn rescanned(&mut self, chunk: Chunk, findings: Findings, now: Timestamp) {
+        let undisturbed = self.left_to_rescan == chunk.left_to_rescan;
         self.first_end = self.first_end.min(findings.first_end);
         self.passed += findings.entries;
         let reached = findings.reached.min(chunk.to);
@@ -338,13 +338,13 @@ impl Level {
             self.cursor = reached;
             // Calls have claimed the keys from there to the front since, and account for them.
             if reached == chunk.to {
-                self.end_pass(now);
+                self.end_rescan(now);
             }
         }
         findings.found.into_iter().for_each(|key| self.keep(key));
     }
 
-    fn end_pass(&mut self, now: Timestamp) {
+    fn end_rescan(&mut self, now: Timestamp) {
         let entries = Timestamp::try_from(self.passed).unwrap_or(ROUTINE);
         self.rest = Rest::begin(now, entries * REST_PER_ENTRY);
         if self.from_start {
@@ -366,8 +366,8 @@ impl Level {
     /// Returns a key before which no message is reservable.
     pub fn lowest(&self, now: Timestamp) -> Key {
         let expired = if self.first_end <= now && self.rest.is_over(now) { self.low } else { NOWHERE };
-        let left_to_pass = if self.suspected { self.cursor } else { NOWHERE };
-        self.front.min(self.stash.first()).min(left_to_pass).min(self.prepared).min(expired)
+        let left_to_rescan = if self.suspected { self.cursor } else { NOWHERE };
+        self.front.min(self.stash.first()).min(left_to_rescan).min(self.prepared).min(expired)
     }
 
     /// Returns the next time when a lease may end or a rescan over ended leases may begin.
@@ -501,9 +501,9 @@ mod tests {
         for id in (1..=40).rev() {
             level.appeared(&ids([id]), Direction::OldestFirst);
         }
-        assert_eq!(level.chunk(Sweeper::Call, 0).map(|chunk| chunk.from), None, "crowded");
+        assert_eq!(level.chunk(Rescanner::Call, 0).map(|chunk| chunk.from), None, "crowded");
         assert_eq!(probed(&mut level), (1..=32).collect::<Vec<_>>());
-        let chunk = level.chunk(Sweeper::Call, 0).expect("33 to 40 are left");
+        let chunk = level.chunk(Rescanner::Call, 0).expect("33 to 40 are left");
         assert_eq!((chunk.from, chunk.to), (33, 1_000));
     }
 
@@ -511,15 +511,15 @@ mod tests {
     fn a_pass_begins_when_the_first_lease_ends_and_goes_on_where_it_stopped() {
         let mut level = level_with_front(1_000);
         level.leased(10, 500);
-        assert!(level.chunk(Sweeper::Call, 499).is_none());
-        let chunk = level.chunk(Sweeper::Call, 500).expect("a lease has ended");
+        assert!(level.chunk(Rescanner::Call, 499).is_none());
+        let chunk = level.chunk(Rescanner::Call, 500).expect("a lease has ended");
         let findings =
             Findings { found: vec![10], reached: 300, first_visible: Some(10), first_end: 900, entries: 5 };
-        level.swept(chunk, findings.clone(), 500);
+        level.rescanned(chunk, findings.clone(), 500);
         assert_eq!(probed(&mut level), [10]);
-        let chunk = level.chunk(Sweeper::Call, 501).expect("the pass is not over");
+        let chunk = level.chunk(Rescanner::Call, 501).expect("the pass is not over");
         assert_eq!(chunk.from, 300);
-        level.swept(chunk, Findings { found: vec![], reached: NOWHERE, ..findings }, 501);
+        level.rescanned(chunk, Findings { found: vec![], reached: NOWHERE, ..findings }, 501);
         assert!(!level.is_suspected());
         assert_eq!(level.next_end(), 900);
     }
@@ -529,12 +529,12 @@ mod tests {
         let mut level = level_with_front(1_000);
         let many = ids(500..600);
         level.appeared(&many, Direction::OldestFirst);
-        let chunk = level.chunk(Sweeper::Call, 0).unwrap();
+        let chunk = level.chunk(Rescanner::Call, 0).unwrap();
         level.appeared(&many, Direction::OldestFirst);
         let nothing =
             Findings { found: vec![], reached: NOWHERE, first_visible: None, first_end: NEVER, entries: 1 };
-        level.swept(chunk, nothing, 0);
-        assert_eq!(level.chunk(Sweeper::Call, 0).map(|chunk| chunk.from), Some(500));
+        level.rescanned(chunk, nothing, 0);
+        assert_eq!(level.chunk(Rescanner::Call, 0).map(|chunk| chunk.from), Some(500));
     }
 
     #[test]
@@ -577,31 +577,31 @@ mod tests {
             entries: 1,
         };
         level.leased(10, 100);
-        let first = level.chunk(Sweeper::Call, 100).unwrap();
-        level.swept(first, saw_10_only.clone(), 100);
+        let first = level.chunk(Rescanner::Call, 100).unwrap();
+        level.rescanned(first, saw_10_only.clone(), 100);
         level.leased(10, 200);
-        let slow = level.chunk(Sweeper::Call, 200).unwrap();
-        let quick = level.chunk(Sweeper::Call, 200).unwrap();
-        level.swept(quick, saw_10_only.clone(), 200);
+        let slow = level.chunk(Rescanner::Call, 200).unwrap();
+        let quick = level.chunk(Rescanner::Call, 200).unwrap();
+        level.rescanned(quick, saw_10_only.clone(), 200);
         level.leased(20, 300);
-        let next = level.chunk(Sweeper::Call, 300).expect("20 may be ready again");
+        let next = level.chunk(Rescanner::Call, 300).expect("20 may be ready again");
         assert_eq!(next.from, slow.from);
-        level.swept(slow, saw_10_only, 300);
-        assert_eq!(level.chunk(Sweeper::Call, 300).map(|chunk| chunk.from), Some(next.from));
+        level.rescanned(slow, saw_10_only, 300);
+        assert_eq!(level.chunk(Rescanner::Call, 300).map(|chunk| chunk.from), Some(next.from));
     }
 
     #[test]
     fn the_start_of_rescans_is_not_raised_over_messages_that_appeared_during_one() {
         let mut level = level_with_front(1_000);
         level.leased(500, 10);
-        let chunk = level.chunk(Sweeper::Call, 10).unwrap();
+        let chunk = level.chunk(Rescanner::Call, 10).unwrap();
         level.appeared(&ids([7]), Direction::OldestFirst);
         level.leased(7, 50);
         let saw_500_only =
             Findings { found: vec![], reached: NOWHERE, first_visible: Some(500), first_end: 60, entries: 1 };
-        level.swept(chunk, saw_500_only, 10);
+        level.rescanned(chunk, saw_500_only, 10);
         assert_eq!(probed(&mut level), [7]);
-        let chunk = level.chunk(Sweeper::Call, 50).expect("7 may be ready again");
+        let chunk = level.chunk(Rescanner::Call, 50).expect("7 may be ready again");
         assert!(chunk.from <= 7, "the pass begins at {}", chunk.from);
     }
 
@@ -609,11 +609,11 @@ mod tests {
     fn rescans_skip_removed_messages() {
         let mut level = level_with_front(1_000);
         level.leased(500, 10);
-        let chunk = level.chunk(Sweeper::Call, 10).unwrap();
+        let chunk = level.chunk(Rescanner::Call, 10).unwrap();
         let nothing_before_500 =
             Findings { found: vec![], reached: NOWHERE, first_visible: Some(500), first_end: 60, entries: 1 };
-        level.swept(chunk, nothing_before_500, 10);
-        assert_eq!(level.chunk(Sweeper::Call, 60).map(|chunk| chunk.from), Some(500));
+        level.rescanned(chunk, nothing_before_500, 10);
+        assert_eq!(level.chunk(Rescanner::Call, 60).map(|chunk| chunk.from), Some(500));
     }
 
     #[test]
@@ -623,31 +623,31 @@ mod tests {
         let nothing =
             Findings { found: vec![], reached: NOWHERE, first_visible: None, first_end: NEVER, entries: 1 };
         for second in 1..4 {
-            let chunk = level.chunk(Sweeper::Call, second * PREPARED).expect("every second");
+            let chunk = level.chunk(Rescanner::Call, second * PREPARED).expect("every second");
             assert_eq!(chunk.from, 300);
-            level.swept(chunk, nothing.clone(), second * PREPARED);
-            assert!(level.chunk(Sweeper::Call, second * PREPARED + 1).is_none());
+            level.rescanned(chunk, nothing.clone(), second * PREPARED);
+            assert!(level.chunk(Rescanner::Call, second * PREPARED + 1).is_none());
         }
         level.nothing_is_prepared();
-        let chunk = level.chunk(Sweeper::Call, 3 * PREPARED + 1).expect("once more");
-        level.swept(chunk, nothing, 3 * PREPARED + 1);
-        assert!(level.chunk(Sweeper::Call, 4 * PREPARED + 1).is_none());
+        let chunk = level.chunk(Rescanner::Call, 3 * PREPARED + 1).expect("once more");
+        level.rescanned(chunk, nothing, 3 * PREPARED + 1);
+        assert!(level.chunk(Rescanner::Call, 4 * PREPARED + 1).is_none());
     }
 
     #[test]
     fn a_routine_pass_begins_at_the_beginning_and_a_call_does_it_only_when_the_worker_does_not() {
         let mut level = level_with_front(1_000);
-        assert!(level.chunk(Sweeper::Worker, ROUTINE - 1).is_none());
-        assert!(level.chunk(Sweeper::Call, ROUTINE).is_none());
-        assert_eq!(level.clone().chunk(Sweeper::Worker, ROUTINE).map(|chunk| chunk.from), Some(START));
-        assert_eq!(level.chunk(Sweeper::Call, ROUTINE + GRACE).map(|chunk| chunk.from), Some(START));
+        assert!(level.chunk(Rescanner::Worker, ROUTINE - 1).is_none());
+        assert!(level.chunk(Rescanner::Call, ROUTINE).is_none());
+        assert_eq!(level.clone().chunk(Rescanner::Worker, ROUTINE).map(|chunk| chunk.from), Some(START));
+        assert_eq!(level.chunk(Rescanner::Call, ROUTINE + GRACE).map(|chunk| chunk.from), Some(START));
     }
 
     #[test]
     fn a_pass_over_much_is_followed_by_a_rest() {
         let mut level = level_with_front(1_000_000);
         level.leased(1, 10);
-        let chunk = level.chunk(Sweeper::Call, 10).unwrap();
+        let chunk = level.chunk(Rescanner::Call, 10).unwrap();
         let findings = Findings {
             found: vec![],
             reached: NOWHERE,
@@ -655,10 +655,10 @@ mod tests {
             first_end: 11,
             entries: 1_000_000,
         };
-        level.swept(chunk, findings, 10);
-        assert!(level.chunk(Sweeper::Call, 11).is_none());
+        level.rescanned(chunk, findings, 10);
+        assert!(level.chunk(Rescanner::Call, 11).is_none());
         assert_eq!(level.next_end(), 2_000_010);
-        assert!(level.chunk(Sweeper::Call, 2_000_010).is_some());
+        assert!(level.chunk(Rescanner::Call, 2_000_010).is_some());
     }
 
     #[test]
@@ -668,16 +668,16 @@ mod tests {
             Findings { found: vec![], reached: NOWHERE, first_visible: None, first_end: NEVER, entries: 1 };
         let mut level = level_with_front(1_000);
         level.leased(1, 10);
-        let chunk = level.chunk(Sweeper::Call, AHEAD).unwrap();
-        level.swept(chunk, Findings { first_visible: Some(1), first_end: 20, ..nothing.clone() }, AHEAD);
+        let chunk = level.chunk(Rescanner::Call, AHEAD).unwrap();
+        level.rescanned(chunk, Findings { first_visible: Some(1), first_end: 20, ..nothing.clone() }, AHEAD);
         assert_eq!(level.lowest(20), 1, "a lease that has ended is known");
-        assert!(level.chunk(Sweeper::Call, 20).is_some(), "and looked for");
+        assert!(level.chunk(Rescanner::Call, 20).is_some(), "and looked for");
         let mut level = level_with_front(1_000);
-        let chunk = level.chunk(Sweeper::Worker, AHEAD).expect("a routine pass");
-        level.swept(chunk, nothing, AHEAD);
-        assert!(level.chunk(Sweeper::Call, 30).is_some(), "the next is not half an hour away");
+        let chunk = level.chunk(Rescanner::Worker, AHEAD).expect("a routine pass");
+        level.rescanned(chunk, nothing, AHEAD);
+        assert!(level.chunk(Rescanner::Call, 30).is_some(), "the next is not half an hour away");
         let mut level = level_with_front(1_000);
         level.prepared(5, AHEAD);
-        assert!(level.chunk(Sweeper::Call, 40).is_some(), "what was prepared is looked for");
+        assert!(level.chunk(Rescanner::Call, 40).is_some(), "what was prepared is looked for");
     }
 }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use crate::hint::ids::Ids;
-use crate::hint::level::{Chunk, Findings, Level, Look, STASH, Step, Sweeper};
+use crate::hint::level::{Chunk, Findings, Level, Look, Rescanner, STASH, Step};
 use crate::hint::{Direction, Key, NOWHERE};
 use crate::value::timestamp::{NEVER, Timestamp};
 
@@ -232,7 +232,7 @@ impl World {
                 self.go_on(max, Vec::new(), Ids::default())
             }
             n if n < 9 + settling => self.settle(),
-            _ => match self.level.chunk(Sweeper::Call, self.now) {
+            _ => match self.level.chunk(Rescanner::Call, self.now) {
                 Some(chunk) => Actor::Sweeping(chunk, self.tick),
                 None => Actor::Idle,
             },
@@ -365,7 +365,7 @@ impl World {
             }
             findings.first_visible.get_or_insert(key);
         }
-        self.level.swept(chunk, findings, self.now);
+        self.level.rescanned(chunk, findings, self.now);
     }
 
     /// Reserves everything, as a single consumer without concurrency.
@@ -389,7 +389,7 @@ impl World {
                 continue;
             }
             self.tick += 1;
-            match self.level.chunk(Sweeper::Call, self.now) {
+            match self.level.chunk(Rescanner::Call, self.now) {
                 Some(chunk) => self.sweep(chunk, self.tick),
                 None => return,
             }

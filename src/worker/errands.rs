@@ -6,7 +6,7 @@ use crate::engine::message::group;
 use crate::engine::reserve::{due_scan, prepared, rescan};
 use crate::engine::schedule::run;
 use crate::engine::sweep::turn::TURN;
-use crate::engine::sweep::{PASS_PART, Report, promote_due, run_schedules, settle_prepared};
+use crate::engine::sweep::{RESCAN_PART, Report, promote_due, run_schedules, settle_prepared};
 use crate::engine::table::catalog;
 use crate::engine::table::heap::Table;
 use crate::pg::timeout;
@@ -18,7 +18,7 @@ pub fn errands() -> bool {
     watchers::look_after();
     for_a_turn(due_scan::a_message_is_due, promote)
         && run_due_schedules()
-        && for_a_turn(rescan::is_due, go_on_with_pass)
+        && for_a_turn(rescan::is_due, go_on_with_rescan)
         && for_a_turn(prepared::prepared_transactions_may_be_decided, || {
             logged("prepared", || settle_prepared(&mut Report::default()))
         })
@@ -54,10 +54,10 @@ fn promote() -> bool {
     goes_well
 }
 
-/// Rescans behind the fronts of hints, in one transaction a chunk.
-fn go_on_with_pass() -> bool {
+/// Rescans behind the fronts of hints, in one transaction a part of a chunk.
+fn go_on_with_rescan() -> bool {
     let mut moved = Vec::new();
     let messages = || Table::open(catalog::refresh().message);
-    logged("passes", || moved = rescan::work(&messages(), PASS_PART))
-        && (moved.is_empty() || logged("passes", || group::unblock(&messages(), &moved)))
+    logged("rescans", || moved = rescan::work(&messages(), RESCAN_PART))
+        && (moved.is_empty() || logged("rescans", || group::unblock(&messages(), &moved)))
 }

@@ -1,7 +1,7 @@
 //! Change capture: a message for each row that a statement has created, updated or deleted.
 //!
 //! A row becomes JSON with the rights of the role that changed it (`json`), as in a trigger of the table:
-//! types may bring their own casts to JSON. A statement trigger reads its rows a page at a time, however many
+//! types may bring their own casts to JSON. `capture_messages.sql` makes the message around it. A statement trigger reads its rows a page at a time, however many
 //! there are.
 //!
 //! Invariant: each change that the table takes is pushed. A value that no jsonb can hold is pushed as its

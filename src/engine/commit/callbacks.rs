@@ -1,8 +1,9 @@
 //! Callbacks for the end of a transaction or savepoint.
 //!
-//! A transaction notes its changes (`pending`, `counts`). The callbacks publish them in shared memory and
-//! wake sleepers. Postgres calls them when the end of the transaction is visible to all sessions, so a
-//! session that hears of a message can see it.
+//! A transaction notes its changes (`pending`, `counts`). The callbacks publish them in shared memory, and
+//! note the sleepers to be woken; `sleeper` wakes them when the locks are released. Postgres calls the
+//! callbacks when the end of the transaction is visible to all sessions, so a session that hears of a message
+//! can see it.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
@@ -80,8 +81,8 @@ unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _argument: *m
 fn before_commit() {
     check_queues(&pushed_to());
     write_counts(|counted| {
-        counted.has_place = counted.has_place || tally::keep_place(counted.queue);
-        !counted.has_place
+        counted.has_entry = counted.has_entry || tally::keep_entry(counted.queue);
+        !counted.has_entry
     });
     spare_the_wait();
 }
@@ -121,7 +122,7 @@ fn tell_all(end: End) {
     if end == End::Commit && !counted.is_empty() {
         stop::at(Point::CommitIsToCount);
     }
-    counted.retain(|counted| counted.has_place);
+    counted.retain(|counted| counted.has_entry);
     let counts_of = |counted: &Counted| if end == End::Commit { counted.counts } else { Counts::default() };
     QUEUES.with_borrow_mut(|all| {
         for changes in all.iter() {
@@ -130,7 +131,7 @@ fn tell_all(end: End) {
             publish(changes, end, counts);
         }
         if end == End::Commit && !all.is_empty() {
-            stop::at(Point::CommitToldOfNews);
+            stop::at(Point::CommitHasPublished);
         }
         all.clear();
     });

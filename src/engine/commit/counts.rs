@@ -13,7 +13,7 @@ pub struct Counted {
     pub(super) queue: i32,
     pub(super) counts: Counts,
     /// A cache entry is kept for them.
-    pub(super) has_place: bool,
+    pub(super) has_entry: bool,
 }
 
 thread_local! {
@@ -24,7 +24,7 @@ thread_local! {
 
 /// Adds to the counters of a queue when the transaction commits.
 pub fn count(queue: i32, counts: Counts) {
-    add(Counted { level: level(), queue, counts, has_place: false });
+    add(Counted { level: level(), queue, counts, has_entry: false });
 }
 
 pub fn add(more: Counted) {

@@ -69,48 +69,48 @@ pub fn leased(queue: i32, priority: i16, id: i64, until: Timestamp) {
 
 /// Notes that a message is delayed until `at`.
 pub fn delayed(queue: i32, at: Timestamp) {
-    tell(queue, |news| news.delayed = Some(news.delayed.map_or(at, |first| first.min(at))));
+    tell(queue, |changes| changes.delayed = Some(changes.delayed.map_or(at, |first| first.min(at))));
 }
 
 /// Notes that a message has left the delayed lane.
 pub fn undelayed(queue: i32) {
-    tell(queue, |news| news.undelayed = true);
+    tell(queue, |changes| changes.undelayed = true);
 }
 
 /// Notes that all sleepers of the queue have to look.
 pub fn resumed(queue: i32) {
-    tell(queue, |news| news.resumed = true);
+    tell(queue, |changes| changes.resumed = true);
 }
 
 /// Notes that the hints about the queue's messages may not hold any more.
 pub fn forget(queue: i32) {
-    tell(queue, |news| news.forget = true);
+    tell(queue, |changes| changes.forget = true);
 }
 
 /// Notes that a statement removes messages of the queue: if it is rolled back, they have to be looked for.
 pub fn removed(queue: i32) {
-    tell(queue, |news| news.removed = true);
+    tell(queue, |changes| changes.removed = true);
 }
 
 /// Notes that something came free for which consumers may wait: the turn of a group, a slot.
 pub fn freed(queue: i32) {
-    tell(queue, |news| news.freed = true);
+    tell(queue, |changes| changes.freed = true);
 }
 
 /// Notes that leases have ended in a queue with a limit: `slots` slots came free.
 pub fn slots_are_free(queue: i32, slots: usize) {
     freed(queue);
-    tell(queue, |news| news.slots_freed += slots);
+    tell(queue, |changes| changes.slots_freed += slots);
 }
 
 /// Notes the number of a slot that came free.
 pub fn slot_is_known_free(queue: i32, number: i32) {
-    tell(queue, |news| note_slot(&mut news.free_slots, number));
+    tell(queue, |changes| note_slot(&mut changes.free_slots, number));
 }
 
 /// Notes that a slot is in use.
 pub fn slot_is_taken(queue: i32, number: i32) {
-    tell(queue, |news| note_slot(&mut news.slots_taken, number));
+    tell(queue, |changes| note_slot(&mut changes.slots_taken, number));
 }
 
 fn note_slot(slots: &mut Vec<i32>, number: i32) {
@@ -123,25 +123,25 @@ fn note_slot(slots: &mut Vec<i32>, number: i32) {
 
 /// Whether this transaction has itself ended leases of a queue with slots.
 pub fn has_freed_slots(queue: i32) -> bool {
-    has(queue, |news| news.slots_freed > 0)
+    has(queue, |changes| changes.slots_freed > 0)
 }
 
 /// Whether this transaction has itself made messages of the queue ready, or changed its settings: hints do
 /// not know of that yet.
 pub fn is_ahead(queue: i32) -> bool {
-    has_forgotten(queue) || has(queue, |news| news.levels.iter().any(|level| !level.ready.is_empty()))
+    has_forgotten(queue) || has(queue, |changes| changes.levels.iter().any(|level| !level.ready.is_empty()))
 }
 
 /// Whether the hints about the queue's messages do not hold for this transaction.
 pub fn has_forgotten(queue: i32) -> bool {
-    has(queue, |news| news.forget)
+    has(queue, |changes| changes.forget)
 }
 
 /// The first message of a priority that this transaction has itself made ready, or leased until a time that
 /// has come.
 pub fn first_of_our_own(queue: i32, priority: i16, direction: Direction, now: Timestamp) -> Key {
     QUEUES.with_borrow(|all| {
-        let levels = all.iter().filter(|news| news.queue == queue).flat_map(|news| &news.levels);
+        let levels = all.iter().filter(|changes| changes.queue == queue).flat_map(|changes| &changes.levels);
         let own = levels.filter(|level| level.priority == priority).flat_map(|level| {
             let ended = (level.first_end <= now).then_some(&level.leased);
             [Some(&level.ready), ended].into_iter().flatten()
@@ -152,17 +152,17 @@ pub fn first_of_our_own(queue: i32, priority: i16, direction: Direction, now: Ti
 
 /// Whether this transaction has itself delayed messages of the queue.
 pub fn has_delayed(queue: i32) -> bool {
-    has(queue, |news| news.delayed.is_some())
+    has(queue, |changes| changes.delayed.is_some())
 }
 
 /// Whether this transaction has itself taken messages of the queue out of the delayed lane. If it is rolled
 /// back, they are there again.
 pub fn has_undelayed(queue: i32) -> bool {
-    has(queue, |news| news.undelayed)
+    has(queue, |changes| changes.undelayed)
 }
 
 fn has(queue: i32, what: impl Fn(&PendingChanges) -> bool) -> bool {
-    QUEUES.with_borrow(|all| all.iter().any(|news| news.queue == queue && what(news)))
+    QUEUES.with_borrow(|all| all.iter().any(|changes| changes.queue == queue && what(changes)))
 }
 
 fn tell(queue: i32, change: impl FnOnce(&mut PendingChanges)) {
@@ -170,7 +170,7 @@ fn tell(queue: i32, change: impl FnOnce(&mut PendingChanges)) {
         return;
     }
     QUEUES.with_borrow_mut(|all| {
-        let n = all.iter().position(|news| news.queue == queue).unwrap_or_else(|| {
+        let n = all.iter().position(|changes| changes.queue == queue).unwrap_or_else(|| {
             all.push(PendingChanges { queue, ..PendingChanges::default() });
             all.len() - 1
         });
@@ -179,11 +179,11 @@ fn tell(queue: i32, change: impl FnOnce(&mut PendingChanges)) {
 }
 
 fn tell_of(queue: i32, priority: i16, change: impl FnOnce(&mut PendingLevel)) {
-    tell(queue, |news| {
-        let n = news.levels.iter().position(|level| level.priority == priority).unwrap_or_else(|| {
-            news.levels.push(PendingLevel { priority, ..PendingLevel::default() });
-            news.levels.len() - 1
+    tell(queue, |changes| {
+        let n = changes.levels.iter().position(|level| level.priority == priority).unwrap_or_else(|| {
+            changes.levels.push(PendingLevel { priority, ..PendingLevel::default() });
+            changes.levels.len() - 1
         });
-        change(&mut news.levels[n]);
+        change(&mut changes.levels[n]);
     });
 }

@@ -123,7 +123,7 @@ impl Group {
     }
 
     /// Whether the first message was leased once, and will be delivered again: it comes before all others.
-    pub fn has_one_out(&self, table: &Table, is_gone: impl FnOnce(&TableRow) -> bool) -> bool {
+    pub fn first_has_turn(&self, table: &Table, is_gone: impl FnOnce(&TableRow) -> bool) -> bool {
         let snapshot = Snapshot::latest();
         let mut rows = self.rows(table, &snapshot);
         rows.next().is_some_and(|first| first.bool(Column::InTurn) && !is_gone(&first))

@@ -116,7 +116,7 @@ pub fn turn(table: &Table, queue: &Queue, row: &TableRow) -> Turn {
     let Some(key) = row.whole(Column::DedupKey).filter(|_| place != UNSEEN) else { return Turn::Now };
     let siblings = Siblings::look(table, queue, key);
     if place > UNSEEN {
-        return if siblings.supersede(id, place) { Turn::Superseded } else { Turn::Now };
+        return if siblings.have_superseded(id, place) { Turn::Superseded } else { Turn::Now };
     }
     let mut before = siblings.alive().filter(|sibling| {
         let waits = |version: &Version| version.is_unseen() && version.waits();

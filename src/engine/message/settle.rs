@@ -1,4 +1,4 @@
-//! Settle: what a consumer decides about messages that it was given.
+//! Settle: deletes, extends and releases messages of a consumer. `dead` fails and buries them.
 //!
 //! Ids are settled in rising order, so that two calls never wait for each other in a circle. A row is judged
 //! and changed in one version. If another transaction has changed it in between, the row is read again and
@@ -172,7 +172,8 @@ enum Attempt {
     Changed,
 }
 
-/// Whether the next message of its group may have to be published: no scan may see this message any more.
+/// Whether the next of its group has to be looked for: this message is gone, or waits where no scan notices
+/// that it expires.
 fn leaves_its_group(row: &TableRow, verdict: Verdict) -> bool {
     match verdict {
         Verdict::Delete => true,

@@ -217,7 +217,7 @@ impl Siblings {
     /// Whether a message that was leased at `place` is obsolete: a newer one waits, or another was leased
     /// later, by a transaction that saw what was committed by then. An older one that waits makes none
     /// obsolete, so of two that wait one is left.
-    pub fn supersede(&self, id: i64, place: i64) -> bool {
+    pub fn have_superseded(&self, id: i64, place: i64) -> bool {
         self.all
             .iter()
             .filter(|sibling| sibling.id != id)

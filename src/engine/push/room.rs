@@ -2,7 +2,7 @@
 //!
 //! The counters give the length of a queue (`counter::length`), without a statement. Only a push into a full
 //! queue looks at messages: it removes dead ones first, whatever `on_full` says; then, if that says so, the
-//! oldest of the least urgent.
+//! oldest of the least urgent (`reserve::drop_oldest`).
 //!
 //! The limit holds for committed messages. Transactions that push at the same moment do not see each other's
 //! messages, and the next push makes up for that.

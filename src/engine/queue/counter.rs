@@ -42,7 +42,7 @@ pub fn add(queue: i32, counts: Counts) {
 
 /// The counts of committed transactions that are not written down yet.
 pub fn pending() -> Vec<(i32, Counts)> {
-    hint_cache::collect(|place| (place.counts != Counts::default()).then_some((place.queue, place.counts)))
+    hint_cache::collect(|entry| (entry.counts != Counts::default()).then_some((entry.queue, entry.counts)))
 }
 
 /// How many messages of a queue are in each lane, by its counters.

@@ -1,4 +1,4 @@
-//! Rights: granting and revoking them, and giving queues to other roles.
+//! Rights: granting and revoking them, and giving queues to other roles. `table::access` checks them.
 
 use std::collections::BTreeMap;
 

@@ -99,15 +99,15 @@ impl DuePage {
 /// Has the hints forget their due times, after all due messages were moved.
 pub fn forget_due() {
     let now = now();
-    hint_cache::for_each_place(|place| place.hint.forget_due(now));
+    hint_cache::for_each_entry(|entry| entry.hint.forget_due(now));
 }
 
 /// Whether a message of a delayed lane may be due. A lane whose due times no hint knows is left to the
 /// worker's rounds.
 pub fn a_message_is_due() -> bool {
     let now = now();
-    hint_cache::find(|place| {
-        let first = place.hint.due().first;
+    hint_cache::find(|entry| {
+        let first = entry.hint.due().first;
         (first != START && first <= now).then_some(())
     })
     .is_some()

@@ -13,7 +13,7 @@ use crate::engine::table::message_index;
 use crate::engine::table::queue::Queue;
 use crate::engine::table::scan::{Entry, Scan};
 use crate::hint::address::Address;
-use crate::hint::level::{Chunk, Level, Look, Step, Sweeper};
+use crate::hint::level::{Chunk, Level, Look, Rescanner, Step};
 use crate::hint::queue::LEVELS;
 use crate::hint::{Direction, Key, NOWHERE, START};
 use crate::pg::snapshot::Snapshot;
@@ -129,7 +129,7 @@ impl<'a> Walk<'a> {
 /// What to do next on a level.
 #[expect(clippy::large_enum_variant, reason = "made under a lock, where nothing is allocated")]
 enum Task {
-    Sweep(Chunk),
+    Rescan(Chunk),
     Step(Step, Look),
 }
 
@@ -138,7 +138,7 @@ impl<'a> HintedScan<'a> {
     pub fn open(table: &'a Table, queue: &'a Queue, reservation: &Reservation) -> Option<Self> {
         let direction = reservation.direction;
         let Some(priorities) = Priorities::of(table, queue.id, direction, reservation) else {
-            hint_cache::wants_place(queue.id);
+            hint_cache::wants_entry(queue.id);
             return None;
         };
         Some(Self {
@@ -174,17 +174,17 @@ impl<'a> HintedScan<'a> {
     }
 
     fn take_level(&mut self, reservation: &mut Reservation, priority: i16, limit: Key) {
-        let mut has_swept = false;
+        let mut has_rescanned = false;
         while !reservation.is_full() {
             let (max, now) = (reservation.missing(), reservation.now);
-            let task = self.with_level(priority, |level| match level.chunk(Sweeper::Call, now) {
-                Some(chunk) if !has_swept => Task::Sweep(chunk),
+            let task = self.with_level(priority, |level| match level.chunk(Rescanner::Call, now) {
+                Some(chunk) if !has_rescanned => Task::Rescan(chunk),
                 _ => Task::Step(level.next_step(max, limit), level.look()),
             });
             match task {
-                Some(Task::Sweep(chunk)) => {
-                    has_swept = true;
-                    rescan::sweep(self.table, self.at(priority), chunk, IN_PASSING);
+                Some(Task::Rescan(chunk)) => {
+                    has_rescanned = true;
+                    rescan::look_at_part(self.table, self.at(priority), chunk, IN_PASSING);
                 }
                 Some(Task::Step(Step::Probe(known), _)) => {
                     let ids = known.keys().iter().map(|&key| self.direction.id(key));
@@ -329,16 +329,16 @@ impl<'a> HintedScan<'a> {
     }
 
     /// Finishes the rescans that are likely to find something.
-    pub fn finish_passes(&self, reservation: &Reservation) {
+    pub fn finish_rescans(&self, reservation: &Reservation) {
         for &priority in self.priorities.hinted() {
             while let Some(chunk) = self.suspected_chunk(priority, reservation.now) {
-                rescan::sweep(self.table, self.at(priority), chunk, THOROUGH);
+                rescan::look_at_part(self.table, self.at(priority), chunk, THOROUGH);
             }
         }
     }
 
     fn suspected_chunk(&self, priority: i16, now: Timestamp) -> Option<Chunk> {
-        self.with_level(priority, |level| level.chunk(Sweeper::Call, now).filter(|_| level.is_suspected()))?
+        self.with_level(priority, |level| level.chunk(Rescanner::Call, now).filter(|_| level.is_suspected()))?
     }
 
     /// Finishes the rescans that are likely to find something, and takes what they find, when nothing else is
@@ -349,7 +349,7 @@ impl<'a> HintedScan<'a> {
         for &priority in priorities.hinted() {
             while !reservation.is_full() && (reservation.taken == 0 || budget > 0) {
                 if let Some(chunk) = self.suspected_chunk(priority, reservation.now) {
-                    let swept = rescan::sweep(self.table, self.at(priority), chunk, THOROUGH);
+                    let swept = rescan::look_at_part(self.table, self.at(priority), chunk, THOROUGH);
                     budget = budget.saturating_sub(swept.vain);
                 } else if self.with_level(priority, |level| level.knows_some()) != Some(true) {
                     break; // no other session's part of the rescan has found something either

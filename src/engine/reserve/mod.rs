@@ -25,7 +25,7 @@ use crate::engine::queue::slots::Slots;
 use crate::engine::reserve::due_scan::DuePage;
 use crate::engine::reserve::hinted_scan::HintedScan;
 use crate::engine::reserve::request::{Request, Take, Taken};
-use crate::engine::reserve::reservation::{EXHAUSTED_PAGE, Position, Reservation};
+use crate::engine::reserve::reservation::{DEAD_PAGE, Position, Reservation};
 use crate::engine::reserve::snapshot_scan::{SnapshotScan, View};
 use crate::engine::shared::hint_cache;
 use crate::engine::table::heap::Table;
@@ -69,24 +69,24 @@ pub struct Dropped {
 /// that it scans.
 pub fn drop_oldest(queue: &Queue, max: usize) -> Dropped {
     let table = Table::open(catalog::refresh().message);
-    let likely = drop_from(&table, queue, max, From::WhereSomethingIs);
+    let likely = drop_from(&table, queue, max, DropFrom::WhereSomethingIs);
     if likely.dropped >= max {
         return likely;
     }
-    let rest = drop_from(&table, queue, max - likely.dropped, From::TheBeginning);
+    let rest = drop_from(&table, queue, max - likely.dropped, DropFrom::TheBeginning);
     Dropped { dropped: likely.dropped + rest.dropped, ..rest }
 }
 
 /// Where the scan of a drop begins.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum From {
+enum DropFrom {
     /// At the first key that may be reservable.
     WhereSomethingIs,
     /// At the very beginning: the scan also sees messages that other transactions are just removing.
     TheBeginning,
 }
 
-fn drop_from(table: &Table, queue: &Queue, max: usize, from: From) -> Dropped {
+fn drop_from(table: &Table, queue: &Queue, max: usize, from: DropFrom) -> Dropped {
     let priorities: Vec<_> = all_priorities(table, queue).collect();
     let mut all = Dropped::default();
     // A removal lets the next message of its group come, which may be dropped as well.
@@ -108,15 +108,15 @@ fn drop_from(table: &Table, queue: &Queue, max: usize, from: From) -> Dropped {
     all
 }
 
-fn drop_of_priority(table: &Table, queue: &Queue, priority: i16, max: usize, from: From) -> Dropped {
+fn drop_of_priority(table: &Table, queue: &Queue, priority: i16, max: usize, from: DropFrom) -> Dropped {
     let (request, mut each) = (Request::any(max), |_: Taken| {});
     let mut reservation = Reservation::new(table, queue, &request, Take::Drop, &mut each);
     reservation.direction = Direction::OldestFirst;
     let (at, begun) = ((queue.id, priority), Instant::now());
-    let known = lowest(at).filter(|_| from == From::WhereSomethingIs);
+    let known = lowest(at).filter(|_| from == DropFrom::WhereSomethingIs);
     let mut view = match from {
-        From::WhereSomethingIs => View::from_priority(queue, &reservation, priority),
-        From::TheBeginning => View::from_beginning_of(priority),
+        DropFrom::WhereSomethingIs => View::from_priority(queue, &reservation, priority),
+        DropFrom::TheBeginning => View::from_beginning_of(priority),
     };
     if let Some(known) = known {
         view.begin_at(priority, known);
@@ -195,7 +195,7 @@ pub fn outlook(queue: &Queue, min: usize) -> Outlook {
     let mut each = |_: Taken| {};
     let mut reservation = Reservation::new(&table, queue, &request, Take::Look, &mut each);
     if let Some(hinted) = HintedScan::open(&table, queue, &reservation) {
-        hinted.finish_passes(&reservation);
+        hinted.finish_rescans(&reservation);
     }
     let due = DuePage::read(&table, queue.id, &mut reservation);
     let view = View::of_all(queue, &reservation);
@@ -243,7 +243,7 @@ impl Reservation<'_> {
     /// Hands out the messages there are, and clears away dead ones that it scans.
     pub fn run(&mut self) {
         self.take_what_there_is();
-        for _ in 0..EXHAUSTED_PAGE {
+        for _ in 0..DEAD_PAGE {
             if !(self.clear_away() || self.has_uncovered() || self.has_lost_slots()) || self.is_full() {
                 break;
             }

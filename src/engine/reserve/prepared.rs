@@ -16,7 +16,7 @@ pub fn prepared_transactions_may_be_decided() -> bool {
         return false;
     }
     LOOKED.set(Some(Instant::now()));
-    hint_cache::find(|place| (place.hint.times_prepared() > 0).then_some(())).is_some()
+    hint_cache::find(|entry| (entry.hint.times_prepared() > 0).then_some(())).is_some()
 }
 
 /// Queues that prepared transactions have changed, how often a hint was told of one, and the transactions
@@ -38,9 +38,9 @@ pub fn settle_prepared(left: Vec<i64>) {
         static SEEN: RefCell<Prepared> = const { RefCell::new((Vec::new(), Vec::new())) };
     }
     LEFT.set(left.clone());
-    let waiting = hint_cache::collect(|place| {
-        let times = place.hint.times_prepared();
-        (times > 0).then_some((place.queue, place.direction, times))
+    let waiting = hint_cache::collect(|entry| {
+        let times = entry.hint.times_prepared();
+        (times > 0).then_some((entry.queue, entry.direction, times))
     });
     let left = if waiting.is_empty() { Vec::new() } else { left };
     let now_seen = (waiting, left);

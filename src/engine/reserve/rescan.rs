@@ -1,5 +1,5 @@
-//! Rescans: looking again at the keys before the front of a hint, a part at a time. Keys that may be
-//! reservable go into the hint's stash.
+//! Rescans: looking again at the keys before the front of a hint, a part at a time. So a message whose lease
+//! has expired is found again: its key goes into the hint's stash. `hint::level` says when a rescan begins.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use crate::engine::table::message::{Column, is_leased};
 use crate::engine::table::queue::{self, Queue};
 use crate::engine::table::row::{Intent, TableRow};
 use crate::hint::address::Address;
-use crate::hint::level::{Chunk, Findings, STASH, Sweeper};
+use crate::hint::level::{Chunk, Findings, Rescanner, STASH};
 use crate::hint::{Direction, NOWHERE};
 use crate::pg::session::now;
 use crate::pg::snapshot::Snapshot;
@@ -22,7 +22,7 @@ use crate::value::timestamp::{NEVER, Timestamp};
 pub const RECHECK: Timestamp = 1_000_000;
 
 /// The result of a part of a rescan.
-pub struct Swept {
+pub struct Rescanned {
     /// Entries that gave nothing.
     pub vain: u64,
     /// Messages behind others of their groups.
@@ -30,15 +30,15 @@ pub struct Swept {
 }
 
 /// Looks at up to `most` entries of a chunk, and tells the hint which keys may be reservable.
-pub fn sweep(table: &Table, at: Address, chunk: Chunk, most: u64) -> Swept {
+pub fn look_at_part(table: &Table, at: Address, chunk: Chunk, most: u64) -> Rescanned {
     let (findings, waiting) = look(table, at, chunk, most);
     let vain = findings.entries - findings.found.len() as u64;
     let found = !findings.found.is_empty();
-    hint_cache::with_level(at, |level| level.swept(chunk, findings, now()));
+    hint_cache::with_level(at, |level| level.rescanned(chunk, findings, now()));
     if found {
         listeners::has_news(at.queue);
     }
-    Swept { vain, waiting }
+    Rescanned { vain, waiting }
 }
 
 fn look(table: &Table, at: Address, chunk: Chunk, most: u64) -> (Findings, Vec<(Group, i64)>) {
@@ -131,7 +131,7 @@ pub fn work(table: &Table, mut budget: u64) -> Vec<(Group, i64)> {
     {
         let part = budget.min(PART);
         budget -= part;
-        let swept = sweep(table, at, chunk, part);
+        let swept = look_at_part(table, at, chunk, part);
         moved.extend(group::block(table, &swept.waiting));
     }
     moved
@@ -151,11 +151,11 @@ const LONGEST: Duration = Duration::from_millis(200);
 /// The next chunk of a rescan that is due.
 fn next_chunk() -> Option<(Address, Chunk)> {
     let now = now();
-    hint_cache::find(|place| {
-        let (queue, direction) = (place.queue, place.direction);
-        place.hint.levels().iter_mut().find_map(|level| {
+    hint_cache::find(|entry| {
+        let (queue, direction) = (entry.queue, entry.direction);
+        entry.hint.levels().iter_mut().find_map(|level| {
             let at = Address { queue, direction, priority: level.priority };
-            Some((at, level.chunk(Sweeper::Worker, now)?))
+            Some((at, level.chunk(Rescanner::Worker, now)?))
         })
     })
 }

@@ -33,7 +33,7 @@ use crate::value::settings::Order;
 use crate::value::timestamp::Timestamp;
 
 /// How many dead messages of a kind a call clears away at a time, and how often it does so.
-pub const EXHAUSTED_PAGE: usize = 100;
+pub const DEAD_PAGE: usize = 100;
 
 /// The function that is shown each message handed out.
 type Receiver<'a> = &'a mut dyn FnMut(Taken);
@@ -68,8 +68,9 @@ pub struct Reservation<'a> {
     /// Groups already scanned in order: later messages cannot be first. True while another transaction is
     /// changing the first: the next message may be first soon.
     passed_groups: HashMap<Group, bool>,
-    /// Groups that a drop has scanned, and whether one of their messages is leased.
-    groups_out: HashMap<Group, bool>,
+    /// Groups that a drop has scanned, and whether their first message has the turn and will be delivered
+    /// again.
+    groups_in_turn: HashMap<Group, bool>,
     /// The messages offered were noted before.
     is_noted: bool,
     /// Groups whose first message was removed: a consumer gets no other of theirs before they are freed.
@@ -112,7 +113,7 @@ impl<'a> Reservation<'a> {
             uncovered: false,
             unsure: Vec::new(),
             passed_groups: HashMap::new(),
-            groups_out: HashMap::new(),
+            groups_in_turn: HashMap::new(),
             is_noted: false,
             freed: Freed::default(),
             being_removed: 0,
@@ -303,7 +304,7 @@ impl<'a> Reservation<'a> {
     fn is_its_turn(&mut self, row: &TableRow) -> bool {
         let Some(group) = self.group_of(row) else { return true };
         if matches!(self.take, Take::Drop) {
-            return !self.has_one_out(group);
+            return !self.first_has_turn(group);
         }
         let follows_order = self.direction == Direction::OldestFirst;
         let passed = self.passed_groups.get_mut(&group).filter(|_| follows_order);
@@ -323,14 +324,15 @@ impl<'a> Reservation<'a> {
         turn == Turn::Now
     }
 
-    /// Whether a message of the group is leased: the messages behind it are not dropped.
-    fn has_one_out(&mut self, group: Group) -> bool {
-        if let Some(&is_out) = self.groups_out.get(&group) {
-            return is_out;
+    /// Whether the first of the group has the turn, and will be delivered again: the messages behind it are not
+    /// dropped.
+    fn first_has_turn(&mut self, group: Group) -> bool {
+        if let Some(&has_turn) = self.groups_in_turn.get(&group) {
+            return has_turn;
         }
-        let is_out = group.has_one_out(self.table, |first| self.is_gone(first));
-        self.groups_out.insert(group, is_out);
-        is_out
+        let has_turn = group.first_has_turn(self.table, |first| self.is_gone(first));
+        self.groups_in_turn.insert(group, has_turn);
+        has_turn
     }
 
     fn note_unsure(&mut self, turn: Turn, row: &TableRow) {
@@ -516,7 +518,7 @@ impl<'a> Reservation<'a> {
             return false;
         }
         if let Some(end) = self.end_of(row) {
-            if self.exhausted.len() < EXHAUSTED_PAGE {
+            if self.exhausted.len() < DEAD_PAGE {
                 self.exhausted.push((row.i64(Column::Id), end));
                 self.clears_group |= row.get(Column::GroupKey).is_some();
             }
@@ -540,7 +542,7 @@ impl<'a> Reservation<'a> {
             key::Turn::Superseded => {
                 // If the removal is rolled back, the message must be seen again.
                 self.note_touched(row);
-                if self.superseded.len() < EXHAUSTED_PAGE {
+                if self.superseded.len() < DEAD_PAGE {
                     self.superseded.push((row.i64(Column::Id), row.i64(Column::KeyPlace)));
                 }
                 self.clears_group |= row.get(Column::GroupKey).is_some();

@@ -12,7 +12,7 @@
 //! preloaded.
 
 use crate::engine::shared::entry::{CacheEntry, MOST_NEEDED, WAYS};
-use crate::engine::shared::layout::{BOARD, buckets, is_there};
+use crate::engine::shared::layout::{SHARED, buckets, is_there};
 use crate::engine::shared::queue_key::database;
 use crate::hint::Direction;
 use crate::hint::address::Address;
@@ -29,66 +29,66 @@ pub const CREDIT: u8 = 8;
 /// Runs `work` with the hint of a queue and direction, in a new entry if it has none. None if there is no
 /// hint cache, or no room in it.
 pub fn with_hint<R>(queue: i32, direction: Direction, work: impl FnOnce(&mut QueueHint) -> R) -> Option<R> {
-    with_place(queue, direction, |place| work(&mut place.hint))
+    with_entry(queue, direction, |entry| work(&mut entry.hint))
 }
 
 /// Runs `work` with the hint of a queue's slots. None if there is no hint cache, or no room in it.
 pub fn with_slots<R>(queue: i32, work: impl FnOnce(&mut SlotHint) -> R) -> Option<R> {
-    with_place(queue, Direction::OldestFirst, |place| work(&mut place.slots))
+    with_entry(queue, Direction::OldestFirst, |entry| work(&mut entry.slots))
 }
 
-fn with_place<R>(queue: i32, direction: Direction, work: impl FnOnce(&mut CacheEntry) -> R) -> Option<R> {
-    let board = BOARD.get().filter(|_| is_there())?;
+fn with_entry<R>(queue: i32, direction: Direction, work: impl FnOnce(&mut CacheEntry) -> R) -> Option<R> {
+    let shared = SHARED.get().filter(|_| is_there())?;
     let database = database();
-    board.with_places_of(queue, |places| {
-        let n = place_of(places, database, queue, direction, 0)?;
-        places[n].credit = CREDIT;
-        Some(work(&mut places[n]))
+    shared.with_entries_of(queue, |entries| {
+        let n = entry_of(entries, database, queue, direction, 0)?;
+        entries[n].credit = CREDIT;
+        Some(work(&mut entries[n]))
     })
 }
 
 /// Notes that a reserve has found no entry: each entry in the bucket loses some credit.
-pub fn wants_place(queue: i32) {
-    if let Some(board) = BOARD.get().filter(|_| is_there()) {
-        board.with_places_of(queue, |places| places.iter_mut().for_each(CacheEntry::grow_old));
+pub fn wants_entry(queue: i32) {
+    if let Some(shared) = SHARED.get().filter(|_| is_there()) {
+        shared.with_entries_of(queue, |entries| entries.iter_mut().for_each(CacheEntry::grow_old));
     }
 }
 
-pub fn find_place(
-    places: &[CacheEntry; WAYS],
+pub fn find_entry(
+    entries: &[CacheEntry; WAYS],
     database: u32,
     queue: i32,
     direction: Direction,
 ) -> Option<usize> {
-    places.iter().position(|place| place.is_of(database, queue) && place.direction == direction)
+    entries.iter().position(|entry| entry.is_of(database, queue) && entry.direction == direction)
 }
 
 /// Returns the entry of a queue and direction; takes one if it has none.
-pub fn place_of(
-    places: &mut [CacheEntry; WAYS],
+pub fn entry_of(
+    entries: &mut [CacheEntry; WAYS],
     database: u32,
     queue: i32,
     direction: Direction,
     most_credit: u8,
 ) -> Option<usize> {
-    find_place(places, database, queue, direction)
-        .or_else(|| take_place(places, database, queue, direction, most_credit))
+    find_entry(entries, database, queue, direction)
+        .or_else(|| take_entry(entries, database, queue, direction, most_credit))
 }
 
 /// Takes a free entry, or the one with the least credit; none if all have more than `most_credit`.
-pub fn take_place(
-    places: &mut [CacheEntry; WAYS],
+pub fn take_entry(
+    entries: &mut [CacheEntry; WAYS],
     database: u32,
     queue: i32,
     direction: Direction,
     most_credit: u8,
 ) -> Option<usize> {
-    let free = (0..WAYS).filter(|&n| !places[n].is_needed());
-    let n = free.min_by_key(|&n| (places[n].is_in_use, places[n].credit))?;
-    if places[n].is_in_use && places[n].credit > most_credit {
+    let free = (0..WAYS).filter(|&n| !entries[n].is_needed());
+    let n = free.min_by_key(|&n| (entries[n].is_in_use, entries[n].credit))?;
+    if entries[n].is_in_use && entries[n].credit > most_credit {
         return None;
     }
-    places[n].begin_anew(database, queue, direction);
+    entries[n].begin_anew(database, queue, direction);
     Some(n)
 }
 
@@ -99,15 +99,15 @@ pub fn with_level<R>(at: Address, work: impl FnOnce(&mut Level) -> R) -> Option<
 
 /// Runs `work` with the entries of a queue, one a direction.
 pub fn with_known(queue: i32, work: impl FnMut(&mut CacheEntry)) {
-    let Some(board) = BOARD.get() else { return };
+    let Some(shared) = SHARED.get() else { return };
     let database = database();
-    board.with_places_of(queue, |places| {
-        places.iter_mut().filter(|place| place.is_of(database, queue)).for_each(work);
+    shared.with_entries_of(queue, |entries| {
+        entries.iter_mut().filter(|entry| entry.is_of(database, queue)).for_each(work);
     });
 }
 
 /// Runs `work` with all entries of this database.
-pub fn for_each_place(mut work: impl FnMut(&mut CacheEntry)) {
+pub fn for_each_entry(mut work: impl FnMut(&mut CacheEntry)) {
     (0..buckets()).for_each(|n| with_known_of_bucket(n, &mut work));
 }
 
@@ -116,7 +116,7 @@ pub fn collect<T>(mut pick: impl FnMut(&mut CacheEntry) -> Option<T>) -> Vec<T> 
     let mut picked = Vec::new();
     for n in 0..buckets() {
         picked.reserve(WAYS); // not under the lock
-        with_known_of_bucket(n, |place| picked.extend(pick(place)));
+        with_known_of_bucket(n, |entry| picked.extend(pick(entry)));
     }
     picked
 }
@@ -125,9 +125,9 @@ pub fn collect<T>(mut pick: impl FnMut(&mut CacheEntry) -> Option<T>) -> Vec<T> 
 pub fn find<T>(mut pick: impl FnMut(&mut CacheEntry) -> Option<T>) -> Option<T> {
     (0..buckets()).find_map(|n| {
         let mut found = None;
-        with_known_of_bucket(n, |place| {
+        with_known_of_bucket(n, |entry| {
             if found.is_none() {
-                found = pick(place);
+                found = pick(entry);
             }
         });
         found
@@ -135,10 +135,10 @@ pub fn find<T>(mut pick: impl FnMut(&mut CacheEntry) -> Option<T>) -> Option<T> 
 }
 
 fn with_known_of_bucket(n: usize, work: impl FnMut(&mut CacheEntry)) {
-    let Some(board) = BOARD.get() else { return };
+    let Some(shared) = SHARED.get() else { return };
     let database = database();
-    board.with_bucket(n, |places| {
-        places.iter_mut().filter(|place| place.is_in_use && place.database == database).for_each(work);
+    shared.with_bucket(n, |entries| {
+        entries.iter_mut().filter(|entry| entry.is_in_use && entry.database == database).for_each(work);
     });
 }
 
@@ -146,41 +146,41 @@ fn with_known_of_bucket(n: usize, work: impl FnMut(&mut CacheEntry)) {
 pub fn waits_for_key(queue: i32) {
     const LATELY: Timestamp = 1_000_000;
     let lately = Rest::begin(now(), LATELY);
-    with_known(queue, |place| place.waited_for_key = lately);
+    with_known(queue, |entry| entry.waited_for_key = lately);
 }
 
 /// True if that happened lately: then pushes leave the message to consumers.
 pub fn is_waited_for_key(queue: i32) -> bool {
     let (mut is_waited_for, now) = (false, now());
-    with_known(queue, |place| is_waited_for |= !place.waited_for_key.is_over(now));
+    with_known(queue, |entry| is_waited_for |= !entry.waited_for_key.is_over(now));
     is_waited_for
 }
 
 /// Keeps an entry for a queue while a transaction is prepared, even if its bucket is in use by other queues.
 /// False if there is no entry, or if other queues in the bucket keep too many: hints need some.
 pub fn keep_for_prepared(queue: i32) -> bool {
-    let Some(board) = BOARD.get().filter(|_| is_there()) else { return false };
+    let Some(shared) = SHARED.get().filter(|_| is_there()) else { return false };
     let database = database();
-    board.with_places_of(queue, |places| {
+    shared.with_entries_of(queue, |entries| {
         let is_kept = |entry: &CacheEntry| entry.is_needed() && !entry.is_of(database, queue);
-        places.iter().filter(|place| is_kept(place)).count() < MOST_NEEDED
-            && place_of(places, database, queue, Direction::OldestFirst, CREDIT).is_some()
+        entries.iter().filter(|entry| is_kept(entry)).count() < MOST_NEEDED
+            && entry_of(entries, database, queue, Direction::OldestFirst, CREDIT).is_some()
     })
 }
 
 /// Runs `work` with the rest that follows a search for dead messages in a full queue.
 pub fn with_room<R>(queue: i32, work: impl FnOnce(&mut Rest) -> R) -> Option<R> {
-    with_place(queue, Direction::OldestFirst, |place| work(&mut place.rest_of_looks_for_dead))
+    with_entry(queue, Direction::OldestFirst, |entry| work(&mut entry.rest_of_looks_for_dead))
 }
 
 /// Frees the entries of databases that do not exist any more.
 pub fn free_all_but(databases: &[u32]) {
-    let Some(board) = BOARD.get() else { return };
+    let Some(shared) = SHARED.get() else { return };
     for n in 0..buckets() {
-        board.with_bucket(n, |places| {
-            places
+        shared.with_bucket(n, |entries| {
+            entries
                 .iter_mut()
-                .filter(|place| !databases.contains(&place.database))
+                .filter(|entry| !databases.contains(&entry.database))
                 .for_each(CacheEntry::vacate);
         });
     }
@@ -188,10 +188,10 @@ pub fn free_all_but(databases: &[u32]) {
 
 /// Forgets the hints of all queues of this database.
 pub fn forget_hints() {
-    for_each_place(|place| place.hint.clear());
+    for_each_entry(|entry| entry.hint.clear());
 }
 
 /// Frees all entries of this database: its queues are numbered anew.
 pub fn forget_all() {
-    for_each_place(CacheEntry::vacate);
+    for_each_entry(CacheEntry::vacate);
 }

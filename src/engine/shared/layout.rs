@@ -12,12 +12,12 @@ use crate::engine::shared::queue_key::hash;
 use crate::guc;
 use crate::pg::session::is_standby;
 
-pub const TRANCHE: &std::ffi::CStr = c"pgqueue board";
+pub const TRANCHE: &std::ffi::CStr = c"pgqueue hint cache";
 
 #[repr(C)]
 pub struct Bucket {
     pub(super) lock: pg_sys::LWLock,
-    pub(super) places: [CacheEntry; WAYS],
+    pub(super) entries: [CacheEntry; WAYS],
 }
 
 #[repr(C)]
@@ -37,19 +37,19 @@ impl Header {
 
 /// Addresses of the parts of shared memory: the same in all processes that the postmaster forks.
 #[derive(Clone, Copy)]
-pub struct Board {
+pub struct SharedMemory {
     pub(super) header: *mut Header,
     pub(super) buckets: *mut Bucket,
     pub(super) variables: *mut Variable,
 }
 
 thread_local! {
-    pub(super) static BOARD: Cell<Option<Board>> = const { Cell::new(None) };
+    pub(super) static SHARED: Cell<Option<SharedMemory>> = const { Cell::new(None) };
 }
 
 /// Number of buckets; 0 without shared memory.
 pub fn buckets() -> usize {
-    if BOARD.get().is_some() { wanted_buckets() } else { 0 }
+    if SHARED.get().is_some() { wanted_buckets() } else { 0 }
 }
 
 pub fn wanted_buckets() -> usize {
@@ -63,25 +63,25 @@ pub fn variables() -> usize {
 
 /// True if there is a hint cache and it describes this server's queues: not on a standby.
 pub fn is_there() -> bool {
-    BOARD.get().is_some() && !is_standby()
+    SHARED.get().is_some() && !is_standby()
 }
 
 /// True if the postmaster has loaded the library.
 pub fn is_preloaded() -> bool {
-    BOARD.get().is_some()
+    SHARED.get().is_some()
 }
 
 /// Returns the condition variable of a queue, or of the worker.
 pub fn variable(queue: i32) -> Option<&'static Variable> {
-    let board = BOARD.get()?;
+    let shared = SHARED.get()?;
     let last = variables() - 1;
     let n = if queue == WORKER { last } else { hash(queue) as usize % last };
     // SAFETY: there are as many as `variables()` says, for as long as the server runs; what
     // changes in them is atomic or has a lock of its own.
-    Some(unsafe { &*board.variables.add(n) })
+    Some(unsafe { &*shared.variables.add(n) })
 }
 
-impl Board {
+impl SharedMemory {
     /// Runs `work` with the entries of a bucket, under its lock.
     pub(super) fn with_bucket<R>(self, n: usize, work: impl FnOnce(&mut [CacheEntry; WAYS]) -> R) -> R {
         // SAFETY: the bucket is there; the lock is held while the reference lives. An error would release it,
@@ -89,20 +89,20 @@ impl Board {
         unsafe {
             let bucket = self.buckets.add(n);
             pg_sys::LWLockAcquire(&raw mut (*bucket).lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
-            let result = work(&mut (*bucket).places);
+            let result = work(&mut (*bucket).entries);
             pg_sys::LWLockRelease(&raw mut (*bucket).lock);
             result
         }
     }
 
-    pub(super) fn with_places_of<R>(self, queue: i32, work: impl FnOnce(&mut [CacheEntry; WAYS]) -> R) -> R {
+    pub(super) fn with_entries_of<R>(self, queue: i32, work: impl FnOnce(&mut [CacheEntry; WAYS]) -> R) -> R {
         self.with_bucket(hash(queue) as usize % wanted_buckets(), work)
     }
 }
 
 /// Returns a counter of news. None if there is no hint cache.
 pub fn listened(counter: usize) -> Option<&'static Listened> {
-    let board = BOARD.get().filter(|_| is_there())?;
+    let shared = SHARED.get().filter(|_| is_there())?;
     // SAFETY: written before any backend runs; its fields are atomic.
-    Some(unsafe { &(*board.header).listened[counter] })
+    Some(unsafe { &(*shared.header).listened[counter] })
 }

@@ -6,7 +6,9 @@ use pgrx::pg_sys;
 
 use crate::engine::shared::condition::Variable;
 use crate::engine::shared::entry::{CacheEntry, WAYS};
-use crate::engine::shared::layout::{BOARD, Board, Bucket, Header, TRANCHE, variables, wanted_buckets};
+use crate::engine::shared::layout::{
+    Bucket, Header, SHARED, SharedMemory, TRANCHE, variables, wanted_buckets,
+};
 
 static mut NEXT_STARTUP_HOOK: pg_sys::shmem_startup_hook_type = None;
 
@@ -62,26 +64,26 @@ unsafe extern "C-unwind" fn startup() {
             let mut found = false;
             pg_sys::ShmemInitStruct(name.as_ptr(), size, &mut found)
         };
-        let board = Board {
-            header: part(c"pgqueue board", size_of::<Header>()).cast(),
-            buckets: part(c"pgqueue hints", wanted_buckets() * size_of::<Bucket>()).cast(),
-            variables: part(c"pgqueue waking", variables() * size_of::<Variable>()).cast(),
+        let shared = SharedMemory {
+            header: part(c"pgqueue counters", size_of::<Header>()).cast(),
+            buckets: part(c"pgqueue hint cache", wanted_buckets() * size_of::<Bucket>()).cast(),
+            variables: part(c"pgqueue sleepers", variables() * size_of::<Variable>()).cast(),
         };
         let tranche = pg_sys::LWLockNewTrancheId();
         pg_sys::LWLockRegisterTranche(tranche, TRANCHE.as_ptr());
-        board.header.write(Header::new(tranche));
+        shared.header.write(Header::new(tranche));
         for n in 0..wanted_buckets() {
-            let bucket = board.buckets.add(n);
+            let bucket = shared.buckets.add(n);
             pg_sys::LWLockInitialize(&raw mut (*bucket).lock, tranche);
             for way in 0..WAYS {
-                (&raw mut (*bucket).places[way]).write(CacheEntry::free());
+                (&raw mut (*bucket).entries[way]).write(CacheEntry::free());
             }
         }
         for n in 0..variables() {
             let mut condition = pg_sys::ConditionVariable::default();
             pg_sys::ConditionVariableInit(&mut condition); // it may move: it holds no pointer to itself
-            board.variables.add(n).write(Variable::new(condition));
+            shared.variables.add(n).write(Variable::new(condition));
         }
-        BOARD.set(Some(board));
+        SHARED.set(Some(shared));
     }
 }

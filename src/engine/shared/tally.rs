@@ -3,43 +3,43 @@
 use std::sync::atomic::Ordering;
 
 use crate::engine::shared::entry::{CacheEntry, MOST_NEEDED};
-use crate::engine::shared::hint_cache::{CREDIT, find_place, place_of, take_place, with_known};
-use crate::engine::shared::layout::{BOARD, is_there};
+use crate::engine::shared::hint_cache::{CREDIT, entry_of, find_entry, take_entry, with_known};
+use crate::engine::shared::layout::{SHARED, is_there};
 use crate::engine::shared::queue_key::database;
 use crate::engine::table::counts::Counts;
 use crate::hint::Direction;
 
 /// Keeps room in shared memory for the counts of a queue, until `add_counts`; false if there is none. A queue
 /// without an entry gets one only if its bucket does not hold many counts already: hints need entries too.
-pub fn keep_place(queue: i32) -> bool {
-    let Some(board) = BOARD.get().filter(|_| is_there()) else { return false };
+pub fn keep_entry(queue: i32) -> bool {
+    let Some(shared) = SHARED.get().filter(|_| is_there()) else { return false };
     let database = database();
-    board.with_places_of(queue, |places| {
-        let has_room = places.iter().filter(|place| place.is_needed()).count() < MOST_NEEDED;
-        let place = find_place(places, database, queue, Direction::OldestFirst).or_else(|| {
-            has_room.then(|| take_place(places, database, queue, Direction::OldestFirst, 0)).flatten()
+    shared.with_entries_of(queue, |entries| {
+        let has_room = entries.iter().filter(|entry| entry.is_needed()).count() < MOST_NEEDED;
+        let entry = find_entry(entries, database, queue, Direction::OldestFirst).or_else(|| {
+            has_room.then(|| take_entry(entries, database, queue, Direction::OldestFirst, 0)).flatten()
         });
-        place.map(|n| places[n].kept_for += 1).is_some()
+        entry.map(|n| entries[n].kept_for += 1).is_some()
     })
 }
 
-/// Adds the counts of a queue, for which `keep_place` has kept room.
+/// Adds the counts of a queue, for which `keep_entry` has kept room.
 pub fn add_counts(queue: i32, counts: Counts) {
     tell(queue, Some(counts), |_| {});
 }
 
 /// Runs `work` with the entries of a queue and, under the same lock, adds counts for which room was kept.
 pub fn tell(queue: i32, counts: Option<Counts>, work: impl FnMut(&mut CacheEntry)) {
-    let Some(board) = BOARD.get() else { return };
+    let Some(shared) = SHARED.get() else { return };
     let database = database();
-    board.with_places_of(queue, |places| {
-        places.iter_mut().filter(|place| place.is_of(database, queue)).for_each(work);
+    shared.with_entries_of(queue, |entries| {
+        entries.iter_mut().filter(|entry| entry.is_of(database, queue)).for_each(work);
         let Some(counts) = counts else { return };
         // A transaction that created the extension again may have freed the entry.
-        if let Some(n) = place_of(places, database, queue, Direction::OldestFirst, CREDIT) {
-            places[n].kept_for = places[n].kept_for.saturating_sub(1);
-            places[n].counts += counts;
-            places[n].times_counted += 1;
+        if let Some(n) = entry_of(entries, database, queue, Direction::OldestFirst, CREDIT) {
+            entries[n].kept_for = entries[n].kept_for.saturating_sub(1);
+            entries[n].counts += counts;
+            entries[n].times_counted += 1;
         }
     });
 }
@@ -48,8 +48,8 @@ pub fn tell(queue: i32, counts: Option<Counts>, work: impl FnMut(&mut CacheEntry
 /// counts may be both in shared memory and in `pgqueue.counter`, or in neither.
 pub fn drains() -> [u64; 2] {
     // SAFETY: written before any backend runs; the counters are atomic.
-    BOARD.get().map_or([0, 0], |board| unsafe {
-        (*board.header).drains.each_ref().map(|drains| drains.load(Ordering::Acquire))
+    SHARED.get().map_or([0, 0], |shared| unsafe {
+        (*shared.header).drains.each_ref().map(|drains| drains.load(Ordering::Acquire))
     })
 }
 
@@ -68,9 +68,9 @@ pub fn end_drain() {
 }
 
 fn count_drain(n: usize) {
-    if let Some(board) = BOARD.get() {
+    if let Some(shared) = SHARED.get() {
         // SAFETY: as above.
-        unsafe { (*board.header).drains[n].fetch_add(1, Ordering::AcqRel) };
+        unsafe { (*shared.header).drains[n].fetch_add(1, Ordering::AcqRel) };
     }
 }
 
@@ -93,11 +93,11 @@ pub fn counted(queue: i32) -> Tally {
 /// Like `counted`; none if the queue has no entry, so that each transaction writes its counts itself.
 pub fn known_counted(queue: i32) -> Option<Tally> {
     let mut counted = None;
-    with_known(queue, |place| {
-        if place.direction == Direction::OldestFirst {
-            let (times, committing) = (place.times_counted, place.kept_for);
-            let has_prepared = place.hint.times_prepared() > 0;
-            counted = Some(Tally { counts: place.counts, times, committing, has_prepared });
+    with_known(queue, |entry| {
+        if entry.direction == Direction::OldestFirst {
+            let (times, committing) = (entry.times_counted, entry.kept_for);
+            let has_prepared = entry.hint.times_prepared() > 0;
+            counted = Some(Tally { counts: entry.counts, times, committing, has_prepared });
         }
     });
     counted

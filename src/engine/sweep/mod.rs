@@ -77,7 +77,7 @@ const WINDOW_PAGES: i64 = 50;
 const SMALLEST_PART: i64 = 100;
 
 /// How many entries of a rescan one transaction looks at.
-pub const PASS_PART: u64 = 50_000;
+pub const RESCAN_PART: u64 = 50_000;
 
 /// The results of a round.
 #[derive(Default)]
@@ -347,7 +347,7 @@ fn forget_keys(report: &mut Report) {
 /// Writes down the counts of shared memory, and folds rows of counters, so that few have to be read.
 fn fold_counters(report: &mut Report) {
     counter::drain();
-    hint_cache::for_each_place(entry::CacheEntry::grow_old);
+    hint_cache::for_each_entry(entry::CacheEntry::grow_old);
     let rows = page() * 10;
     let mut folded = 0;
     FOLD_COUNTERS.run(&[Some(rows.into())], |row| folded = row.i64(0));

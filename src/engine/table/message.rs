@@ -37,7 +37,7 @@ pub const COLUMNS: usize = Column::KeyFloor as usize + 1;
 /// `lease_until` of an unleased message: Postgres's `-infinity`.
 pub const NOT_LEASED: Timestamp = Timestamp::MIN;
 
-/// Lane of a message. Leasing does not change it.
+/// Lane of a message. A leased message lies in the ready lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Lane {
