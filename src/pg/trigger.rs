@@ -163,6 +163,7 @@ impl TriggerRow<'_> {
     }
 
     /// Returns the row, in the form that a trigger returns, with another value in a column of type `oid`.
+    #[allow(clippy::unnecessary_mut_passed, reason = "from 18 on Postgres takes them as const")]
     pub fn with_oid(self, column: &CStr, value: Option<Oid>) -> Datum {
         let (mut number, mut null) = (self.number_of(column), value.is_none());
         let mut value = value.map_or(Datum::null(), Datum::from);
