@@ -186,3 +186,21 @@ fn a_delay_of_zero_is_none() {
     assert_eq!(session.one::<i64>("SELECT count(*) FROM pgqueue.message WHERE lane = 'r'"), 3);
     assert_eq!(session.one::<i64>("SELECT count(*) FROM pgq_pop('q', 9)"), 3);
 }
+
+#[test]
+fn a_trigger_function_of_the_extension_refuses_other_tables() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session.batch_execute("CREATE TABLE other (n int, t text)").unwrap();
+    for function in ["announce_message", "announce_removal", "count_letter", "pin_role"] {
+        let each = if function == "announce_removal" { "STATEMENT" } else { "ROW" };
+        let create = format!(
+            "CREATE OR REPLACE TRIGGER of_ours AFTER INSERT ON other FOR EACH {each}
+                 EXECUTE FUNCTION pgqueue.{function}()"
+        );
+        session.batch_execute(&create).unwrap();
+        let sqlstate = session.sqlstate("INSERT INTO other VALUES (1, 'x')");
+        assert_eq!(sqlstate, "39P01", "{function}");
+        session.batch_execute("DROP TRIGGER of_ours ON other").unwrap();
+    }
+}

@@ -165,7 +165,7 @@ impl MessageRow {
 /// Trigger on `pgqueue.message`: counts the rows that a statement has removed, and lets the next messages of
 /// their groups have their turn.
 fn announce_removal(call: &Call) -> Answer {
-    removal::announce(call.trigger()?)?;
+    removal::announce(call.trigger_of(catalog::refresh().message)?)?;
     Ok(Some(Datum::null()))
 }
 
