@@ -5,6 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use postgres::Client;
+use postgres::fallible_iterator::FallibleIterator;
 use support::{Ask, Server, until};
 
 /// A server with two tenants, `alice` and `mallory`, of whom neither has a right on what is the
@@ -85,6 +86,35 @@ fn thousands_of_schedules_of_one_role_delay_none_of_another() {
         .unwrap();
     sleep(Duration::from_secs(3)); // all of them are due by now
     assert_alice_ticks_for(&mut root, 10);
+}
+
+/// A full queue of mallory's whose next push drops thousands of messages of one group: half a minute of work.
+const FULL_QUEUE: &str = "SELECT pgq_push_batch('m q' || g, array_fill('1'::jsonb, ARRAY[12000]), group_key => 'g')
+  FROM generate_series(1, 3) g;
+SELECT pgq_alter_queue('m q' || g, '{\"max_length\": 1, \"on_full\": \"drop_oldest\"}') FROM generate_series(1, 3) g";
+
+#[test]
+fn schedules_whose_pushes_drop_very_many_messages_delay_neither_those_of_another_role_nor_a_notify() {
+    let server = shared();
+    let mut root = server.connect();
+    let mut alice = server.connect_as("alice");
+    alice.batch_execute(ALICE_TICKS).unwrap();
+    alice.batch_execute("SELECT pgq_create_queue('a due', '{\"notify\": true}')").unwrap();
+    alice.batch_execute("LISTEN \"pgq:a due\"").unwrap();
+    let mut mallory = server.connect_as("mallory");
+    mallory.batch_execute(FULL_QUEUE).unwrap();
+    mallory
+        .batch_execute("SELECT pgq_schedule('m' || g, 'm q' || g, '1 s', '1') FROM generate_series(1, 3) g")
+        .unwrap();
+    sleep(Duration::from_secs(1)); // all of them are due by now
+    alice.batch_execute("SELECT pgq_push('a due', '1', delay => '1 s')").unwrap();
+    let pushed = Instant::now();
+    let told = alice.notifications().timeout_iter(Duration::from_secs(10)).next().unwrap();
+    assert!(told.is_some(), "no NOTIFY for {:?}", pushed.elapsed());
+    assert_alice_ticks_for(&mut root, 15);
+    until("mallory hears why", || {
+        root.one("SELECT count(*) = 3 FROM pgqueue.schedule WHERE last_error LIKE '57014%'")
+    });
 }
 
 #[test]

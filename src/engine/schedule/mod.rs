@@ -2,6 +2,7 @@
 //! message.
 
 pub mod run;
+mod tired;
 pub mod watch;
 
 use pgrx::pg_sys::{self, Datum, Oid};

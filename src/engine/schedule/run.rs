@@ -6,8 +6,9 @@
 //!
 //! The schedules of one role do not wait for another role's: the owners have their turns one after the other,
 //! a run waits for no lock for long, and a schedule that failed or took long rests (`retry_at`). The worker
-//! itself runs schedules, which only push messages. A watch is its owner's code, and runs in a process with
-//! its owner's session (`worker::watchers`).
+//! itself runs schedules, which only push messages. A push into a full queue may have very many to drop, so a
+//! run is cancelled after a while, and after a long one all schedules of its owner rest (`tired`). A watch is
+//! its owner's code, and runs in a process with its owner's session (`worker::watchers`).
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use crate::engine::commit::async_commit;
 use crate::engine::push::message::{Content, Keys, OnDuplicate, Options};
 use crate::engine::push::push;
+use crate::engine::schedule::tired;
 use crate::engine::schedule::watch::{self, Watch};
 use crate::engine::schedule::{bad_schedule, bytes, oid, text};
 use crate::engine::table::name::Name;
@@ -36,7 +38,7 @@ use crate::value::timestamp::Timestamp;
 
 static DUE: Statement = Statement::new(
     include_str!("../../../sql/query/due_schedules.sql"),
-    &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID],
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID, pg_sys::OIDARRAYOID],
 );
 static OWN_WATCH: Statement = Statement::new(
     include_str!("../../../sql/query/own_watch.sql"),
@@ -100,6 +102,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// When a schedule is tried again whose next time cannot be computed any more.
 const RETRY: Millis = Millis::from_secs(60);
 
+/// How long a run of a schedule may keep the worker.
+const LONGEST_RUN: Millis = Millis::from_secs(2);
+
 /// A schedule whose run takes longer rests afterwards, ten times as long.
 const SLOW: Duration = Duration::from_millis(500);
 
@@ -156,8 +161,8 @@ pub fn run_due() -> bool {
     }
     plan_anew(begun, if is_worker() { PLANS } else { i64::MAX });
     let mut ran = 0;
-    DUE.run(&[Some(begun.into()), Some(BATCH.into())], |row| {
-        if looked.elapsed() < PATIENCE {
+    DUE.run(&[Some(begun.into()), Some(BATCH.into()), Some(oid_array(&tired::owners()))], |row| {
+        if looked.elapsed() < PATIENCE && !tired::is_resting(oid(row, 1)) {
             run_one(row);
             ran += 1;
         }
@@ -275,10 +280,9 @@ pub fn run_claimed_watch(name: &Name) {
 
 /// Runs a schedule, whose row is locked, and notes the outcome.
 fn run_one(row: &Row) {
-    let begun = Instant::now();
+    let (begun, is_watch) = (Instant::now(), row.get(12).is_some());
     let outcome = {
-        let is_watch = row.get(12).is_some();
-        let _limit = is_watch.then(|| TimeLimit::in_worker(guc::watch_timeout()));
+        let _limit = TimeLimit::in_worker(if is_watch { guc::watch_timeout() } else { LONGEST_RUN });
         attempt(|| match run_as_owner(row)? {
             // A watch that has more to do stays due.
             Some(seen_to) => Ok((row.i64(5), Some(seen_to))),
@@ -287,6 +291,9 @@ fn run_one(row: &Row) {
     };
     let patience = if matches!(outcome, Ok((_, Some(_)))) { SLOW_PART } else { SLOW };
     let rest = if begun.elapsed() < patience { Duration::ZERO } else { begun.elapsed() * 10 };
+    if !is_watch && is_worker() {
+        tired::rest(oid(row, 1), rest);
+    }
     let (next, seen_to, problem) = match outcome {
         Ok((next, seen_to)) => (next, seen_to, None),
         Err(problem) => (next_try(row, &problem), row.get(18).map(|_| bytes(row, 18)), Some(problem)),
