@@ -2,6 +2,7 @@
 
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
 
 use pgrx::pg_sys;
 
@@ -47,6 +48,30 @@ impl TimeLimit {
             }
             Self
         })
+    }
+}
+
+/// A time limit for our own statements: it only cancels. Dropping it removes the limit.
+pub struct CancelAfter;
+
+impl CancelAfter {
+    /// Sets a limit in a background process.
+    pub fn in_worker(limit: Duration) -> Option<Self> {
+        is_worker().then(|| {
+            // SAFETY: nothing else here sets this timer; dropping takes it back.
+            unsafe { enable_timeout_after(STATEMENT_TIMEOUT, milliseconds(limit.as_millis() as i64)) }
+            Self
+        })
+    }
+}
+
+impl Drop for CancelAfter {
+    fn drop(&mut self) {
+        // SAFETY: as for `TimeLimit`. A signal that asks the process to end keeps its own flag.
+        unsafe {
+            disable_timeout(STATEMENT_TIMEOUT, false);
+            (&raw mut pg_sys::QueryCancelPending).write_volatile(0);
+        }
     }
 }
 

@@ -583,6 +583,22 @@ fn many_messages_of_one_key_hold_up_no_round() {
 }
 
 #[test]
+fn many_blocked_messages_behind_many_others_hold_up_no_round_while_a_snapshot_is_held() {
+    let server = shared();
+    let mut root = server.connect();
+    let mut mallory = server.connect_as("mallory");
+    let mut holder = server.connect_as("mallory");
+    server.connect_as("alice").batch_execute(ALICE_TICKS).unwrap();
+    mallory.batch_execute("SELECT pgq_push_batch('m q', array_fill('1'::jsonb, ARRAY[100000]))").unwrap();
+    holder.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1").unwrap();
+    let group = "SELECT pgq_push_batch('m group', array_fill('1'::jsonb, ARRAY[60000]), group_key => 'g')";
+    mallory.batch_execute(group).unwrap();
+    mallory.batch_execute("SELECT pgq_purge('m group')").unwrap(); // the holder keeps their row versions
+    mallory.batch_execute(group).unwrap();
+    assert_alice_ticks_for(&mut root, 15);
+}
+
+#[test]
 fn thousands_of_queues_of_one_role_hold_up_no_round() {
     let server = shared_with("pgqueue.auto_vacuum = off");
     let mut root = server.connect();

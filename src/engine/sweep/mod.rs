@@ -13,6 +13,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::{self, Datum, ItemPointerData};
 
 use crate::engine::message::{dead, key};
@@ -25,7 +26,8 @@ use crate::engine::table::statement::{Row, Statement};
 use crate::guc;
 use crate::pg::datum::{i64_array, jsonb_datum};
 use crate::pg::session::now;
-use crate::pg::timeout::is_worker;
+use crate::pg::subtransaction::unless;
+use crate::pg::timeout::{CancelAfter, is_worker};
 use crate::value::reason::Reason;
 use crate::value::timestamp::Timestamp;
 
@@ -75,6 +77,9 @@ const WINDOW_PAGES: i64 = 50;
 
 /// How many messages the first part of a window has.
 const SMALLEST_PART: i64 = 100;
+
+/// A part that took too long is followed by one that is this many times smaller.
+const SMALLER: i64 = 16;
 
 /// How many entries of a rescan one transaction looks at.
 pub const RESCAN_PART: u64 = 50_000;
@@ -168,7 +173,10 @@ impl Needs {
         while left > 0 && begun.elapsed() < TURN {
             pgrx::check_for_interrupts!();
             let (part, looked) = (PART.get().min(left), Instant::now());
-            let is_full = found.look(page() - found.count(), part);
+            let Some(is_full) = found.look_in_time(page() - found.count(), part) else {
+                PART.set((part / SMALLER).max(1));
+                continue;
+            };
             PART.set(next_part(part, looked.elapsed()));
             left -= part;
             let before = std::mem::replace(&mut place, swept_to());
@@ -177,6 +185,37 @@ impl Needs {
             }
         }
         found
+    }
+
+    /// The same as `look`; none if the part was too large to look at in a turn. It may lie behind a larger
+    /// part whose messages were quick to look at.
+    fn look_in_time(&mut self, max: i64, part: i64) -> Option<bool> {
+        if part == 1 || !is_worker() {
+            return Some(self.look(max, part));
+        }
+        let _limit = CancelAfter::in_worker(TURN);
+        let cancelled = [PgSqlErrorCode::ERRCODE_QUERY_CANCELED];
+        // An error of the statement itself is raised by a part of one message.
+        let (found, is_full) = unless(
+            &cancelled,
+            &[],
+            |_| {},
+            || {
+                let mut found = Self::default();
+                let is_full = found.look(max, part);
+                Ok((found, is_full))
+            },
+        )?;
+        self.append(found);
+        Some(is_full)
+    }
+
+    fn append(&mut self, mut more: Self) {
+        self.expired.append(&mut more.expired);
+        self.exhausted.append(&mut more.exhausted);
+        self.unblocked.append(&mut more.unblocked);
+        self.orphans.append(&mut more.orphans);
+        self.superseded.append(&mut more.superseded);
     }
 
     /// Looks at a part and takes up to `max` messages from it. True if it took that many.
