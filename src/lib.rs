@@ -27,6 +27,8 @@
 //! - **reservation**: one call that scans a queue, to lease, remove or show messages.
 //! - **rescan**: looking again at the messages before the front of a hint (`hint::level`). So a message
 //!   whose lease has expired is found again.
+//! - **counter**: how many messages of a queue are ready, leased, …, and how many were pushed, …. Counts
+//!   are added up in shared memory; `queue::counter` writes them down and reads them.
 //! - **guest**: a trigger, foreign key or constraint that a user has put on pgqueue's tables.
 //! - **pending changes**: the effects of a transaction that it tells hints and sleepers at its end.
 //! - **round**: one run of the worker over a database. Its steps are the **sweep**; users meet it
@@ -59,10 +61,10 @@
 //! engine::push        new messages: unique keys, room in a full queue
 //! engine::reserve     finding the next messages, and leasing or removing them
 //! engine::message     one message: settle, death, change, its group, its unique key
-//! engine::queue       queues: made, changed, counted, limited; rights granted
+//! engine::queue       queues: made, changed, counted (`counter`), limited (`slots`), granted
 //! engine::commit    * what a transaction notes, and tells others when it ends
 //! engine::shared    * shared memory: hints, counts; sleepers and their waking
-//! engine::table     * rows: scanned, read, written; guests; queues as read, and who may use them
+//! engine::table     * rows: found (`scan`, `row`), written with index entries (`heap`); rights (`access`)
 //! guc                 server settings
 //! pg                * Postgres, wrapped; knows no queue
 //! error             * mistakes that callers can make

@@ -4,13 +4,13 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
-use crate::engine::table::version;
+use crate::engine::table::installed_version;
 
 pub fn extension_exists() -> bool {
     // SAFETY: a catalog look-up in a transaction of its own.
     unsafe {
         pg_sys::StartTransactionCommand();
-        let is_usable = version::is_usable();
+        let is_usable = installed_version::is_usable();
         pg_sys::CommitTransactionCommand();
         is_usable
     }

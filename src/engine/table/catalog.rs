@@ -11,7 +11,7 @@ use std::sync::Once;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::engine::table::index::{self, Index};
-use crate::engine::table::version;
+use crate::engine::table::installed_version;
 
 /// Object ids of the tables and indexes that the engine opens itself.
 #[derive(Clone, Copy)]
@@ -136,7 +136,7 @@ pub fn is_there() -> bool {
 }
 
 fn look_up() -> Catalog {
-    version::check();
+    installed_version::check();
     // SAFETY: catalog look-ups by name; a missing object raises or gives 0, which
     // the first use of it reports.
     unsafe {
