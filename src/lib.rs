@@ -16,6 +16,7 @@
 //! - **slot**: room for one lease in a queue with `max_leased`.
 //! - **change**: update, cancel or move a message that is not leased.
 //! - **dead letter**: a message that will not be delivered again, kept to be inspected.
+//! - **event**: a message that tells another queue (`events_to`) of a retry or death.
 //! - **redrive**: making dead letters messages again.
 //! - **archive**: where settled messages stay for a while, if the queue is set so.
 //! - **capture**: pushing the changes that a statement has made in a table.
