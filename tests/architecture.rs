@@ -275,7 +275,7 @@ fn every_module_of_the_table_is_there_and_every_file_is_in_one() {
     assert_eq!(empty.map(|layer| layer.module.join("::")).collect::<Vec<_>>(), [""; 0]);
 }
 
-/// What the reader finds in files that are wrong.
+/// Tests of the reader: it finds each fault of a wrong file.
 mod reader {
     use super::*;
 

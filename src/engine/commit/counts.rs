@@ -48,12 +48,12 @@ pub fn is_draining() -> bool {
     DRAINS.get()
 }
 
-/// What this transaction has counted so far. Negative where it has written down counts of shared memory.
+/// The counts of this transaction so far. Negative where it has written down counts of shared memory.
 pub fn counted() -> Vec<(i32, Counts)> {
     COUNTED.with_borrow(|all| all.iter().map(|counted| (counted.queue, counted.counts)).collect())
 }
 
-/// What this transaction has counted of one queue.
+/// The counts of this transaction for one queue.
 pub fn counted_of(queue: i32) -> Counts {
     COUNTED.with_borrow(|all| {
         let its = all.iter().filter(|counted| counted.queue == queue);

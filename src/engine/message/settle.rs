@@ -25,7 +25,7 @@ use crate::stop::{self, Point};
 use crate::value::duration::Millis;
 use crate::value::timestamp::Timestamp;
 
-/// What happens to a message whose receipt is good.
+/// The effect of a settle call on a message whose receipt is good.
 #[derive(Clone, Copy)]
 pub enum Verdict {
     /// It is removed, leased or not.

@@ -69,7 +69,7 @@ impl Keys {
     }
 }
 
-/// What a push does when a message with its key waits already.
+/// The effect of a push when a message with its key waits already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnDuplicate {
     #[default]

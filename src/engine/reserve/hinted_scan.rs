@@ -126,7 +126,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// What to do next on a level.
+/// The next thing to do on a level.
 #[expect(clippy::large_enum_variant, reason = "made under a lock, where nothing is allocated")]
 enum Task {
     Rescan(Chunk),

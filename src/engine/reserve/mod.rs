@@ -172,7 +172,7 @@ fn all_priorities(table: &Table, queue: &Queue) -> impl Iterator<Item = i16> {
     std::iter::successors(message_index::next_priority(table, None, queue.id, None), next)
 }
 
-/// What a waiting consumer can expect.
+/// The prospects of a waiting consumer.
 pub struct Outlook {
     /// At least as many messages as asked for could be reserved now.
     pub enough: bool,

@@ -24,7 +24,7 @@ impl Request<'_> {
     }
 }
 
-/// What happens to a message that is handed out.
+/// The effect of a reserve on a message that it hands out.
 #[derive(Clone, Copy)]
 pub enum Take {
     /// It is leased, for this long if given.
