@@ -4,19 +4,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use postgres::Client;
-use support::{Ask, Server, until, until_blocked};
-
-/// Messages, each with as many rows of an open transaction that refer to it.
-fn referred_to(server: &Server, session: &mut Client, queue: &str, lockers: usize) -> Vec<Client> {
-    session
-        .batch_execute("CREATE TABLE IF NOT EXISTS job (message bigint REFERENCES pgqueue.message)")
-        .unwrap();
-    let refer = format!("BEGIN; INSERT INTO job SELECT id FROM pgq_peek('{queue}', 100)");
-    let mut open: Vec<_> = (0..lockers).map(|_| server.connect()).collect();
-    open.iter_mut().for_each(|session| session.batch_execute(&refer).unwrap());
-    open
-}
+use support::{Ask, Server, referred_to, until, until_blocked};
 
 #[test]
 fn a_late_delete_does_not_remove_a_message_that_was_delivered_again() {

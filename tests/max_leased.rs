@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use postgres::Client;
-use support::{Ask, Ending, Server, Stop, until, until_blocked};
+use support::{Ask, Ending, Server, Stop, median, seconds, until, until_blocked};
 
 /// Leases, lets leases end, extends, fails, releases, rolls back.
 fn consume(mut session: Client, is_over: &AtomicBool) {
@@ -62,17 +62,6 @@ fn cycles(session: &mut Client, queue: &str, times: i32) {
              END $$"
         ))
         .unwrap();
-}
-
-fn seconds(work: impl FnOnce()) -> f64 {
-    let begun = Instant::now();
-    work();
-    begun.elapsed().as_secs_f64()
-}
-
-fn median(mut ratios: Vec<f64>) -> f64 {
-    ratios.sort_by(f64::total_cmp);
-    ratios[ratios.len() / 2]
 }
 
 #[test]

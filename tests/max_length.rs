@@ -1,10 +1,9 @@
 //! `max_length`: room in a full queue, while other sessions push and consume.
 
 use std::thread;
-use std::time::Instant;
 
 use postgres::Client;
-use support::{Ask, Server, until, until_blocked};
+use support::{Ask, Server, median, seconds, until, until_blocked};
 
 /// A queue with these settings and so many messages.
 fn queue_with(session: &mut Client, settings: &str, messages: i32) {
@@ -21,19 +20,6 @@ fn reserve(session: &mut Client, max: i32) -> Vec<i64> {
 fn payloads(session: &mut Client) -> Vec<String> {
     session.all("SELECT payload #>> '{}' FROM pgqueue.message ORDER BY id")
 }
-
-fn seconds(work: impl FnOnce()) -> f64 {
-    let begun = Instant::now();
-    work();
-    begun.elapsed().as_secs_f64()
-}
-
-fn median(mut ratios: Vec<f64>) -> f64 {
-    ratios.sort_by(f64::total_cmp);
-    ratios[ratios.len() / 2]
-}
-
-// Length.
 
 const DROP_OLDEST: &str = r#"{"max_length": 3, "on_full": "drop_oldest"}"#;
 

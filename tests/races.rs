@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::thread;
 
-use postgres::Client;
-use support::{Ask, Server, until, until_blocked};
+use support::{Ask, Server, referred_to, until, until_blocked};
 
 #[test]
 fn a_message_of_an_old_snapshot_that_was_buried_is_skipped() {
@@ -372,17 +371,6 @@ fn a_timeout_in_the_middle_of_a_reserve_takes_nothing() {
         session.one::<i64>("SELECT count(*) FROM pgq_reserve('q', max => 20000) WHERE delivery = 1"),
         20_000
     );
-}
-
-/// Messages, each with as many rows of an open transaction that refer to it.
-fn referred_to(server: &Server, session: &mut Client, queue: &str, lockers: usize) -> Vec<Client> {
-    session
-        .batch_execute("CREATE TABLE IF NOT EXISTS job (message bigint REFERENCES pgqueue.message)")
-        .unwrap();
-    let refer = format!("BEGIN; INSERT INTO job SELECT id FROM pgq_peek('{queue}', 100)");
-    let mut open: Vec<_> = (0..lockers).map(|_| server.connect()).collect();
-    open.iter_mut().for_each(|session| session.batch_execute(&refer).unwrap());
-    open
 }
 
 #[test]

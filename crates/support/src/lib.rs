@@ -351,6 +351,30 @@ pub fn blocked(observer: &mut Client) -> i64 {
     )
 }
 
+/// Messages, each with as many rows of an open transaction that refer to it.
+pub fn referred_to(server: &Server, session: &mut Client, queue: &str, lockers: usize) -> Vec<Client> {
+    session
+        .batch_execute("CREATE TABLE IF NOT EXISTS job (message bigint REFERENCES pgqueue.message)")
+        .unwrap();
+    let refer = format!("BEGIN; INSERT INTO job SELECT id FROM pgq_peek('{queue}', 100)");
+    let mut open: Vec<_> = (0..lockers).map(|_| server.connect()).collect();
+    open.iter_mut().for_each(|session| session.batch_execute(&refer).unwrap());
+    open
+}
+
+/// Seconds that some work takes.
+pub fn seconds(work: impl FnOnce()) -> f64 {
+    let begun = Instant::now();
+    work();
+    begun.elapsed().as_secs_f64()
+}
+
+/// The value in the middle.
+pub fn median(mut ratios: Vec<f64>) -> f64 {
+    ratios.sort_by(f64::total_cmp);
+    ratios[ratios.len() / 2]
+}
+
 /// Indexes of the extension have entries of all their rows, and no damage.
 pub fn assert_indexes_are_whole(session: &mut Client) {
     session
