@@ -5,6 +5,7 @@ use std::cell::Cell;
 use pgrx::pg_sys;
 
 use crate::engine::table::triggers;
+use crate::pg::transaction::has_number;
 
 thread_local! {
     /// The end of the log after this transaction's harmless writes, if it has written nothing else.
@@ -21,10 +22,8 @@ thread_local! {
 pub fn harmless<R>(write: impl FnOnce() -> R) -> R {
     // SAFETY: reads a variable of this backend.
     let log_end = || unsafe { pg_sys::XactLastRecEnd };
-    // SAFETY: reads state of the transaction.
-    let has_number = unsafe { pg_sys::GetTopTransactionIdIfAny() } != pg_sys::InvalidTransactionId;
     let (before, fired) = (log_end(), triggers::times_fired());
-    let nothing_else = before == 0 || !has_number || HARMLESS.get() == Some(before);
+    let nothing_else = before == 0 || !has_number() || HARMLESS.get() == Some(before);
     let result = write();
     let is_harmless = nothing_else && triggers::times_fired() == fired;
     HARMLESS.set((is_harmless && log_end() != 0).then(log_end));
