@@ -90,6 +90,8 @@ ALTER TABLE pgqueue.schedule ADD COLUMN started_at timestamptz;
 COMMENT ON COLUMN pgqueue.schedule.retry_at IS 'it does not run before: something was in its way, or it took long';
 COMMENT ON COLUMN pgqueue.schedule.pauses IS 'how often in a row something was in its way';
 COMMENT ON COLUMN pgqueue.schedule.started_at IS 'when the run of a watch began that is not over';
+CREATE INDEX schedule_turn ON pgqueue.schedule (coalesce(owner_id, 0), greatest(next_run, retry_at), name) WHERE query IS NULL;
+CREATE INDEX schedule_watch_turn ON pgqueue.schedule (coalesce(owner_id, 0), greatest(next_run, retry_at)) WHERE query IS NOT NULL;
 
 -- Tenants: queues, rights and schedules are deleted only with the rights of their owner.
 DROP TRIGGER pin_role ON pgqueue.queue;

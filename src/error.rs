@@ -205,6 +205,15 @@ impl Error {
         .hint("You must be a member of both roles, as with ALTER … OWNER TO.")
     }
 
+    /// 42P01: another session has dropped the extension while this call began. A statement on a dropped table
+    /// raises the same.
+    pub fn extension_is_gone() -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
+            "extension \"pgqueue\" was dropped during this call",
+        )
+    }
+
     /// 40001: another transaction has dropped the queue.
     pub fn queue_was_dropped() -> Self {
         Self::new(

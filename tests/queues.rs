@@ -120,3 +120,48 @@ fn a_transaction_makes_more_queues_than_there_is_room_for_locks() {
     session.execute("SELECT pgq_push_batch('q2', ARRAY['1', '2']::jsonb[])", &[]).unwrap();
     assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('q2', max => 9)").len(), 1);
 }
+
+#[test]
+fn a_call_that_waits_while_the_extension_is_dropped_says_that_it_is_gone() {
+    let calls = [
+        "SELECT pgq_push('q', '1')",
+        "SELECT pgq_push('q', '1', dedup_key => 'k', group_key => 'g', delay => '1 h')",
+        "SELECT * FROM pgq_reserve('q')",
+        "SELECT * FROM pgq_pop('q')",
+        "SELECT * FROM pgq_peek('q')",
+        "SELECT pgq_delete(1, 1)",
+        "SELECT pgq_fail(1, 'e')",
+        "SELECT pgq_count('q')",
+        "SELECT * FROM pgq_stats('q')",
+        "SELECT pgq_purge('q')",
+        "SELECT pgq_create_queue('new')",
+        "SELECT pgq_alter_queue('q', '{\"max_leased\": 3}')",
+        "SELECT pgq_schedule('s', 'q', '1 h', '1')",
+    ];
+    let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.auto_vacuum = off");
+    let mut owner = server.connect();
+    owner.batch_execute("CREATE EXTENSION pgqueue; SELECT pgq_create_queue('q')").unwrap();
+    let sessions: Vec<_> = calls
+        .iter()
+        .map(|call| {
+            let mut session = server.connect();
+            session.batch_execute(&format!("BEGIN; {call}; ROLLBACK")).unwrap(); // knows the tables
+            (call, session)
+        })
+        .collect();
+    owner.batch_execute("BEGIN; DROP EXTENSION pgqueue CASCADE").unwrap();
+    thread::scope(|scope| {
+        let waiting = sessions.len() as i64;
+        let calls: Vec<_> = sessions
+            .into_iter()
+            .map(|(call, mut session)| (call, scope.spawn(move || session.sqlstate(call))))
+            .collect();
+        until_blocked(&mut server.connect(), waiting);
+        owner.batch_execute("COMMIT").unwrap();
+        for (call, answer) in calls {
+            let sqlstate = answer.join().unwrap();
+            let is_clear = ["42P01", "42883", "3F000"].contains(&&*sqlstate);
+            assert!(is_clear, "{call}: {sqlstate}");
+        }
+    });
+}

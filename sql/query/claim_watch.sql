@@ -6,8 +6,7 @@ UPDATE pgqueue.schedule
        retry_at = clock_timestamp() + least(interval '5 s' * 2 ^ least(pauses, 10), interval '300 s')
  WHERE name = (SELECT name
                  FROM pgqueue.schedule
-                WHERE owner_id = $2 AND query IS NOT NULL
-                  AND next_run <= $1 AND (retry_at IS NULL OR retry_at <= $1)
+                WHERE coalesce(owner_id, 0) = $2 AND query IS NOT NULL AND greatest(next_run, retry_at) <= $1
                 ORDER BY greatest(next_run, retry_at)
                 LIMIT 1
                   FOR UPDATE SKIP LOCKED)

@@ -1,25 +1,33 @@
--- Deletes rows that transactions have left which were running when their queue was dropped, up to $1 rows of
+-- Deletes rows that transactions have left which were running when their queue was dropped, up to $2 rows of
 -- a kind; sweep_window.sql finds their messages. Rows that another transaction has locked are skipped. A
--- dropped queue is forgotten after a day, once none of those transactions can be running.
+-- dropped queue ($1) is forgotten once all those transactions have ended and nothing of it is left.
 WITH letters AS (
     DELETE FROM pgqueue.dead
-     WHERE ctid = ANY (ARRAY(SELECT l.ctid FROM pgqueue.dropped_queue d JOIN pgqueue.dead l USING (queue) LIMIT $1 FOR UPDATE OF l SKIP LOCKED))
+     WHERE ctid = ANY (ARRAY(SELECT ctid FROM pgqueue.dead WHERE queue = ANY ($1) LIMIT $2 FOR UPDATE SKIP LOCKED))
 ), archived AS (
     DELETE FROM pgqueue.archive
-     WHERE ctid = ANY (ARRAY(SELECT a.ctid FROM pgqueue.dropped_queue d JOIN pgqueue.archive a USING (queue) LIMIT $1 FOR UPDATE OF a SKIP LOCKED))
+     WHERE ctid = ANY (ARRAY(SELECT ctid FROM pgqueue.archive WHERE queue = ANY ($1) LIMIT $2 FOR UPDATE SKIP LOCKED))
 ), keys AS (
     DELETE FROM pgqueue.recent_key
-     WHERE ctid = ANY (ARRAY(SELECT k.ctid FROM pgqueue.dropped_queue d JOIN pgqueue.recent_key k USING (queue) LIMIT $1 FOR UPDATE OF k SKIP LOCKED))
+     WHERE ctid = ANY (ARRAY(SELECT ctid FROM pgqueue.recent_key WHERE queue = ANY ($1) LIMIT $2 FOR UPDATE SKIP LOCKED))
 ), slots AS (
     DELETE FROM pgqueue.slot
-     WHERE ctid = ANY (ARRAY(SELECT s.ctid FROM pgqueue.dropped_queue d JOIN pgqueue.slot s USING (queue) LIMIT $1 FOR UPDATE OF s SKIP LOCKED))
+     WHERE ctid = ANY (ARRAY(SELECT ctid FROM pgqueue.slot WHERE queue = ANY ($1) LIMIT $2 FOR UPDATE SKIP LOCKED))
 ), counts AS (
     DELETE FROM pgqueue.counter
-     WHERE ctid = ANY (ARRAY(SELECT c.ctid FROM pgqueue.dropped_queue d JOIN pgqueue.counter c USING (queue) LIMIT $1 FOR UPDATE OF c SKIP LOCKED))
+     WHERE ctid = ANY (ARRAY(SELECT ctid FROM pgqueue.counter WHERE queue = ANY ($1) LIMIT $2 FOR UPDATE SKIP LOCKED))
 ), privileges AS (
     DELETE FROM pgqueue.privilege
-     WHERE ctid = ANY (ARRAY(SELECT p.ctid FROM pgqueue.dropped_queue d JOIN pgqueue.privilege p USING (queue) LIMIT $1 FOR UPDATE OF p SKIP LOCKED))
+     WHERE ctid = ANY (ARRAY(SELECT ctid FROM pgqueue.privilege WHERE queue = ANY ($1) LIMIT $2 FOR UPDATE SKIP LOCKED))
 )
-DELETE FROM pgqueue.dropped_queue
- WHERE dropped_at < clock_timestamp() - interval '1 day'
-   AND dropped_by < pg_snapshot_xmin(pg_current_snapshot())
+DELETE FROM pgqueue.dropped_queue d
+ WHERE d.queue = ANY ($1) AND d.dropped_by < pg_snapshot_xmin(pg_current_snapshot())
+   AND NOT EXISTS (SELECT FROM pgqueue.message m WHERE m.queue = d.queue AND m.lane = 'r')
+   AND NOT EXISTS (SELECT FROM pgqueue.message m WHERE m.queue = d.queue AND m.lane = 'd')
+   AND NOT EXISTS (SELECT FROM pgqueue.message m WHERE m.queue = d.queue AND m.group_key IS NOT NULL)
+   AND NOT EXISTS (SELECT FROM pgqueue.dead r WHERE r.queue = d.queue)
+   AND NOT EXISTS (SELECT FROM pgqueue.archive r WHERE r.queue = d.queue)
+   AND NOT EXISTS (SELECT FROM pgqueue.recent_key r WHERE r.queue = d.queue)
+   AND NOT EXISTS (SELECT FROM pgqueue.slot r WHERE r.queue = d.queue)
+   AND NOT EXISTS (SELECT FROM pgqueue.counter r WHERE r.queue = d.queue)
+   AND NOT EXISTS (SELECT FROM pgqueue.privilege r WHERE r.queue = d.queue)

@@ -1,16 +1,8 @@
--- Moves due messages to the ready lane, for each queue that has delayed ones. The recursion hops from queue
--- to queue along the index instead of reading all delayed messages. Locked messages are skipped before they
--- are counted. Each queue gets its share of the page, and queues with more due messages get the rest. If
--- there are more queues than messages in a page, their order is random.
-WITH RECURSIVE waiting AS (
-    (SELECT queue FROM pgqueue.message WHERE lane = 'd' ORDER BY queue LIMIT 1)
-    UNION ALL
-    SELECT (SELECT m.queue FROM pgqueue.message m
-             WHERE m.lane = 'd' AND m.queue > w.queue ORDER BY m.queue LIMIT 1)
-      FROM waiting w
-     WHERE w.queue IS NOT NULL
-), turns AS MATERIALIZED (
-    SELECT queue FROM waiting WHERE queue IS NOT NULL ORDER BY random()
+-- Moves up to $2 due messages of the queues $3 to the ready lane. Locked messages are skipped before they are
+-- counted. Each queue gets its share of the page, and queues with more due messages get the rest. If there
+-- are more queues than messages in a page, their order is random.
+WITH turns AS MATERIALIZED (
+    SELECT queue FROM unnest($3) AS turn (queue) ORDER BY random()
 ), share AS MATERIALIZED (
     SELECT greatest(1, $2 / nullif(count(*), 0)) AS size FROM turns
 ), first AS MATERIALIZED (

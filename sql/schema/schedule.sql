@@ -34,6 +34,8 @@ CREATE TABLE pgqueue.schedule (
     CONSTRAINT schedule_has_payload_or_query CHECK (num_nonnulls(payload, query) = 1)
 ) USING heap WITH (fillfactor = 50);
 CREATE INDEX schedule_due ON pgqueue.schedule (next_run);
+CREATE INDEX schedule_turn ON pgqueue.schedule (coalesce(owner_id, 0), greatest(next_run, retry_at), name) WHERE query IS NULL;
+CREATE INDEX schedule_watch_turn ON pgqueue.schedule (coalesce(owner_id, 0), greatest(next_run, retry_at)) WHERE query IS NOT NULL;
 COMMENT ON TABLE pgqueue.schedule IS 'one row a schedule or watch';
 COMMENT ON COLUMN pgqueue.schedule.owner IS 'role with whose rights it runs; null: it is gone';
 COMMENT ON COLUMN pgqueue.schedule.owner_id IS 'number of that role (rights.sql); null: no role has this name';

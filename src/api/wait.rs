@@ -3,7 +3,7 @@
 //! While it sleeps it holds no snapshot, so that it does not hold back vacuum. It is a procedure because only
 //! a procedure called by itself can drop the snapshot that Postgres takes for every statement.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::api::call::{Answer, Call};
 use crate::engine::reserve::{self, Outlook};
@@ -28,7 +28,7 @@ fn pgq_wait(call: &Call) -> Answer {
     let min = call.max(2, "min")?;
     without_leaving_locks(|| queue::find(&name, Right::Consume))?;
     start::ensure_running();
-    let deadline = Instant::now() + Duration::from_millis(timeout.as_millis() as u64);
+    let deadline = Instant::now() + timeout.as_duration();
 
     let_go_of_snapshot()?;
     let (mut sleeper, mut scratch) = (None::<Sleeper>, Scratch::default());

@@ -1,12 +1,11 @@
-//! Time limits for users' code in a background process, where no user could cancel it.
+//! Time limits in a background process, where no user could cancel a statement.
 
+use std::cell::RefCell;
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
-
-use crate::value::duration::Millis;
 
 /// Postgres's number of the timer that cancels a statement.
 const STATEMENT_TIMEOUT: i32 = 3;
@@ -27,68 +26,71 @@ unsafe extern "C-unwind" {
 /// Number of the timer that ends this process; 0 in a client's session.
 static END: AtomicI32 = AtomicI32::new(0);
 
-/// A time limit. It cancels the running code when the time is over. If the code catches that and goes on, its
-/// process is ended a few seconds later. Dropping it removes the limit.
-pub struct TimeLimit;
+thread_local! {
+    /// The ends of all limits that hold, the innermost last.
+    static ENDS: RefCell<Vec<Instant>> = const { RefCell::new(Vec::new()) };
+}
 
-/// Time between the cancel and the end of the process.
-const GRACE: Millis = Millis::from_secs(5);
+/// A time limit. It cancels the running code when the time is over. Dropping it removes the limit; an outer
+/// limit holds again.
+pub struct TimeLimit {
+    ends_process: bool,
+}
+
+/// Time between the cancel of users' code and the end of its process.
+const GRACE: Duration = Duration::from_secs(5);
 
 impl TimeLimit {
     /// Sets a limit in a background process. In a client's session the user's `statement_timeout` holds, and
     /// this returns none.
-    pub fn in_worker(limit: Millis) -> Option<Self> {
-        let end = END.load(Ordering::Relaxed);
-        is_worker().then(|| {
-            let last = limit.as_millis().saturating_add(GRACE.as_millis());
-            // SAFETY: nothing else here sets such timers; dropping takes them back.
-            unsafe {
-                enable_timeout_after(STATEMENT_TIMEOUT, milliseconds(limit.as_millis()));
-                enable_timeout_after(end, milliseconds(last));
-            }
-            Self
-        })
-    }
-}
-
-/// A time limit for our own statements: it only cancels. Dropping it removes the limit.
-pub struct CancelAfter;
-
-impl CancelAfter {
-    /// Sets a limit in a background process.
     pub fn in_worker(limit: Duration) -> Option<Self> {
         is_worker().then(|| {
-            // SAFETY: nothing else here sets this timer; dropping takes it back.
-            unsafe { enable_timeout_after(STATEMENT_TIMEOUT, milliseconds(limit.as_millis() as i64)) }
-            Self
+            ENDS.with_borrow_mut(|ends| ends.push(Instant::now() + limit));
+            set_timer();
+            Self { ends_process: false }
         })
     }
-}
 
-impl Drop for CancelAfter {
-    fn drop(&mut self) {
-        // SAFETY: as for `TimeLimit`. A signal that asks the process to end keeps its own flag.
-        unsafe {
-            disable_timeout(STATEMENT_TIMEOUT, false);
-            (&raw mut pg_sys::QueryCancelPending).write_volatile(0);
-        }
+    /// The same for users' code. If that catches the cancel and goes on, its process is ended a few seconds
+    /// later.
+    pub fn of_users_code(limit: Duration) -> Option<Self> {
+        let mut set = Self::in_worker(limit)?;
+        // SAFETY: nothing else sets this timer; dropping takes it back.
+        unsafe { enable_timeout_after(END.load(Ordering::Relaxed), milliseconds(limit + GRACE)) }
+        set.ends_process = true;
+        Some(set)
     }
 }
 
-fn milliseconds(span: i64) -> i32 {
-    i32::try_from(span).unwrap_or(i32::MAX)
+/// Sets the timer to the first end of all limits. An end that has passed already cancels at once: an inner
+/// limit may have caught the cancel.
+fn set_timer() {
+    let first = ENDS.with_borrow(|ends| ends.iter().min().copied());
+    if let Some(first) = first {
+        let left = first.saturating_duration_since(Instant::now());
+        // SAFETY: only these limits set this timer in a background process.
+        unsafe { enable_timeout_after(STATEMENT_TIMEOUT, milliseconds(left).max(1)) }
+    }
 }
 
 impl Drop for TimeLimit {
     fn drop(&mut self) {
         // SAFETY: all only change state of this process. A cancel request of the timer that came too late
-        // must not hit the next statement.
+        // must not hit the next statement. A signal that asks the process to end keeps its own flag.
         unsafe {
             disable_timeout(STATEMENT_TIMEOUT, false);
-            disable_timeout(END.load(Ordering::Relaxed), false);
+            if self.ends_process {
+                disable_timeout(END.load(Ordering::Relaxed), false);
+            }
             (&raw mut pg_sys::QueryCancelPending).write_volatile(0);
         }
+        ENDS.with_borrow_mut(Vec::pop);
+        set_timer();
     }
+}
+
+fn milliseconds(span: Duration) -> i32 {
+    i32::try_from(span.as_millis()).unwrap_or(i32::MAX)
 }
 
 /// Makes this process a background process with time limits. Called once, after it has connected.

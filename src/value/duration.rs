@@ -4,6 +4,7 @@
 //! 30 days and a day 24 hours, as in Postgres's `extract(epoch from interval)`.
 
 use std::fmt;
+use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo};
 use serde::{Deserialize, Deserializer, de};
@@ -90,6 +91,11 @@ impl Millis {
 
     pub const fn as_millis(self) -> i64 {
         self.0
+    }
+
+    /// A negative span is no time.
+    pub fn as_duration(self) -> Duration {
+        Duration::from_millis(u64::try_from(self.as_millis()).unwrap_or(0))
     }
 
     pub const fn as_micros(self) -> i64 {

@@ -3,20 +3,20 @@
 use std::time::Instant;
 
 use crate::engine::message::group;
-use crate::engine::reserve::{due_scan, prepared, rescan};
+use crate::engine::reserve::{prepared, rescan};
 use crate::engine::schedule::run;
-use crate::engine::sweep::turn::TURN;
-use crate::engine::sweep::{RESCAN_PART, Report, promote_due, run_schedules, settle_prepared};
+use crate::engine::sweep::{RESCAN_PART, Report, due, run_schedules, settle_prepared};
 use crate::engine::table::catalog;
 use crate::engine::table::heap::Table;
 use crate::pg::timeout;
+use crate::pg::turn::TURN;
 use crate::worker::step::logged;
 use crate::worker::{notify, watchers};
 
 /// Does all errands that are due. False if one failed.
 pub fn errands() -> bool {
     watchers::look_after();
-    for_a_turn(due_scan::a_message_is_due, promote)
+    for_a_turn(due::a_message_is_due, promote)
         && run_due_schedules()
         && for_a_turn(rescan::is_due, go_on_with_rescan)
         && for_a_turn(prepared::prepared_transactions_may_be_decided, || {
@@ -46,12 +46,7 @@ fn for_a_turn(is_due: impl Fn() -> bool, work: impl Fn() -> bool) -> bool {
 
 /// Moves messages whose due time has come to the ready lane.
 fn promote() -> bool {
-    let mut report = Report::default();
-    let goes_well = logged("due", || promote_due(&mut report));
-    if goes_well && !report.left_work {
-        due_scan::forget_due();
-    }
-    goes_well
+    logged("due", || due::promote_known(&mut Report::default()))
 }
 
 /// Rescans behind the fronts of hints, in one transaction a part of a chunk.

@@ -59,7 +59,7 @@ fn should_leave(database: Oid) -> bool {
 }
 
 fn interval() -> Duration {
-    Duration::from_millis(guc::vacuum_interval().as_millis() as u64)
+    guc::vacuum_interval().as_duration()
 }
 
 /// Sleeps for the pause, and does the errands that fall due meanwhile. A reload may change its length.

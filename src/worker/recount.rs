@@ -4,18 +4,16 @@
 //! other transaction: it counts a queue with one snapshot, and again later if a transaction has changed the
 //! counts meanwhile.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::engine::queue::counter;
 use crate::engine::shared::layout;
 use crate::engine::table::statement::Statement;
 use crate::pg::timeout::is_asked_to_end;
-use crate::worker::step::logged;
+use crate::pg::turn::TURN;
+use crate::worker::step::{logged, logged_however_long};
 
 static ALL: Statement = Statement::new(include_str!("../../sql/query/queue_ids.sql"), &[]);
-
-/// Length of a turn of counting, so that the worker's other duties get theirs.
-const TURN: Duration = Duration::from_millis(200);
 
 /// Number of attempts at a queue. If each was disturbed, the last count holds: messages that commit at that
 /// moment may be missing.
@@ -37,7 +35,7 @@ impl Recount {
             let Some((queue, tries)) = queues.pop() else { return };
             let is_last = tries + 1 >= MOST_TRIES;
             let mut is_done = false;
-            if !logged("recount", || is_done = counter::recount(queue, is_last)) {
+            if !logged_however_long("recount", || is_done = counter::recount(queue, is_last)) {
                 queues.insert(0, (queue, tries));
                 return;
             }

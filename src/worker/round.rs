@@ -1,28 +1,54 @@
 //! A round of housekeeping, step by step.
 
-use crate::engine::queue::counter;
-use crate::engine::sweep::{Report, STEPS, record, repair};
-use crate::pg::timeout;
-use crate::worker::errands;
-use crate::worker::step::{in_transaction, logged};
+use std::cell::RefCell;
+use std::time::Instant;
 
-/// Does a round: all steps, each in a transaction of its own.
+use crate::engine::queue::counter;
+use crate::engine::sweep::{Report, STEPS, Step, record, repair};
+use crate::pg::rests::Rests;
+use crate::pg::timeout::is_asked_to_end;
+use crate::pg::turn::TURN;
+use crate::worker::errands;
+use crate::worker::step::{limited, logged};
+
+thread_local! {
+    static RESTING: RefCell<Rests<&'static str>> = RefCell::default();
+}
+
+/// How much longer than its limit a step rests that took too long.
+const REST: u32 = 10;
+
+/// Does a round: all steps, each in transactions of its own. Errands do not wait for all of them.
 pub fn round() -> Report {
     let mut report = Report::default();
-    for (name, step) in STEPS.into_iter().take_while(|_| !timeout::is_asked_to_end()) {
-        // The report of a step counts only if its transaction has committed.
-        let mut done = Report::default();
-        match in_transaction(|| step(&mut done)) {
-            Ok(()) => report.add(done),
-            Err(problem) => {
-                report.errors.insert(name, problem.note());
-                problem.log(name);
-            }
-        }
-        errands::run_due_schedules(); // schedules do not wait for all steps of a round
+    for step in STEPS.into_iter().take_while(|_| !is_asked_to_end()) {
+        for_a_turn(step, &mut report);
+        errands::errands();
     }
     logged("record", || record(&report));
     report
+}
+
+/// Repeats a step while it leaves work behind, for a turn.
+fn for_a_turn((name, step): Step, report: &mut Report) {
+    let begun = Instant::now();
+    let is_resting = RESTING.with_borrow(|resting| resting.is_resting(name));
+    let mut goes_on = !is_resting;
+    while goes_on {
+        let started = Instant::now();
+        // The report of a step counts only if its transaction has committed.
+        let mut done = Report::default();
+        if let Err(problem) = limited(|| step(&mut done)) {
+            if problem.took_too_long() {
+                RESTING.with_borrow_mut(|resting| resting.begin(name, started.elapsed() * REST));
+            }
+            report.errors.insert(name, problem.note());
+            return problem.log(name);
+        }
+        goes_on = done.left_work && begun.elapsed() < TURN && !is_asked_to_end();
+        done.left_work &= !goes_on;
+        report.add(done);
+    }
 }
 
 /// Enables the extension's triggers again after a restore that disabled them. True if there were such.

@@ -1,20 +1,44 @@
 //! A step of the worker: a transaction of its own, whose failure is logged.
 
+use std::time::Duration;
+
 use pgrx::{PgTryBuilder, pg_sys};
 
 use crate::pg::subtransaction::Problem;
-use crate::pg::timeout;
+use crate::pg::timeout::{self, TimeLimit};
 use crate::worker::signals;
 
 /// SQLSTATE of a cancelled step.
 const CANCELLED: &str = "57014";
 
+/// How long a step may take. It goes on in parts that take less (`pg::turn`); this limit is for its other
+/// statements.
+const LONGEST: Duration = Duration::from_secs(5);
+
 /// Runs a step in a transaction of its own; false if it failed, which is logged.
 pub fn logged(name: &str, step: impl FnOnce()) -> bool {
+    limited(step).inspect_err(|problem| problem.log(name)).is_ok()
+}
+
+/// Runs a step in a transaction of its own, with a time limit; an error ends the transaction, not the process.
+pub fn limited(step: impl FnOnce()) -> Result<(), Problem> {
+    in_transaction(|| {
+        let _limit = TimeLimit::in_worker(LONGEST);
+        step();
+    })
+}
+
+/// The same for a step that has limits of its own.
+pub fn logged_however_long(name: &str, step: impl FnOnce()) -> bool {
     in_transaction(step).inspect_err(|problem| problem.log(name)).is_ok()
 }
 
 impl Problem {
+    /// The worker's own time limit has cancelled the step.
+    pub fn took_too_long(&self) -> bool {
+        self.sqlstate == CANCELLED && !timeout::is_asked_to_end()
+    }
+
     pub fn note(&self) -> serde_json::Value {
         serde_json::json!({ "sqlstate": self.sqlstate, "message": self.message })
     }
@@ -32,7 +56,7 @@ impl Problem {
 }
 
 /// Runs a step in a transaction of its own; an error ends the transaction, not the process.
-pub fn in_transaction(step: impl FnOnce()) -> Result<(), Problem> {
+fn in_transaction(step: impl FnOnce()) -> Result<(), Problem> {
     // SAFETY: the worker is between transactions here, before and after.
     unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();

@@ -6,16 +6,17 @@
 //!
 //! The query of a watch is its owner's code. So it runs in a process of its own, whose session, memory, time
 //! and end affect neither the worker nor other roles. A database has at most `pgqueue.watch_workers` of them.
-//! The role that has waited longest comes first, and a watcher leaves after a few seconds, so that all roles
-//! get a turn.
+//! The role that has had none for longest comes first, and a watcher leaves after a few seconds, so that all
+//! roles get a turn.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder};
 use pgrx::pg_sys::{self, Oid};
 
-use crate::engine::schedule::run;
+use crate::engine::schedule::run::{self, WatchOwner};
 use crate::guc;
 use crate::pg::session::now;
 use crate::pg::timeout;
@@ -23,7 +24,7 @@ use crate::value::timestamp::Timestamp;
 use crate::worker::lock::{WorkerLock, is_wanted};
 use crate::worker::session::{extension_exists, set_own_settings};
 use crate::worker::signals::{Terminate, handle_signals, reload_settings};
-use crate::worker::step::logged;
+use crate::worker::step::{logged, logged_however_long};
 
 /// Time after which a watcher leaves, so that other roles get a turn.
 const TURN: Duration = Duration::from_secs(10);
@@ -35,11 +36,23 @@ const MAY_NOT_CONNECT: &str = "may not connect";
 struct Watcher {
     owner: Oid,
     started: Timestamp,
+    begun: Instant,
     /// Allocated in `TopMemoryContext`.
     handle: *mut pg_sys::BackgroundWorkerHandle,
 }
 
+/// A process that lasted longer has run a slow watch.
+const SLOW: Duration = Duration::from_secs(12);
+
+/// The last process of a role.
+#[derive(Clone, Copy)]
+struct Served {
+    ended: Instant,
+    was_slow: bool,
+}
+
 thread_local! {
+    static SERVED: RefCell<HashMap<Oid, Served>> = RefCell::default();
     static WATCHERS: RefCell<Option<Vec<Watcher>>> = const { RefCell::new(None) };
 }
 
@@ -71,6 +84,7 @@ pub fn look_after() {
         return;
     }
     let busy = busy();
+    ended.iter().for_each(note_served);
     logged("watches", || {
         run::note_ended(&busy);
         ended.iter().for_each(|watcher| run::note_none_begun(watcher.owner, watcher.started));
@@ -78,14 +92,38 @@ pub fn look_after() {
     run::look_again();
 }
 
+fn note_served(watcher: &Watcher) {
+    const LATELY: Duration = Duration::from_secs(3600);
+    let last = Served { ended: Instant::now(), was_slow: watcher.begun.elapsed() >= SLOW };
+    SERVED.with_borrow_mut(|served| {
+        served.retain(|_, role| role.ended.elapsed() < LATELY);
+        served.insert(watcher.owner, last);
+    });
+}
+
+fn last_of(owner: &WatchOwner) -> Option<Served> {
+    SERVED.with_borrow(|served| served.get(&owner.role?).copied())
+}
+
 /// Starts watchers for roles whose watches are due, as many as may run. Only in a transaction.
+///
+/// The role whose last process ended first comes first, however long the watches of others have been due. If
+/// there is more than one place, roles with slow watches leave one to the others.
 pub fn start_due() {
-    let busy = busy();
-    let free = guc::watch_workers().saturating_sub(busy.len());
-    if free == 0 {
+    let (busy, places) = (busy(), guc::watch_workers());
+    if busy.len() >= places {
         return;
     }
-    for owner in run::owners_of_due_watches(&busy).into_iter().take(free) {
+    let mut owners = run::owners_of_due_watches(&busy);
+    owners.sort_by_key(|owner| last_of(owner).map(|last| last.ended));
+    let mut for_slow = places.saturating_sub(1).max(1).saturating_sub(slow_ones());
+    owners.retain(|owner| {
+        let is_slow = last_of(owner).is_some_and(|last| last.was_slow);
+        let may_run = !is_slow || for_slow > 0;
+        for_slow -= usize::from(is_slow && may_run);
+        may_run
+    });
+    for owner in owners.into_iter().take(places - busy.len()) {
         match owner.role {
             None => run::note_gone_owner(),
             Some(role) if !start(role, owner.may_connect) => run::note_no_process(role),
@@ -102,6 +140,16 @@ pub fn end_all() {
             unsafe { pg_sys::TerminateBackgroundWorker(watcher.handle) }
         }
     });
+}
+
+/// How many watchers run a slow watch.
+fn slow_ones() -> usize {
+    let is_slow = |watcher: &&Watcher| {
+        let was_slow =
+            SERVED.with_borrow(|served| served.get(&watcher.owner).is_some_and(|last| last.was_slow));
+        was_slow || watcher.begun.elapsed() >= SLOW
+    };
+    WATCHERS.with_borrow(|watchers| watchers.iter().flatten().filter(is_slow).count())
 }
 
 fn busy() -> Vec<Oid> {
@@ -133,7 +181,7 @@ fn start(owner: Oid, may_connect: bool) -> bool {
     };
     if is_started {
         WATCHERS.with_borrow_mut(|watchers| {
-            watchers.get_or_insert_default().push(Watcher { owner, started, handle });
+            watchers.get_or_insert_default().push(Watcher { owner, started, begun: Instant::now(), handle });
         });
     }
     is_started
@@ -168,7 +216,7 @@ fn is_wanted_here(database: Oid) -> bool {
 fn run_one(owner: Oid) -> bool {
     let mut name = None;
     logged("watches", || name = run::claim_watch(owner));
-    name.is_some_and(|name| logged("watches", || run::run_claimed_watch(&name)))
+    name.is_some_and(|name| logged_however_long("watches", || run::run_claimed_watch(&name)))
 }
 
 /// Connects for a role that has watches but may not log in, or not to this database. It connects as a

@@ -1,7 +1,7 @@
 //! Tenants: a role that may only connect, or owns one queue, neither stops others nor uses up
 //! what is shared.
 
-use std::thread::sleep;
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use postgres::Client;
@@ -616,4 +616,175 @@ fn thousands_of_queues_of_one_role_hold_up_no_round() {
     server.set("pgqueue.auto_vacuum = on");
     until("alice's schedule runs", || root.one("SELECT EXISTS (SELECT FROM pgqueue.message)"));
     assert_alice_ticks_for(&mut root, 15);
+}
+
+#[test]
+fn a_death_whose_event_drops_very_many_messages_holds_up_no_round() {
+    let server = shared();
+    let mut root = server.connect();
+    server.connect_as("alice").batch_execute(ALICE_TICKS).unwrap();
+    let mut mallory = server.connect_as("mallory");
+    mallory.batch_execute(FULL_QUEUE).unwrap();
+    mallory
+        .batch_execute(
+            r#"SELECT pgq_create_queue('m dies', '{"lease": "1 s", "max_deliveries": 1, "events_to": "m q1"}');
+               SELECT pgq_push('m dies', '1') FROM generate_series(1, 20);
+               SELECT count(*) FROM pgq_reserve('m dies', max => 20)"#,
+        )
+        .unwrap();
+    assert_alice_ticks_for(&mut root, 15);
+}
+
+#[test]
+fn a_hundred_thousand_schedules_of_one_role_delay_none_of_another() {
+    let server = shared_with("pgqueue.auto_vacuum = off");
+    let mut root = server.connect();
+    server.connect_as("alice").batch_execute(ALICE_TICKS).unwrap();
+    server
+        .connect_as("mallory")
+        .batch_execute("SELECT pgq_schedule('m' || g, 'm q', '1 s', '1') FROM generate_series(1, 100000) g")
+        .unwrap();
+    server.set("pgqueue.auto_vacuum = on");
+    sleep(Duration::from_secs(3)); // all of them are due by now
+    assert_alice_ticks_for(&mut root, 10);
+}
+
+#[test]
+fn due_messages_that_one_role_has_locked_hold_up_no_errand() {
+    let server = shared();
+    let mut root = server.connect();
+    server.connect_as("alice").batch_execute(ALICE_TICKS).unwrap();
+    let mut holder = server.connect_as("mallory");
+    holder
+        .batch_execute(
+            "CREATE TEMP TABLE due AS
+                 SELECT pgq_push_batch('m q', array_fill('1'::jsonb, ARRAY[600000]), delay => '20 s') AS id;
+             BEGIN; SELECT count(*) FROM pgq_cancel_batch(ARRAY(SELECT id FROM due))",
+        )
+        .unwrap();
+    sleep(Duration::from_secs(20));
+    assert_alice_ticks_for(&mut root, 10);
+}
+
+/// Replaces a queue of mallory's by a new one, again and again, for so long.
+fn replace_for(server: &Server, queue: &str, seconds: u64) {
+    let mut mallory = server.connect_as("mallory");
+    let again =
+        format!("BEGIN; SELECT pgq_drop_queue('{queue}'); SELECT pgq_create_queue('{queue}'); COMMIT");
+    let begun = Instant::now();
+    while begun.elapsed().as_secs() < seconds {
+        // Two sessions may be in each other's way.
+        if mallory.batch_execute(&again).is_err() {
+            mallory.batch_execute("ROLLBACK").unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_queue_that_is_replaced_again_and_again_stops_no_schedule_of_another_role() {
+    let server = shared();
+    let mut root = server.connect();
+    server.connect_as("alice").batch_execute(ALICE_TICKS).unwrap();
+    server
+        .connect_as("mallory")
+        .batch_execute(
+            "SELECT pgq_create_queue('m q');
+             SELECT count(pgq_schedule('m' || g, 'm q', '1 s', to_jsonb(
+                 (SELECT string_agg(md5(i::text || g), '') FROM generate_series(1, 30000) i))))
+               FROM generate_series(1, 60) g",
+        )
+        .unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| replace_for(&server, "m q", 16));
+        assert_alice_ticks_for(&mut root, 15);
+    });
+}
+
+#[test]
+fn a_queue_of_events_that_is_replaced_again_and_again_stops_no_death_of_another_role() {
+    let server = shared();
+    let (mut mallory, mut alice) = (server.connect_as("mallory"), server.connect_as("alice"));
+    mallory
+        .batch_execute(
+            r#"SELECT pgq_create_queue('m ev');
+               SELECT pgq_create_queue('m dies', '{"max_deliveries": 1, "events_to": "m ev"}');
+               SELECT count(*) FROM pgq_push_batch('m dies', array_fill('1'::jsonb, ARRAY[3000]));
+               SELECT count(*) FROM pgq_reserve('m dies', '1 s', 3000)"#,
+        )
+        .unwrap();
+    let dies = r#"SELECT pgq_create_queue('a dies', '{"max_deliveries": 1}'); SELECT pgq_push('a dies', '1');
+                  SELECT count(*) FROM pgq_reserve('a dies', '1 s')"#;
+    alice.batch_execute(dies).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| replace_for(&server, "m ev", 25));
+        scope.spawn(|| replace_for(&server, "m ev", 25));
+        sleep(Duration::from_secs(20));
+        assert!(alice.one::<bool>("SELECT EXISTS (SELECT FROM pgq_peek_dead('a dies'))"));
+    });
+}
+
+#[test]
+fn the_deaths_of_large_messages_hold_up_no_round() {
+    let server = shared();
+    let mut root = server.connect();
+    server.connect_as("alice").batch_execute(ALICE_TICKS).unwrap();
+    server
+        .connect_as("mallory")
+        .batch_execute(
+            r#"SELECT pgq_create_queue('m big', '{"max_deliveries": 1}');
+               CREATE TEMP TABLE body AS
+                   SELECT string_agg(sha512((i || 'x')::bytea), '') AS large FROM generate_series(1, 48000) i;
+               SELECT count(pgq_push_bytes('m big', large)) FROM body, generate_series(1, 200);
+               SELECT count(*) FROM pgq_reserve('m big', '1 s', 200)"#,
+        )
+        .unwrap();
+    assert_alice_ticks_for(&mut root, 15);
+    until("some of them are dead letters", || root.one("SELECT EXISTS (SELECT FROM pgqueue.dead)"));
+}
+
+#[test]
+fn roles_with_very_many_slow_watches_leave_a_process_to_others() {
+    let server = shared();
+    let mut root = server.connect();
+    root.batch_execute("CREATE ROLE staff; GRANT staff TO mallory; GRANT CREATE ON SCHEMA public TO staff")
+        .unwrap();
+    let mut mallory = server.connect_as("mallory");
+    for role in ["mallory", "staff"] {
+        mallory
+            .batch_execute(&format!(
+                "SET ROLE {role}; SELECT pgq_create_queue('{role} q');
+                 SELECT count(pgq_watch('{role}' || g, '{role} q', 'SELECT 1, pg_sleep(15)::text', '1 s'))
+                   FROM generate_series(1, 100) g"
+            ))
+            .unwrap();
+    }
+    sleep(Duration::from_secs(20)); // both have a process, and most of their watches are long due
+    let mut alice = server.connect_as("alice");
+    alice
+        .batch_execute("SELECT pgq_create_queue('a q'); SELECT pgq_watch('a', 'a q', 'SELECT 1, 2', '1 s')")
+        .unwrap();
+    let runs = "SELECT last_run IS NOT NULL FROM pgqueue.schedule WHERE name = 'a'";
+    let begun = Instant::now();
+    while !root.one::<bool>(runs) && begun.elapsed().as_secs() < 40 {
+        sleep(Duration::from_secs(1));
+    }
+    assert!(root.one::<bool>(runs), "the watch did not run for {:?}", begun.elapsed());
+    root.batch_execute("UPDATE pgqueue.schedule SET last_run = NULL WHERE name = 'a'").unwrap();
+    sleep(Duration::from_secs(10));
+    assert!(root.one::<bool>(runs), "a process is left to those whose watches are quick");
+}
+
+#[test]
+fn a_dropped_queue_is_forgotten_when_nothing_of_it_is_left() {
+    let server = shared_with("pgqueue.auto_vacuum = off");
+    let (mut root, mut older) = (server.connect(), server.connect());
+    root.batch_execute("SELECT pgq_push('q', '1'), pgq_push('q', '1', dedup_key => 'k')").unwrap();
+    older.batch_execute("BEGIN; SELECT pg_current_xact_id()").unwrap();
+    root.batch_execute("SELECT pgq_drop_queue('q')").unwrap();
+    let left = "SELECT count(*) FROM pgqueue.dropped_queue";
+    root.batch_execute("SELECT pgq_vacuum()").unwrap();
+    assert_eq!(root.one::<i64>(left), 1, "an older transaction may yet write rows of it");
+    older.batch_execute("COMMIT").unwrap();
+    root.batch_execute("SELECT pgq_vacuum(); SELECT pgq_vacuum()").unwrap();
+    assert_eq!(root.one::<i64>(left), 0);
 }

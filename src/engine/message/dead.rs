@@ -1,5 +1,8 @@
 //! Dead letters, and the failures that lead to them.
 
+use std::ops::AddAssign;
+use std::time::{Duration, Instant};
+
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys::{self, Datum};
 
@@ -18,7 +21,8 @@ use crate::error::Result;
 use crate::pg::datum::{i64_array, text_datum, timestamp_array};
 use crate::pg::memory::{collected, room_for};
 use crate::pg::subtransaction::{self, Problem};
-use crate::pg::timeout::is_worker;
+use crate::pg::timeout::{TimeLimit, is_worker};
+use crate::pg::turn::TURN;
 use crate::pg::{role, session};
 use crate::value::duration::Millis;
 use crate::value::reason::Reason;
@@ -64,6 +68,13 @@ impl Queue {
 pub struct Buried {
     pub kept: i64,
     pub dropped: i64,
+}
+
+impl AddAssign for Buried {
+    fn add_assign(&mut self, more: Self) {
+        self.kept += more.kept;
+        self.dropped += more.dropped;
+    }
 }
 
 /// Whether leased messages are buried too.
@@ -135,14 +146,28 @@ pub fn bury(receipts: &[Receipt], error: Datum) -> Result<Vec<i64>> {
     Ok(ids)
 }
 
+/// How long the worker may work on one message in passing. One that takes longer is left to the consumers of
+/// its queue.
+const LONGEST_ONE: Duration = Duration::from_secs(2);
+
 /// Does work in passing, if it can be done now. None if it is left for later.
 ///
 /// It is left where it would wait for another transaction (one that is changing the next message of a group,
 /// or making the queue that events go to), where an old snapshot shows rows that another transaction has
-/// already changed, or where a trigger or foreign key from outside pgqueue refuses it.
+/// already changed, where a trigger or foreign key from outside pgqueue refuses it, or where it takes the
+/// worker longer than a turn.
 pub fn in_passing<T>(work: impl FnOnce() -> T) -> Option<T> {
-    const LEFT_TO_OTHERS: [PgSqlErrorCode; 2] =
-        [PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE, PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE];
+    in_passing_for(TURN, work)
+}
+
+fn in_passing_for<T>(limit: Duration, work: impl FnOnce() -> T) -> Option<T> {
+    const LEFT_TO_OTHERS: [PgSqlErrorCode; 3] = [
+        PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
+        PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+        PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
+    ];
+    // A client's cancel is raised.
+    let left = if is_worker() { &LEFT_TO_OTHERS[..] } else { &LEFT_TO_OTHERS[..2] };
     /// A missing table or function is not the fault of one message: all fail by it.
     const NOT_OF_A_MESSAGE: [&str; 1] = ["42"];
     let is_refused = |problem: &Problem| {
@@ -151,27 +176,28 @@ pub fn in_passing<T>(work: impl FnOnce() -> T) -> Option<T> {
         }
     };
     let work = || Ok(role::act_hastily(work));
-    group::without_waiting(|| subtransaction::unless(&LEFT_TO_OTHERS, &NOT_OF_A_MESSAGE, is_refused, work))
+    let _limit = TimeLimit::in_worker(limit);
+    group::without_waiting(|| subtransaction::unless(left, &NOT_OF_A_MESSAGE, is_refused, work))
 }
 
-/// Works on messages in passing, all at once, or one by one if that fails.
+/// Works on messages in passing, all at once, or one by one if that fails: in the worker for a turn.
 pub fn each_in_passing<T, R>(messages: &[T], work: impl Fn(&[T]) -> R) -> Vec<R> {
     if messages.is_empty() {
         return Vec::new();
     }
-    match in_passing(|| work(messages)) {
-        Some(done) => vec![done],
-        None => messages.chunks(1).filter_map(|one| in_passing(|| work(one))).collect(),
+    if let Some(done) = in_passing(|| work(messages)) {
+        return vec![done];
     }
+    let begun = Instant::now();
+    let one_by_one = messages.chunks(1).take_while(|_| !is_worker() || begun.elapsed() < TURN);
+    one_by_one.filter_map(|one| in_passing_for(LONGEST_ONE, || work(one))).collect()
 }
 
 /// Buries messages in passing, and leaves those for later that cannot be buried now.
 pub fn bury_without_waiting(messages: &[(i64, Reason)]) -> Buried {
-    each_in_passing(messages, bury_exhausted).into_iter().fold(Buried::default(), |mut all, some| {
-        all.kept += some.kept;
-        all.dropped += some.dropped;
-        all
-    })
+    let mut all = Buried::default();
+    each_in_passing(messages, bury_exhausted).into_iter().for_each(|some| all += some);
+    all
 }
 
 /// Buries messages that will never be delivered again, except those that another transaction is just burying.
@@ -184,9 +210,7 @@ pub fn bury_exhausted(messages: &[(i64, Reason)]) -> Buried {
         (Reason::Expired, "its time to live was over"),
     ] {
         let ids: Vec<i64> = messages.iter().filter(|(_, why)| *why == reason).map(|(id, _)| *id).collect();
-        let some = bury_ids(&ids, reason, text_datum(error.as_bytes()), Leased::Spare);
-        buried.kept += some.kept;
-        buried.dropped += some.dropped;
+        buried += bury_ids(&ids, reason, text_datum(error.as_bytes()), Leased::Spare);
     }
     buried
 }

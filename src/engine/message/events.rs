@@ -96,6 +96,7 @@ fn push(queue: &Queue, target: &Queue, events: &[&Event], reason: Option<&str>, 
         |_| {},
     );
     counter::add(target.id, Counts { pushed: pushed as i64, ..Counts::default() });
+    queue::hold(target.id).unwrap_or_else(|error| error.raise());
 }
 
 /// Whether the events that a queue pushes to its target come back to it, directly or over others: each event

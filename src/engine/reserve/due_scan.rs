@@ -96,19 +96,17 @@ impl DuePage {
     }
 }
 
-/// Has the hints forget their due times, after all due messages were moved.
-pub fn forget_due() {
+/// Has the hints of a queue forget their due times, after its due messages were moved.
+pub fn forget_due(queue: i32) {
     let now = now();
-    hint_cache::for_each_entry(|entry| entry.hint.forget_due(now));
+    hint_cache::with_known(queue, |entry| entry.hint.forget_due(now));
 }
 
-/// Whether a message of a delayed lane may be due. A lane whose due times no hint knows is left to the
-/// worker's rounds.
-pub fn a_message_is_due() -> bool {
+/// The queues of whose delayed lanes a message may be due, as far as a hint knows due times.
+pub fn due_queues() -> Vec<i32> {
     let now = now();
-    hint_cache::find(|entry| {
+    hint_cache::collect(|entry| {
         let first = entry.hint.due().first;
-        (first != START && first <= now).then_some(())
+        (first != START && first <= now).then_some(entry.queue)
     })
-    .is_some()
 }

@@ -2,7 +2,6 @@
 //! message.
 
 pub mod run;
-mod tired;
 pub mod watch;
 
 use pgrx::pg_sys::{self, Datum, Oid};

@@ -7,7 +7,7 @@
 //! The schedules of one role do not wait for another role's: the owners have their turns one after the other,
 //! a run waits for no lock for long, and a schedule that failed or took long rests (`retry_at`). The worker
 //! itself runs schedules, which only push messages. A push into a full queue may have very many to drop, so a
-//! run is cancelled after a while, and after a long one all schedules of its owner rest (`tired`). A watch is
+//! run is cancelled after a while, and after a long one all schedules of its owner rest (`TIRED`). A watch is
 //! its owner's code, and runs in a process with its owner's session (`worker::watchers`).
 
 use std::cell::{Cell, RefCell};
@@ -18,7 +18,6 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use crate::engine::commit::async_commit;
 use crate::engine::push::message::{Content, Keys, OnDuplicate, Options};
 use crate::engine::push::push;
-use crate::engine::schedule::tired;
 use crate::engine::schedule::watch::{self, Watch};
 use crate::engine::schedule::{bad_schedule, bytes, oid, text};
 use crate::engine::table::name::Name;
@@ -27,10 +26,12 @@ use crate::engine::table::statement::{Row, Statement};
 use crate::error::{Error, Result};
 use crate::guc;
 use crate::pg::datum::{oid_array, text_datum};
+use crate::pg::rests::Rests;
 use crate::pg::role::{self, act_as, act_impatiently};
 use crate::pg::session::now;
 use crate::pg::subtransaction::{Problem, attempt};
 use crate::pg::timeout::{TimeLimit, is_worker};
+use crate::pg::turn::TURN;
 use crate::value::cron::Every;
 use crate::value::duration::Millis;
 use crate::value::right::Right;
@@ -96,9 +97,6 @@ const BATCH: i64 = 50;
 /// database have put.
 const PLANS: i64 = 20;
 
-/// A transaction that has run schedules for this long leaves the remaining ones to the next.
-const PATIENCE: Duration = Duration::from_secs(1);
-
 /// When a schedule is tried again whose next time cannot be computed any more.
 const RETRY: Millis = Millis::from_secs(60);
 
@@ -130,6 +128,9 @@ struct Outlook {
 
 thread_local! {
     static OUTLOOK: Cell<Option<Outlook>> = const { Cell::new(None) };
+    /// Owners of whose schedules one took long. It is not enough that this one rests: a role may have many of
+    /// the kind.
+    static TIRED: RefCell<Rests<Oid>> = RefCell::default();
     /// The last schedule whose plan was checked.
     static LOOKED_AT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
@@ -161,17 +162,20 @@ pub fn run_due() -> bool {
     }
     plan_anew(begun, if is_worker() { PLANS } else { i64::MAX });
     let mut ran = 0;
-    DUE.run(&[Some(begun.into()), Some(BATCH.into()), Some(oid_array(&tired::owners()))], |row| {
-        if looked.elapsed() < PATIENCE && !tired::is_resting(oid(row, 1)) {
-            run_one(row);
-            ran += 1;
-        }
-    });
+    DUE.run(
+        &[Some(begun.into()), Some(BATCH.into()), Some(oid_array(&TIRED.with_borrow_mut(Rests::all)))],
+        |row| {
+            if looked.elapsed() < TURN && !TIRED.with_borrow(|tired| tired.is_resting(oid(row, 1))) {
+                run_one(row);
+                ran += 1;
+            }
+        },
+    );
     if !is_worker() {
         let whose = [Some(begun.into()), Some(role::caller().into())];
         (0..BATCH).take_while(|_| OWN_WATCH.run(&whose, run_one) > 0).count();
     }
-    let has_more = ran == BATCH || looked.elapsed() >= PATIENCE;
+    let has_more = ran == BATCH || looked.elapsed() >= TURN;
     let mut next = has_more.then_some(begun);
     NEXT.run(&[Some(begun.into())], |row| next = next.or(Some(row.i64(0))));
     OUTLOOK.set(Some(Outlook { looked, next }));
@@ -282,7 +286,8 @@ pub fn run_claimed_watch(name: &Name) {
 fn run_one(row: &Row) {
     let (begun, is_watch) = (Instant::now(), row.get(12).is_some());
     let outcome = {
-        let _limit = TimeLimit::in_worker(if is_watch { guc::watch_timeout() } else { LONGEST_RUN });
+        let limit = if is_watch { guc::watch_timeout() } else { LONGEST_RUN };
+        let _limit = TimeLimit::of_users_code(limit.as_duration());
         attempt(|| match run_as_owner(row)? {
             // A watch that has more to do stays due.
             Some(seen_to) => Ok((row.i64(5), Some(seen_to))),
@@ -292,7 +297,7 @@ fn run_one(row: &Row) {
     let patience = if matches!(outcome, Ok((_, Some(_)))) { SLOW_PART } else { SLOW };
     let rest = if begun.elapsed() < patience { Duration::ZERO } else { begun.elapsed() * 10 };
     if !is_watch && is_worker() {
-        tired::rest(oid(row, 1), rest);
+        TIRED.with_borrow_mut(|tired| tired.begin(oid(row, 1), rest));
     }
     let (next, seen_to, problem) = match outcome {
         Ok((next, seen_to)) => (next, seen_to, None),
@@ -341,6 +346,7 @@ fn run_as_owner(row: &Row) -> Result<Option<Vec<u8>>> {
     act_impatiently(owner, || {
         let queue = queue()?;
         push(&queue, &[(Content::Payload(row.value(6)), row.get(7))], &options(row))?;
+        queue::hold(queue.id)?;
         Ok(None)
     })
 }

@@ -1,17 +1,14 @@
 //! Retention: drops rows that queues have kept for as long as they are set to.
 
-use std::cell::Cell;
 use std::thread::LocalKey;
-use std::time::Instant;
 
 use pgrx::pg_sys;
 
-use crate::engine::sweep::turn::TURN;
+use crate::engine::sweep::tour::Tour;
 use crate::engine::table::queue::{self, Queue};
 use crate::engine::table::statement::Statement;
 use crate::pg::datum::{i32_array, timestamp_array};
 use crate::pg::session::now;
-use crate::pg::timeout::is_worker;
 use crate::value::duration::Millis;
 use crate::value::timestamp::Timestamp;
 
@@ -40,64 +37,40 @@ static FORGET_KEYS: Statement = Statement::new(
 
 /// Drops up to `page` dead letters that have been kept long enough, and returns how many.
 pub fn drop_dead(page: i64) -> i64 {
-    drop_overdue(&RETAINING, &DROP_DEAD, &DEAD_TO, page, |queue| queue.settings.dead_retention)
+    drop_overdue(&RETAINING, &DROP_DEAD, &DEAD, page, |queue| queue.settings.dead_retention)
 }
 
 /// Drops up to `page` archived messages that have been kept long enough, and returns how many. A queue that
 /// has no archive any more loses all of them.
 pub fn drop_archived(page: i64) -> i64 {
-    drop_overdue(&ARCHIVED, &DROP_ARCHIVED, &ARCHIVE_TO, page, |queue| {
+    drop_overdue(&ARCHIVED, &DROP_ARCHIVED, &ARCHIVE, page, |queue| {
         Some(queue.settings.archive.unwrap_or(Millis::ZERO))
     })
 }
 
 /// Forgets up to `page` keys that were pushed before their queue's window, and returns how many.
 pub fn forget_keys(page: i64) -> i64 {
-    drop_overdue(&KEYED, &FORGET_KEYS, &KEYS_TO, page, |queue| {
+    drop_overdue(&KEYED, &FORGET_KEYS, &KEYS, page, |queue| {
         Some(queue.settings.dedup_window.unwrap_or(Millis::ZERO))
     })
 }
 
-/// How many queues are looked at at a time.
-const QUEUES: i64 = 100;
-
-/// The number of the last queue that was looked at; 0 to begin anew.
-type Place = &'static LocalKey<Cell<i32>>;
-
 thread_local! {
-    static DEAD_TO: Cell<i32> = const { Cell::new(0) };
-    static ARCHIVE_TO: Cell<i32> = const { Cell::new(0) };
-    static KEYS_TO: Cell<i32> = const { Cell::new(0) };
+    static DEAD: Tour = const { Tour::new() };
+    static ARCHIVE: Tour = const { Tour::new() };
+    static KEYS: Tour = const { Tour::new() };
 }
 
 /// Drops up to `page` rows of the queues from `having` that are older than `kept` says. A queue that does not
 /// exist, or whose settings are broken, keeps its rows.
-///
-/// The worker goes through the queues for a turn, and goes on there in its next round. So the queues of other
-/// roles need not wait, however many queues a role has.
 fn drop_overdue(
     having: &'static Statement,
     drop: &'static Statement,
-    place: Place,
+    tour: &'static LocalKey<Tour>,
     page: i64,
     kept: impl Fn(&Queue) -> Option<Millis>,
 ) -> i64 {
-    let (begun, mut dropped) = (Instant::now(), 0);
-    let mut behind = if is_worker() { place.get() } else { 0 };
-    loop {
-        pgrx::check_for_interrupts!();
-        let mut queues = Vec::new();
-        having.run(&[Some(behind.into()), Some(QUEUES.into())], |row| queues.push(row.i32(0)));
-        behind = queues.last().copied().filter(|_| queues.len() as i64 == QUEUES).unwrap_or(0);
-        dropped += drop_of(&queues, drop, page - dropped, &kept);
-        if behind == 0 || dropped >= page || is_worker() && begun.elapsed() >= TURN {
-            break;
-        }
-    }
-    if is_worker() {
-        place.set(behind);
-    }
-    dropped
+    tour.with(|tour| tour.go_on(having, page, |queues, max| drop_of(queues, drop, max, &kept)))
 }
 
 /// Drops up to `max` rows of some queues.

@@ -12,6 +12,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::engine::table::index::{self, Index};
 use crate::engine::table::installed_version;
+use crate::error::Error;
 
 /// Object ids of the tables and indexes that the engine opens itself.
 #[derive(Clone, Copy)]
@@ -69,6 +70,10 @@ pub fn refresh() -> Catalog {
         }
         let before = generation();
         let found = look_up();
+        // A table that is away, renamed by hand, is looked up each time: its return would not be heard.
+        if found.relations().contains(&Oid::INVALID) {
+            return found;
+        }
         // A look-up that a change has interrupted may mix old and new ids.
         if generation() == before {
             CATALOG.set(Some(found));
@@ -110,7 +115,7 @@ unsafe extern "C-unwind" fn on_change(_: Datum, relation: Oid) {
 }
 
 impl Catalog {
-    fn relations(&self) -> [Oid; 13] {
+    fn relations(&self) -> [Oid; 14] {
         [
             self.queue,
             self.message,
@@ -121,6 +126,7 @@ impl Catalog {
             self.message_group.oid,
             self.message_key.oid,
             self.message_id,
+            self.dead,
             self.counter,
             self.archive,
             self.slot,
@@ -163,10 +169,20 @@ fn look_up() -> Catalog {
     }
 }
 
+/// Opens a table. Its lock is kept until the end of the transaction.
+pub fn open(table: Oid, lock: u32) -> pg_sys::Relation {
+    // SAFETY: gives null if there is no such table.
+    let relation = unsafe { pg_sys::try_relation_open(table, lock as i32) };
+    if relation.is_null() {
+        Error::extension_is_gone().raise();
+    }
+    relation
+}
+
 fn owner_of(table: Oid) -> Oid {
+    let relation = open(table, pg_sys::AccessShareLock);
     // SAFETY: the relation is open while its entry is read.
     unsafe {
-        let relation = pg_sys::relation_open(table, pg_sys::AccessShareLock as i32);
         let owner = (*(*relation).rd_rel).relowner;
         pg_sys::relation_close(relation, pg_sys::AccessShareLock as i32);
         owner

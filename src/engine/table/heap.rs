@@ -76,9 +76,7 @@ impl Table {
     }
 
     fn open_with(table: Oid, lock: u32, is_for_changes: bool) -> Self {
-        // SAFETY: raises if there is no such table; the lock is kept until the end of
-        // the transaction.
-        let relation = unsafe { pg_sys::table_open(table, lock as i32) };
+        let relation = catalog::open(table, lock);
         let guests = guests::judged(relation, is_for_changes);
         Self { relation, indexing: OnceCell::new(), indexing_of_added: OnceCell::new(), guests }
     }

@@ -63,6 +63,15 @@ pub fn next_priority(
     scan.next_entry().map(|entry| entry.priority)
 }
 
+/// Returns the first queue after one that has entries in the delayed lane, of living messages or dead ones.
+pub fn next_delayed_queue(table: &Table, after: i32) -> Option<i32> {
+    let strategy = pg_sys::BTGreaterStrategyNumber;
+    let is_after = Condition::new(1, strategy, pg_sys::F_INT4GT, after.into());
+    // The second column is a due time, no priority.
+    let mut scan = Scan::begin_entries(table, catalog::known().message_due, None, &[is_after], false);
+    scan.next_entry().map(|entry| entry.queue)
+}
+
 /// Scans a queue's delayed lane, from a due time on.
 pub fn delayed<'a>(table: &'a Table, snapshot: &'a Snapshot, queue: i32, from: Timestamp) -> Scan<'a> {
     let strategy = pg_sys::BTGreaterEqualStrategyNumber;

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::guc;
 use crate::pg::lock::Lock;
 use crate::pg::session::database;
+use crate::pg::timeout::is_worker;
 use crate::value::duration::Millis;
 use crate::value::right::Right;
 use crate::value::settings::{BadSetting, DeadLetter, NOT_A_BOOLEAN, Settings};
@@ -82,6 +83,16 @@ pub fn by_id(id: i32) -> Result<Option<Rc<Queue>>> {
 /// ends it. False if a transaction is dropping one of them.
 pub fn keep(queues: &[i32]) -> bool {
     queues.iter().all(|&queue| lock_of(queue).try_acquire(pg_sys::AccessShareLock))
+}
+
+/// Keeps a queue to which a background process has pushed from being dropped until its transaction ends. That
+/// works for many roles, and a drop of one of their queues would fail all of it at its commit.
+pub fn hold(queue: i32) -> Result<()> {
+    let is_there = || keep(&[queue]) && matches!(by_id(queue), Ok(Some(_)));
+    if is_worker() && !is_there() {
+        return Err(Error::queue_was_dropped());
+    }
+    Ok(())
 }
 
 /// Waits for transactions that prevent the queue from being dropped.

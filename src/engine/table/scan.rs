@@ -29,6 +29,7 @@ pub struct Scan<'a> {
 /// An entry of the index over (queue, priority, id), whether its row is visible or not.
 #[derive(Clone, Copy)]
 pub struct Entry {
+    pub queue: i32,
     pub priority: i16,
     pub id: i64,
     place: pg_sys::ItemPointerData,
@@ -192,8 +193,8 @@ impl<'a> Scan<'a> {
                 values.as_mut_ptr(),
                 nulls.as_mut_ptr(),
             );
-            let [_, priority, id] = values.map(|value| value.value() as i64);
-            Some(Entry { priority: priority as i16, id, place })
+            let [queue, priority, id] = values.map(|value| value.value() as i64);
+            Some(Entry { queue: queue as i32, priority: priority as i16, id, place })
         }
     }
 
