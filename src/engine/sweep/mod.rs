@@ -14,6 +14,7 @@ pub mod repair;
 pub mod retention;
 pub mod tour;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use pgrx::pg_sys;
@@ -26,6 +27,7 @@ use crate::engine::sweep::tour::Tour;
 use crate::engine::table::statement::{Row, Statement};
 use crate::guc;
 use crate::pg::datum::{i32_array, jsonb_datum};
+use crate::pg::timeout::is_worker;
 
 static DROPPED: Statement = Statement::new(
     include_str!("../../../sql/query/dropped_queues.sql"),
@@ -33,8 +35,10 @@ static DROPPED: Statement = Statement::new(
 );
 static CLEAR_DROPPED: Statement = Statement::new(
     include_str!("../../../sql/query/sweep_dropped.sql"),
-    &[pg_sys::INT4ARRAYOID, pg_sys::INT8OID],
+    &[pg_sys::INT4ARRAYOID, pg_sys::INT8OID, pg_sys::INT8OID],
 );
+static OLDEST_TRANSACTION: Statement =
+    Statement::new(include_str!("../../../sql/query/oldest_transaction.sql"), &[]);
 static FOLD_COUNTERS: Statement =
     Statement::new(include_str!("../../../sql/query/sweep_counters.sql"), &[pg_sys::INT8OID]);
 static RECORD: Statement = Statement::new(
@@ -114,14 +118,21 @@ fn page() -> i64 {
     guc::vacuum_page_size().into()
 }
 
-/// Removes what is left of dropped queues.
+thread_local! {
+    /// The oldest transaction that was running before the worker last wrote down the counts of shared memory:
+    /// the counts of all older ones are in the table.
+    static COUNTED_TO: Cell<Option<i64>> = const { Cell::new(None) };
+}
+
+/// Removes what is left of dropped queues. Only the worker forgets those of which nothing is left.
 fn clear_dropped(_: &mut Report) {
     thread_local! {
         static TOUR: Tour = const { Tour::new() };
     }
     let clear = |queues: &[i32], max: i64| {
         if !queues.is_empty() {
-            CLEAR_DROPPED.run(&[Some(i32_array(queues)), Some(max.into())], |_| {});
+            let counted_to = COUNTED_TO.get().map(Into::into);
+            CLEAR_DROPPED.run(&[Some(i32_array(queues)), Some(max.into()), counted_to], |_| {});
         }
         0 // each part may have a page of rows
     };
@@ -155,6 +166,9 @@ fn forget_keys(report: &mut Report) {
 
 /// Writes down the counts of shared memory, and folds rows of counters, so that few have to be read.
 fn fold_counters(report: &mut Report) {
+    if is_worker() {
+        OLDEST_TRANSACTION.run(&[], |row| COUNTED_TO.set(Some(row.i64(0))));
+    }
     counter::drain();
     hint_cache::for_each_entry(entry::CacheEntry::grow_old);
     let rows = page() * 10;
