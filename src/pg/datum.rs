@@ -132,6 +132,11 @@ pub fn text_array<'a>(values: impl ExactSizeIterator<Item = &'a [u8]>) -> Datum 
     array(values.map(text_datum), pg_sys::TEXTOID)
 }
 
+/// A `text[]` datum of which some elements may be null.
+pub fn text_array_with_nulls<'a>(values: impl ExactSizeIterator<Item = Option<&'a [u8]>>) -> Datum {
+    array_with_nulls(values.map(|value| value.map(text_datum)), pg_sys::TEXTOID)
+}
+
 fn array(values: impl ExactSizeIterator<Item = Datum>, element: Oid) -> Datum {
     let mut values: Vec<Datum> = collected(values);
     let (mut len, mut by_value, mut align) = (0, false, 0);
