@@ -47,6 +47,12 @@ pub fn text_datum(bytes: &[u8]) -> Datum {
     unsafe { pg_sys::cstring_to_text_with_len(bytes.as_ptr().cast(), bytes.len() as i32).into() }
 }
 
+/// A varlena with this content, in the current memory context.
+pub fn bytes_datum(content: &[u8]) -> Datum {
+    // A text has the form of any other varlena, but for the meaning of its content.
+    text_datum(content)
+}
+
 /// A jsonb value that lives as long as its source: a row or an argument.
 #[derive(Clone, Copy)]
 pub struct Jsonb<'a>(Datum, PhantomData<&'a ()>);
