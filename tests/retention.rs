@@ -4,10 +4,10 @@ use support::{Ask, Server, until};
 
 /// A server whose rounds are done by hand, ten messages each.
 fn server_with_small_rounds() -> Server {
-    let server = Server::start();
-    server.set("pgqueue.auto_vacuum = off\npgqueue.vacuum_page_size = 10");
-    let mut session = server.connect();
-    until("the settings have arrived", || session.one::<String>("SHOW pgqueue.vacuum_page_size") == "10");
+    let server = Server::bare(
+        "shared_preload_libraries = 'pgqueue'\npgqueue.auto_vacuum = off\npgqueue.vacuum_page_size = 10",
+    );
+    server.connect().batch_execute("CREATE EXTENSION pgqueue").unwrap();
     server
 }
 
