@@ -30,6 +30,9 @@ const LISTENS: Timestamp = 60_000_000;
 /// Interval at which the worker notes that it listens.
 const OFTEN: Timestamp = 10_000_000;
 
+/// Time between two notes of all counters. An invalidation comes much sooner after its commit.
+const APART: Timestamp = 100_000;
+
 /// Rest before queues are read again, as a multiple of the time that reading took.
 const REST: Timestamp = 20;
 
@@ -51,9 +54,10 @@ struct Ear {
     rests_until: Timestamp,
     listens_since: Option<Timestamp>,
     by_counter: BTreeMap<usize, Shared>,
-    /// All counters as they were the time before last, and last time: a queue that was just created may have
-    /// had news since.
+    /// All counters as they were noted the time before last, and last time: a queue that was just created may
+    /// have had news since.
     counters: [Vec<Option<u64>>; 2],
+    noted_at: Timestamp,
     prepared: Vec<i64>,
 }
 
@@ -99,8 +103,12 @@ impl Ear {
                 shared.channels.iter().for_each(|channel| send(channel));
             }
         }
-        self.counters.rotate_left(1);
-        self.counters[1] = counters;
+        // A queue that has yet to be read, or of which no invalidation has come yet, had its news after these.
+        if self.generation == Some(generation) && !(self.noted_at..self.noted_at + APART).contains(&begun) {
+            self.counters.rotate_left(1);
+            self.counters[1] = counters;
+            self.noted_at = begun;
+        }
     }
 
     fn read_queues(&mut self) {
