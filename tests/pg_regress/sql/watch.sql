@@ -36,7 +36,7 @@ SELECT * FROM changes('parts');
 CREATE FUNCTION runs() RETURNS boolean LANGUAGE plpgsql STABLE AS $$ BEGIN RAISE NOTICE 'the query runs'; RETURN true; END $$;
 SELECT pgq_watch('pages', 'pages', 'SELECT n, n FROM generate_series(1, 25) n WHERE (SELECT runs())', '1 h', max => 10) IS NOT NULL AS put;
 SELECT due('pages');
-SELECT count(*), array_agg(payload ->> 'object_id') = array_agg(n::text ORDER BY n::text COLLATE "C") AS in_order
+SELECT count(*), array_agg(payload ->> 'object_id' ORDER BY n) = array_agg(n::text ORDER BY n::text COLLATE "C") AS in_order
   FROM (SELECT payload, row_number() OVER (ORDER BY id) AS n FROM pgq_pop('pages', max => 100)) m;
 SELECT due('pages');
 SELECT pgq_count('pages');
