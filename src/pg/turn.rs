@@ -58,6 +58,36 @@ impl Parts {
             }
         }
     }
+
+    /// Goes through items in parts: in a background process for so long, give or take a part. `done` takes the
+    /// result of each part and tells whether to go on; `passed_over` takes an item that alone takes longer than
+    /// a turn. Returns the items that are left.
+    pub fn go_through<'a, T, R>(
+        &self,
+        items: &'a [T],
+        time: Duration,
+        work: impl Fn(&[T]) -> R,
+        mut done: impl FnMut(R) -> bool,
+        passed_over: impl Fn(&T),
+    ) -> &'a [T] {
+        let (begun, mut left, mut goes_on) = (Instant::now(), items, true);
+        while goes_on && !(left.is_empty() || is_worker() && begun.elapsed() >= time) {
+            pgrx::check_for_interrupts!();
+            let part = |size: i64| (size as usize, work(&left[..size as usize]));
+            match self.work(left.len() as i64, part) {
+                Ok((size, result)) => {
+                    goes_on = done(result);
+                    left = &left[size..];
+                }
+                Err(took_long) if took_long.is_smallest() => {
+                    passed_over(&left[0]);
+                    left = &left[1..];
+                }
+                Err(_) => {}
+            }
+        }
+        left
+    }
 }
 
 /// The size of the part after one that took so long.

@@ -50,11 +50,17 @@ fn assert_alice_ticks_for(root: &mut Client, seconds: i32) {
 
 const ALICE_TICKS: &str = "SELECT pgq_schedule('a tick', 'a ticks', '1 s', '1')";
 
+/// A server on which a schedule of alice's ticks, and a superuser's session.
+fn shared_while_alice_ticks(settings: &str) -> (Server, Client) {
+    let server = shared_with(settings);
+    let root = server.connect();
+    server.connect_as("alice").batch_execute(ALICE_TICKS).unwrap();
+    (server, root)
+}
+
 #[test]
 fn schedules_that_a_lock_blocks_delay_none_of_another_role() {
-    let server = shared();
-    let mut root = server.connect();
-    server.connect_as("alice").batch_execute(ALICE_TICKS).unwrap();
+    let (server, mut root) = shared_while_alice_ticks("");
     let mut holder = server.connect_as("mallory");
     holder.batch_execute("SELECT pgq_create_queue('m q', '{\"dedup_window\": \"1 h\"}')").unwrap();
     holder
@@ -77,9 +83,7 @@ fn schedules_that_a_lock_blocks_delay_none_of_another_role() {
 
 #[test]
 fn thousands_of_schedules_of_one_role_delay_none_of_another() {
-    let server = shared();
-    let mut root = server.connect();
-    server.connect_as("alice").batch_execute(ALICE_TICKS).unwrap();
+    let (server, mut root) = shared_while_alice_ticks("");
     server
         .connect_as("mallory")
         .batch_execute("SELECT pgq_schedule('m' || g, 'm q', '1 s', '1') FROM generate_series(1, 20000) g")
@@ -534,9 +538,7 @@ fn a_locked_message_of_a_dropped_queue_stops_no_round() {
 
 #[test]
 fn a_command_on_the_database_that_is_refused_sends_no_worker_away() {
-    let server = shared();
-    let mut root = server.connect();
-    server.connect_as("alice").batch_execute(ALICE_TICKS).unwrap();
+    let (server, mut root) = shared_while_alice_ticks("");
     let database: String = root.one("SELECT current_database()::text");
     let worker = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pgqueue worker'";
     until("the worker is there", || root.one::<i64>(worker) == 1);
@@ -595,9 +597,7 @@ fn many_blocked_messages_behind_many_others_hold_up_no_round_while_a_snapshot_is
 
 #[test]
 fn thousands_of_queues_of_one_role_hold_up_no_round() {
-    let server = shared_with("pgqueue.auto_vacuum = off");
-    let mut root = server.connect();
-    server.connect_as("alice").batch_execute(ALICE_TICKS).unwrap();
+    let (server, mut root) = shared_while_alice_ticks("pgqueue.auto_vacuum = off");
     server
         .connect_as("mallory")
         .batch_execute(
@@ -615,9 +615,7 @@ fn thousands_of_queues_of_one_role_hold_up_no_round() {
 
 #[test]
 fn a_death_whose_event_drops_very_many_messages_holds_up_no_round() {
-    let server = shared();
-    let mut root = server.connect();
-    server.connect_as("alice").batch_execute(ALICE_TICKS).unwrap();
+    let (server, mut root) = shared_while_alice_ticks("");
     let mut mallory = server.connect_as("mallory");
     mallory.batch_execute(FULL_QUEUE).unwrap();
     mallory
@@ -632,9 +630,7 @@ fn a_death_whose_event_drops_very_many_messages_holds_up_no_round() {
 
 #[test]
 fn a_hundred_thousand_schedules_of_one_role_delay_none_of_another() {
-    let server = shared_with("pgqueue.auto_vacuum = off");
-    let mut root = server.connect();
-    server.connect_as("alice").batch_execute(ALICE_TICKS).unwrap();
+    let (server, mut root) = shared_while_alice_ticks("pgqueue.auto_vacuum = off");
     server
         .connect_as("mallory")
         .batch_execute("SELECT pgq_schedule('m' || g, 'm q', '1 s', '1') FROM generate_series(1, 100000) g")
@@ -646,9 +642,7 @@ fn a_hundred_thousand_schedules_of_one_role_delay_none_of_another() {
 
 #[test]
 fn due_messages_that_one_role_has_locked_hold_up_no_errand() {
-    let server = shared();
-    let mut root = server.connect();
-    server.connect_as("alice").batch_execute(ALICE_TICKS).unwrap();
+    let (server, mut root) = shared_while_alice_ticks("");
     let mut holder = server.connect_as("mallory");
     holder
         .batch_execute(
@@ -677,9 +671,7 @@ fn replace_for(server: &Server, queue: &str, seconds: u64) {
 
 #[test]
 fn a_queue_that_is_replaced_again_and_again_stops_no_schedule_of_another_role() {
-    let server = shared();
-    let mut root = server.connect();
-    server.connect_as("alice").batch_execute(ALICE_TICKS).unwrap();
+    let (server, mut root) = shared_while_alice_ticks("");
     server
         .connect_as("mallory")
         .batch_execute(
@@ -720,9 +712,7 @@ fn a_queue_of_events_that_is_replaced_again_and_again_stops_no_death_of_another_
 
 #[test]
 fn the_deaths_of_large_messages_hold_up_no_round() {
-    let server = shared();
-    let mut root = server.connect();
-    server.connect_as("alice").batch_execute(ALICE_TICKS).unwrap();
+    let (server, mut root) = shared_while_alice_ticks("");
     server
         .connect_as("mallory")
         .batch_execute(

@@ -16,7 +16,7 @@ use crate::error::Result;
 /// How many targets a session remembers at most.
 const MOST_REMEMBERED: usize = 1_000;
 
-/// What a trigger pushes, and where.
+/// The table of a trigger, the queue that its changes go to, and the form of its rows.
 pub struct Target {
     /// The table of the trigger.
     pub relation: Oid,

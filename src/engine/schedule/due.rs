@@ -4,7 +4,7 @@
 //! committed. An owner with so many that this takes longer than a turn rests, and delays no other.
 
 use std::cell::RefCell;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pgrx::pg_sys::{self, Oid};
 
@@ -93,25 +93,16 @@ fn look_by_owner<T>(busy: &[Oid], look: impl Fn(&[Oid], &mut Vec<T>)) -> Vec<T> 
     if is_worker() {
         fastrand::shuffle(&mut owners);
     }
-    let (begun, mut all, mut left) = (Instant::now(), Vec::new(), &owners[..]);
-    while !(left.is_empty() || is_worker() && begun.elapsed() >= 2 * TURN) {
-        pgrx::check_for_interrupts!();
-        let part = |size: i64| {
-            let mut found = Vec::new();
-            look(&left[..size as usize], &mut found);
-            (size as usize, found)
-        };
-        match PARTS.with(|parts| parts.work(left.len() as i64, part)) {
-            Ok((size, mut found)) => {
-                all.append(&mut found);
-                left = &left[size..];
-            }
-            Err(took_long) if took_long.is_smallest() => {
-                rest(left[0], REST);
-                left = &left[1..];
-            }
-            Err(_) => {}
-        }
-    }
+    let mut all = Vec::new();
+    let work = |owners: &[Oid]| {
+        let mut found = Vec::new();
+        look(owners, &mut found);
+        found
+    };
+    let done = |mut found: Vec<T>| {
+        all.append(&mut found);
+        true
+    };
+    PARTS.with(|parts| parts.go_through(&owners, 2 * TURN, work, done, |&owner| rest(owner, REST)).len());
     all
 }

@@ -95,24 +95,18 @@ fn delayed_queues(mut behind: i32) -> Vec<i32> {
 
 /// Promotes up to `most` due messages of some queues, for a turn. Returns how many, and whether no more are due.
 fn promote(queues: &[i32], most: i64) -> (i64, bool) {
-    let (begun, mut promoted) = (Instant::now(), 0);
-    let mut left: Vec<i32> = queues.iter().copied().filter(|&queue| !is_resting(queue)).collect();
-    while !left.is_empty() && promoted < most && !(is_worker() && begun.elapsed() >= TURN) {
-        let part = |size: i64| {
-            let queues = i32_array(&left[..size as usize]);
-            let args = [Some(now().into()), Some((most - promoted).into()), Some(queues)];
-            (size, PROMOTE.run(&args, |_| {}) as i64)
-        };
-        match PARTS.with(|parts| parts.work(left.len() as i64, part)) {
-            Ok((size, some)) => {
-                left.drain(..size as usize);
-                promoted += some;
-            }
-            Err(took_long) if took_long.is_smallest() => rest(left.remove(0)),
-            Err(_) => {}
-        }
-    }
-    (promoted, left.is_empty() && promoted < most)
+    let queues: Vec<i32> = queues.iter().copied().filter(|&queue| !is_resting(queue)).collect();
+    let promoted = Cell::new(0);
+    let work = |queues: &[i32]| {
+        let args = [Some(now().into()), Some((most - promoted.get()).into()), Some(i32_array(queues))];
+        PROMOTE.run(&args, |_| {}) as i64
+    };
+    let done = |some| {
+        promoted.set(promoted.get() + some);
+        promoted.get() < most
+    };
+    let left = PARTS.with(|parts| parts.go_through(&queues, TURN, work, done, |&queue| rest(queue)).len());
+    (promoted.get(), left == 0 && promoted.get() < most)
 }
 
 fn rest(queue: i32) {

@@ -116,26 +116,21 @@ impl Needs {
     /// Looks at messages of keys and groups, in random order and for a turn, so that those of a large group
     /// do not always come before others.
     fn look_closely(&mut self) {
-        let begun = Instant::now();
         let mut close = std::mem::take(&mut self.close);
+        if self.count() >= page() {
+            return;
+        }
         if is_worker() {
             fastrand::shuffle(&mut close);
         }
-        let mut left = &close[..];
-        while !left.is_empty() && self.count() < page() && !(is_worker() && begun.elapsed() >= TURN) {
-            pgrx::check_for_interrupts!();
-            match CLOSE.with(|parts| parts.work(left.len() as i64, |size| Self::of(&left[..size as usize]))) {
-                Ok((size, some)) => {
-                    self.append(some);
-                    left = &left[size..];
-                }
-                Err(took_long) if took_long.is_smallest() => left = &left[1..],
-                Err(_) => {}
-            }
-        }
+        let done = |some| {
+            self.append(some);
+            self.count() < page()
+        };
+        CLOSE.with(|parts| parts.go_through(&close, TURN, Self::of, done, |_| {}).len());
     }
 
-    fn of(messages: &[i64]) -> (usize, Self) {
+    fn of(messages: &[i64]) -> Self {
         let mut found = Self::default();
         CLOSELY.run(&[Some(now().into()), Some(i64_array(messages))], |row| {
             match row.value(1).value() as u8 {
@@ -143,7 +138,7 @@ impl Needs {
                 _ => found.unblocked.push(row.i64(0)),
             }
         });
-        (messages.len(), found)
+        found
     }
 
     fn append(&mut self, mut more: Self) {
