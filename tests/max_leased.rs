@@ -307,13 +307,18 @@ fn an_extension_in_a_queue_with_a_limit_is_judged_under_the_lock_of_its_row() {
     let mut session = server.connect();
     queue_with(&mut session, r#"{"max_leased": 1}"#, 1);
     let id = reserve(&mut session, 1)[0];
-    // The log tells what is done to the row, and in which order.
+    // The log tells what the call does to the row, and in which order.
     session.batch_execute("CREATE EXTENSION pg_walinspect").unwrap();
     let begun: String = session.one("SELECT pg_current_wal_insert_lsn()::text");
+    session.batch_execute("BEGIN").unwrap();
+    let transaction: String = session.one("SELECT pg_current_xact_id()::text");
     session.execute("SELECT pgq_extend($1::bigint, '2 h')", &[&id]).unwrap();
+    session.batch_execute("COMMIT").unwrap();
     let done: Vec<String> = session.all(&format!(
         "SELECT record_type FROM pg_get_wal_records_info('{begun}', pg_current_wal_flush_lsn())
-          WHERE resource_manager = 'Heap' AND record_type ~ 'LOCK|UPDATE' ORDER BY start_lsn"
+          WHERE xid = '{transaction}'
+                AND resource_manager = 'Heap' AND record_type ~ 'LOCK|UPDATE'
+          ORDER BY start_lsn"
     ));
     let kinds: Vec<&str> = done.iter().map(|kind| kind.split('+').next().unwrap_or_default()).collect();
     assert_eq!(kinds[..2], ["LOCK", "HOT_UPDATE"]);
