@@ -269,6 +269,33 @@ fn room_that_a_prepared_transaction_has_made_counts_at_once() {
 }
 
 #[test]
+fn room_that_a_prepared_transaction_has_made_counts_at_once_without_a_place_for_its_queue() {
+    let server = Server::bare(
+        "shared_preload_libraries = 'pgqueue'\npgqueue.max_queues_hint = 8\npgqueue.auto_vacuum = off",
+    );
+    let mut session = server.connect();
+    session.batch_execute("CREATE EXTENSION pgqueue").unwrap();
+    for n in 0..12 {
+        // Its own prepared transaction keeps a place for each of the first queues, until a round has seen its end.
+        let queue = format!("q{n}");
+        let make = r#"SELECT pgq_create_queue($1, '{"max_length": 2}')"#;
+        session.execute(make, &[&queue]).unwrap();
+        session.execute("SELECT pgq_push($1, '1'), pgq_push($1, '2')", &[&queue]).unwrap();
+        session.execute("SELECT pgq_pop($1)", &[&queue]).unwrap(); // now it has an entry in the cache
+        session.execute("SELECT pgq_push($1, '2')", &[&queue]).unwrap();
+        session.batch_execute("BEGIN").unwrap();
+        session.execute("SELECT pgq_pop($1)", &[&queue]).unwrap();
+        session.batch_execute("PREPARE TRANSACTION 'p'").unwrap();
+        session.batch_execute("COMMIT PREPARED 'p'").unwrap();
+        session.execute("SELECT pgq_push($1, '3')", &[&queue]).unwrap();
+    }
+    let length = "SELECT pgq_push('q11', '4')";
+    assert_eq!(session.sqlstate(length), "53400");
+    session.batch_execute("SELECT pgq_vacuum()").unwrap();
+    assert_eq!(session.sqlstate(length), "53400");
+}
+
+#[test]
 fn a_message_whose_predecessor_is_dropped_for_it_does_not_wait_for_that() {
     let server = Server::start();
     server.set("pgqueue.auto_vacuum = off");

@@ -1,4 +1,3 @@
-SELECT transaction::text::bigint
+SELECT transaction::text::bigint, database = current_database()
   FROM pg_prepared_xacts
- WHERE database = current_database()
  ORDER BY 1

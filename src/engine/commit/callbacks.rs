@@ -12,7 +12,7 @@ use pgrx::pg_sys;
 
 use crate::engine::commit::async_commit::{spare_the_wait, wait_as_before};
 use crate::engine::commit::counts::{COUNTED, Counted, DRAINS, add, write_counts};
-use crate::engine::commit::pending::QUEUES;
+use crate::engine::commit::pending::{self, QUEUES};
 use crate::engine::commit::publish::{End, publish};
 use crate::engine::shared::{hint_cache, sleeper, tally};
 use crate::engine::table::counts::Counts;
@@ -94,6 +94,7 @@ fn before_prepare() {
         Error::queue_was_dropped().raise();
     }
     check_queues(&pushed);
+    COUNTED.with_borrow(|all| all.iter().for_each(|counted| pending::counted(counted.queue)));
     write_counts(|_| true);
 }
 

@@ -77,6 +77,11 @@ pub fn undelayed(queue: i32) {
     tell(queue, |changes| changes.undelayed = true);
 }
 
+/// Notes that messages of the queue are counted.
+pub fn counted(queue: i32) {
+    tell(queue, |_| {});
+}
+
 /// Notes that all sleepers of the queue have to look.
 pub fn resumed(queue: i32) {
     tell(queue, |changes| changes.resumed = true);

@@ -28,6 +28,9 @@ pub fn publish(changes: &PendingChanges, end: End, counts: Option<Counts>) {
     // Its messages are looked at again when the transaction is decided; without a cache entry, by a routine
     // rescan.
     let is_kept = end == End::Prepare && hint_cache::keep_for_prepared(changes.queue);
+    if end == End::Prepare && !is_kept {
+        tally::prepared_without_place();
+    }
     tally::tell(changes.queue, counts, |entry| {
         changes.tell_levels(entry, end, now);
         if is_kept {

@@ -16,12 +16,30 @@ pub fn prepared_transactions_may_be_decided() -> bool {
         return false;
     }
     LOOKED.set(Some(Instant::now()));
-    hint_cache::find(|entry| (entry.hint.times_prepared() > 0).then_some(())).is_some()
+    tally::unplaced() > 0
+        || hint_cache::find(|entry| (entry.hint.times_prepared() > 0).then_some(())).is_some()
 }
 
-/// Queues that prepared transactions have changed, how often a hint was told of one, and the transactions
-/// that are prepared.
-type Prepared = (Vec<(i32, Direction, u64)>, Vec<i64>);
+/// Queues that prepared transactions have changed, with how often a hint was told of one.
+type Waiting = Vec<(i32, Direction, u64)>;
+
+/// State of shared memory before a look at the prepared transactions: of one that is prepared after that, the
+/// look may not know.
+pub struct Told {
+    waiting: Waiting,
+    unplaced: u64,
+}
+
+impl Told {
+    pub fn now() -> Self {
+        let unplaced = tally::unplaced();
+        let waiting = hint_cache::collect(|entry| {
+            let times = entry.hint.times_prepared();
+            (times > 0).then_some((entry.queue, entry.direction, times))
+        });
+        Self { waiting, unplaced }
+    }
+}
 
 thread_local! {
     static LEFT: RefCell<Vec<i64>> = const { RefCell::new(Vec::new()) };
@@ -32,18 +50,18 @@ pub fn left_prepared() -> Vec<i64> {
     LEFT.with_borrow(Clone::clone)
 }
 
-/// Tells hints and sleepers that prepared transactions may have ended: no callback does.
-pub fn settle_prepared(left: Vec<i64>) {
+/// Tells hints and sleepers that prepared transactions may have ended: no callback does. `left` are those of
+/// this database that were prepared after `told`; `any_left` tells of all databases.
+pub fn settle_prepared(told: Told, left: Vec<i64>, any_left: bool) {
     thread_local! {
-        static SEEN: RefCell<Prepared> = const { RefCell::new((Vec::new(), Vec::new())) };
+        static SEEN: RefCell<(Waiting, Vec<i64>)> = const { RefCell::new((Vec::new(), Vec::new())) };
     }
     LEFT.set(left.clone());
-    let waiting = hint_cache::collect(|entry| {
-        let times = entry.hint.times_prepared();
-        (times > 0).then_some((entry.queue, entry.direction, times))
-    });
-    let left = if waiting.is_empty() { Vec::new() } else { left };
-    let now_seen = (waiting, left);
+    if !any_left && told.unplaced > 0 {
+        tally::nothing_is_unplaced(told.unplaced);
+    }
+    let left = if told.waiting.is_empty() { Vec::new() } else { left };
+    let now_seen = (told.waiting, left);
     let (waiting, left) = &now_seen;
     for &(queue, direction, times) in waiting.iter().filter(|_| SEEN.with_borrow(|seen| *seen != now_seen)) {
         hint_cache::with_hint(queue, direction, |hint| {

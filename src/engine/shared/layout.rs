@@ -25,13 +25,20 @@ pub struct Header {
     listened: [Listened; listen_counter::MANY],
     /// Counters of transactions that began, and that ended, to write counts to `pgqueue.counter`.
     pub(super) drains: [AtomicU64; 2],
+    /// Number of prepared transactions that found no place in the cache, since there was none.
+    pub(super) unplaced: AtomicU64,
     tranche: i32,
 }
 
 impl Header {
     pub fn new(tranche: i32) -> Self {
         let listened = [const { Listened::new() }; listen_counter::MANY];
-        Self { listened, drains: [AtomicU64::new(0), AtomicU64::new(0)], tranche }
+        Self {
+            listened,
+            drains: [AtomicU64::new(0), AtomicU64::new(0)],
+            unplaced: AtomicU64::new(0),
+            tranche,
+        }
     }
 }
 

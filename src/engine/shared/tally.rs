@@ -1,6 +1,6 @@
 //! Counts of committed transactions that the worker has yet to write to `pgqueue.counter`.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::engine::shared::entry::{CacheEntry, MOST_NEEDED};
 use crate::engine::shared::hint_cache::{CREDIT, entry_of, find_entry, take_entry, with_known};
@@ -74,6 +74,32 @@ fn count_drain(n: usize) {
     }
 }
 
+/// Notes that a transaction is prepared which has written counts of a queue without a place in the cache.
+pub fn prepared_without_place() {
+    if let Some(unplaced) = unplaced_counter() {
+        unplaced.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// Number of transactions, in all databases, of which `prepared_without_place` has told since there was none.
+pub fn unplaced() -> u64 {
+    unplaced_counter().map_or(0, |unplaced| unplaced.load(Ordering::Acquire))
+}
+
+/// Notes that no transaction is prepared, unless `unplaced` has grown.
+pub fn nothing_is_unplaced(unplaced: u64) {
+    note_written();
+    if let Some(counter) = unplaced_counter() {
+        // A failure says that another was prepared since.
+        let _ = counter.compare_exchange(unplaced, 0, Ordering::AcqRel, Ordering::Acquire);
+    }
+}
+
+fn unplaced_counter() -> Option<&'static AtomicU64> {
+    // SAFETY: written before any backend runs, and there as long as the server runs; the counter is atomic.
+    SHARED.get().map(|shared| unsafe { &(*shared.header).unplaced })
+}
+
 /// Counts of a queue that are not written down.
 #[derive(Clone, Copy, Default, PartialEq)]
 pub struct Tally {
@@ -82,7 +108,7 @@ pub struct Tally {
     times: u64,
     /// Number of committing transactions, whose messages may be visible before they are counted.
     pub committing: u32,
-    /// A prepared transaction exists that has written counts: they are visible once it is committed.
+    /// A prepared transaction may have written counts: they are visible once it is committed.
     pub has_prepared: bool,
 }
 
@@ -92,11 +118,11 @@ pub fn counted(queue: i32) -> Tally {
 
 /// Like `counted`; none if the queue has no entry, so that each transaction writes its counts itself.
 pub fn known_counted(queue: i32) -> Option<Tally> {
-    let mut counted = None;
+    let (mut counted, unplaced) = (None, unplaced());
     with_known(queue, |entry| {
         if entry.direction == Direction::OldestFirst {
             let (times, committing) = (entry.times_counted, entry.kept_for);
-            let has_prepared = entry.hint.times_prepared() > 0;
+            let has_prepared = unplaced > 0 || entry.hint.times_prepared() > 0;
             counted = Some(Tally { counts: entry.counts, times, committing, has_prepared });
         }
     });

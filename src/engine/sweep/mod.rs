@@ -151,9 +151,13 @@ fn fold_counters(report: &mut Report) {
 
 /// Tells of the messages that prepared transactions held, when one has ended.
 pub fn settle_prepared(_: &mut Report) {
-    let mut prepared = Vec::new();
-    PREPARED.run(&[], |row| prepared.push(row.i64(0)));
-    prepared::settle_prepared(prepared);
+    let told = prepared::Told::now();
+    let (mut left, mut any_left) = (Vec::new(), false);
+    PREPARED.run(&[], |row| {
+        any_left = true;
+        left.extend(row.bool(1).then(|| row.i64(0)));
+    });
+    prepared::settle_prepared(told, left, any_left);
 }
 
 /// Runs the schedules that are due.
