@@ -115,7 +115,9 @@ pub fn bad_setting(bad: BadSetting) -> Error {
 fn remembered(look: impl FnOnce(&Remembered) -> Option<&Known>) -> Option<Rc<Queue>> {
     catalog::refresh();
     REMEMBERED.with_borrow_mut(|all| {
-        if all.generation != catalog::generation() || all.by_name.len() > MOST_REMEMBERED {
+        // A queue that is dropped and created again has the same name and another number.
+        let is_full = all.by_name.len().max(all.by_id.len()) > MOST_REMEMBERED;
+        if all.generation != catalog::generation() || is_full {
             *all = Remembered { generation: catalog::generation(), ..Remembered::default() };
         }
         let known = look(all).filter(|known| known.heard == catalog::heard_of(known.queue.id))?;
