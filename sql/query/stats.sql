@@ -9,7 +9,7 @@ WITH counted AS MATERIALIZED (
       FROM (TABLE pgqueue.counter UNION ALL SELECT * FROM pgqueue.pending_counts()) counts
      GROUP BY queue
 )
-SELECT q.owner_id, q.granted, q.id, q.name,
+SELECT q.id, q.owner_id, q.has_grants, q.name,
        coalesce(greatest(c.ready - c.leased, 0), 0), coalesce(c.delayed, 0), coalesce(c.leased, 0),
        coalesce(c.blocked, 0), coalesce(c.dead, 0),
        coalesce(c.ready + c.delayed + c.blocked + c.dead, 0), NULL::interval,

@@ -46,7 +46,7 @@ struct Shared {
 /// The worker's knowledge of queues with listeners.
 #[derive(Default)]
 struct Ear {
-    generation: Option<u64>,
+    changes: Option<u64>,
     /// Queues are not read again before.
     rests_until: Timestamp,
     listens_since: Option<Timestamp>,
@@ -84,12 +84,12 @@ impl Ear {
 
     fn tell(&mut self) {
         let counters = (0..listen_counter::MANY).map(listeners::news).collect();
-        let (generation, begun) = (catalog::heard(), now());
+        let (changes, begun) = (catalog::heard(), now());
         let is_outdated =
-            self.generation != Some(generation) && !(begun..begun + OFTEN).contains(&self.rests_until);
+            self.changes != Some(changes) && !(begun..begun + OFTEN).contains(&self.rests_until);
         if is_outdated {
             self.read_queues();
-            self.generation = Some(generation);
+            self.changes = Some(changes);
             self.rests_until = now() + ((now() - begun) * REST).clamp(0, OFTEN - 1);
         }
         self.listen(is_outdated);
