@@ -192,3 +192,23 @@ fn a_recount_reads_each_message_once_however_many_queues_there_are() {
     assert!(in_turn <= 24_000, "{in_turn} rows of sequential scans, for 12,000 messages");
     assert!((12_000..=60_000).contains(&by_index), "{by_index} rows of index scans");
 }
+
+#[test]
+fn stats_of_a_queue_with_many_dead_letters_do_not_read_all_of_them() {
+    let server = server();
+    let mut session = server.connect();
+    session.batch_execute("SELECT pgq_push('q', '1')").unwrap();
+    let stats = |_| "SELECT * FROM pgq_stats('q')".to_owned();
+    let none_dead = settled_blocks(&mut session, stats, 0);
+    session
+        .batch_execute(
+            "SELECT count(*) FROM pgq_push_batch('q', array_fill('1'::jsonb, ARRAY[20000]));
+             SELECT count(*) FROM pgq_bury_batch((SELECT array_agg(id) FROM pgq_reserve('q', max => 20000)), 'no')",
+        )
+        .unwrap();
+    session.batch_execute("VACUUM pgqueue.message").unwrap();
+    let many_dead = settled_blocks(&mut session, stats, 0);
+    assert!(many_dead <= none_dead + 300, "{none_dead} blocks without dead letters, {many_dead} with 20,000");
+    let dead: i64 = session.one("SELECT dead FROM pgq_stats('q')");
+    assert_eq!(dead, session.one::<i64>("SELECT dead FROM pgq_stats('q', exact => true)"));
+}

@@ -1,7 +1,7 @@
--- Counts of a scan of all messages of each queue in $1, and with $2 of its dead letters. `total` is the number
--- of messages in every state.
+-- Counts of a scan of all messages of each queue in $1, and of up to $2 of its dead letters (null: all). `total`
+-- is the number of messages in every state.
 SELECT q.id, counted.ready, counted.delayed, counted.leased, counted.blocked,
-       CASE WHEN $2 THEN (SELECT count(*) FROM pgqueue.dead WHERE queue = q.id) END,
+       (SELECT count(*) FROM (SELECT FROM pgqueue.dead WHERE queue = q.id LIMIT $2) letters),
        counted.total, counted.oldest
   FROM unnest($1) AS q (id),
        LATERAL (SELECT count(*) FILTER (WHERE state = 'ready') AS ready,

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys;
 
 use crate::engine::commit::counts;
+use crate::engine::shared::entry::CacheEntry;
 use crate::engine::shared::hint_cache;
 use crate::engine::shared::tally::{self, Tally};
 use crate::engine::table::counter_rows::write;
@@ -44,7 +45,8 @@ pub fn add(queue: i32, counts: Counts) {
 
 /// The counts of committed transactions that are not written down yet.
 pub fn pending() -> Vec<(i32, Counts)> {
-    hint_cache::collect(|entry| (entry.counts != Counts::default()).then_some((entry.queue, entry.counts)))
+    let counts = |entry: &mut CacheEntry| entry.has_counts().then_some((entry.queue, entry.counts));
+    hint_cache::collect(|facts| facts.has_counts, counts)
 }
 
 /// The counters of a queue.

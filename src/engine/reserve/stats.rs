@@ -27,7 +27,7 @@ static COUNT_GROUP: Statement = Statement::by_index(
 static MONITORED: Statement = Statement::new(include_str!("../../../sql/query/monitored_queues.sql"), &[]);
 static STATES: Statement = Statement::by_index(
     include_str!("../../../sql/query/states.sql"),
-    &[pg_sys::INT4ARRAYOID, pg_sys::BOOLOID],
+    &[pg_sys::INT4ARRAYOID, pg_sys::INT8OID],
 );
 static LIST: Statement = Statement::new(include_str!("../../../sql/query/list_queues.sql"), &[]);
 
@@ -72,14 +72,17 @@ impl States {
         Self { ready: (ready - leased).max(0), delayed, leased, blocked, dead, total, oldest_ready: None }
     }
 
-    /// Scans the messages of queues. Dead letters are scanned if `exact`, else the counters say how many.
+    /// Scans the messages of queues. Unless `exact`, the counters say how many dead letters there are if there
+    /// are many.
     fn of_tables(queues: &[i32], exact: bool, known: &HashMap<i32, Counts>) -> HashMap<i32, Self> {
         let mut states = HashMap::new();
-        STATES.run(&[Some(i32_array(queues)), Some(exact.into())], |row| {
+        let most = (!exact).then_some((FEW + 1).into());
+        STATES.run(&[Some(i32_array(queues)), most], |row| {
             let queue = row.i32(0);
             let [ready, delayed, leased, blocked] = std::array::from_fn(|n| row.i64(n + 1));
             let counted = || known.get(&queue).map_or(0, |counts| counts.dead);
-            let dead = row.get(5).map_or_else(counted, |letters| letters.value() as i64);
+            let letters = row.i64(5);
+            let dead = if exact || letters <= FEW { letters } else { counted() };
             let oldest_ready = row.get(7).map(|at| at.value() as Timestamp);
             let total = row.i64(6) + dead;
             states.insert(queue, Self { ready, delayed, leased, blocked, dead, total, oldest_ready });

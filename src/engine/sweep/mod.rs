@@ -156,7 +156,7 @@ fn forget_keys(report: &mut Report) {
 /// Writes down the counts of shared memory, and folds rows of counters, so that few have to be read.
 fn fold_counters(report: &mut Report) {
     counter::drain();
-    hint_cache::for_each_entry(entry::CacheEntry::grow_old);
+    hint_cache::for_each_entry(|facts| facts.has_credit, entry::CacheEntry::grow_old);
     let rows = page() * 10;
     let mut folded = 0;
     FOLD_COUNTERS.run(&[Some(rows.into())], |row| folded = row.i64(0));
