@@ -288,7 +288,8 @@ SELECT m.*,
             WHEN m.expires_at <= clock_timestamp() THEN 'gone'
             WHEN attempts >= limits.deliveries AND limits.deliveries > 0 THEN 'gone'
             WHEN m.lease_until > '-infinity' AND q.settings ->> 'on_timeout' = 'dead' THEN 'gone'
-            WHEN m.key_place > 0 AND EXISTS (SELECT FROM pgqueue.superseded s WHERE s.id = m.id) THEN 'gone'
+            -- with EXISTS the planner would rather find all superseded messages
+            WHEN m.key_place > 0 AND (SELECT true FROM pgqueue.superseded s WHERE s.id = m.id LIMIT 1) THEN 'gone'
             WHEN m.lane = 'b' THEN 'blocked'
             WHEN m.due_at > clock_timestamp() THEN 'delayed'
             WHEN m.key_place < 0

@@ -43,7 +43,8 @@ static LOCK: Statement =
     Statement::new(include_str!("../../../sql/query/lock_slots.sql"), &[pg_sys::INT4OID]);
 static CLEAR: Statement =
     Statement::new(include_str!("../../../sql/query/clear_slots.sql"), &[pg_sys::INT4OID]);
-static LEASES: Statement = Statement::new(include_str!("../../../sql/query/leases.sql"), &[pg_sys::INT4OID]);
+static LEASES: Statement =
+    Statement::by_index(include_str!("../../../sql/query/leases.sql"), &[pg_sys::INT4OID]);
 static LAY_OUT: Statement = Statement::new(
     include_str!("../../../sql/query/lay_out_slots.sql"),
     &[

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
+use crate::engine::shared::entry::CacheEntry;
 use crate::engine::shared::{hint_cache, listeners, sleeper, tally};
 use crate::hint::Direction;
 
@@ -16,7 +17,8 @@ pub fn prepared_transactions_may_be_decided() -> bool {
         return false;
     }
     LOOKED.set(Some(Instant::now()));
-    hint_cache::find(|entry| (entry.hint.times_prepared() > 0).then_some(())).is_some()
+    let is_prepared = |entry: &mut CacheEntry| (entry.hint.times_prepared() > 0).then_some(());
+    hint_cache::find(|facts| facts.has_prepared, is_prepared).is_some()
 }
 
 /// Queues that prepared transactions have changed, how often a hint was told of one, and the transactions
@@ -38,10 +40,11 @@ pub fn settle_prepared(left: Vec<i64>) {
         static SEEN: RefCell<Prepared> = const { RefCell::new((Vec::new(), Vec::new())) };
     }
     LEFT.set(left.clone());
-    let waiting = hint_cache::collect(|entry| {
+    let times_prepared = |entry: &mut CacheEntry| {
         let times = entry.hint.times_prepared();
         (times > 0).then_some((entry.queue, entry.direction, times))
-    });
+    };
+    let waiting = hint_cache::collect(|facts| facts.has_prepared, times_prepared);
     let left = if waiting.is_empty() { Vec::new() } else { left };
     let now_seen = (waiting, left);
     let (waiting, left) = &now_seen;
