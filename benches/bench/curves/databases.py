@@ -1,0 +1,147 @@
+"""A database for each size of a dimension, filled, and one call measured in it."""
+
+import contextlib
+import math
+import time
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from ..measure import QUICK
+from .calls import ROLES, SET_UP
+
+LONGEST = 20 if QUICK else 60  # seconds: a call that takes longer counts as endless
+LONGEST_FILL = 300  # seconds
+
+SETTINGS = """
+pgqueue.auto_vacuum = off
+pgqueue.vacuum_interval = '1 h'
+pgqueue.watch_workers = 0
+autovacuum = off
+fsync = off
+synchronous_commit = off
+max_connections = 700
+max_prepared_transactions = 300
+"""
+
+
+class Account:
+    """What a server counts: blocks of a database, from another one; and CPU of a backend."""
+
+    def __init__(self, server):
+        self.server = server
+        self.db = server.connect()
+        self.db.execute(ROLES)
+
+    def blocks(self, database):
+        row = self.db.execute("SELECT blks_hit + blks_read FROM pg_stat_database WHERE datname = %s", (database,), prepare=True)
+        return int(row.fetchone()[0])
+
+    def cpu(self, pid):
+        """Microseconds."""
+        with open(f"/proc/{pid}/schedstat") as account:
+            return int(account.read().split()[0]) / 1000
+
+    def worker(self, database):
+        query = "SELECT pid FROM pg_stat_activity WHERE datname = %s AND backend_type = 'pgqueue worker'"
+        return self.db.execute(query, (database,)).fetchone()[0]
+
+    def let_worker(self, works):
+        self.db.execute(f"ALTER SYSTEM SET pgqueue.auto_vacuum = {'on' if works else 'off'}")
+        self.db.execute("SELECT pg_reload_conf()")
+
+    def when_quiet(self, database):
+        """Waits until nothing in the background touches a block any more."""
+        before = None
+        while (now := self.blocks(database)) != before:
+            before = now
+            time.sleep(0.12)
+
+
+class Filled:
+    """A database with so many of what a dimension counts."""
+
+    def __init__(self, account, dimension, size):
+        self.account, self.dimension, self.size = account, dimension, size
+        self.name = f"curve_{size}"
+        self.account.db.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self.name)))
+        self.db, self.other, self.holder = (self.session() for _ in range(3))
+        self.db.execute(SET_UP)
+        self.parameters = {"n": size, "i": 0, "many": not QUICK}
+        with self.in_time(LONGEST_FILL):
+            self.fill()
+        account.when_quiet(self.name)
+
+    def session(self):
+        db = self.account.server.connect(self.name, row_factory=dict_row, prepare_threshold=None)
+        db.execute("SET default_transaction_isolation = 'read committed'")
+        return db
+
+    @contextlib.contextmanager
+    def in_time(self, seconds):
+        self.db.execute(f"SET statement_timeout = '{seconds}s'")
+        yield
+        self.db.execute(f"SET statement_timeout = '{LONGEST}s'")
+
+    def fill(self):
+        dimension = self.dimension
+        self.run(self.holder, dimension.held)
+        self.run(self.db, dimension.fill)
+        for i in range(self.size if dimension.repeat else 0):
+            self.run(self.db, dimension.repeat, {**self.parameters, "i": i})
+        self.run(self.holder, dimension.held_after)
+        if dimension.analyze:
+            self.db.execute("VACUUM (ANALYZE)")
+
+    def run(self, db, statements, parameters=None):
+        """Runs statements with parameters put into their text, and returns the parameters with the last rows' columns."""
+        parameters = dict(parameters or self.parameters)
+        with psycopg.ClientCursor(db, row_factory=dict_row) as cursor:
+            for statement in statements:
+                cursor.execute(statement, parameters)
+                if cursor.description and (row := cursor.fetchone()):
+                    parameters |= row
+        return parameters
+
+    def measure(self, call):
+        """{kind of cost: amount} of one call."""
+        parameters = self.run(self.db, call.given)
+        self.run(self.other, call.meanwhile, parameters)
+        self.db.execute("SELECT pg_stat_force_next_flush()")
+        if call.meanwhile:
+            self.other.execute("SELECT pg_stat_force_next_flush()")
+        blocks = self.account.blocks(self.name)
+        pid = self.account.worker(self.name) if call.done else self.db.info.backend_pid
+        cpu = self.account.cpu(pid)
+        try:
+            for statement in call.sql:
+                parameters = self.measured(statement, parameters)
+            while call.done and not self.run(self.other, (call.done,), parameters)["done"]:
+                time.sleep(0.05)
+        except psycopg.errors.QueryCanceled:
+            return {"blocks": math.inf, "cpu": math.inf}
+        cpu = self.account.cpu(pid) - cpu
+        self.db.execute("SELECT pg_stat_force_next_flush()")
+        if call.done:
+            self.account.when_quiet(self.name)
+        blocks = self.account.blocks(self.name) - blocks
+        self.run(self.db, call.after, parameters)
+        per = max(self.size, 1) if call.per_size else 1
+        return {"blocks": blocks / per, "cpu": cpu / per}
+
+    def measured(self, statement, parameters):
+        """Runs a statement as drivers do, prepared, and returns the parameters with the last row's columns."""
+        if statement.startswith("DO"):  # takes no parameters
+            return self.run(self.db, (statement,), parameters)
+        cursor = self.db.execute(statement, parameters if "%(" in statement else None, prepare=True)
+        row = cursor.fetchone() if cursor.description else None
+        return parameters | (row or {})
+
+    def remove(self):
+        for db in (self.db, self.other, self.holder):
+            db.close()
+        with self.account.server.connect(self.name) as db:
+            for (name,) in db.execute("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()").fetchall():
+                db.execute(f"ROLLBACK PREPARED '{name}'")
+        self.account.db.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(self.name)))
