@@ -1,6 +1,5 @@
 """A database for each size of a dimension, filled, and one call measured in it."""
 
-import contextlib
 import math
 import time
 
@@ -13,6 +12,8 @@ from .calls import ROLES, SET_UP
 
 LONGEST = 20 if QUICK else 60  # seconds: a call that takes longer counts as endless
 LONGEST_FILL = 300  # seconds
+
+ENDLESS = {"blocks": math.inf, "cpu": math.inf}
 
 SETTINGS = """
 pgqueue.auto_vacuum = off
@@ -34,6 +35,11 @@ class Account:
         self.db = server.connect()
         self.db.execute(ROLES)
 
+    def restart(self):
+        self.server.stop()
+        self.server.start()
+        self.db = self.server.connect()
+
     def blocks(self, database):
         row = self.db.execute("SELECT blks_hit + blks_read FROM pg_stat_database WHERE datname = %s", (database,), prepare=True)
         return int(row.fetchone()[0])
@@ -51,6 +57,11 @@ class Account:
         self.db.execute(f"ALTER SYSTEM SET pgqueue.auto_vacuum = {'on' if works else 'off'}")
         self.db.execute("SELECT pg_reload_conf()")
 
+    def wakes(self, pid):
+        """How often a process has gone to sleep."""
+        with open(f"/proc/{pid}/status") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("voluntary_ctxt_switches"))
+
     def when_quiet(self, database):
         """Waits until nothing in the background touches a block any more."""
         before = None
@@ -66,23 +77,30 @@ class Filled:
         self.account, self.dimension, self.size = account, dimension, size
         self.name = f"curve_{size}"
         self.account.db.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self.name)))
-        self.db, self.other, self.holder = (self.session() for _ in range(3))
+        self.connect()
         self.db.execute(SET_UP)
         self.parameters = {"n": size, "i": 0, "many": not QUICK}
-        with self.in_time(LONGEST_FILL):
-            self.fill()
+        self.is_filled = self.fill_in_time()
+        self.sleepers = [Sleeper(self, least) for least in dimension.sleepers(size)]
         account.when_quiet(self.name)
+
+    def connect(self):
+        self.db, self.other, self.holder = (self.session() for _ in range(3))
 
     def session(self):
         db = self.account.server.connect(self.name, row_factory=dict_row, prepare_threshold=None)
         db.execute("SET default_transaction_isolation = 'read committed'")
         return db
 
-    @contextlib.contextmanager
-    def in_time(self, seconds):
-        self.db.execute(f"SET statement_timeout = '{seconds}s'")
-        yield
+    def fill_in_time(self):
+        """False if that does not end: then no call does."""
+        self.db.execute(f"SET statement_timeout = '{LONGEST_FILL}s'")
+        try:
+            self.fill()
+        except psycopg.errors.QueryCanceled:
+            return False
         self.db.execute(f"SET statement_timeout = '{LONGEST}s'")
+        return True
 
     def fill(self):
         dimension = self.dimension
@@ -106,6 +124,30 @@ class Filled:
 
     def measure(self, call):
         """{kind of cost: amount} of one call."""
+        if not self.is_filled:
+            return ENDLESS
+        if call.restart:
+            self.restart()
+        return self.measure_wakes(call) if self.sleepers else self.measure_call(call)
+
+    def restart(self):
+        self.account.restart()
+        self.connect()
+        self.db.execute("SELECT id FROM pgq_reserve('aside')")  # what any first call of a session does
+        self.account.when_quiet(self.name)
+
+    def measure_wakes(self, call):
+        """What the call costs its caller, and how often sleepers wake meanwhile and shortly after."""
+        wakes = -sum(self.account.wakes(sleeper.pid) for sleeper in self.sleepers)
+        cost = self.measure_call(call)
+        time.sleep(0.06)
+        wakes += sum(self.account.wakes(sleeper.pid) for sleeper in self.sleepers)
+        for sleeper in self.sleepers:
+            sleeper.sleep_again()
+        time.sleep(0.06)
+        return {"wakes": wakes, "cpu": cost["cpu"]}
+
+    def measure_call(self, call):
         parameters = self.run(self.db, call.given)
         self.run(self.other, call.meanwhile, parameters)
         self.db.execute("SELECT pg_stat_force_next_flush()")
@@ -120,7 +162,7 @@ class Filled:
             while call.done and not self.run(self.other, (call.done,), parameters)["done"]:
                 time.sleep(0.05)
         except psycopg.errors.QueryCanceled:
-            return {"blocks": math.inf, "cpu": math.inf}
+            return ENDLESS
         cpu = self.account.cpu(pid) - cpu
         self.db.execute("SELECT pg_stat_force_next_flush()")
         if call.done:
@@ -139,9 +181,29 @@ class Filled:
         return parameters | (row or {})
 
     def remove(self):
-        for db in (self.db, self.other, self.holder):
+        for db in (self.db, self.other, self.holder, *(sleeper.db for sleeper in self.sleepers)):
             db.close()
         with self.account.server.connect(self.name) as db:
             for (name,) in db.execute("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()").fetchall():
                 db.execute(f"ROLLBACK PREPARED '{name}'")
         self.account.db.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(self.name)))
+
+
+class Sleeper:
+    """A session in pgq_wait."""
+
+    def __init__(self, filled, least):
+        self.db, self.least = filled.session(), least
+        self.pid = self.db.info.backend_pid
+        self.sleep()
+
+    def sleep(self):
+        self.db.pgconn.send_query(f"CALL pgq_wait('q', '10 min', {self.least})".encode())
+
+    def sleep_again(self):
+        """If it has returned."""
+        self.db.pgconn.consume_input()
+        if not self.db.pgconn.is_busy():
+            while self.db.pgconn.get_result():
+                pass
+            self.sleep()

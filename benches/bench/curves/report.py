@@ -58,6 +58,7 @@ def markdown(results, kinds):
         "and microseconds of CPU of its process. Each size has a database of its own; sizes take turns; medians. "
         "[README](../README.md) has the method. `make curves` measures again.\n\n![curves](curves.svg)",
         results["machine"]["text"] + ".",
+        *([] if "cpu" in kinds else ["The short form: small sizes; CPU is shown, but has no bounds."]),
     ]
     rows, broken = lines(results, kinds)
     if broken:
@@ -73,6 +74,10 @@ def markdown(results, kinds):
     return "\n\n".join(parts) + "\n"
 
 
+def short(n):
+    return f"{n / 1_000_000:g}M" if n >= 1_000_000 else f"{n / 1_000:g}k" if n >= 1_000 else f"{n}"
+
+
 def plot(results, kinds, path):
     """A panel a dimension, a line a function: its cost as a multiple of that at the smallest size."""
     names = list(results["dimensions"])
@@ -86,7 +91,7 @@ def plot(results, kinds, path):
         first = max(own[0], 1)
         multiples = [max(cost, 1) / first if math.isfinite(cost) else 1e4 for cost in own]
         colour = BROKEN if wrong else ALLOWED if bound.text() == "linear" else MEETS
-        at = [max(n, 0.5) for n in sizes]
+        at = [max(n, 0.3) for n in sizes]
         panels[name].plot(at, multiples, color=colour, linewidth=0.9, alpha=0.8)
         if wrong and own[-1] == max(own):
             panels[name].annotate(call, (at[-1], multiples[-1]), fontsize=4.5, ha="right", va="bottom", color=BROKEN)
@@ -96,6 +101,9 @@ def plot(results, kinds, path):
         low, high = panel.get_ylim()
         panel.set_ylim(min(low, 0.2), max(high, 20))
         panel.set_title(name, fontsize=7)
+        sizes = results["dimensions"][name]["sizes"]
+        panel.minorticks_off()
+        panel.set_xticks([max(n, 0.3) for n in sizes], [short(n) for n in sizes], fontsize=5)
     figure.supylabel("blocks, as a multiple of those at the smallest size", fontsize=7)
     handles = [pyplot.Line2D([], [], color=colour) for colour in (MEETS, ALLOWED, BROKEN)]
     figure.legend(handles, ["within its bound", "grows by its nature, documented", "bound broken"], loc="lower right", frameon=False)

@@ -35,12 +35,12 @@ def costs(databases, dimension, name):
     figures = [[] for _ in databases]
     for n in range(WARM_UP + TIMES):
         for database, own in zip(databases, figures):
-            if own and math.isinf(own[-1]["blocks"]):
+            if own and math.isinf(own[-1].get("blocks", 0)):
                 continue  # once endless is enough
             try:
                 cost = database.measure(call)
             except (psycopg.Error, KeyError) as problem:
                 raise RuntimeError(f"{dimension}, {database.size}, {name}: {problem!r}") from problem
-            if n >= WARM_UP or math.isinf(cost["blocks"]):
+            if n >= WARM_UP or math.isinf(cost.get("blocks", 0)):
                 own.append(cost)
-    return {kind: [statistics.median_low(cost[kind] for cost in own) for own in figures] for kind in ("blocks", "cpu")}
+    return {kind: [statistics.median_low(cost[kind] for cost in own) for own in figures] for kind in figures[0][0]}

@@ -4,8 +4,10 @@ Each size has a database of its own, so a call that reads what other queues hold
 named here is `FLAT_CALL`: the call costs the same at each size.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ..measure import QUICK
 from .calls import (
     CLOCK, CONSUME, DEAD, DELETE, LOOK, MANAGE, PAUSE, PRODUCE, RESERVE, ROUND, ROUNDS, UNWATCH, WATCH, Call, call,
 )
@@ -28,6 +30,7 @@ class Dimension:
     repeat: tuple = ()  # after `fill`, so many times; %(i)s counts
     every: Bound = FLAT_CALL  # bound of calls that `bounds` does not name
     analyze: bool = True
+    sleepers: Callable = lambda size: ()  # sessions in pgq_wait: the `min` of each
     worker: bool = False  # the worker does its duties meanwhile
 
 
@@ -599,4 +602,42 @@ CACHES = {
     ),
 }
 
-DIMENSIONS = STATES | QUEUES | PRIORITIES | GROUPS | SIZES | RIGHTS | CLOCKS | HELD | CACHES
+AWAKE = {"push": call("SELECT pgq_push('q', '1')", after=("SELECT id FROM pgq_pop('q')",))}
+CROWD = 40 if QUICK else 500
+
+SLEEPERS = {
+    "sleepers": Dimension(
+        "sleepers that wait for one message; the costs are wake-ups of all",
+        (),
+        AWAKE,
+        every=only(wakes=3, cpu=3),
+        sizes=(1, 50, 500),
+        quick=(1, 10, 40),
+        sleepers=lambda size: [1] * size,
+    ),
+    "sleepers, mixed": Dimension(
+        f"sleepers that wait for 1,000 messages, among {CROWD} that wait for one; the costs are wake-ups of all",
+        (),
+        AWAKE,
+        every=only(wakes=3, cpu=3),
+        sizes=(0, 1, 5),
+        quick=(0, 1, 5),
+        sleepers=lambda size: [1] * CROWD + [1000] * size,
+    ),
+}
+
+RESTART = {
+    "restart": Dimension(
+        "messages leased before a restart",
+        (push(), lease(), push("100")),
+        {"first reserve": call(RESERVE, after=(DELETE,), restart=True)},
+        {"first reserve": flat(3, cpu=5, why="docs/engine.md: it scans up to 2,000 entries, then halves what is left")},
+    ),
+    "restart, delayed": Dimension(
+        "messages delayed before a restart",
+        (push(more=", delay => '1 day'"), push("100")),
+        {"first reserve": call(RESERVE, after=(DELETE,), restart=True)},
+    ),
+}
+
+DIMENSIONS = STATES | QUEUES | PRIORITIES | GROUPS | SIZES | RIGHTS | CLOCKS | HELD | CACHES | SLEEPERS | RESTART
