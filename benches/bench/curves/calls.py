@@ -13,7 +13,6 @@ class Call:
     given: tuple = ()  # before it
     meanwhile: tuple = ()  # after that, in another session
     after: tuple = ()
-    done: str = ""  # the worker does the work: what says that it has; its CPU counts
     restart: bool = False  # the server is started again just before
     per_size: bool = False  # the call does something for each of the size: its cost is divided by the size
 

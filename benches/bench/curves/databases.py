@@ -22,7 +22,7 @@ pgqueue.watch_workers = 0
 autovacuum = off
 fsync = off
 synchronous_commit = off
-max_connections = 700
+max_connections = 800
 max_prepared_transactions = 300
 """
 
@@ -48,10 +48,6 @@ class Account:
         """Microseconds."""
         with open(f"/proc/{pid}/schedstat") as account:
             return int(account.read().split()[0]) / 1000
-
-    def worker(self, database):
-        query = "SELECT pid FROM pg_stat_activity WHERE datname = %s AND backend_type = 'pgqueue worker'"
-        return self.db.execute(query, (database,)).fetchone()[0]
 
     def let_worker(self, works):
         self.db.execute(f"ALTER SYSTEM SET pgqueue.auto_vacuum = {'on' if works else 'off'}")
@@ -154,19 +150,15 @@ class Filled:
         if call.meanwhile:
             self.other.execute("SELECT pg_stat_force_next_flush()")
         blocks = self.account.blocks(self.name)
-        pid = self.account.worker(self.name) if call.done else self.db.info.backend_pid
+        pid = self.db.info.backend_pid
         cpu = self.account.cpu(pid)
         try:
             for statement in call.sql:
                 parameters = self.measured(statement, parameters)
-            while call.done and not self.run(self.other, (call.done,), parameters)["done"]:
-                time.sleep(0.05)
         except psycopg.errors.QueryCanceled:
             return ENDLESS
         cpu = self.account.cpu(pid) - cpu
         self.db.execute("SELECT pg_stat_force_next_flush()")
-        if call.done:
-            self.account.when_quiet(self.name)
         blocks = self.account.blocks(self.name) - blocks
         self.run(self.db, call.after, parameters)
         per = max(self.size, 1) if call.per_size else 1

@@ -8,10 +8,11 @@ matplotlib.use("svg")
 matplotlib.rcParams.update({"svg.hashsalt": "pgqueue", "font.size": 7, "axes.spines.top": False, "axes.spines.right": False})
 from matplotlib import pyplot  # noqa: E402
 
-from .growth import COUNTS, growth, ratio  # noqa: E402
+from .growth import COUNTS, growth  # noqa: E402
+from .known import KNOWN, is_marked, reason  # noqa: E402
 from .table import DIMENSIONS  # noqa: E402
 
-MEETS, ALLOWED, BROKEN = "#2a6f97", "#bbbbbb", "#c1666b"
+MEETS, ALLOWED, BROKEN = "#2a6f97", "#bbbbbb", "#c1666b"  # broken bounds that are known, too
 COLUMNS = 5
 
 
@@ -42,14 +43,26 @@ def lines(results, kinds):
         main = next(kind for kind in (*COUNTS, "cpu") if kind in costs)
         figures = " → ".join(number(cost) for cost in costs[main])
         cpu = " → ".join(number(cost) for cost in costs.get("cpu", ()))
-        rows.append((name, call, figures, cpu, growth(sizes, costs[main]), bound.text(), bound.why, "; ".join(wrong)))
+        known = reason(name, call) if wrong else ""
+        why = f"known: {known}: {'; '.join(wrong)}" if known else bound.why and f"documented: {bound.why}"
+        wrong = [] if known else wrong
+        rows.append((name, call, figures, cpu, growth(sizes, costs[main]), bound.text(), why, "; ".join(wrong)))
         broken += [f"{name}, {call}: {text}" for text in wrong]
     return rows, broken
 
 
+def no_longer_needed(results, kinds):
+    """Marks of known.py whose curves were measured, and all meet their bounds."""
+    curves = [(name, call, wrong) for name, _, call, _, _, wrong in judged(results, kinds)]
+    for dimension, call, why in KNOWN:
+        marked = [wrong for name, own, wrong in curves if is_marked((dimension, call), name, own)]
+        if marked and not any(marked):
+            yield dimension, call
+
+
 def print_table(rows, with_cpu):
     for name, call, blocks, cpu, grows, bound, why, wrong in rows:
-        print(f"{name:20} {call:36} {blocks:30} {cpu if with_cpu else '':30} {grows:7} {bound:8} {wrong and 'BROKEN ' + wrong}".rstrip())
+        print(f"{name:20} {call:36} {blocks:30} {cpu if with_cpu else '':30} {grows:7} {bound:8} {f'BROKEN {wrong}' if wrong else why}".rstrip())
 
 
 def markdown(results, kinds):
@@ -68,8 +81,7 @@ def markdown(results, kinds):
         table = ["| | blocks | CPU, µs | growth | bound | |", "| --- | --- | --- | --- | --- | --- |"]
         for own, call, blocks, cpu, grows, bound, why, wrong in rows:
             if own == name:
-                remark = f"**broken**: {wrong}" if wrong else why and f"documented: {why}"
-                table.append(f"| {call} | {blocks} | {cpu} | {grows} | {bound} | {remark} |")
+                table.append(f"| {call} | {blocks} | {cpu} | {grows} | {bound} | {f'**broken**: {wrong}' if wrong else why} |")
         parts.append(head + "\n".join(table))
     return "\n\n".join(parts) + "\n"
 
@@ -106,7 +118,7 @@ def plot(results, kinds, path):
         panel.set_xticks([max(n, 0.3) for n in sizes], [short(n) for n in sizes], fontsize=5)
     figure.supylabel("blocks, as a multiple of those at the smallest size", fontsize=7)
     handles = [pyplot.Line2D([], [], color=colour) for colour in (MEETS, ALLOWED, BROKEN)]
-    figure.legend(handles, ["within its bound", "grows by its nature, documented", "bound broken"], loc="lower right", frameon=False)
+    figure.legend(handles, ["within its bound", "grows by its nature, documented", "bound broken (known or not)"], loc="lower right", frameon=False)
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)

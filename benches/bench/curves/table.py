@@ -406,20 +406,14 @@ CLOCKS = {
         quick=(50, 200, 800),
     ),
     "schedules due": Dimension(
-        "schedules due at once, cost of each",
+        "schedules due at once",
         (each("pgq_schedule('many ' || i, 'aside', '1 day', '1')"),),
         {
-            "the worker, until all are done": call(
-                "UPDATE pgqueue.schedule SET next_run = now()",
-                done="SELECT NOT EXISTS (SELECT FROM pgqueue.schedule WHERE next_run <= now()) AS done",
-                after=("VACUUM pgqueue.schedule",),
-                per_size=True,
-            )
+            "round, which runs 50 of them": call(ROUND, given=("UPDATE pgqueue.schedule SET next_run = now()",)),
         },
-        {"the worker, until all are done": flat(2, slack=0)},
-        worker=True,
+        {"round, which runs 50 of them": PLANS["round"]},
         sizes=(100, 1_000, 10_000),
-        quick=(50, 200, 800),
+        quick=(100, 300, 900),
     ),
     "watches": Dimension(
         "watches that are not due",
@@ -603,7 +597,7 @@ CACHES = {
 }
 
 AWAKE = {"push": call("SELECT pgq_push('q', '1')", after=("SELECT id FROM pgq_pop('q')",))}
-CROWD = 40 if QUICK else 500
+CROWD = 40 if QUICK else 150  # of each size, all at once
 
 SLEEPERS = {
     "sleepers": Dimension(
