@@ -17,7 +17,6 @@ KNOWN = (
     ("dead", "stats", SMALL),
     ("snapshot", "count", SMALL),
     ("snapshot", "stats", SMALL),
-    ("queues", "count*", SMALL),
     ("queues", "stats*", SMALL),
     ("*", "purge", WHOLE),
     ("*", "drop_queue", WHOLE),
@@ -43,7 +42,7 @@ KNOWN = (
     ("snapshot, full", "push", "the oldest are looked for from the lowest place"),
     ("rounds", "*", CACHES),
     ("other queues made", "*", CACHES),
-    ("another queue", "*", "a session knows few queues; the others are read from the table"),
+    ("others", "round: *", "a step of a round ends after a time, so a busy machine reads less at some sizes"),
     ("sleepers, mixed", "push", "one sleeper that waits for several wakes all"),
 )
 

@@ -156,7 +156,10 @@ QUEUES = {
         (loop("PERFORM pgq_push('many ' || i, '1')"),),
         CALLS
         | {name: ROUNDS[name] for name in ("round", "round: due", "round: counters")},
-        {"stats of all": linear("a row for each queue"), "list_queues": linear("a row for each queue")} | EXACT | WINDOW,
+        {"stats of all": linear("a row for each queue"), "list_queues": linear("a row for each queue")}
+        | {"reassign_owned": linear("all queues are read")}
+        | EXACT
+        | WINDOW,
         sizes=(1_000, 5_000, 20_000),
         quick=(300, 900, 2_700),
     ),
