@@ -1,6 +1,7 @@
 -- Deletes rows that transactions have left which were running when their queue was dropped, up to $2 rows of
 -- a kind; sweep_window.sql finds their messages. Rows that another transaction has locked are skipped. A
--- dropped queue ($1) is forgotten if it was dropped by a transaction before $3 and nothing of it is left.
+-- dropped queue ($1) is forgotten if nothing of it is left and it was dropped by a transaction before $3, or a
+-- day ago.
 WITH letters AS (
     DELETE FROM pgqueue.dead
      WHERE ctid = ANY (ARRAY(SELECT ctid FROM pgqueue.dead WHERE queue = ANY ($1) LIMIT $2 FOR UPDATE SKIP LOCKED))
@@ -21,7 +22,8 @@ WITH letters AS (
      WHERE ctid = ANY (ARRAY(SELECT ctid FROM pgqueue.privilege WHERE queue = ANY ($1) LIMIT $2 FOR UPDATE SKIP LOCKED))
 )
 DELETE FROM pgqueue.dropped_queue d
- WHERE d.queue = ANY ($1) AND d.dropped_by < $3::text::xid8
+ WHERE d.queue = ANY ($1) AND d.dropped_by < pg_snapshot_xmin(pg_current_snapshot())
+   AND (d.dropped_by < $3::text::xid8 OR d.dropped_at < clock_timestamp() - interval '1 day')
    AND NOT EXISTS (SELECT FROM pgqueue.message m WHERE m.queue = d.queue AND m.lane = 'r')
    AND NOT EXISTS (SELECT FROM pgqueue.message m WHERE m.queue = d.queue AND m.lane = 'd')
    AND NOT EXISTS (SELECT FROM pgqueue.message m WHERE m.queue = d.queue AND m.group_key IS NOT NULL)

@@ -124,7 +124,8 @@ thread_local! {
     static COUNTED_TO: Cell<Option<i64>> = const { Cell::new(None) };
 }
 
-/// Removes what is left of dropped queues. Only the worker forgets those of which nothing is left.
+/// Removes what is left of dropped queues, and forgets those of which nothing is left. By hand it does so a day
+/// later: counts of theirs may be in shared memory.
 fn clear_dropped(_: &mut Report) {
     thread_local! {
         static TOUR: Tour = const { Tour::new() };
