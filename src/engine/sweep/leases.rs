@@ -73,18 +73,18 @@ impl Needs {
     fn of_next_window() -> Self {
         let (mut found, begun) = (Self::default(), Instant::now());
         let mut place = swept_to();
-        while begun.elapsed() < TURN {
+        loop {
             pgrx::check_for_interrupts!();
             let (most, rows) = (page() - found.count(), page() * WINDOW_PAGES - found.looked_at);
             match SPANS.with(|spans| spans.work(i64::MAX / 2, |span| Self::of_span(most, rows, span))) {
                 Ok(some) => found.append(some),
                 // An id that cannot be looked at in a turn: other steps come first.
-                Err(took_long) if took_long.is_smallest() => break,
+                Err(took_long) if took_long.is_smallest() || begun.elapsed() >= TURN => break,
                 Err(_) => continue,
             }
             let before = std::mem::replace(&mut place, swept_to());
             let is_full = found.count() >= page() || found.looked_at >= page() * WINDOW_PAGES;
-            if is_full || place == 0 || place == before {
+            if is_full || place == 0 || place == before || begun.elapsed() >= TURN {
                 break;
             }
         }
