@@ -458,6 +458,27 @@ fn pages(session: &mut Client, call: &str) -> i64 {
 }
 
 #[test]
+fn a_kind_of_message_that_is_a_group_is_found_past_no_other_messages() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            r#"SELECT pgq_create_queue('q', '{"groups": "parallel"}');
+               SELECT count(*) FROM pgq_push_batch('q', array_fill('1'::jsonb, ARRAY[20000]), group_key => 'other')"#,
+        )
+        .unwrap();
+    session.batch_execute("VACUUM ANALYZE pgqueue.message").unwrap();
+    let by_group = "SELECT id FROM pgq_reserve('q', group_key => 'wanted')";
+    pages(&mut session, by_group); // the first call of a session reads the catalog
+    let nothing = pages(&mut session, by_group);
+    session.execute("SELECT pgq_push('q', '1', group_key => 'wanted')", &[]).unwrap();
+    let found = pages(&mut session, by_group);
+    assert!(nothing < 30 && found < 30, "{nothing} and {found} pages");
+    let by_filter = pages(&mut session, r#"SELECT id FROM pgq_reserve('q', filter => '{"kind": "wanted"}')"#);
+    assert!(by_filter > 300, "a filter passes the others: {by_filter} pages");
+}
+
+#[test]
 fn a_group_of_a_queue_that_is_served_from_its_end_is_looked_at_from_its_beginning() {
     let server = Server::start();
     let mut session = server.connect();

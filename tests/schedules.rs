@@ -200,6 +200,106 @@ fn a_watch_runs_by_itself_and_pushes_each_change_once() {
     assert_eq!(pushed(&mut session, "parts"), 150);
 }
 
+/// A server that counts the calls of `asked()`, which the queries of its watches call once.
+fn server_that_counts_queries() -> Server {
+    let server = server_with_rare_rounds();
+    server.set("track_functions = 'all'");
+    server
+        .connect()
+        .batch_execute(
+            "CREATE FUNCTION asked() RETURNS boolean LANGUAGE plpgsql STABLE AS $$ BEGIN RETURN true; END $$;
+             CREATE TABLE part AS SELECT n AS id, 0 AS v FROM generate_series(1, 300) n",
+        )
+        .unwrap();
+    server
+}
+
+/// How often the queries of watches have run.
+fn asked(session: &mut Client) -> i64 {
+    session.one("SELECT coalesce(pg_stat_get_function_calls('asked'::regproc), 0)")
+}
+
+/// Puts a watch of table `part` that pushes few changes at a time, and has it run at once, each part slowly.
+fn watch_parts_slowly(session: &mut Client) {
+    session
+        .batch_execute(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.02); RETURN NULL; END $$;
+             CREATE TRIGGER slow AFTER INSERT ON pgqueue.watch_seen EXECUTE FUNCTION slow();
+             SELECT pgq_watch('parts', 'parts', 'SELECT id, v FROM part WHERE (SELECT asked())', '1 h', max => 3);
+             UPDATE pgqueue.schedule SET next_run = now()",
+        )
+        .unwrap();
+}
+
+#[test]
+fn a_watch_runs_its_query_once_however_many_changes_it_pushes() {
+    let server = server_that_counts_queries();
+    let mut session = server.connect();
+    watch_parts_slowly(&mut session);
+    until("some are pushed before the others", || {
+        let some = pushed(&mut session, "parts");
+        assert!(some < 300, "a part is pushed at a time");
+        some > 0
+    });
+    until("all are pushed", || pushed(&mut session, "parts") == 300);
+    until("the watcher has left", || {
+        session.one("SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'pgqueue watch')")
+    });
+    assert_eq!(asked(&mut session), 1);
+}
+
+#[test]
+fn a_watch_whose_process_ends_between_two_parts_pushes_each_change_once() {
+    let server = server_that_counts_queries();
+    let mut session = server.connect();
+    watch_parts_slowly(&mut session);
+    until("some are pushed", || pushed(&mut session, "parts") > 0);
+    let end =
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'pgqueue watch'";
+    assert_eq!(session.one::<i64>(end), 1);
+    session
+        .batch_execute(
+            "UPDATE part SET v = 1 WHERE id > 290; ALTER TABLE pgqueue.watch_seen DISABLE TRIGGER slow",
+        )
+        .unwrap();
+    until("the watch goes on", || {
+        session.batch_execute("UPDATE pgqueue.schedule SET retry_at = NULL").unwrap();
+        pushed(&mut session, "parts") >= 300
+    });
+    until("the run is over", || {
+        session.one("SELECT next_run > now() AND seen_to IS NULL FROM pgqueue.schedule")
+    });
+    let changes = "SELECT count(DISTINCT payload ->> 'object_id') FROM pgqueue.message";
+    assert_eq!((session.one::<i64>(changes), pushed(&mut session, "parts")), (300, 300));
+    let as_found =
+        "SELECT count(*) FROM pgqueue.watch_seen JOIN part ON id::text = object_id WHERE hash = v::text";
+    assert_eq!(session.one::<i64>(as_found), 300);
+}
+
+#[test]
+fn a_watch_that_is_put_again_between_two_parts_pushes_what_its_new_query_gives() {
+    let server = server_that_counts_queries();
+    let mut session = server.connect();
+    watch_parts_slowly(&mut session);
+    until("some are pushed", || pushed(&mut session, "parts") > 0);
+    session
+        .batch_execute(
+            "SELECT pgq_watch('parts', 'parts', 'SELECT id, ''new'' FROM part WHERE (SELECT asked())', '1 h', max => 3);
+             ALTER TABLE pgqueue.watch_seen DISABLE TRIGGER slow;
+             UPDATE pgqueue.schedule SET next_run = now()",
+        )
+        .unwrap();
+    until("the run is over", || {
+        session.one("SELECT next_run > now() AND seen_to IS NULL FROM pgqueue.schedule")
+    });
+    let last = "SELECT count(*) FROM (SELECT DISTINCT ON (payload ->> 'object_id') payload ->> 'hash' AS hash
+                                        FROM pgqueue.message ORDER BY payload ->> 'object_id', id DESC) m
+                 WHERE hash = 'new'";
+    assert_eq!(session.one::<i64>(last), 300);
+    let old = "SELECT bool_and(payload ->> 'old_hash' = '0') FROM pgqueue.message WHERE payload ->> 'op' = 'update'";
+    assert!(session.one::<bool>(old));
+}
+
 #[test]
 fn a_watch_that_always_finds_more_delays_no_other() {
     let server = Server::start();

@@ -1,6 +1,6 @@
 """Runs the scenarios and writes report and plots.
 
-usage: python -m bench [throughput flatness features keys limits wake frameworks sharding horizon]
+usage: python -m bench [throughput flatness features keys limits capture wake frameworks sharding horizon]
 
 Throughput has parts, measured one by one as throughput.cycles, throughput.batches, ….
 """
@@ -10,7 +10,7 @@ import pathlib
 import sys
 import tempfile
 
-from . import features, flatness, frameworks, horizon, keys, limits, report, sharding, throughput, wake
+from . import capture, features, flatness, frameworks, horizon, keys, limits, report, sharding, throughput, wake
 from .measure import QUICK
 
 SCENARIOS = {
@@ -19,6 +19,7 @@ SCENARIOS = {
     "features": features,
     "keys": keys,
     "limits": limits,
+    "capture": capture,
     "wake": wake,
     "frameworks": frameworks,
     "sharding": sharding,

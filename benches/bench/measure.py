@@ -33,6 +33,11 @@ def busy():
     return (sum(fields) - idle) / os.sysconf("SC_CLK_TCK")
 
 
+def cpu_of(db):
+    """Microseconds of CPU that the backend of a connection has used."""
+    return int(open(f"/proc/{db.info.backend_pid}/schedstat").read().split()[0]) / 1000
+
+
 def pgbench_command(script, clients, seconds):
     command = [BIN / "pgbench", "-n", "-M", "prepared", "-c", clients, "-j", min(2, clients), "-T", seconds]
     return [str(part) for part in command + ["-f", SCRIPTS / f"{script}.sql"]]

@@ -81,6 +81,7 @@ def write(results, place):
         "features": features,
         "keys": keys,
         "limits": limits,
+        "capture": capture,
         "horizon": horizon,
         "wake": wake,
         "frameworks": frameworks,
@@ -313,6 +314,20 @@ def limits(run, place):
             table(["push", "CPU a push", "against none"], against_none("push")),
             f"The cycle beside a held snapshot, the first 5,000 and the last of {many:,}:",
             table(["", "first", "last", "ratio"], held),
+        ]
+    )
+
+
+def capture(run, place):
+    triggers, events = ("no trigger", "by hand", "each row", "each statement"), ("insert", "update", "delete")
+    cell = lambda name, event: f"{run['us'][f'{name}, {event}']:.1f} µs" + (
+        f", {ratio(run['ratios'][f'{name}, {event}'])}" if f"{name}, {event}" in run["ratios"] else ""
+    )
+    return "\n\n".join(
+        [
+            f"## Capture\n\nCPU of the backend for each of {run['rows']:,} rows that a statement changes, with `pgq_capture` for each row, for each "
+            "statement, and with a trigger in PL/pgSQL that pushes the same payload; in brackets the ratio to that trigger.",
+            table(["", *events], [[name, *(cell(name, event) for event in events)] for name in triggers]),
         ]
     )
 

@@ -47,6 +47,12 @@ pub fn text_datum(bytes: &[u8]) -> Datum {
     unsafe { pg_sys::cstring_to_text_with_len(bytes.as_ptr().cast(), bytes.len() as i32).into() }
 }
 
+/// A varlena with this content, in the current memory context.
+pub fn bytes_datum(content: &[u8]) -> Datum {
+    // A text has the form of any other varlena, but for the meaning of its content.
+    text_datum(content)
+}
+
 /// A jsonb value that lives as long as its source: a row or an argument.
 #[derive(Clone, Copy)]
 pub struct Jsonb<'a>(Datum, PhantomData<&'a ()>);
@@ -130,6 +136,11 @@ pub fn timestamp_array(values: &[i64]) -> Datum {
 /// A `text[]` datum.
 pub fn text_array<'a>(values: impl ExactSizeIterator<Item = &'a [u8]>) -> Datum {
     array(values.map(text_datum), pg_sys::TEXTOID)
+}
+
+/// A `text[]` datum of which some elements may be null.
+pub fn text_array_with_nulls<'a>(values: impl ExactSizeIterator<Item = Option<&'a [u8]>>) -> Datum {
+    array_with_nulls(values.map(|value| value.map(text_datum)), pg_sys::TEXTOID)
 }
 
 fn array(values: impl ExactSizeIterator<Item = Datum>, element: Oid) -> Datum {

@@ -115,12 +115,6 @@ impl TriggerRow<'_> {
         }
     }
 
-    /// Returns the whole row as a composite value.
-    pub fn record(self) -> Datum {
-        // SAFETY: a row and its descriptor.
-        unsafe { pg_sys::heap_copy_tuple_as_datum(self.tuple, self.descriptor()) }
-    }
-
     /// Returns the row in the form that a trigger returns.
     pub fn datum(self) -> Datum {
         self.tuple.into()

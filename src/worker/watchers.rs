@@ -202,7 +202,8 @@ pub extern "C-unwind" fn pgqueue_watcher(argument: pg_sys::Datum) {
     timeout::become_worker();
     set_own_settings(c"pgqueue watch");
     let begun = Instant::now();
-    while begun.elapsed() < TURN && is_wanted_here(database) && extension_exists() && run_one(owner) {
+    let has_time = || begun.elapsed() < TURN || run::is_worth_finishing();
+    while has_time() && is_wanted_here(database) && extension_exists() && run_one(owner) {
         reload_settings();
     }
 }

@@ -1,102 +1,352 @@
 //! Rows as JSON, whatever values they have.
 //!
-//! `to_jsonb` refuses some values: `json` with \u0000, numbers beyond numeric's range, more than a jsonb
-//! holds, and whatever a type's own cast to JSON raises. Such a value becomes its text. A value that is too
-//! long even so is left out: the column is null then.
+//! A value is written as SQL's `to_jsonb` converts it. Values of common types are written directly (`Form`), the
+//! same under all settings; others by `to_jsonb` itself, under `act_plainly`. That refuses some values: `json` with \u0000, more
+//! than a jsonb holds, and whatever a type's own cast to JSON raises. Such a value becomes its text. A value
+//! that is too long even so is left out: the column is null then.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_char};
+use std::ops::Range;
 use std::ptr;
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
-use crate::engine::table::statement::{Sees, Statement};
-use crate::pg::datum::{array_with_nulls, jsonb_datum, text_array, text_datum};
+use crate::engine::capture::jsonb::{Kind, LONGEST, Object, Value, order_of_keys};
+use crate::pg::datum::text_datum;
+use crate::pg::memory::room_for;
 use crate::pg::subtransaction::unless_refused;
 
-static OBJECT: Statement = Statement::new(
-    include_str!("../../../sql/query/object.sql"),
-    &[pg_sys::TEXTARRAYOID, pg_sys::JSONBARRAYOID],
-);
+/// The values of a row, in the order of the table's columns.
+pub type Row = Vec<Option<Datum>>;
 
-/// A size that no jsonb holds.
-const TOO_LONG: usize = 256 << 20;
+/// How a value is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Bool,
+    Int2,
+    Int4,
+    Int8,
+    /// With the output function of the type, whose digits depend on `extra_float_digits`.
+    Float(Oid),
+    Numeric,
+    /// A varlena whose content is its text.
+    Text,
+    Bytes,
+    Moment(Oid),
+    Jsonb,
+    /// By the output function of a type whose text depends on no setting.
+    Output(Oid),
+    /// By `to_jsonb`.
+    Other,
+}
 
-/// A row as a JSON object.
-#[derive(Clone, Copy)]
+/// Types whose text depends on no setting.
+const OUTPUT: [Oid; 12] = [
+    pg_sys::CHAROID,
+    pg_sys::NAMEOID,
+    pg_sys::OIDOID,
+    pg_sys::XIDOID,
+    pg_sys::UUIDOID,
+    pg_sys::INETOID,
+    pg_sys::CIDROID,
+    pg_sys::MACADDROID,
+    pg_sys::MACADDR8OID,
+    pg_sys::BITOID,
+    pg_sys::VARBITOID,
+    pg_sys::TIMEOID,
+];
+
+impl Form {
+    fn of(kind: Oid) -> Self {
+        // SAFETY: cached look-ups of a type that exists.
+        let kind = unsafe { pg_sys::getBaseType(kind) };
+        match kind {
+            pg_sys::BOOLOID => Self::Bool,
+            pg_sys::INT2OID => Self::Int2,
+            pg_sys::INT4OID => Self::Int4,
+            pg_sys::INT8OID => Self::Int8,
+            pg_sys::FLOAT4OID | pg_sys::FLOAT8OID => Self::Float(output_of(kind)),
+            pg_sys::NUMERICOID => Self::Numeric,
+            pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID => Self::Text,
+            pg_sys::BYTEAOID => Self::Bytes,
+            pg_sys::DATEOID | pg_sys::TIMESTAMPOID | pg_sys::TIMESTAMPTZOID => Self::Moment(kind),
+            pg_sys::JSONBOID => Self::Jsonb,
+            _ if OUTPUT.contains(&kind) || is_enum_without_cast(kind) => Self::Output(output_of(kind)),
+            _ => Self::Other,
+        }
+    }
+}
+
+fn output_of(kind: Oid) -> Oid {
+    let (mut output, mut is_varlena) = (Oid::INVALID, false);
+    // SAFETY: a cached look-up.
+    unsafe { pg_sys::getTypeOutputInfo(kind, &mut output, &mut is_varlena) };
+    output
+}
+
+/// Whether a type is an enum that `to_jsonb` writes as text.
+fn is_enum_without_cast(kind: Oid) -> bool {
+    let mut function = Oid::INVALID;
+    // SAFETY: cached look-ups.
+    unsafe {
+        pg_sys::type_is_enum(kind)
+            && pg_sys::find_coercion_pathway(
+                pg_sys::JSONOID,
+                kind,
+                pg_sys::CoercionContext::COERCION_EXPLICIT,
+                &mut function,
+            ) != pg_sys::CoercionPathType::COERCION_PATH_FUNC
+    }
+}
+
+struct Column {
+    name: Vec<u8>,
+    /// Its place in the rows.
+    place: usize,
+    kind: Oid,
+    /// Of variable length.
+    is_varlena: bool,
+    form: Form,
+}
+
+/// The columns of a table, in the order of their keys in an object.
+pub struct Shape {
+    columns: Vec<Column>,
+    has_other: bool,
+    has_float: bool,
+}
+
+/// A row as a JSON object, and where its values stand.
 pub struct Doc {
-    pub json: Datum,
+    pub bytes: Vec<u8>,
+    values: Vec<(Kind, Range<usize>)>,
     /// Some of its values are left out: they are null.
     pub is_cut: bool,
 }
 
 impl Doc {
-    pub fn len(&self) -> usize {
-        // SAFETY: a jsonb.
-        unsafe { pg_sys::toast_raw_datum_size(self.json) }
+    /// The value of a column, by its number in the shape.
+    pub fn value(&self, column: usize) -> Value<'_> {
+        let (kind, place) = &self.values[column];
+        Value { kind: *kind, bytes: &self.bytes[place.clone()] }
     }
 
-    /// Whether two rows have the same values in these columns.
-    pub fn has_same(&self, other: &Self, columns: &[Datum]) -> bool {
-        columns.iter().all(|&name| match (self.get(name), other.get(name)) {
-            // SAFETY: both are jsonb.
-            (Some(one), Some(two)) => unsafe {
-                pgrx::direct_function_call::<bool>(pg_sys::jsonb_eq, &[Some(one), Some(two)])
-                    .expect("jsonb_eq gives a value")
-            },
-            (one, two) => one.is_none() && two.is_none(),
+    pub fn container(&self) -> Value<'_> {
+        Value { kind: Kind::Container, bytes: &self.bytes }
+    }
+}
+
+impl Shape {
+    /// The shape of rows with this descriptor.
+    ///
+    /// # Safety
+    /// The descriptor must be valid.
+    pub unsafe fn of(descriptor: pg_sys::TupleDesc) -> Self {
+        // SAFETY: the caller vouches for the descriptor; names are copied.
+        let described = unsafe { pgrx::PgTupleDesc::from_pg_copy(descriptor) };
+        let mut columns: Vec<_> = (0..described.len())
+            .filter_map(|n| described.get(n).filter(|column| !column.attisdropped).map(|column| (n, column)))
+            .map(|(place, column)| Column {
+                // SAFETY: a name is a C string.
+                name: unsafe { CStr::from_ptr(column.attname.data.as_ptr()) }.to_bytes().to_vec(),
+                place,
+                kind: column.atttypid,
+                is_varlena: column.attlen == -1,
+                form: Form::of(column.atttypid),
+            })
+            .collect();
+        columns.sort_by(|one, other| order_of_keys(&one.name, &other.name));
+        let has = |is: fn(Form) -> bool| columns.iter().any(|column| is(column.form));
+        let has_other = has(|form| form == Form::Other);
+        let has_float = has(|form| matches!(form, Form::Float(_)));
+        Self { columns, has_other, has_float }
+    }
+
+    /// The number of a column.
+    pub fn number_of(&self, name: &[u8]) -> Option<usize> {
+        self.columns.iter().position(|column| column.name == name)
+    }
+
+    pub fn name_of(&self, column: usize) -> &[u8] {
+        &self.columns[column].name
+    }
+
+    /// Whether the text of a value depends on no setting of this session, and no value raises.
+    pub fn is_plain(&self) -> bool {
+        // SAFETY: reads a setting.
+        let rounds_floats = unsafe { pg_sys::extra_float_digits } < 1;
+        let depends = self.has_other || (self.has_float && rounds_floats);
+        !depends
+    }
+
+    fn begin(&self) -> Object {
+        let names: Vec<_> = self.columns.iter().map(|column| column.name.as_slice()).collect();
+        Object::begin(&names)
+    }
+
+    /// Writes a row as `to_jsonb` converts it, and raises what that raises. None if it is too long for a jsonb.
+    pub fn whole(&self, row: &Row) -> Option<Doc> {
+        let length = |column: &Column| row[column.place].map_or(0, |value| column.length(value));
+        if self.columns.iter().map(length).sum::<usize>() > LONGEST {
+            return None;
+        }
+        self.write(row, |column, value, add| column.write(value, add))
+    }
+
+    /// Writes a row without the values that are longer than `longest`, or that are refused even as text.
+    pub fn by_columns(&self, row: &Row, longest: usize) -> Option<Doc> {
+        self.write(row, |column, value, add| {
+            column.length(value) <= longest
+                && match column.form {
+                    Form::Other => column.write_somehow(value, add),
+                    _ => column.write(value, add),
+                }
         })
     }
 
-    fn get(&self, name: Datum) -> Option<Datum> {
-        // SAFETY: a jsonb and a text.
-        unsafe {
-            pgrx::direct_function_call_as_datum(pg_sys::jsonb_object_field, &[Some(self.json), Some(name)])
+    /// Writes a row with `write`, which adds a value, or returns false if that is to be left out.
+    fn write(&self, row: &Row, write: impl Fn(&Column, Datum, &mut dyn FnMut(Value)) -> bool) -> Option<Doc> {
+        let (mut object, mut is_cut) = (self.begin(), false);
+        let mut values = Vec::with_capacity(self.columns.len());
+        for column in &self.columns {
+            let mut add = |value: Value| values.push((value.kind, object.add(value)));
+            match row[column.place] {
+                Some(value) if write(column, value, &mut add) => {}
+                value => {
+                    is_cut |= value.is_some();
+                    add(Value::NULL);
+                }
+            }
         }
+        object.end().map(|bytes| Doc { bytes, values, is_cut })
     }
 }
 
-/// A row as `to_jsonb` converts it. Raises what that raises.
-pub fn whole(row: Datum) -> Doc {
-    Doc { json: to_jsonb(row, pg_sys::RECORDOID), is_cut: false }
-}
-
-/// A row as a whole, or column by column if that is refused.
-pub fn by_columns_if_refused(row: Datum) -> Doc {
-    unless_refused(|| Ok(whole(row))).unwrap_or_else(|| by_columns(row, TOO_LONG))
-}
-
-/// A row without the values that are longer than `longest`, or that are refused even as text.
-pub fn by_columns(row: Datum, longest: usize) -> Doc {
-    let (mut names, mut values, mut is_cut) = (Vec::new(), Vec::new(), false);
-    for (name, kind, value) in columns(row) {
-        let json = value.and_then(|value| json_of(value, kind, longest));
-        is_cut |= value.is_some() && json.is_none();
-        names.push(name);
-        values.push(json);
+impl Column {
+    /// The length of a value of variable length, without detoasting it.
+    fn length(&self, value: Datum) -> usize {
+        // SAFETY: the value is of this type.
+        if self.is_varlena { unsafe { pg_sys::toast_raw_datum_size(value) } } else { 0 }
     }
-    let names = text_array(names.iter().map(Vec::as_slice));
-    let args = [Some(names), Some(array_with_nulls(values.into_iter(), pg_sys::JSONBOID))];
-    Doc { json: results(&OBJECT, &args)[0], is_cut }
-}
 
-/// A value as JSON, else its text. None if it is too long.
-fn json_of(value: Datum, kind: Oid, longest: usize) -> Option<Datum> {
-    // SAFETY: the value is of this type.
-    let len = unsafe { if pg_sys::get_typlen(kind) == -1 { pg_sys::toast_raw_datum_size(value) } else { 0 } };
-    if len > longest {
-        return None;
+    /// Adds a value as `to_jsonb` converts it; false, and adds nothing, if it is too long.
+    fn write(&self, value: Datum, add: &mut dyn FnMut(Value)) -> bool {
+        match self.form {
+            Form::Bool => add(Value::bool(value.value() & 0xff != 0)),
+            Form::Int2 => add_integer(i64::from(value.value() as i16), add),
+            Form::Int4 => add_integer(i64::from(value.value() as i32), add),
+            Form::Int8 => add_integer(value.value() as i64, add),
+            Form::Numeric => add_numeric(value, add),
+            Form::Float(output) => add_number(output, value, add),
+            Form::Text => return add_text(varlena(value), add),
+            Form::Bytes => return add_bytes(varlena(value), add),
+            Form::Moment(kind) => add_moment(value, kind, add),
+            Form::Jsonb => add(Value::of_jsonb(varlena(value))),
+            Form::Output(output) => return add_text(text_of(output, value).to_bytes(), add),
+            Form::Other => add(Value::of_jsonb(varlena(to_jsonb(value, self.kind)))),
+        }
+        true
     }
-    unless_refused(|| Ok(to_jsonb(value, kind)))
-        .or_else(|| unless_refused(|| Ok(to_jsonb(text_of(value, kind), pg_sys::TEXTOID))))
+
+    /// Adds a value as `to_jsonb` converts it, or its text if that is refused; false if it is too long.
+    fn write_somehow(&self, value: Datum, add: &mut dyn FnMut(Value)) -> bool {
+        let as_text =
+            || to_jsonb(text_datum(text_of(output_of(self.kind), value).to_bytes()), pg_sys::TEXTOID);
+        let json =
+            unless_refused(|| Ok(to_jsonb(value, self.kind))).or_else(|| unless_refused(|| Ok(as_text())));
+        json.is_some_and(|json| {
+            add(Value::of_jsonb(varlena(json)));
+            true
+        })
+    }
 }
 
-fn text_of(value: Datum, kind: Oid) -> Datum {
-    let (mut output, mut is_varlena) = (Oid::INVALID, false);
-    // SAFETY: the value is of this type, whose output gives a C string.
+/// The content of a varlena, detoasted in the current memory context.
+fn varlena<'a>(value: Datum) -> &'a [u8] {
+    // SAFETY: the callers give a value of a type of variable length; the context is not reset while a row is
+    // being written.
     unsafe {
-        pg_sys::getTypeOutputInfo(kind, &mut output, &mut is_varlena);
-        text_datum(CStr::from_ptr(pg_sys::OidOutputFunctionCall(output, value)).to_bytes())
+        let value = pg_sys::pg_detoast_datum_packed(value.cast_mut_ptr());
+        std::slice::from_raw_parts(pgrx::vardata_any(value).cast(), pgrx::varsize_any_exhdr(value))
     }
+}
+
+fn add_text(text: &[u8], add: &mut dyn FnMut(Value)) -> bool {
+    let fits = text.len() <= LONGEST;
+    if fits {
+        add(Value::text(text));
+    }
+    fits
+}
+
+/// Adds a bytea, in hexadecimal.
+fn add_bytes(bytes: &[u8], add: &mut dyn FnMut(Value)) -> bool {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let length = 2 + 2 * bytes.len();
+    if length > LONGEST {
+        return false;
+    }
+    let mut text = Vec::new();
+    room_for(&mut text, length);
+    text.extend(b"\\x");
+    for byte in bytes {
+        text.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
+    add(Value::text(&text));
+    true
+}
+
+fn add_integer(value: i64, add: &mut dyn FnMut(Value)) {
+    // SAFETY: gives a new numeric.
+    let numeric = unsafe { pg_sys::int64_to_numeric(value) };
+    add_finite(numeric, add);
+}
+
+fn add_numeric(value: Datum, add: &mut dyn FnMut(Value)) {
+    // SAFETY: the value is a numeric.
+    let numeric = unsafe { pg_sys::pg_detoast_datum(value.cast_mut_ptr()) }.cast();
+    // SAFETY: as above.
+    if unsafe { pg_sys::numeric_is_nan(numeric) || pg_sys::numeric_is_inf(numeric) } {
+        return add(Value::text(text_of(pg_sys::F_NUMERIC_OUT.into(), value).to_bytes()));
+    }
+    add_finite(numeric, add);
+}
+
+fn add_finite(numeric: pg_sys::Numeric, add: &mut dyn FnMut(Value)) {
+    // SAFETY: a numeric with the header of a long varlena.
+    let bytes =
+        unsafe { std::slice::from_raw_parts(numeric.cast::<u8>(), pgrx::varsize_any(numeric.cast())) };
+    add(Value { kind: Kind::Numeric, bytes });
+}
+
+/// Adds a number by its text. Numbers that JSON lacks are text.
+fn add_number(output: Oid, value: Datum, add: &mut dyn FnMut(Value)) {
+    let text = text_of(output, value);
+    if text.to_bytes().iter().any(|letter| matches!(letter, b'n' | b'N')) {
+        return add(Value::text(text.to_bytes()));
+    }
+    let args = [Some(text.as_ptr().into()), Some(Oid::INVALID.into()), Some(Datum::from(-1i32))];
+    // SAFETY: the input function of numeric takes a C string, a type and a modifier.
+    let numeric: Datum = unsafe { pgrx::direct_function_call_as_datum(pg_sys::numeric_in, &args) }
+        .expect("numeric_in gives a value");
+    add_finite(numeric.cast_mut_ptr(), add);
+}
+
+/// Adds a date or timestamp, in UTC.
+fn add_moment(value: Datum, kind: Oid, add: &mut dyn FnMut(Value)) {
+    const MOST: usize = 129; // MAXDATELEN and a NUL
+    let (mut text, utc) = ([0 as c_char; MOST], 0);
+    // SAFETY: the buffer is as long as the function needs; it gets a C string.
+    let text = unsafe {
+        pg_sys::JsonEncodeDateTime(text.as_mut_ptr(), value, kind, &utc);
+        CStr::from_ptr(text.as_ptr())
+    };
+    add(Value::text(text.to_bytes()));
+}
+
+fn text_of<'a>(output: Oid, value: Datum) -> &'a CStr {
+    // SAFETY: the value is of the type of this output function, which gives a C string in the current context.
+    unsafe { CStr::from_ptr(pg_sys::OidOutputFunctionCall(output, value)) }
 }
 
 /// The result of SQL's `to_jsonb(value)`.
@@ -120,23 +370,17 @@ fn to_jsonb(value: Datum, kind: Oid) -> Datum {
     }
 }
 
-/// An object with the fields of another added.
-pub fn joined(object: Datum, other: &str) -> Datum {
-    // SAFETY: both are jsonb.
-    unsafe {
-        pgrx::direct_function_call_as_datum(pg_sys::jsonb_concat, &[Some(object), Some(jsonb_datum(other))])
-    }
-    .expect("jsonb_concat gives a value")
-}
-
-/// The columns of a row: their names, types and values.
-fn columns(row: Datum) -> Vec<(Vec<u8>, Oid, Option<Datum>)> {
-    // SAFETY: a row; its description is copied, and is that of its columns.
+/// The values of a row that is a composite value.
+///
+/// # Safety
+/// The datum must be one.
+pub unsafe fn values_of(row: Datum) -> Row {
+    // SAFETY: the caller vouches for the row; its description is that of its columns.
     unsafe {
         let header = pg_sys::pg_detoast_datum(row.cast_mut_ptr()).cast::<pg_sys::HeapTupleHeaderData>();
         let kind = pgrx::heap_tuple_header_get_type_id(header);
         let modifier = pgrx::heap_tuple_header_get_typmod(header);
-        let descriptor = pg_sys::lookup_rowtype_tupdesc_copy(kind, modifier);
+        let descriptor = pg_sys::lookup_rowtype_tupdesc(kind, modifier);
         let mut tuple = pg_sys::HeapTupleData {
             t_len: pgrx::heap_tuple_header_get_datum_length(header) as u32,
             t_data: header,
@@ -145,29 +389,9 @@ fn columns(row: Datum) -> Vec<(Vec<u8>, Oid, Option<Datum>)> {
         let count = (*descriptor).natts as usize;
         let (mut values, mut nulls) = (vec![Datum::null(); count], vec![false; count]);
         pg_sys::heap_deform_tuple(&mut tuple, descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
-        let columns = pgrx::PgTupleDesc::from_pg_unchecked(descriptor);
-        (0..count)
-            .filter_map(|n| columns.get(n).filter(|column| !column.attisdropped).map(|column| (n, column)))
-            .map(|(n, column)| {
-                let name = CStr::from_ptr(column.attname.data.as_ptr()).to_bytes().to_vec();
-                (name, column.atttypid, (!nulls[n]).then(|| values[n]))
-            })
-            .collect()
-    }
-}
-
-/// The first column of a statement's result, which is of a varlena type and never null.
-pub fn results(statement: &'static Statement, args: &[Option<Datum>]) -> Vec<Datum> {
-    // SAFETY: reads a variable.
-    let context = unsafe { pg_sys::CurrentMemoryContext };
-    let mut results = Vec::new();
-    statement.run_seeing(Sees::Latest, args, |row| {
-        // SAFETY: the value is copied into what was the current context.
-        unsafe {
-            let before = pg_sys::MemoryContextSwitchTo(context);
-            results.push(pg_sys::pg_detoast_datum_copy(row.value(0).cast_mut_ptr()).into());
-            pg_sys::MemoryContextSwitchTo(before);
+        if (*descriptor).tdrefcount >= 0 {
+            pg_sys::DecrTupleDescRefCount(descriptor);
         }
-    });
-    results
+        values.iter().zip(&nulls).map(|(&value, &null)| (!null).then_some(value)).collect()
+    }
 }

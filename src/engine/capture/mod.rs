@@ -1,29 +1,33 @@
 //! Change capture: a message for each row that a statement has created, updated or deleted.
 //!
-//! A row becomes JSON with the rights of the role that changed it (`json`), as in a trigger of the table:
-//! types may bring their own casts to JSON. `capture_messages.sql` makes the message around it. A statement trigger reads its rows a page at a time, however many
-//! there are.
+//! A row becomes JSON (`json`) with the rights of the role that changed it, as in a trigger of the table:
+//! types may bring their own casts to JSON. The message around it is written directly in the format of jsonb
+//! (`jsonb`). A statement trigger reads its rows a page at a time, however many there are.
 //!
 //! Invariant: each change that the table takes is pushed. A value that no jsonb can hold is pushed as its
 //! text, or is left out.
 
-pub mod json;
+mod json;
+mod jsonb;
+mod target;
 
 use std::ffi::{CStr, CString, c_char};
 use std::ptr;
+use std::rc::Rc;
 
 use pgrx::pg_sys::{self, Datum, Oid};
 use pgrx::{PgMemoryContexts, check_for_interrupts};
 
-use crate::engine::capture::json::Doc;
+use crate::engine::capture::json::{Doc, Row, Shape};
+use crate::engine::capture::jsonb::{Object, Value};
+use crate::engine::capture::target::Target;
 use crate::engine::push::message::{Content, Options};
 use crate::engine::push::push;
 use crate::engine::queue::create;
 use crate::engine::table::name::Name;
-use crate::engine::table::queue::Queue;
-use crate::engine::table::statement::Statement;
+use crate::engine::table::queue::{self, Queue};
 use crate::error::{Error, Result};
-use crate::pg::datum::{array_with_nulls, text_datum};
+use crate::pg::datum::bytes_datum;
 use crate::pg::role::{act_as, act_plainly};
 use crate::pg::subtransaction::unless_refused;
 use crate::pg::trigger::{Trigger, TriggerRow};
@@ -34,17 +38,12 @@ const PAGE: i64 = 500;
 /// How many bytes of JSON are pushed at a time, unless one change has more.
 const PAGE_BYTES: usize = 8 << 20;
 
-/// The longest values of a row that is too large for a message: longer ones are left out. If the first limit
-/// is not enough, the second is, with all the columns that a table can have.
-const LONGEST_VALUES: [usize; 2] = [64 << 10, 1 << 10];
+/// The longest values of a message: all that a jsonb can hold, or if the message is too large, only those
+/// that fit with all the columns that a table can have.
+const LONGEST_VALUES: [usize; 3] = [256 << 20, 64 << 10, 1 << 10];
 
-/// The field in a message that lacks values of its row.
-const TRUNCATED: &str = r#"{"truncated": true}"#;
-
-static MESSAGES: Statement = Statement::new(
-    include_str!("../../../sql/query/capture_messages.sql"),
-    &[pg_sys::TEXTOID, pg_sys::TEXTARRAYOID, pg_sys::JSONBARRAYOID, pg_sys::JSONBARRAYOID, pg_sys::BOOLOID],
-);
+/// The fields of a message, in the order of an object. The last is in messages that lack values.
+const FIELDS: [&[u8]; 6] = [b"op", b"key", b"new", b"old", b"table", b"truncated"];
 
 /// Types whose values are equal exactly when their JSON is.
 const COMPARED_AS_THEY_ARE: [Oid; 9] = [
@@ -71,17 +70,13 @@ enum Event {
 pub fn capture(trigger: Trigger) -> Result<()> {
     let trigger = Capture(trigger);
     let event = trigger.event()?;
-    let (queue, mut keys) = trigger.arguments()?;
-    if keys.is_empty() {
-        keys = trigger.primary_key();
-    }
-    let queue = trigger.queue(&queue)?;
-    let key_names = keys.iter().map(|name| text_datum(name)).collect();
-    let changes = Changes { queue: &queue, table: act_plainly(|| trigger.table()), keys: key_names };
+    let target = target::of(trigger.0.definition().tgoid, trigger.0.table(), || trigger.target())?;
+    let queue = trigger.queue(&target.queue)?;
+    let changes = Changes { queue: &queue, target: &target };
     if trigger.0.is_for_each_row() {
         changes.push(&[trigger.rows()])
     } else {
-        changes.push_all(&trigger.statement_text(event, &keys)?, &trigger)
+        changes.push_all(&trigger.statement_text(event, &target.keys)?, &trigger)
     }
 }
 
@@ -99,6 +94,17 @@ impl Capture<'_> {
             pg_sys::TRIGGER_EVENT_DELETE => Ok(Event::Delete),
             _ => Err(Error::bad_capture("cannot tell which rows a TRUNCATE removes")),
         }
+    }
+
+    fn target(&self) -> Result<Target> {
+        let (queue, mut keys) = self.arguments()?;
+        if keys.is_empty() {
+            keys = self.primary_key();
+        }
+        let relation = self.0.relation();
+        // SAFETY: the descriptor of a relation that is open.
+        let shape = unsafe { Shape::of(relation.rd_att) };
+        Ok(Target::new(relation.rd_id, queue, act_plainly(|| self.table()), shape, keys))
     }
 
     /// The name of the queue and those of the key columns.
@@ -140,24 +146,28 @@ impl Capture<'_> {
     }
 
     /// The queue, if the table's owner may push into it: a role that writes rows need not have that right.
-    fn queue(&self, name: &Name) -> Result<std::rc::Rc<Queue>> {
-        act_as(self.0.owner_of_table(), || create::for_push(name))
+    fn queue(&self, name: &Name) -> Result<Rc<Queue>> {
+        let owner = self.0.owner_of_table();
+        match queue::named(name)?.filter(|queue| queue.is_open_to(owner)) {
+            Some(queue) => Ok(queue),
+            None => act_as(owner, || create::for_push(name)),
+        }
     }
 
     /// The table's name, quoted as SQL needs it.
-    fn table(&self) -> Datum {
+    fn table(&self) -> Vec<u8> {
         // SAFETY: look-ups that give C strings, of a relation that is open.
         unsafe {
             let class = self.0.relation().rd_rel;
             let schema = pg_sys::get_namespace_name((*class).relnamespace);
             let name = pg_sys::quote_qualified_identifier(schema, (*class).relname.data.as_ptr());
-            text_datum(CStr::from_ptr(name).to_bytes())
+            CStr::from_ptr(name).to_bytes().to_vec()
         }
     }
 
     /// The row before and after the change.
     fn rows(&self) -> Change {
-        [self.0.old_row(), self.0.new_row()].map(|row| row.map(TriggerRow::record))
+        [self.0.old_row(), self.0.new_row()].map(|row| row.map(TriggerRow::values))
     }
 
     /// The query over the transition tables: each row before and after the change.
@@ -249,7 +259,7 @@ fn quoted(name: *const c_char) -> String {
 }
 
 /// A row before and after a change.
-type Change = [Option<Datum>; 2];
+type Change = [Option<Row>; 2];
 
 /// The same rows as JSON.
 type Docs = [Option<Doc>; 2];
@@ -257,9 +267,7 @@ type Docs = [Option<Doc>; 2];
 /// The destination of a table's changes.
 struct Changes<'a> {
     queue: &'a Queue,
-    table: Datum,
-    /// The names of the key columns.
-    keys: Vec<Datum>,
+    target: &'a Target,
 }
 
 impl Changes<'_> {
@@ -277,8 +285,7 @@ impl Changes<'_> {
                     break;
                 }
                 let table = pg_sys::SPI_tuptable;
-                let page = fetched();
-                PgMemoryContexts::new("pgqueue capture").switch_to(|_| self.push(&page))?; // raised: all is closed by the abort
+                PgMemoryContexts::new("pgqueue capture").switch_to(|_| self.push(&fetched()))?; // raised: all is closed by the abort
                 pg_sys::SPI_freetuptable(table);
             }
             pg_sys::SPI_cursor_close(cursor);
@@ -291,7 +298,11 @@ impl Changes<'_> {
     fn push(&self, mut changes: &[Change]) -> Result<()> {
         while !changes.is_empty() {
             check_for_interrupts!();
-            let page = act_plainly(|| unless_refused(|| Ok(self.page(changes))));
+            let page = if self.target.shape.is_plain() {
+                self.page(changes)
+            } else {
+                act_plainly(|| unless_refused(|| Ok(self.page(changes)))).flatten()
+            };
             let Some((taken, messages)) = page else {
                 return changes.iter().try_for_each(|change| self.push_messages(self.odd(change)));
             };
@@ -307,57 +318,96 @@ impl Changes<'_> {
         push(self.queue, &messages, &Options::default()).map(|_| ())
     }
 
-    /// The messages of as many changes as a page has room for, and the number of these changes.
-    fn page(&self, changes: &[Change]) -> (usize, Vec<Datum>) {
-        let (mut docs, mut taken, mut bytes) = (Vec::new(), 0, 0);
+    /// The messages of as many changes as a page has room for, and the number of these changes. None if one is
+    /// too long.
+    fn page(&self, changes: &[Change]) -> Option<(usize, Vec<Datum>)> {
+        let (mut messages, mut taken, mut bytes) = (Vec::new(), 0, 0);
         for change in changes {
-            let rows = change.map(|row| row.map(json::whole));
-            bytes += rows.iter().flatten().map(Doc::len).sum::<usize>();
-            docs.extend(self.parts(rows));
+            let [old, new] =
+                change.each_ref().map(|row| row.as_ref().map(|row| self.target.shape.whole(row)));
+            let docs = [transposed(old)?, transposed(new)?];
+            bytes += docs.iter().flatten().map(|doc| doc.bytes.len()).sum::<usize>();
+            messages.extend(self.messages(&docs)?);
             taken += 1;
             if bytes >= PAGE_BYTES {
                 break;
             }
         }
-        (taken, self.messages(&docs, false))
+        Some((taken, messages))
     }
 
     /// The messages of a change whose JSON is refused: with texts in it, or without its long values.
     fn odd(&self, change: &Change) -> Vec<Datum> {
-        let messages = |convert: &dyn Fn(Datum) -> Doc| {
-            act_plainly(|| {
-                let docs = change.map(|row| row.map(convert));
-                let is_cut = docs.iter().flatten().any(|doc| doc.is_cut);
-                let mut messages = self.messages(&self.parts(docs).collect::<Vec<_>>(), is_cut);
-                if is_cut {
-                    messages.iter_mut().for_each(|message| *message = json::joined(*message, TRUNCATED));
-                }
-                messages
-            })
+        let messages = |longest: usize| {
+            let convert =
+                |row: &Option<Row>| row.as_ref().map(|row| self.target.shape.by_columns(row, longest));
+            let [old, new] = change.each_ref().map(convert);
+            self.messages(&[transposed(old)?, transposed(new)?])
         };
-        let cut = LONGEST_VALUES.map(|longest| move |row| json::by_columns(row, longest));
-        unless_refused(|| Ok(messages(&json::by_columns_if_refused)))
-            .or_else(|| unless_refused(|| Ok(messages(&cut[0]))))
-            .unwrap_or_else(|| messages(&cut[1]))
+        let [first, second, last] = LONGEST_VALUES;
+        let try_with = |longest| act_plainly(|| unless_refused(|| Ok(messages(longest)))).flatten();
+        let tried = try_with(first).or_else(|| try_with(second));
+        tried.unwrap_or_else(|| act_plainly(|| messages(last)).expect("short values fit into a message"))
     }
 
-    /// The parts of a change: one; or if the key has changed, a deleted row and a created one.
-    fn parts(&self, docs: Docs) -> impl Iterator<Item = Docs> {
-        let [old, new] = docs;
-        let is_another = matches!((&old, &new), (Some(old), Some(new)) if !old.has_same(new, &self.keys));
-        let parts = if is_another { [Some([old, None]), Some([None, new])] } else { [Some(docs), None] };
-        parts.into_iter().flatten()
+    /// The messages of a change: one; none if nothing has changed that can be seen; or if the key has changed,
+    /// one of a deleted row and one of a created one. None if one is too long.
+    fn messages(&self, docs: &Docs) -> Option<Vec<Datum>> {
+        let [old, new] = docs.each_ref().map(Option::as_ref);
+        let is_cut = docs.iter().flatten().any(|doc| doc.is_cut);
+        let parts: &[[Option<&Doc>; 2]] = match (old, new) {
+            (Some(before), Some(after)) if !self.has_same_key(before, after)? => &[[old, None], [None, new]],
+            (Some(before), Some(after)) if before.bytes == after.bytes && !is_cut => &[],
+            _ => &[[old, new]],
+        };
+        parts.iter().map(|&[old, new]| self.message(old, new, is_cut)).collect()
     }
 
-    fn messages(&self, docs: &[Docs], also_if_same: bool) -> Vec<Datum> {
-        let side = |n: usize| {
-            let docs = docs.iter().map(move |docs| docs[n].as_ref().map(|doc| doc.json));
-            array_with_nulls(docs, pg_sys::JSONBOID)
+    fn message(&self, old: Option<&Doc>, new: Option<&Doc>, is_cut: bool) -> Option<Datum> {
+        let op: &[u8] = match (old, new) {
+            (None, _) => b"create",
+            (_, None) => b"delete",
+            _ => b"update",
         };
-        let keys = array_with_nulls(self.keys.iter().map(|&name| Some(name)), pg_sys::TEXTOID);
-        let args = [self.table, keys, side(0), side(1), also_if_same.into()];
-        json::results(&MESSAGES, &args.map(Some))
+        let key = new.or(old).map(|doc| self.key(doc)).filter(|_| !self.target.key_columns.is_empty());
+        let key = transposed(key)?;
+        let mut message = Object::begin(&FIELDS[..if is_cut { 6 } else { 5 }]);
+        message.add(Value::text(op));
+        message.add(key.as_deref().map_or(Value::NULL, Value::of_jsonb));
+        message.add(new.map_or(Value::NULL, Doc::container));
+        message.add(old.map_or(Value::NULL, Doc::container));
+        message.add(Value::text(&self.target.table));
+        if is_cut {
+            message.add(Value::bool(true));
+        }
+        message.end().map(|bytes| bytes_datum(&bytes))
     }
+
+    /// The key of a row as an object.
+    fn key(&self, doc: &Doc) -> Option<Vec<u8>> {
+        let columns = &self.target.key_columns;
+        let names: Vec<_> = columns.iter().map(|&column| self.target.shape.name_of(column)).collect();
+        let mut key = Object::begin(&names);
+        for &column in columns {
+            key.add(doc.value(column));
+        }
+        key.end()
+    }
+
+    /// Whether two rows have the same key. Numbers are the same whatever their scale. None if a key is too long.
+    fn has_same_key(&self, one: &Doc, other: &Doc) -> Option<bool> {
+        if self.target.key_columns.iter().all(|&column| one.value(column) == other.value(column)) {
+            return Some(true);
+        }
+        let args = [self.key(one)?, self.key(other)?].map(|key| Some(bytes_datum(&key)));
+        // SAFETY: both are jsonb.
+        unsafe { pgrx::direct_function_call(pg_sys::jsonb_eq, &args) }
+    }
+}
+
+/// None if a part of it is missing.
+fn transposed<T>(part: Option<Option<T>>) -> Option<Option<T>> {
+    part.map_or(Some(None), |part| part.map(Some))
 }
 
 /// The two columns of the rows fetched last.
@@ -369,7 +419,7 @@ unsafe fn fetched() -> Vec<Change> {
             let mut is_null = false;
             let value =
                 pg_sys::SPI_getbinval(*(*table).vals.add(row), (*table).tupdesc, column, &mut is_null);
-            (!is_null).then_some(value)
+            (!is_null).then(|| json::values_of(value))
         };
         (0..rows).map(|row| [value(row, 1), value(row, 2)]).collect()
     }

@@ -18,7 +18,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use crate::engine::commit::async_commit;
 use crate::engine::push::message::{Content, Keys, OnDuplicate, Options};
 use crate::engine::push::push;
-use crate::engine::schedule::watch::{self, Watch};
+use crate::engine::schedule::watch::{self, Noted, Part, Watch};
 use crate::engine::schedule::{bad_schedule, bytes, oid, text};
 use crate::engine::table::name::Name;
 use crate::engine::table::queue;
@@ -43,11 +43,11 @@ static DUE: Statement = Statement::new(
 );
 static OWN_WATCH: Statement = Statement::new(
     include_str!("../../../sql/query/own_watch.sql"),
-    &[pg_sys::TIMESTAMPTZOID, pg_sys::OIDOID],
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::OIDOID, pg_sys::TEXTOID],
 );
 static CLAIM: Statement = Statement::new(
     include_str!("../../../sql/query/claim_watch.sql"),
-    &[pg_sys::TIMESTAMPTZOID, pg_sys::OIDOID],
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::OIDOID, pg_sys::TEXTOID],
 );
 static CLAIMED: Statement =
     Statement::new(include_str!("../../../sql/query/claimed_watch.sql"), &[pg_sys::TEXTOID]);
@@ -106,8 +106,9 @@ const LONGEST_RUN: Millis = Millis::from_secs(2);
 /// A schedule whose run takes longer rests afterwards, ten times as long.
 const SLOW: Duration = Duration::from_millis(500);
 
-/// The same limit for a watch that has more to do: below it, the watch goes on at once.
-const SLOW_PART: Duration = Duration::from_secs(5);
+/// The same limit for the query of a watch that has more to push. If another process goes on with the watch, the
+/// query runs again.
+const SLOW_QUERY: Duration = Duration::from_secs(5);
 
 /// The error of a watch whose process ended before the run was over.
 const ENDED_EARLY: &str =
@@ -172,14 +173,32 @@ pub fn run_due() -> bool {
         },
     );
     if !is_worker() {
-        let whose = [Some(begun.into()), Some(role::caller().into())];
-        (0..BATCH).take_while(|_| OWN_WATCH.run(&whose, run_one) > 0).count();
+        run_own_watches(begun);
     }
     let has_more = ran == BATCH || looked.elapsed() >= TURN;
     let mut next = has_more.then_some(begun);
     NEXT.run(&[Some(begun.into())], |row| next = next.or(Some(row.i64(0))));
     OUTLOOK.set(Some(Outlook { looked, next }));
     has_more
+}
+
+/// Runs the due watches of the caller, each to its end before the next, in `BATCH` parts at most.
+fn run_own_watches(begun: Timestamp) {
+    let _leave = LeaveUnfinished;
+    let run_part = |_: &_| {
+        let unfinished = watch::unfinished().map(|name| name.datum());
+        OWN_WATCH.run(&[Some(begun.into()), Some(role::caller().into()), unfinished], run_one) > 0
+    };
+    (0..BATCH).take_while(run_part).count();
+}
+
+/// Drops the rest of an unfinished run, when a client's session leaves it to its next round.
+struct LeaveUnfinished;
+
+impl Drop for LeaveUnfinished {
+    fn drop(&mut self) {
+        watch::leave_unfinished();
+    }
 }
 
 /// Plans schedules anew that are planned for later than their next time from now: the clock was ahead at that
@@ -266,14 +285,25 @@ fn refuse(owner: Option<Oid>, problem: &str, since: Timestamp) {
     REFUSE.run(&args, |_| {});
 }
 
-/// Chooses a due watch of a role, and notes that it has begun: if its process does not survive the run, the
-/// watch rests.
+/// Chooses the watch whose run this process has not finished, or a due watch of a role, and notes that it has
+/// begun: if its process does not survive the run, the watch rests.
 pub fn claim_watch(owner: Oid) -> Option<Name> {
-    let mut claimed = None;
-    CLAIM.run(&[Some(now().into()), Some(owner.into())], |row| {
-        claimed = Some(Name::known(bytes(row, 0)));
-    });
-    claimed
+    let claim = |unfinished: Option<Name>| {
+        let mut claimed = None;
+        let args = [Some(now().into()), Some(owner.into()), unfinished.map(|name| name.datum())];
+        CLAIM.run(&args, |row| claimed = Some(Name::known(bytes(row, 0))));
+        claimed
+    };
+    let goes_on = watch::unfinished().and_then(|name| claim(Some(name)));
+    goes_on.or_else(|| {
+        watch::leave_unfinished();
+        claim(None)
+    })
+}
+
+/// Whether this process should go on with a run before it ends.
+pub fn is_worth_finishing() -> bool {
+    watch::is_worth_finishing()
 }
 
 /// Runs a claimed watch, unless another session holds its row.
@@ -288,38 +318,51 @@ fn run_one(row: &Row) {
     let outcome = {
         let limit = if is_watch { guc::watch_timeout() } else { LONGEST_RUN };
         let _limit = TimeLimit::of_users_code(limit.as_duration());
-        attempt(|| match run_as_owner(row)? {
+        attempt(|| {
+            let part = run_as_owner(row)?;
             // A watch that has more to do stays due.
-            Some(seen_to) => Ok((row.i64(5), Some(seen_to))),
-            None => Ok((next_run(row)?, None)),
+            let has_more = part.as_ref().is_some_and(|part| part.seen_to.is_some());
+            Ok((if has_more { row.i64(5) } else { next_run(row)? }, part))
         })
     };
-    let patience = if matches!(outcome, Ok((_, Some(_)))) { SLOW_PART } else { SLOW };
-    let rest = if begun.elapsed() < patience { Duration::ZERO } else { begun.elapsed() * 10 };
+    let rest = rest_after(begun.elapsed(), outcome.as_ref().ok().and_then(|(_, part)| part.as_ref()));
     if !is_watch && is_worker() {
         TIRED.with_borrow_mut(|tired| tired.begin(oid(row, 1), rest));
     }
     let (next, seen_to, problem) = match outcome {
-        Ok((next, seen_to)) => (next, seen_to, None),
+        Ok((next, part)) => (next, part.and_then(|part| part.seen_to), None),
         Err(problem) => (next_try(row, &problem), row.get(18).map(|_| bytes(row, 18)), Some(problem)),
     };
+    if problem.is_some() {
+        watch::leave_unfinished();
+    }
+    note(row, next, seen_to, problem, rest);
+}
+
+/// How long a schedule rests after a run, or a watch after a part of one.
+fn rest_after(took: Duration, part: Option<&Part>) -> Duration {
+    let (took, patience) = match part {
+        Some(part) if part.seen_to.is_some() => (part.query_took, SLOW_QUERY),
+        Some(part) if !part.is_first => (took + part.query_took, SLOW),
+        _ => (took, SLOW),
+    };
+    if took < patience { Duration::ZERO } else { took * 10 }
+}
+
+/// Notes the outcome of a run.
+fn note(row: &Row, next: Timestamp, seen_to: Option<Vec<u8>>, problem: Option<Problem>, rest: Duration) {
     let was_in_the_way = problem.as_ref().is_some_and(Problem::was_in_the_way);
     let pauses = if was_in_the_way { row.i32(19).saturating_add(1) } else { 0 };
-    let rest = rest.max(pause(pauses));
-    let retry_at = now() + rest.as_micros() as i64;
-    let problem = problem.map(|problem| text_datum(problem.to_string().as_bytes()));
-    let seen_to = seen_to.map(|id| text_datum(&id));
-    NOTE.run(
-        &[
-            Some(row.value(0)),
-            Some(next.into()),
-            problem,
-            seen_to,
-            Some(retry_at.into()),
-            Some(pauses.into()),
-        ],
-        |_| {},
-    );
+    let retry_at = now() + rest.max(pause(pauses)).as_micros() as i64;
+    let args = [
+        Some(row.value(0)),
+        Some(next.into()),
+        problem.map(|problem| text_datum(problem.to_string().as_bytes())),
+        seen_to.map(|id| text_datum(&id)),
+        Some(retry_at.into()),
+        Some(pauses.into()),
+    ];
+    NOTE.run(&args, |noted| watch::noted(noted.i64(0)));
 }
 
 /// How long a schedule rests that was blocked `times` times in a row.
@@ -332,8 +375,8 @@ fn pause(times: i32) -> Duration {
     }
 }
 
-/// Does the work of a schedule as its owner. Returns where a watch goes on that has more to do at once.
-fn run_as_owner(row: &Row) -> Result<Option<Vec<u8>>> {
+/// Does the work of a schedule, or a part of a watch's, as its owner.
+fn run_as_owner(row: &Row) -> Result<Option<Part>> {
     let owner = oid(row, 1);
     if role::role_name(owner).is_none() {
         return Err(Error::owner_is_gone(&text(row, 0)));
@@ -341,7 +384,9 @@ fn run_as_owner(row: &Row) -> Result<Option<Vec<u8>>> {
     let queue = || queue::existing(&Name::known(bytes(row, 2)), Right::Push);
     if row.get(12).is_some() {
         let name = Name::known(bytes(row, 0));
-        return act_as(owner, || watch::look(&name, &watch_of(row), row.get(18), &*queue()?));
+        let seen_to = row.text(18);
+        let noted = Noted { seen_to: seen_to.as_deref(), last_run: row.get(20).map(|_| row.i64(20)) };
+        return act_as(owner, || watch::look(&name, &watch_of(row), noted, &*queue()?)).map(Some);
     }
     act_impatiently(owner, || {
         let queue = queue()?;

@@ -3,11 +3,19 @@
 //! The query is its owner's: it runs with the owner's rights, may not write, and finds its tables as it did
 //! when the owner put the watch. Its result is compared with `pgqueue.watch_seen`, which belongs to pgqueue.
 //! Changes are remembered there in the transaction that pushes them.
+//!
+//! The query runs once for all its changes. They are pushed in parts of `max`, each in a transaction of its own,
+//! and this process keeps the rest of them until all are pushed (`Run`). If the process ends before, or another
+//! session has run the watch meanwhile, the query runs again, and the watch goes on behind the last object that
+//! was pushed (`seen_to`).
 
+use std::cell::RefCell;
+use std::cmp::Ordering;
 use std::ffi::{CStr, CString};
 use std::ptr;
+use std::time::{Duration, Instant};
 
-use pgrx::pg_sys::{self, CmdType, Datum, Query};
+use pgrx::pg_sys::{self, CmdType, Query};
 
 use crate::engine::push::message::{Content, Options};
 use crate::engine::push::push;
@@ -16,13 +24,20 @@ use crate::engine::table::queue::Queue;
 use crate::engine::table::statement::{Row, Statement};
 use crate::error::{Error, Result};
 use crate::pg::argument::{Argument, JsonbArray};
-use crate::pg::datum::text_array;
+use crate::pg::datum::{text_array, text_array_with_nulls};
 use crate::pg::memory::room_for;
 use crate::pg::role::{act_plainly, act_restricted};
+use crate::value::timestamp::Timestamp;
 
-static CHANGES: Statement = Statement::new(
-    include_str!("../../../sql/query/watch_changes.sql"),
-    &[pg_sys::TEXTOID, pg_sys::TEXTARRAYOID, pg_sys::TEXTARRAYOID, pg_sys::INT4OID, pg_sys::TEXTOID],
+static SEEN: Statement =
+    Statement::new(include_str!("../../../sql/query/watch_seen.sql"), &[pg_sys::TEXTOID]);
+static REMEMBER: Statement = Statement::new(
+    include_str!("../../../sql/query/watch_remember.sql"),
+    &[pg_sys::TEXTOID, pg_sys::TEXTARRAYOID, pg_sys::TEXTARRAYOID, pg_sys::TEXTARRAYOID],
+);
+static FORGET_OBJECTS: Statement = Statement::new(
+    include_str!("../../../sql/query/forget_objects.sql"),
+    &[pg_sys::TEXTOID, pg_sys::TEXTARRAYOID],
 );
 static FORGET: Statement =
     Statement::new(include_str!("../../../sql/query/forget_watch.sql"), &[pg_sys::TEXTOID]);
@@ -39,7 +54,11 @@ const MOST_BYTES: usize = 128 << 20;
 /// How many rows are held at a time, beside what was read of them.
 const PAGE: i64 = 16;
 
+/// How many objects that were seen are read at a time.
+const SEEN_PAGE: i64 = 500;
+
 /// A query, and the search path by which it finds its tables.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Watch {
     pub query: Vec<u8>,
     pub search_path: Vec<u8>,
@@ -77,19 +96,185 @@ impl Texts {
         &self.bytes[begin as usize..self.ends[n] as usize]
     }
 
-    fn all(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        (0..self.len()).map(|n| self.get(n))
-    }
-
-    /// A text that is there twice.
-    fn repeated(&self) -> Option<&[u8]> {
+    /// The numbers of the texts, by their bytes. That is the order of `object_id`, whose collation is "C".
+    fn in_order(&self) -> Vec<u32> {
         let mut order = Vec::new();
         room_for(&mut order, self.len());
         order.extend(0..self.len() as u32);
         order.sort_unstable_by_key(|&n| self.get(n as usize));
-        let same =
-            order.array_windows().find(|[one, next]| self.get(*one as usize) == self.get(*next as usize));
-        same.map(|[one, _]| self.get(*one as usize))
+        order
+    }
+}
+
+/// An object that has changed.
+#[derive(Clone, Copy)]
+enum Change {
+    /// It is new: its number in the result of the query.
+    Created(u32),
+    /// That number, and that of its old hash.
+    Updated(u32, u32),
+    /// The number of its id, and that of its old hash.
+    Gone(u32, u32),
+}
+
+/// The changes of a run by `object_id`, and the texts that they refer to.
+struct Changes {
+    found: Found,
+    gone: Texts,
+    old_hashes: Texts,
+    all: Vec<Change>,
+}
+
+/// A change as it is pushed: the object, its new hash and its old one.
+type Texted<'a> = (&'a [u8], Option<&'a [u8]>, Option<&'a [u8]>);
+
+impl Changes {
+    fn text(&self, change: Change) -> Texted<'_> {
+        let found = |n: u32| (self.found.ids.get(n as usize), Some(self.found.hashes.get(n as usize)));
+        match change {
+            Change::Created(n) => (found(n).0, found(n).1, None),
+            Change::Updated(n, old) => (found(n).0, found(n).1, Some(self.old_hashes.get(old as usize))),
+            Change::Gone(n, old) => {
+                (self.gone.get(n as usize), None, Some(self.old_hashes.get(old as usize)))
+            }
+        }
+    }
+
+    fn add(&mut self, change: Change) {
+        room_for(&mut self.all, 1);
+        self.all.push(change);
+    }
+
+    /// Merges what a query has found, in `order`, with what its watch has seen: both are sorted by object.
+    fn of(name: &Name, found: Found, order: &[u32]) -> Self {
+        let mut changes =
+            Self { found, gone: Texts::default(), old_hashes: Texts::default(), all: Vec::new() };
+        let mut next = order.iter().copied().peekable();
+        SEEN.run_by_page(&[Some(name.datum())], SEEN_PAGE, |row| {
+            let (id, hash) = (row.text(0).unwrap_or_default(), row.text(1).unwrap_or_default());
+            let order_of = |changes: &Self, n: u32| changes.found.ids.get(n as usize).cmp(&id);
+            while let Some(n) = next.next_if(|&n| order_of(&changes, n) == Ordering::Less) {
+                changes.add(Change::Created(n));
+            }
+            match next.next_if(|&n| order_of(&changes, n) == Ordering::Equal) {
+                Some(n) => changes.meets(n, &hash),
+                None => changes.misses(&id, &hash),
+            }
+        });
+        next.for_each(|n| changes.add(Change::Created(n)));
+        changes
+    }
+
+    fn meets(&mut self, n: u32, old_hash: &[u8]) {
+        if self.found.hashes.get(n as usize) != old_hash {
+            self.add(Change::Updated(n, self.old_hashes.len() as u32));
+            self.old_hashes.add(old_hash);
+        }
+    }
+
+    fn misses(&mut self, id: &[u8], old_hash: &[u8]) {
+        self.add(Change::Gone(self.gone.len() as u32, self.old_hashes.len() as u32));
+        self.gone.add(id);
+        self.old_hashes.add(old_hash);
+    }
+}
+
+/// A run of a watch whose query is over, and the changes that are still to be pushed.
+struct Run {
+    name: Name,
+    watch: Watch,
+    changes: Changes,
+    /// How many of the changes are pushed.
+    pushed: usize,
+    /// How long the query and the comparison took.
+    took: Duration,
+    over: Instant,
+    /// When the last part was noted. Another run of the watch notes another time.
+    noted: Option<Timestamp>,
+}
+
+thread_local! {
+    /// The run that this process has begun and not finished.
+    static UNFINISHED: RefCell<Option<Run>> = const { RefCell::new(None) };
+}
+
+/// The outcome of a part of a run.
+pub struct Part {
+    /// The last object whose change was pushed, if there are more changes.
+    pub seen_to: Option<Vec<u8>>,
+    /// How long the query took.
+    pub query_took: Duration,
+    /// The query ran in this part.
+    pub is_first: bool,
+}
+
+/// A moment between two parts of a run, as the table of schedules has it.
+#[derive(Clone, Copy)]
+pub struct Noted<'a> {
+    pub seen_to: Option<&'a [u8]>,
+    pub last_run: Option<Timestamp>,
+}
+
+impl Run {
+    fn begin(name: &Name, watch: &Watch, seen_to: Option<&[u8]>) -> Result<Self> {
+        let begun = Instant::now();
+        let found = run(watch)?;
+        let order = found.ids.in_order();
+        let id = |n: u32| found.ids.get(n as usize);
+        if let Some([one, _]) = order.array_windows().find(|[one, next]| id(*one) == id(*next)) {
+            return Err(bad_query(&format!("must not give the object_id {} twice", quoted(id(*one)))));
+        }
+        let changes = Changes::of(name, found, &order);
+        let is_seen = |change: &Change| seen_to.is_some_and(|seen_to| changes.text(*change).0 <= seen_to);
+        let pushed = changes.all.partition_point(is_seen);
+        let (name, watch) = (name.clone(), watch.clone());
+        let took = begun.elapsed();
+        Ok(Self { name, watch, changes, pushed, took, over: Instant::now(), noted: None })
+    }
+
+    /// Takes the run that this process has not finished, if it is of this watch and no other session has run
+    /// or put the watch since.
+    fn take_unfinished(name: &Name, watch: &Watch, noted: Noted) -> Option<Self> {
+        UNFINISHED.take().filter(|run| {
+            run.name == *name
+                && run.watch == *watch
+                && run.noted.is_some_and(|at| noted.last_run == Some(at))
+                && run.last() == noted.seen_to
+        })
+    }
+
+    /// The last object whose change was pushed.
+    fn last(&self) -> Option<&[u8]> {
+        let last = self.pushed.checked_sub(1)?;
+        Some(self.changes.text(self.changes.all[last]).0)
+    }
+
+    /// Pushes the next changes, as many as the watch allows at a time, and remembers them.
+    fn push_part(&mut self, queue: &Queue) -> Result<()> {
+        let rest = &self.changes.all[self.pushed..];
+        let part = &rest[..rest.len().min(self.watch.max as usize)];
+        if part.is_empty() {
+            return Ok(());
+        }
+        let texts = || part.iter().map(|&change| self.changes.text(change));
+        let gone: Vec<_> = texts().filter(|text| text.1.is_none()).map(|text| text.0).collect();
+        if !gone.is_empty() {
+            FORGET_OBJECTS.run(&[Some(self.name.datum()), Some(text_array(gone.into_iter()))], |_| {});
+        }
+        let args = [
+            Some(self.name.datum()),
+            Some(text_array(texts().map(|text| text.0))),
+            Some(text_array_with_nulls(texts().map(|text| text.1))),
+            Some(text_array_with_nulls(texts().map(|text| text.2))),
+        ];
+        let mut pushed = Ok(());
+        REMEMBER.run(&args, |row| pushed = push_changes(queue, row));
+        self.pushed += part.len();
+        pushed
+    }
+
+    fn has_more(&self) -> bool {
+        self.pushed < self.changes.all.len()
     }
 }
 
@@ -106,25 +291,41 @@ pub fn search_path() -> Vec<u8> {
         .to_vec()
 }
 
-/// Runs a watch as the current user, and pushes the changes of objects behind `seen_to`. Returns the last of
-/// these objects if there may be more changes.
-pub fn look(name: &Name, watch: &Watch, seen_to: Option<Datum>, queue: &Queue) -> Result<Option<Vec<u8>>> {
-    let found = run(watch)?;
-    let args = [
-        Some(name.datum()),
-        Some(text_array(found.ids.all())),
-        Some(text_array(found.hashes.all())),
-        Some(watch.max.into()),
-        seen_to,
-    ];
-    let (mut last, mut pushed) = (None, Ok(()));
-    CHANGES.run(&args, |row| {
-        if row.i64(1) >= i64::from(watch.max) {
-            last = row.text(2);
-        }
-        pushed = push_changes(queue, row);
-    });
-    pushed.map(|()| last)
+/// Runs a watch as the current user: pushes the first part of the changes of objects behind `noted.seen_to`, or
+/// the next part of a run that this process has begun.
+pub fn look(name: &Name, watch: &Watch, noted: Noted, queue: &Queue) -> Result<Part> {
+    let unfinished = Run::take_unfinished(name, watch, noted);
+    let is_first = unfinished.is_none();
+    let mut run = match unfinished {
+        Some(run) => run,
+        None => Run::begin(name, watch, noted.seen_to)?,
+    };
+    run.push_part(queue)?;
+    let seen_to = run.last().filter(|_| run.has_more()).map(<[u8]>::to_vec);
+    let part = Part { seen_to, query_took: run.took, is_first };
+    UNFINISHED.set(Some(run).filter(Run::has_more));
+    Ok(part)
+}
+
+/// Notes when the last part of the unfinished run was noted in the table.
+pub fn noted(at: Timestamp) {
+    UNFINISHED.with_borrow_mut(|run| run.iter_mut().for_each(|run| run.noted = Some(at)));
+}
+
+/// The watch whose run this process has not finished.
+pub fn unfinished() -> Option<Name> {
+    UNFINISHED.with_borrow(|run| run.as_ref().map(|run| run.name.clone()))
+}
+
+/// Whether this process should go on with a run before it ends: has pushed for less time than the query took,
+/// which would run again.
+pub fn is_worth_finishing() -> bool {
+    UNFINISHED.with_borrow(|run| run.as_ref().is_some_and(|run| run.over.elapsed() < run.took))
+}
+
+/// Drops the rest of the unfinished run.
+pub fn leave_unfinished() {
+    UNFINISHED.take();
 }
 
 fn push_changes(queue: &Queue, row: &Row) -> Result<()> {
@@ -237,10 +438,7 @@ unsafe fn read_all(cursor: pg_sys::Portal, is_plain: bool) -> Result<Found> {
         }
         pg_sys::check_for_interrupts!();
     }
-    match found.ids.repeated() {
-        Some(id) => Err(bad_query(&format!("must not give the object_id {} twice", quoted(id)))),
-        None => Ok(found),
-    }
+    Ok(found)
 }
 
 unsafe fn read_row(table: *mut pg_sys::SPITupleTable, n: usize, found: &mut Found) -> Result<()> {

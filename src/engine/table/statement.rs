@@ -133,8 +133,7 @@ impl Statement {
     ) -> u64 {
         assert_eq!(args.len(), self.types.len(), "as many arguments as parameters: {}", self.text);
         let mut values: Vec<Datum> = args.iter().map(|arg| arg.unwrap_or(Datum::null())).collect();
-        let nulls: Vec<c_char> =
-            args.iter().map(|arg| if arg.is_some() { b' ' } else { b'n' } as c_char).collect();
+        let nulls = nulls_of(args);
         // SAFETY: connect and finish are paired, or closed by the abort if something
         // between them raises; the result is only looked at in between.
         unsafe {
@@ -156,6 +155,36 @@ impl Statement {
             }
             check(pg_sys::SPI_finish(), "SPI_finish");
             touched
+        }
+    }
+
+    /// Runs a statement that only reads, and calls `each` with every row. Holds `page` rows at a time.
+    pub fn run_by_page(&'static self, args: &[Option<Datum>], page: i64, mut each: impl FnMut(&Row)) {
+        let mut values: Vec<Datum> = args.iter().map(|arg| arg.unwrap_or(Datum::null())).collect();
+        let nulls = nulls_of(args);
+        let owner = catalog::refresh().owner;
+        // SAFETY: connect and finish are paired, or closed by the abort if something between them raises;
+        // a page is only looked at until it is freed.
+        unsafe {
+            check(pg_sys::SPI_connect(), "SPI_connect");
+            let open = || {
+                pg_sys::SPI_cursor_open(ptr::null(), self.plan(), values.as_mut_ptr(), nulls.as_ptr(), true)
+            };
+            let cursor = role::act_as(owner, open);
+            loop {
+                pg_sys::check_for_interrupts!();
+                role::act_as(owner, || pg_sys::SPI_cursor_fetch(cursor, true, page as std::ffi::c_long));
+                let (rows, table) = (pg_sys::SPI_processed as usize, pg_sys::SPI_tuptable);
+                if rows == 0 {
+                    break;
+                }
+                for n in 0..rows {
+                    each(&Row { tuple: *(*table).vals.add(n), descriptor: (*table).tupdesc });
+                }
+                pg_sys::SPI_freetuptable(table);
+            }
+            pg_sys::SPI_cursor_close(cursor);
+            check(pg_sys::SPI_finish(), "SPI_finish");
         }
     }
 
@@ -198,6 +227,11 @@ impl Statement {
             plan
         }
     }
+}
+
+/// The marks of null arguments, as SPI takes them.
+fn nulls_of(args: &[Option<Datum>]) -> Vec<c_char> {
+    args.iter().map(|arg| if arg.is_some() { b' ' } else { b'n' } as c_char).collect()
 }
 
 /// Checks a result of SPI. Our statements raise errors and never return such a code.

@@ -291,4 +291,123 @@ UPDATE spread SET region = 'us' WHERE id = 1;
 DELETE FROM spread_us;
 SELECT queue, payload - 'old' - 'new' AS change FROM (SELECT * FROM pgq_pop('spread by row', max => 9) UNION ALL SELECT * FROM pgq_pop('spread', max => 9)) m;
 DROP TABLE spread;
+-- the key of a table is looked up once, not for each row
+CREATE TABLE many (id int PRIMARY KEY, name text);
+CREATE TRIGGER r AFTER INSERT ON many FOR EACH ROW EXECUTE FUNCTION pgq_capture('many');
+BEGIN;
+SELECT pg_stat_get_xact_numscans('pg_constraint_conrelid_contypid_conname_index'::regclass) AS before \gset
+INSERT INTO many SELECT n, n FROM generate_series(1, 1000) n;
+SELECT pg_stat_get_xact_numscans('pg_constraint_conrelid_contypid_conname_index'::regclass) - :before < 10 AS seldom;
+COMMIT;
+SELECT count(*), count(DISTINCT payload -> 'key') FROM pgq_pop('many', max => 1000);
+DROP TABLE many;
+-- every value is what to_jsonb makes of it in UTC, and its key is found in the message
+CREATE TYPE mood AS ENUM ('good', 'so''so');
+CREATE DOMAIN hue AS mood;
+CREATE DOMAIN short AS varchar(9) CHECK (VALUE <> '');
+CREATE TYPE pair AS (a int, b timestamptz);
+CREATE TABLE every (
+    id int PRIMARY KEY, b bool, i2 int2, i8 int8, f4 float4, f8 float8, n numeric, n2 numeric(12,3), t text, v varchar, c char(5),
+    ch "char", na name, by bytea, d date, ts timestamp, tz timestamptz, ti time, tiz timetz, iv interval, u uuid, ip inet, net cidr,
+    mac macaddr, bi bit(5), vb varbit, o oid, j json, jb jsonb, mo money, m mood, h hue, s short, p pair, a int[], aa timestamptz[],
+    r tstzrange, pt point, rc regclass, ts_long_name_that_is_sixty_three_bytes_long_and_that_is_really_it text, x xid, tv tsvector, never text);
+CREATE TRIGGER r AFTER INSERT OR UPDATE OR DELETE ON every FOR EACH ROW EXECUTE FUNCTION pgq_capture('every row');
+CREATE TRIGGER i AFTER INSERT ON every REFERENCING NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('every statement');
+CREATE TRIGGER u AFTER UPDATE ON every REFERENCING OLD TABLE AS o NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('every statement');
+CREATE TRIGGER d AFTER DELETE ON every REFERENCING OLD TABLE AS o FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('every statement');
+CREATE TABLE plain (LIKE every INCLUDING INDEXES);
+ALTER TABLE plain DROP COLUMN tiz, DROP COLUMN iv, DROP COLUMN j, DROP COLUMN mo, DROP COLUMN p, DROP COLUMN a, DROP COLUMN aa, DROP COLUMN r,
+    DROP COLUMN pt, DROP COLUMN rc, DROP COLUMN tv;
+CREATE TRIGGER r AFTER INSERT OR UPDATE OR DELETE ON plain FOR EACH ROW EXECUTE FUNCTION pgq_capture('plain row');
+CREATE TRIGGER i AFTER INSERT ON plain REFERENCING NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('plain statement');
+CREATE TABLE wanted (queue text, doc jsonb);
+CREATE PROCEDURE every_row() LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO every (id) VALUES (0);
+    INSERT INTO every VALUES
+    (1, true, 32767, 9223372036854775807, 'NaN', 1.7976931348623157e308, 'NaN', 0, '', '', '', 'x', 'n', '', 'infinity', '-infinity', 'infinity',
+     '24:00', '01:02:03.000004+05:30', '1 year -2 days 03:04:05.6', '00000000-0000-0000-0000-000000000001', '10.0.0.1/8', '10.0.0.0/8',
+     '08:00:2b:01:02:03', '10101', '', 4294967295, '{"a": [1.0, null]}', '{}', 1234.5, 'so''so', 'good', 'é', '(1,2026-01-01 00:00Z)',
+     '{1,NULL}', '{2026-01-01 00:00Z}', '[2026-01-01 00:00Z,infinity)', '(0.1,0.2)', 'pg_class', 'x', '7', 'a b:1', 'n'),
+    (2, false, -32768, -9223372036854775808, '-0', 5e-324, 'Infinity', -0.001, repeat('é', 100), 'a"\ b', 'ab', '', '', '\x00ff', '4713-01-01 BC',
+     '294276-12-31 23:59:59.999999', '4713-01-01 00:00:00Z BC', '00:00', '23:59:59-12', '-1 mon', 'ffffffff-ffff-ffff-ffff-ffffffffffff', '::1', '::/0',
+     'ff:ff:ff:ff:ff:ff', '00000', '1', 0, '[]', '[]', -0.5, 'good', NULL, 's', NULL, '{}', '{}', 'empty', '(-0,1e300)', NULL, '', '0', '', '');
+    INSERT INTO every (id, i2, i8, f4, f8, n, n2, t, d, ts, tz, j, jb) VALUES
+    (3, 0, 0, 'Infinity', 0.1::float8 + 0.2::float8, 0.00, 123456789.100, E'\t\n\u0001', '2024-02-29', '2026-01-01 00:00:00.1', '2026-07-01 12:00:00.123456+02', 'null', 'null'),
+    (4, 100, 10000, 1e10, 1e21, 1e100, 100, NULL, '20000-01-01', '0001-01-01', '2026-01-01 00:00 -15:59', '"x"', '"x"'),
+    (5, 9999, 100000000, 1e-10, -1.5, 1e-100, 0.010, NULL, NULL, NULL, '294276-12-31 23:59:59Z', '1.50', '1.50'),
+    (6, -1, -10000, 16777216, 123456789012345678, -12345678901234567890123456789.000100, 1, NULL, NULL, NULL, NULL, 'true', 'false'),
+    (7, 10, -9999, 0.1, 1, -0.0, 1, NULL, NULL, NULL, NULL, '{"k": {"deep": [1, {"er": 2.00}]}, "a": "b"}', '{"k": {"deep": [1, {"er": 2.00}]}, "a": "b"}');
+END $$;
+SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres'; SET extra_float_digits = 1;
+\set VERBOSITY terse
+CALL every_row();
+INSERT INTO wanted SELECT 'every', to_jsonb(every) FROM every;
+INSERT INTO plain SELECT id, b, i2, i8, f4, f8, n, n2, t, v, c, ch, na, by, d, ts, tz, ti, u, ip, net, mac, bi, vb, o, jb, m, h, s,
+    ts_long_name_that_is_sixty_three_bytes_long_and_that_is_really_it, x, never FROM every;
+INSERT INTO wanted SELECT 'plain', to_jsonb(plain) FROM plain;
+-- the settings of a session show in no value
+DELETE FROM every; DELETE FROM plain;
+CREATE TABLE got AS
+    SELECT queue, split_part(queue, ' ', 1) AS name, payload, payload -> 'new' AS doc FROM pgq_pop('every row', max => 99) WHERE payload ->> 'op' = 'create'
+    UNION ALL SELECT queue, 'every', payload, payload -> 'new' FROM pgq_pop('every statement', max => 99) WHERE payload ->> 'op' = 'create'
+    UNION ALL SELECT queue, 'plain', payload, payload -> 'new' FROM pgq_pop('plain row', max => 99) WHERE payload ->> 'op' = 'create'
+    UNION ALL SELECT queue, 'plain', payload, payload -> 'new' FROM pgq_pop('plain statement', max => 99);
+SELECT count(*) FILTER (WHERE wanted.doc::text = got.doc::text) AS equal, count(*) AS all, bool_and(jsonb_hash(payload::text::jsonb) = jsonb_hash(payload)) AS same_hash
+  FROM got JOIN wanted ON wanted.queue = got.name AND wanted.doc -> 'id' = got.doc -> 'id';
+SELECT count(*) FILTER (WHERE got.doc -> key IS DISTINCT FROM value) AS wrong, count(*) AS all
+  FROM got JOIN wanted ON wanted.queue = got.name AND wanted.doc -> 'id' = got.doc -> 'id', jsonb_each(wanted.doc);
+SELECT got.doc ->> 'id' AS id, key, got.doc -> key AS got, value AS wanted
+  FROM got JOIN wanted ON wanted.queue = got.name AND wanted.doc -> 'id' = got.doc -> 'id', jsonb_each(wanted.doc)
+ WHERE (got.doc -> key)::text IS DISTINCT FROM value::text;
+SET timezone = 'Asia/Tokyo'; SET datestyle = 'German'; SET intervalstyle = 'iso_8601'; SET extra_float_digits = -3; SET bytea_output = 'escape';
+CALL every_row();
+INSERT INTO plain SELECT id, b, i2, i8, f4, f8, n, n2, t, v, c, ch, na, by, d, ts, tz, ti, u, ip, net, mac, bi, vb, o, jb, m, h, s,
+    ts_long_name_that_is_sixty_three_bytes_long_and_that_is_really_it, x, never FROM every;
+RESET timezone; RESET datestyle; RESET intervalstyle; RESET extra_float_digits; RESET bytea_output;
+SELECT m.queue, count(*) FILTER (WHERE wanted.doc::text = (payload -> 'new')::text) AS equal, count(*) AS all
+  FROM (SELECT * FROM pgq_peek('every row', max => 99) UNION ALL SELECT * FROM pgq_peek('every statement', max => 99)
+        UNION ALL SELECT * FROM pgq_peek('plain row', max => 99) UNION ALL SELECT * FROM pgq_peek('plain statement', max => 99)) m
+  JOIN wanted ON wanted.queue = split_part(m.queue, ' ', 1) AND wanted.doc -> 'id' = payload -> 'new' -> 'id' WHERE payload ->> 'op' = 'create' GROUP BY 1 ORDER BY 1;
+-- a cast that is made later is used for the next row
+CREATE FUNCTION mood_json(mood) RETURNS json LANGUAGE sql AS $$ SELECT '{"a": "mood"}'::json $$;
+CREATE CAST (mood AS json) WITH FUNCTION mood_json(mood);
+SELECT count(pgq_purge(name)) FROM pgq_list_queues() WHERE name IN ('every row', 'plain row');
+UPDATE plain SET m = 'good' WHERE id = 0;
+DROP CAST (mood AS json);
+UPDATE plain SET m = 'so''so' WHERE id = 0;
+SELECT payload #> '{old,m}' AS old, payload #> '{new,m}' AS new FROM pgq_pop('plain row', max => 9);
+\set VERBOSITY default
+DROP TABLE every, plain, wanted, got;
+DROP PROCEDURE every_row;
+DROP DOMAIN hue, short;
+DROP TYPE mood, pair CASCADE;
+-- what a session remembers of a table follows the table
+CREATE SCHEMA regress_before;
+CREATE TABLE regress_before.shifting (id int, v text, w int);
+CREATE TRIGGER r AFTER INSERT ON regress_before.shifting FOR EACH ROW EXECUTE FUNCTION pgq_capture('shifting');
+INSERT INTO regress_before.shifting VALUES (1, 'a', 1);
+ALTER TABLE regress_before.shifting RENAME TO shifted;
+INSERT INTO regress_before.shifted VALUES (2, '"a"', 1);
+ALTER SCHEMA regress_before RENAME TO regress_after;
+INSERT INTO regress_after.shifted VALUES (3, '"a"', 1);
+ALTER TABLE regress_after.shifted ADD PRIMARY KEY (id);
+INSERT INTO regress_after.shifted VALUES (4, '"a"', 1);
+BEGIN;
+ALTER TABLE regress_after.shifted RENAME COLUMN id TO number;
+INSERT INTO regress_after.shifted VALUES (5, '"a"', 1);
+SAVEPOINT s;
+ALTER TABLE regress_after.shifted DROP COLUMN v;
+INSERT INTO regress_after.shifted VALUES (6, 1);
+ROLLBACK TO s;
+INSERT INTO regress_after.shifted VALUES (7, '"a"', 1);
+COMMIT;
+ALTER TABLE regress_after.shifted ALTER COLUMN v TYPE text USING '"b"';
+ALTER TABLE regress_after.shifted ALTER COLUMN v TYPE jsonb USING v::jsonb, ADD COLUMN x int DEFAULT 8;
+INSERT INTO regress_after.shifted VALUES (8, '{"b": 1}', 1);
+ALTER TABLE regress_after.shifted SET SCHEMA public;
+INSERT INTO shifted VALUES (9, '1', 1);
+SELECT * FROM changes('shifting');
+DROP TABLE shifted;
+DROP SCHEMA regress_after;
 DROP FUNCTION changes;

@@ -32,34 +32,41 @@ SELECT count(*) FROM changes('parts');
 ROLLBACK;
 SELECT due('parts');
 SELECT * FROM changes('parts');
--- at most max a round, by object_id, the rest in the next round
-SELECT pgq_watch('pages', 'pages', 'SELECT n, n FROM generate_series(1, 25) n', '1 h', max => 10) IS NOT NULL AS put;
+-- max at a time, by object_id, all of them in one round; the query runs once for them
+CREATE FUNCTION runs() RETURNS boolean LANGUAGE plpgsql STABLE AS $$ BEGIN RAISE NOTICE 'the query runs'; RETURN true; END $$;
+SELECT pgq_watch('pages', 'pages', 'SELECT n, n FROM generate_series(1, 25) n WHERE (SELECT runs())', '1 h', max => 10) IS NOT NULL AS put;
 SELECT due('pages');
-SELECT count(*), min(payload ->> 'object_id'), max(payload ->> 'object_id') FROM pgq_pop('pages', max => 100);
-SELECT count(*) FROM pgq_vacuum();
-SELECT count(*), min(payload ->> 'object_id'), max(payload ->> 'object_id') FROM pgq_pop('pages', max => 100);
-SELECT count(*) FROM pgq_vacuum();
-SELECT count(*), min(payload ->> 'object_id'), max(payload ->> 'object_id') FROM pgq_pop('pages', max => 100);
-SELECT count(*) FROM pgq_vacuum();
+SELECT count(*), array_agg(payload ->> 'object_id') = array_agg(n::text ORDER BY n::text COLLATE "C") AS in_order
+  FROM (SELECT payload, row_number() OVER (ORDER BY id) AS n FROM pgq_pop('pages', max => 100)) m;
+SELECT due('pages');
 SELECT pgq_count('pages');
--- each object once a run, though the first are always different, and the run's time is kept
+-- a round by hand ends after fifty parts, and the next goes on there
+SELECT pgq_watch('many', 'pages', 'SELECT n, clock_timestamp() FROM generate_series(1, 60) n WHERE (SELECT runs())', '1 h', max => 1) IS NOT NULL AS put;
+SELECT due('many');
+SELECT count(*), max(payload ->> 'object_id') FROM pgq_pop('pages', max => 100);
+SELECT count(*) FROM pgq_vacuum();
+SELECT count(*), min(payload ->> 'object_id') FROM pgq_pop('pages', max => 100);
+SELECT count(*) FROM pgq_vacuum();
+SELECT pgq_count('pages'), pgq_unwatch('many');
+-- each object once a run, and the run's time is kept
 SELECT pgq_watch('moves', 'moves', 'SELECT n, CASE WHEN n < 3 THEN clock_timestamp()::text ELSE ''x'' END FROM generate_series(1, 4) n', '20 s', max => 2) AS first \gset
 UPDATE pgqueue.schedule SET next_run = next_run - '1 min'::interval WHERE name = 'moves';
 SELECT count(*) FROM pgq_vacuum();
 SELECT payload ->> 'object_id' AS id FROM pgq_pop('moves', max => 100);
 SELECT count(*) FROM pgq_vacuum();
-SELECT payload ->> 'object_id' AS id FROM pgq_pop('moves', max => 100);
-SELECT count(*) FROM pgq_vacuum();
-SELECT count(*) FROM pgq_vacuum();
 SELECT pgq_count('moves'), mod(extract(epoch FROM next_run - :'first'), 20) = 0 AS on_grid, next_run > now() AS later FROM pgq_list_watches() WHERE name = 'moves';
 UPDATE pgqueue.schedule SET next_run = now() WHERE name = 'moves';
 SELECT count(*) FROM pgq_vacuum();
 SELECT payload ->> 'object_id' AS id FROM pgq_pop('moves', max => 100);
-SELECT pgq_unwatch('moves');
+-- objects that are gone, changed and new, more than max of each
+SELECT pgq_watch('moves', 'moves', 'SELECT n, n % 4 FROM generate_series(3, 8) n', '20 s', max => 2) IS NOT NULL AS put;
+SELECT due('moves');
+SELECT payload - 'watch' - CASE payload ->> 'op' WHEN 'delete' THEN 'old_hash' ELSE '' END AS change FROM pgq_pop('moves', max => 100);
+SELECT due('moves');
+SELECT pgq_count('moves'), pgq_unwatch('moves');
 -- one that fails goes on where it was
 SELECT pgq_create_queue('narrow', '{"max_length": 2}');
 SELECT pgq_watch('moves', 'narrow', 'SELECT n, CASE WHEN n < 3 THEN clock_timestamp()::text ELSE ''x'' END FROM generate_series(1, 4) n', '20 s', max => 2) IS NOT NULL AS put;
-SELECT due('moves');
 SELECT due('moves');
 SELECT payload ->> 'object_id' AS id FROM pgq_pop('narrow', max => 100);
 SELECT due('moves');
@@ -172,5 +179,5 @@ SELECT count(*) FROM pgq_list_watches() WHERE name = 'w';
 SELECT count(pgq_unschedule(name)) FROM pgq_list_schedules();
 SELECT count(pgq_unwatch(name)) FROM pgq_list_watches();
 DROP TABLE part;
-DROP FUNCTION due, changes, writes;
+DROP FUNCTION due, changes, writes, runs;
 DROP SEQUENCE counts;
