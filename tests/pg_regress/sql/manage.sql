@@ -91,6 +91,7 @@ SELECT count(*) FROM pgqueue.dropped_queue WHERE queue = :dropped;
 UPDATE pgqueue.dropped_queue SET dropped_at = now() - '25 h'::interval;
 SELECT count(*) FROM pgq_vacuum();
 SELECT count(*) FROM pgq_vacuum();
+SELECT count(*) FROM pgq_vacuum();
 SELECT count(*) FROM pgqueue.dropped_queue;
 -- counters are written down and folded, to a row of each kind, without changing their sum
 SELECT count(*) FROM generate_series(1, 50) n, pgq_push('count', to_jsonb(n));
