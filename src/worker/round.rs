@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::time::Instant;
 
 use crate::engine::queue::counter;
-use crate::engine::sweep::{Report, STEPS, Step, record, repair};
+use crate::engine::sweep::report::Report;
+use crate::engine::sweep::{STEPS, Step, record, repair};
 use crate::pg::rests::Rests;
 use crate::pg::timeout::is_asked_to_end;
 use crate::pg::turn::TURN;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys;
 
 use crate::engine::reserve::due_scan;
-use crate::engine::sweep::{Report, page};
+use crate::engine::sweep::report::{Report, page};
 use crate::engine::table::catalog;
 use crate::engine::table::heap::Table;
 use crate::engine::table::message_index::next_delayed_queue;

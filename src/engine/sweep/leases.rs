@@ -10,7 +10,7 @@ use pgrx::pg_sys;
 use crate::engine::message::{dead, key};
 use crate::engine::schedule::run;
 use crate::engine::sweep::deaths::{self, Gone};
-use crate::engine::sweep::{Report, page};
+use crate::engine::sweep::report::{Report, page};
 use crate::engine::table::statement::Statement;
 use crate::pg::datum::i64_array;
 use crate::pg::session::now;

@@ -11,11 +11,11 @@ pub mod due;
 pub mod leases;
 pub mod outlived;
 pub mod repair;
+pub mod report;
 pub mod retention;
 pub mod tour;
 
 use std::cell::Cell;
-use std::collections::HashMap;
 
 use pgrx::pg_sys;
 
@@ -23,6 +23,7 @@ use crate::engine::queue::{counter, roles};
 use crate::engine::reserve::prepared;
 use crate::engine::schedule::run;
 use crate::engine::shared::{entry, hint_cache};
+use crate::engine::sweep::report::{Report, page};
 use crate::engine::sweep::tour::Tour;
 use crate::engine::table::statement::{Row, Statement};
 use crate::guc;
@@ -60,32 +61,6 @@ static LAST_ROUND: Statement = Statement::new(include_str!("../../../sql/query/l
 /// How many entries of a rescan one transaction looks at.
 pub const RESCAN_PART: u64 = 50_000;
 
-/// The results of a round.
-#[derive(Default)]
-pub struct Report {
-    leases_expired: i64,
-    moved_to_dead: i64,
-    dropped: i64,
-    ttl_dropped: i64,
-    dead_dropped: i64,
-    archive_dropped: i64,
-    pub errors: HashMap<&'static str, serde_json::Value>,
-    /// A step filled its page: there may be more.
-    pub left_work: bool,
-}
-
-impl Report {
-    pub fn add(&mut self, step: Self) {
-        self.leases_expired += step.leases_expired;
-        self.moved_to_dead += step.moved_to_dead;
-        self.dropped += step.dropped;
-        self.ttl_dropped += step.ttl_dropped;
-        self.dead_dropped += step.dead_dropped;
-        self.archive_dropped += step.archive_dropped;
-        self.left_work |= step.left_work;
-    }
-}
-
 pub type Step = (&'static str, fn(&mut Report));
 
 pub const STEPS: [Step; 11] = [
@@ -112,10 +87,6 @@ pub fn round_by_hand(show: impl FnMut(&Row)) {
     }
     record(&report);
     LAST_ROUND.run(&[], show);
-}
-
-fn page() -> i64 {
-    guc::vacuum_page_size().into()
 }
 
 thread_local! {

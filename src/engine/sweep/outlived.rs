@@ -8,7 +8,7 @@ use pgrx::pg_sys::{self, Datum, ItemPointerData};
 use crate::engine::message::dead::Buried;
 use crate::engine::schedule::run;
 use crate::engine::sweep::deaths::{self, Gone};
-use crate::engine::sweep::{Report, page};
+use crate::engine::sweep::report::{Report, page};
 use crate::engine::table::statement::Statement;
 use crate::pg::session::now;
 use crate::pg::timeout::is_worker;
