@@ -136,18 +136,21 @@ impl Object {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "pg_test"))]
+#[pgrx::pg_schema]
 mod tests {
+    use pgrx::pg_test;
+
     use super::*;
 
-    #[test]
+    #[pg_test]
     fn keys_are_ordered_by_their_length_first() {
         let mut keys: [&[u8]; 5] = [b"table", b"op", b"old", b"key", b"new"];
         keys.sort_by(|one, other| order_of_keys(one, other));
         assert_eq!(keys, [&b"op"[..], b"key", b"new", b"old", b"table"]);
     }
 
-    #[test]
+    #[pg_test]
     fn a_value_that_is_aligned_counts_its_padding() {
         let mut object = Object::begin(&[b"a"]);
         let place = object.add(Value { kind: Kind::Numeric, bytes: &[9; 6] });
@@ -159,7 +162,7 @@ mod tests {
         assert_eq!(bytes[12..], [b'a', 0, 0, 0, 9, 9, 9, 9, 9, 9]);
     }
 
-    #[test]
+    #[pg_test]
     fn one_entry_in_thirty_two_holds_an_end() {
         let keys: Vec<Vec<u8>> = (0..40u8).map(|n| vec![n]).collect();
         let mut object = Object::begin(&keys.iter().map(Vec::as_slice).collect::<Vec<_>>());
@@ -170,7 +173,7 @@ mod tests {
         assert_eq!((entry(63), entry(64), entry(65)), (2, HAS_END | (40 + 25 * 2), 2));
     }
 
-    #[test]
+    #[pg_test]
     fn a_scalar_is_taken_out_of_its_jsonb() {
         let words = [0x5000_0001u32, HAS_END | 3];
         let mut content: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
