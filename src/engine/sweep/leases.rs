@@ -41,6 +41,9 @@ static UNBLOCK: Statement =
 /// How many pages of messages a round looks at.
 const WINDOW_PAGES: i64 = 50;
 
+/// How many pages of messages a part has. A part is looked at whole, also if its first page fills.
+const PART_PAGES: i64 = 4;
+
 /// How many ids the first part of a window spans.
 const FIRST_SPAN: i64 = 10_000;
 
@@ -75,7 +78,8 @@ impl Needs {
         let mut place = swept_to();
         loop {
             pgrx::check_for_interrupts!();
-            let (most, rows) = (page() - found.count(), page() * WINDOW_PAGES - found.looked_at);
+            let left = page() * WINDOW_PAGES - found.looked_at;
+            let (most, rows) = (page() - found.count(), left.min(page() * PART_PAGES));
             match SPANS.with(|spans| spans.work(i64::MAX / 2, |span| Self::of_span(most, rows, span))) {
                 Ok(some) => found.append(some),
                 // An id that cannot be looked at in a turn: other steps come first.
