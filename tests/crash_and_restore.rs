@@ -235,10 +235,11 @@ fn nothing_is_told_with_ids_that_are_in_use_while_a_dump_is_being_restored() {
              SELECT pgq_create_queue('q', '{\"events_to\": \"told\", \"max_deliveries\": 1, \"on_expire\": \"dead\"}');
              SELECT pgq_push('told', '\"old\"') FROM generate_series(1, 3);
              SELECT pgq_delete(id) FROM pgq_reserve('told', max => 3);
-             SELECT pgq_push('q', '\"leased\"'), pgq_push('q', '\"expired\"', ttl => '1 ms', priority => 1);
+             SELECT pgq_push('q', '\"leased\"'), pgq_push('q', '\"expired\"', ttl => '1 s', priority => 1);
              SELECT pgq_reserve('q', lease => '1 ms')",
         )
         .unwrap();
+    session.batch_execute("SELECT pg_sleep(1)").unwrap(); // it has expired, and no call has met it since
     let dump = server.client("pg_dump", &["postgres"]);
     let dump: String = dump.split_inclusive('\n').filter(|line| !line.contains("restrict ")).collect();
     let (tables, sequences) = dump.split_at(dump.find("SELECT pg_catalog.setval").unwrap());
