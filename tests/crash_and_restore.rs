@@ -225,10 +225,9 @@ fn after_a_crash_messages_are_counted_anew() {
 /// restore, what the worker tells would never be settled.
 #[test]
 fn nothing_is_told_with_ids_that_are_in_use_while_a_dump_is_being_restored() {
-    let server = Server::start();
-    server.set("pgqueue.auto_vacuum = off");
+    let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.auto_vacuum = off");
     let mut session = server.connect();
-    until("rounds are off", || session.one::<String>("SHOW pgqueue.auto_vacuum") == "off");
+    session.batch_execute("CREATE EXTENSION pgqueue").unwrap();
     session
         .batch_execute(
             "SELECT pgq_create_queue('told', '{\"archive\": \"1 day\"}');
