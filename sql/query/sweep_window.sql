@@ -19,7 +19,8 @@ WITH place AS (
                 WHEN limits.exhausted THEN 'f'
                 WHEN m.lease_until > '-infinity' THEN 'r'
            END::"char" AS need,
-           q.id IS NOT NULL AND NOT limits.exhausted AND (m.key_place > 0 OR m.lane = 'b') AS is_close
+           q.id IS NOT NULL AND NOT limits.exhausted AND (m.key_place > 0 OR m.lane = 'b')
+               AND (m.lease_until = '-infinity' OR q.settings ->> 'on_timeout' IS DISTINCT FROM 'dead') AS is_close
       FROM looked_at m
       LEFT JOIN pgqueue.queue q ON q.id = m.queue,
            LATERAL (SELECT coalesce(m.max_deliveries, (q.settings ->> 'max_deliveries')::integer,

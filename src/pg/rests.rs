@@ -15,19 +15,14 @@ impl<K> Default for Rests<K> {
 
 impl<K: Hash + Eq + Copy> Rests<K> {
     pub fn begin(&mut self, key: K, time: Duration) {
+        let now = Instant::now();
+        self.0.retain(|_, end| *end > now);
         if !time.is_zero() {
-            self.0.insert(key, Instant::now() + time);
+            self.0.insert(key, now + time);
         }
     }
 
     pub fn is_resting(&self, key: K) -> bool {
         self.0.get(&key).is_some_and(|end| *end > Instant::now())
-    }
-
-    /// Returns all that rest.
-    pub fn all(&mut self) -> Vec<K> {
-        let now = Instant::now();
-        self.0.retain(|_, end| *end > now);
-        self.0.keys().copied().collect()
     }
 }

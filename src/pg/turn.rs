@@ -66,6 +66,15 @@ fn next_size(part: i64, took: Duration) -> i64 {
     ((part as f64 * ratio.min(4.0)) as i64).clamp(1, LARGEST)
 }
 
+/// Does work that is undone if it takes a background process longer than a turn; true if it is done.
+pub fn for_a_turn(work: impl FnOnce()) -> bool {
+    if !is_worker() {
+        work();
+        return true;
+    }
+    in_time(work).is_some()
+}
+
 /// Does work that is undone if it takes longer than a turn, or fails by an error of its own; then it is none.
 fn in_time<R>(work: impl FnOnce() -> R) -> Option<R> {
     let _limit = TimeLimit::in_worker(TURN);

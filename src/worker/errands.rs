@@ -14,16 +14,19 @@ use crate::pg::turn::TURN;
 use crate::worker::step::logged;
 use crate::worker::{notify, watchers};
 
-/// Does all errands that are due. False if one failed.
+/// Does all errands that are due. False if one failed: the others are done all the same.
 pub fn errands() -> bool {
     watchers::look_after();
-    for_a_turn(due::a_message_is_due, promote)
-        && run_due_schedules()
-        && for_a_turn(rescan::is_due, go_on_with_rescan)
-        && for_a_turn(prepared::prepared_transactions_may_be_decided, || {
+    let done = [
+        for_a_turn(due::a_message_is_due, promote),
+        run_due_schedules(),
+        for_a_turn(rescan::is_due, go_on_with_rescan),
+        for_a_turn(prepared::prepared_transactions_may_be_decided, || {
             logged("prepared", || settle_prepared(&mut Report::default()))
-        })
-        && notify::tell()
+        }),
+        notify::tell(),
+    ];
+    !done.contains(&false)
 }
 
 /// Runs due schedules, and starts watchers for due watches. False if that failed.

@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder};
 use pgrx::pg_sys::{self, Oid};
 
-use crate::engine::schedule::run::{self, WatchOwner};
+use crate::engine::schedule::due::{self, WatchOwner};
+use crate::engine::schedule::run;
 use crate::guc;
 use crate::pg::session::now;
 use crate::pg::timeout;
@@ -114,7 +115,10 @@ pub fn start_due() {
     if busy.len() >= places {
         return;
     }
-    let mut owners = run::owners_of_due_watches(&busy);
+    if run::is_being_restored() {
+        return;
+    }
+    let mut owners = due::watch_owners(&busy);
     owners.sort_by_key(|owner| last_of(owner).map(|last| last.ended));
     let mut for_slow = places.saturating_sub(1).max(1).saturating_sub(slow_ones());
     owners.retain(|owner| {

@@ -331,3 +331,22 @@ fn new_queues_have_the_rights_their_maker_has_set() {
         assert_eq!(root.one::<i64>("SELECT count(*) FROM pgqueue.queue WHERE name = 'newer'"), 0);
     }
 }
+
+#[test]
+fn a_role_that_has_got_the_former_name_of_another_is_given_its_queues() {
+    let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.auto_vacuum = off");
+    let mut root = server.connect();
+    root.batch_execute(
+        "CREATE EXTENSION pgqueue; CREATE ROLE x1; GRANT CREATE ON SCHEMA public TO x1; SET ROLE x1",
+    )
+    .unwrap();
+    root.batch_execute("SELECT pgq_create_queue('q'); SELECT pgq_schedule('s', 'q', '1 h', '1'); RESET ROLE")
+        .unwrap();
+    root.batch_execute("ALTER ROLE x1 RENAME TO x2; CREATE ROLE x1").unwrap();
+    assert_eq!(root.one::<i64>("SELECT pgq_reassign_owned('x2', 'x1')"), 2);
+    let its = "SELECT count(*) FROM (SELECT owner_id FROM pgqueue.queue UNION ALL SELECT owner_id FROM pgqueue.schedule) o
+                WHERE owner_id = 'x1'::regrole";
+    assert_eq!(root.one::<i64>(its), 2);
+    root.batch_execute("SET ROLE x2").unwrap();
+    assert_eq!(root.sqlstate("SELECT pgq_push('q', '1')"), "42501");
+}

@@ -788,3 +788,34 @@ fn a_dropped_queue_is_forgotten_when_nothing_of_it_is_left() {
     until("it is forgotten", || root.one::<i64>(left) == 0);
     assert_eq!(root.one::<i64>("SELECT count(*) FROM pgqueue.counter"), 0);
 }
+
+#[test]
+fn a_role_that_is_refused_a_schedule_locks_nothing_of_it() {
+    let server = shared_with("pgqueue.auto_vacuum = off");
+    let mut root = server.connect();
+    let mut alice = server.connect_as("alice");
+    alice.batch_execute(ALICE_TICKS).unwrap();
+    alice.batch_execute("SELECT pgq_watch('a watch', 'a q', 'SELECT 1, 2', '1 s')").unwrap();
+    let refused = |call: &str| {
+        let mut mallory = server.connect_as("mallory");
+        let tries = format!(
+            "DO $$ BEGIN FOR n IN 1..1000 LOOP BEGIN PERFORM {call}; ASSERT false;
+             EXCEPTION WHEN insufficient_privilege THEN NULL; END; END LOOP; END $$"
+        );
+        mallory.batch_execute(&tries).unwrap();
+    };
+    thread::scope(|scope| {
+        let loops: Vec<_> = [
+            "pgq_unschedule('a tick')",
+            "pgq_unwatch('a watch')",
+            "pgq_schedule('a tick', 'm q', '1 s', '1')",
+            "pgq_watch('a watch', 'm q', 'SELECT 1, 2', '1 s')",
+        ]
+        .map(|call| scope.spawn(move || refused(call)))
+        .into();
+        while loops.iter().any(|looping| !looping.is_finished()) {
+            let free = "SELECT count(*) FROM (SELECT FROM pgqueue.schedule FOR UPDATE SKIP LOCKED) free";
+            assert_eq!(root.one::<i64>(free), 2);
+        }
+    });
+}

@@ -28,8 +28,10 @@ static SET_OWNER: Statement = Statement::new(
     include_str!("../../../sql/query/set_owner.sql"),
     &[pg_sys::INT4OID, pg_sys::TEXTOID, pg_sys::OIDOID],
 );
-static REASSIGN: Statement =
-    Statement::new(include_str!("../../../sql/query/reassign_owned.sql"), &[pg_sys::OIDOID, pg_sys::TEXTOID]);
+static REASSIGN: Statement = Statement::new(
+    include_str!("../../../sql/query/reassign_owned.sql"),
+    &[pg_sys::OIDOID, pg_sys::TEXTOID, pg_sys::OIDOID],
+);
 
 /// The name that stands for all roles in place of a role's.
 pub(super) const EVERYBODY: &[u8] = b"public";
@@ -97,7 +99,7 @@ pub fn reassign_owned(old: Oid, new: Oid) -> Result<i64> {
     }
     check_can_be(new, &name)?;
     let mut count = 0;
-    REASSIGN.run(&[Some(old.into()), Some(text_datum(&name))], |row| count = row.i64(0));
+    REASSIGN.run(&[Some(old.into()), Some(text_datum(&name)), Some(new.into())], |row| count = row.i64(0));
     Ok(count)
 }
 

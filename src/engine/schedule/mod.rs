@@ -1,6 +1,7 @@
 //! Schedules: messages pushed at set times (`run`). A watch is a schedule with a query (`watch`) instead of a
 //! message.
 
+pub mod due;
 pub mod run;
 pub mod watch;
 
@@ -11,7 +12,7 @@ use crate::engine::schedule::watch::Watch;
 use crate::engine::table::access::has_rights_of;
 use crate::engine::table::name::Name;
 use crate::engine::table::queue;
-use crate::engine::table::statement::{Row, Statement};
+use crate::engine::table::statement::{Row, Sees, Statement};
 use crate::error::{Error, Result};
 use crate::pg::datum::text_datum;
 use crate::pg::role;
@@ -45,8 +46,12 @@ static PUT: Statement = Statement::new(
         pg_sys::TIMESTAMPTZOID,
     ],
 );
-static REMOVE: Statement =
-    Statement::new(include_str!("../../../sql/query/remove_schedule.sql"), &[pg_sys::TEXTOID]);
+static FIND: Statement =
+    Statement::new(include_str!("../../../sql/query/find_schedule.sql"), &[pg_sys::TEXTOID]);
+static REMOVE: Statement = Statement::new(
+    include_str!("../../../sql/query/remove_schedule.sql"),
+    &[pg_sys::TEXTOID, pg_sys::OIDOID, pg_sys::TEXTOID],
+);
 static LIST: Statement = Statement::new(include_str!("../../../sql/query/list_schedules.sql"), &[]);
 static LIST_WATCHES: Statement = Statement::new(include_str!("../../../sql/query/list_watches.sql"), &[]);
 
@@ -176,9 +181,22 @@ pub fn remove(name: &Name, kind: Kind) -> Result<bool> {
 
 /// Removes a schedule and returns its times. If the caller has no right to, the error undoes that.
 fn take_out(name: &Name, kind: Kind) -> Result<Option<Times>> {
-    let mut found = None;
-    REMOVE.run(&[Some(name.datum())], |row| found = Some(removed(row, name, kind)));
-    found.transpose()
+    loop {
+        pgrx::check_for_interrupts!();
+        let mut found = None;
+        FIND.run_seeing(Sees::Latest, &[Some(name.datum())], |row| {
+            found = Some(removed(row, name, kind).map(|_| (row.get(0), bytes(row, 1))));
+        });
+        let Some((owner, queue)) = found.transpose()? else { return Ok(None) };
+        let mut times = None;
+        REMOVE.run(&[Some(name.datum()), owner, Some(text_datum(&queue))], |row| {
+            times = Some(removed(row, name, kind));
+        });
+        // It may have been put anew since, by another owner.
+        if times.is_some() {
+            return times.transpose();
+        }
+    }
 }
 
 fn removed(row: &Row, name: &Name, kind: Kind) -> Result<Times> {

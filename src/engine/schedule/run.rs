@@ -7,7 +7,7 @@
 //! The schedules of one role do not wait for another role's: the owners have their turns one after the other,
 //! a run waits for no lock for long, and a schedule that failed or took long rests (`retry_at`). The worker
 //! itself runs schedules, which only push messages. A push into a full queue may have very many to drop, so a
-//! run is cancelled after a while, and after a long one all schedules of its owner rest (`TIRED`). A watch is
+//! run is cancelled after a while, and after a long one all schedules of its owner rest (`due`). A watch is
 //! its owner's code, and runs in a process with its owner's session (`worker::watchers`).
 
 use std::cell::{Cell, RefCell};
@@ -18,6 +18,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use crate::engine::commit::async_commit;
 use crate::engine::push::message::{Content, Keys, OnDuplicate, Options};
 use crate::engine::push::push;
+use crate::engine::schedule::due;
 use crate::engine::schedule::watch::{self, Noted, Part, Watch};
 use crate::engine::schedule::{bad_schedule, bytes, oid, text};
 use crate::engine::table::name::Name;
@@ -25,13 +26,12 @@ use crate::engine::table::queue;
 use crate::engine::table::statement::{Row, Statement};
 use crate::error::{Error, Result};
 use crate::guc;
-use crate::pg::datum::{oid_array, text_datum};
-use crate::pg::rests::Rests;
+use crate::pg::datum::{oid_array, text_array, text_datum};
 use crate::pg::role::{self, act_as, act_impatiently};
 use crate::pg::session::now;
 use crate::pg::subtransaction::{Problem, attempt};
 use crate::pg::timeout::{TimeLimit, is_worker};
-use crate::pg::turn::TURN;
+use crate::pg::turn::{TURN, for_a_turn};
 use crate::value::cron::Every;
 use crate::value::duration::Millis;
 use crate::value::right::Right;
@@ -39,7 +39,7 @@ use crate::value::timestamp::Timestamp;
 
 static DUE: Statement = Statement::new(
     include_str!("../../../sql/query/due_schedules.sql"),
-    &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID, pg_sys::OIDARRAYOID],
+    &[pg_sys::TIMESTAMPTZOID, pg_sys::TEXTARRAYOID],
 );
 static OWN_WATCH: Statement = Statement::new(
     include_str!("../../../sql/query/own_watch.sql"),
@@ -51,10 +51,6 @@ static CLAIM: Statement = Statement::new(
 );
 static CLAIMED: Statement =
     Statement::new(include_str!("../../../sql/query/claimed_watch.sql"), &[pg_sys::TEXTOID]);
-static OWNERS: Statement = Statement::new(
-    include_str!("../../../sql/query/watch_owners.sql"),
-    &[pg_sys::TIMESTAMPTZOID, pg_sys::OIDARRAYOID],
-);
 static REFUSE: Statement = Statement::new(
     include_str!("../../../sql/query/refuse_watches.sql"),
     &[pg_sys::TIMESTAMPTZOID, pg_sys::OIDOID, pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID],
@@ -129,9 +125,6 @@ struct Outlook {
 
 thread_local! {
     static OUTLOOK: Cell<Option<Outlook>> = const { Cell::new(None) };
-    /// Owners of whose schedules one took long. It is not enough that this one rests: a role may have many of
-    /// the kind.
-    static TIRED: RefCell<Rests<Oid>> = RefCell::default();
     /// The last schedule whose plan was checked.
     static LOOKED_AT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
@@ -162,24 +155,30 @@ pub fn run_due() -> bool {
         async_commit::wait_for_own_disk();
     }
     plan_anew(begun, if is_worker() { PLANS } else { i64::MAX });
+    let names = due::names(begun, BATCH);
+    let page = text_array(names.iter().map(Vec::as_slice));
     let mut ran = 0;
-    DUE.run(
-        &[Some(begun.into()), Some(BATCH.into()), Some(oid_array(&TIRED.with_borrow_mut(Rests::all)))],
-        |row| {
-            if looked.elapsed() < TURN && !TIRED.with_borrow(|tired| tired.is_resting(oid(row, 1))) {
-                run_one(row);
-                ran += 1;
-            }
-        },
-    );
+    DUE.run(&[Some(begun.into()), Some(page)], |row| {
+        if looked.elapsed() < TURN && !due::is_resting(oid(row, 1)) {
+            run_one(row);
+            ran += 1;
+        }
+    });
     if !is_worker() {
         run_own_watches(begun);
     }
-    let has_more = ran == BATCH || looked.elapsed() >= TURN;
-    let mut next = has_more.then_some(begun);
-    NEXT.run(&[Some(begun.into())], |row| next = next.or(Some(row.i64(0))));
+    // Schedules that other transactions have locked are no reason to come back at once.
+    let has_more = ran > 0 && names.len() as i64 == BATCH || looked.elapsed() >= TURN;
+    let next = if has_more { Some(begun) } else { next_due(begun) };
     OUTLOOK.set(Some(Outlook { looked, next }));
     has_more
+}
+
+/// When the next schedule is due; none if there is none, or if that takes too long to find.
+fn next_due(begun: Timestamp) -> Option<Timestamp> {
+    let mut next = None;
+    for_a_turn(|| _ = NEXT.run(&[Some(begun.into())], |row| next = Some(row.i64(0))));
+    next
 }
 
 /// Runs the due watches of the caller, each to its end before the next, in `BATCH` parts at most.
@@ -206,7 +205,7 @@ impl Drop for LeaveUnfinished {
 fn plan_anew(now: Timestamp, most: i64) {
     let behind = if most == i64::MAX { Vec::new() } else { LOOKED_AT.take() };
     let (mut wrong, mut last, mut count) = (Vec::new(), Vec::new(), 0);
-    PLANNED.run(&[Some(now.into()), Some(text_datum(&behind)), Some(most.into())], |row| {
+    let each = |row: &Row| {
         (last, count) = (bytes(row, 0), count + 1);
         let planned = row.i64(3);
         let every = Every::parse(&text(row, 1), &text(row, 2)).ok();
@@ -214,7 +213,8 @@ fn plan_anew(now: Timestamp, most: i64) {
         if next < planned || row.bool(4) {
             wrong.push((last.clone(), planned, next));
         }
-    });
+    };
+    for_a_turn(|| _ = PLANNED.run(&[Some(now.into()), Some(text_datum(&behind)), Some(most.into())], each));
     LOOKED_AT.set(if count == most { last } else { Vec::new() });
     for (name, planned, next) in wrong {
         REPLAN.run(
@@ -230,26 +230,6 @@ pub fn is_being_restored() -> bool {
     let mut is_behind = false;
     RESTORING.run(&[], |row| is_behind = row.bool(0));
     is_behind
-}
-
-/// A role with due watches.
-pub struct WatchOwner {
-    /// None: the role is gone.
-    pub role: Option<Oid>,
-    /// The role may log in, and connect to this database.
-    pub may_connect: bool,
-}
-
-/// The roles with due watches, without the busy ones; the role that has waited longest comes first.
-pub fn owners_of_due_watches(busy: &[Oid]) -> Vec<WatchOwner> {
-    let mut owners = Vec::new();
-    if !is_being_restored() {
-        OWNERS.run(&[Some(now().into()), Some(oid_array(busy))], |row| {
-            let role = row.get(0).map(|role| Oid::from(role.value() as u32));
-            owners.push(WatchOwner { role, may_connect: row.bool(1) });
-        });
-    }
-    owners
 }
 
 /// Notes that the owner of watches is gone.
@@ -327,7 +307,7 @@ fn run_one(row: &Row) {
     };
     let rest = rest_after(begun.elapsed(), outcome.as_ref().ok().and_then(|(_, part)| part.as_ref()));
     if !is_watch && is_worker() {
-        TIRED.with_borrow_mut(|tired| tired.begin(oid(row, 1), rest));
+        due::rest(oid(row, 1), rest);
     }
     let (next, seen_to, problem) = match outcome {
         Ok((next, part)) => (next, part.and_then(|part| part.seen_to), None),

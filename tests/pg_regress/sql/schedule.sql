@@ -84,9 +84,10 @@ SELECT last_error FROM pgq_list_schedules() WHERE name = 'own';
 SET ROLE regress_scheduler;
 SELECT name FROM pgq_list_schedules();
 RESET ROLE;
--- an owner who is gone
+-- an owner that is gone: a round notes that, the next tries its schedules
 DROP ROLE regress_scheduler;
 UPDATE pgqueue.schedule SET next_run = now() WHERE name = 'own';
+SELECT count(*) FROM pgq_vacuum();
 SELECT count(*) FROM pgq_vacuum();
 SELECT last_error FROM pgq_list_schedules() WHERE name = 'own';
 SET ROLE regress_onlooker;
