@@ -94,7 +94,7 @@ fn look_by_owner<T>(busy: &[Oid], look: impl Fn(&[Oid], &mut Vec<T>)) -> Vec<T> 
         fastrand::shuffle(&mut owners);
     }
     let (begun, mut all, mut left) = (Instant::now(), Vec::new(), &owners[..]);
-    while !left.is_empty() && !(is_worker() && begun.elapsed() >= 2 * TURN) {
+    while !(left.is_empty() || is_worker() && begun.elapsed() >= 2 * TURN) {
         pgrx::check_for_interrupts!();
         let part = |size: i64| {
             let mut found = Vec::new();
