@@ -1,7 +1,7 @@
 # Everything a person does with this checkout. What is missing on the machine is
 # installed first; each command starts and stops its own server.
 
-.PHONY: help demo test test-all test-cassert test-bare ci chaos search failover bench psql build setup regress clean
+.PHONY: help demo test test-all test-cassert test-bare ci chaos search failover bench curves psql build setup regress clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.* ## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ failover: build ## two servers run by pg_auto_failover, whose primary dies again
 
 bench: build ## beside the peers, into benches/results; QUICK=1 in a few minutes, to see that it works
 	benches/run
+
+curves: build ## how the cost of each function grows with each size, into benches/results; QUICK=1 blocks only, as in CI
+	benches/curves
 
 chaos: build ## breaks servers under load for MINUTES=10; SEED=n repeats a run
 	.ci/chaos

@@ -47,7 +47,8 @@ SELECT m.*,
             WHEN m.expires_at <= clock_timestamp() THEN 'gone'
             WHEN attempts >= limits.deliveries AND limits.deliveries > 0 THEN 'gone'
             WHEN m.lease_until > '-infinity' AND q.settings ->> 'on_timeout' = 'dead' THEN 'gone'
-            WHEN m.key_place > 0 AND EXISTS (SELECT FROM pgqueue.superseded s WHERE s.id = m.id) THEN 'gone'
+            -- with EXISTS the planner would rather find all superseded messages
+            WHEN m.key_place > 0 AND (SELECT true FROM pgqueue.superseded s WHERE s.id = m.id LIMIT 1) THEN 'gone'
             WHEN m.lane = 'b' THEN 'blocked'
             WHEN m.due_at > clock_timestamp() THEN 'delayed'
             WHEN m.key_place < 0
@@ -477,6 +478,36 @@ BEGIN
            AND classid = 'pg_proc'::regclass AND objid = made.oid AND deptype = 'i';
     END LOOP;
 END $$;
+
+-- Queues: sessions read anew only the queue that has changed.
+DROP TRIGGER forget_queues ON pgqueue.queue;
+CREATE TRIGGER forget_queue
+    AFTER INSERT OR UPDATE OR DELETE ON pgqueue.queue
+    FOR EACH ROW EXECUTE FUNCTION pgqueue.forget_queues('id');
+ALTER TABLE pgqueue.queue ENABLE ALWAYS TRIGGER forget_queue;
+CREATE TRIGGER forget_queues
+    AFTER TRUNCATE ON pgqueue.queue
+    FOR EACH STATEMENT EXECUTE FUNCTION pgqueue.forget_queues();
+ALTER TABLE pgqueue.queue ENABLE ALWAYS TRIGGER forget_queues;
+DROP TRIGGER forget_queues ON pgqueue.privilege;
+CREATE TRIGGER forget_queue
+    AFTER INSERT OR UPDATE OR DELETE ON pgqueue.privilege
+    FOR EACH ROW EXECUTE FUNCTION pgqueue.forget_queues('queue');
+ALTER TABLE pgqueue.privilege ENABLE ALWAYS TRIGGER forget_queue;
+CREATE TRIGGER forget_queues
+    AFTER TRUNCATE ON pgqueue.privilege
+    FOR EACH STATEMENT EXECUTE FUNCTION pgqueue.forget_queues();
+ALTER TABLE pgqueue.privilege ENABLE ALWAYS TRIGGER forget_queues;
+COMMENT ON FUNCTION pgqueue.forget_queues()
+    IS 'makes every session read a queue anew at its next call; argument: the column of its number. Without rows: all queues';
+DROP VIEW pgqueue.queue_access;
+CREATE VIEW pgqueue.queue_access AS
+SELECT q.*,
+       (SELECT p.queue FROM pgqueue.privilege p
+         WHERE p.queue = q.id AND p.role_id IS NOT NULL
+         ORDER BY p.role_id LIMIT 1) IS NOT NULL AS has_grants
+  FROM pgqueue.queue q;
+COMMENT ON VIEW pgqueue.queue_access IS 'queues, each with whether any rights on it are granted';
 
 -- Last: statements of our own run as the owner of the tables, whichever role upgrades.
 DO $$

@@ -263,11 +263,6 @@ impl Error {
         .hint("It is a JSON object such as {\"workers\": [\"consume\"], \"public\": [\"push\"]}.")
     }
 
-    /// XX001: `pgqueue.privilege` holds rights that cannot be read.
-    pub fn unreadable_rights(problem: &serde_json::Error) -> Self {
-        Self::new(PgSqlErrorCode::ERRCODE_DATA_CORRUPTED, format!("unreadable rights: {problem}"))
-    }
-
     /// 42501: the caller has a right neither on the schedule nor on its queue.
     pub fn not_your_schedule(name: &str) -> Self {
         Self::new(

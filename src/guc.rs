@@ -4,7 +4,7 @@ use std::ffi::CString;
 
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
-use crate::pg::session::reserve_prefix;
+use crate::pg::session::{reserve_prefix, set_internal};
 use crate::value::duration::Millis;
 
 static VACUUM_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(6_000);
@@ -18,8 +18,10 @@ static WATCH_WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
 static DEFAULT_GRANTS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static MAX_QUEUES_HINT: GucSetting<i32> = GucSetting::<i32>::new(1_000);
 
-/// Maximum of `pgqueue.max_queues_hint`.
-pub const MOST_QUEUES_HINT: usize = 10_000;
+static HINT_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(0);
+
+/// Maximum of `pgqueue.max_queues_hint`. Memory is the limit before.
+pub const MOST_QUEUES_HINT: usize = 10_000_000;
 
 pub fn vacuum_interval() -> Millis {
     Millis::from_millis(VACUUM_INTERVAL.get().into())
@@ -73,13 +75,28 @@ pub fn define_for_shared_memory() {
     GucRegistry::define_int_guc(
         c"pgqueue.max_queues_hint",
         c"Maximum number of queues, over all databases, with scan hints in shared memory.",
-        c"Each takes about 8 kB. Of more queues, the least used lose their hints and are scanned from their beginning.",
+        c"Each takes about 8 kB (pgqueue.hint_memory). Of more queues, the least used lose their hints and are scanned from their beginning.",
         &MAX_QUEUES_HINT,
         1,
         MOST_QUEUES_HINT as i32,
         GucContext::Postmaster,
         GucFlags::default(),
     );
+    GucRegistry::define_int_guc(
+        c"pgqueue.hint_memory",
+        c"Shared memory that pgqueue.max_queues_hint takes.",
+        c"It is reserved at the start; a place that no queue has used yet is not written.",
+        &HINT_MEMORY,
+        0,
+        i32::MAX,
+        GucContext::Internal,
+        GucFlags::UNIT_KB,
+    );
+}
+
+/// Shows how many bytes of shared memory the hints take, in `pgqueue.hint_memory`.
+pub fn show_hint_memory(bytes: usize) {
+    set_internal(c"pgqueue.hint_memory", &bytes.div_ceil(1024).to_string());
 }
 
 /// Defines the settings. Called once, when the library is loaded.

@@ -122,6 +122,30 @@ fn more_priorities_than_hints_come_in_order() {
 }
 
 #[test]
+fn a_hint_cache_of_a_hundred_thousand_places_is_looked_after_like_a_small_one() {
+    let server = Server::bare(
+        "shared_preload_libraries = 'pgqueue'\npgqueue.max_queues_hint = 100000\npgqueue.vacuum_interval = '1 h'",
+    );
+    let mut session = server.connect();
+    session.batch_execute("CREATE EXTENSION pgqueue").unwrap();
+    let push = "SELECT count(pgq_push('q' || n, '1', delay => '15 s')) FROM generate_series(1, 300) n";
+    session.batch_execute(push).unwrap();
+    let early: i64 = session.one("SELECT count(*) FROM generate_series(1, 300) n, pgq_reserve('q' || n)");
+    assert_eq!(early, 0, "reserves tell the hints when messages are due");
+    // No round comes: only the hints tell the worker what is due.
+    until("the worker has moved all due messages", || {
+        session.one("SELECT count(*) = 300 FROM pgqueue.message WHERE lane = 'r'")
+    });
+    for n in [1, 150, 300] {
+        let taken: Vec<i64> =
+            session.all(&format!("SELECT delivery FROM pgq_reserve('q{n}', lease => '300 ms')"));
+        assert_eq!(taken, [1]);
+    }
+    let again = "SELECT count(*) FROM pgq_reserve('q1', lease => '1 h')";
+    until("a message whose lease has ended comes again", || session.one::<i64>(again) == 1);
+}
+
+#[test]
 fn rows_that_a_statement_writes_are_found_at_once() {
     let server = Server::start();
     let mut session = server.connect();

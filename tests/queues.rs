@@ -2,6 +2,7 @@
 
 use std::thread;
 
+use postgres::Client;
 use support::{Ask, Server, Stop, until_blocked};
 
 #[test]
@@ -164,4 +165,130 @@ fn a_call_that_waits_while_the_extension_is_dropped_says_that_it_is_gone() {
             assert!(is_clear, "{call}: {sqlstate}");
         }
     });
+}
+
+/// A server on which only the test's sessions work.
+fn quiet_server(settings: &str) -> Server {
+    let server = Server::bare(&format!("pgqueue.auto_vacuum = off\n{settings}"));
+    server.connect().batch_execute("CREATE EXTENSION pgqueue; CREATE ROLE ada; CREATE ROLE bob").unwrap();
+    server
+}
+
+const PRELOADED: &str = "shared_preload_libraries = 'pgqueue'";
+
+/// How often a call of a session scans the tables of queues and of rights.
+fn scans(session: &mut Client, call: &str) -> i64 {
+    const SO_FAR: &str = "SELECT sum(pg_stat_get_xact_numscans(c.oid))::bigint
+          FROM pg_class c LEFT JOIN pg_index i ON i.indexrelid = c.oid
+         WHERE coalesce(i.indrelid, c.oid) IN ('pgqueue.queue'::regclass, 'pgqueue.privilege'::regclass)";
+    session.batch_execute("BEGIN").unwrap();
+    let before: i64 = session.one(SO_FAR);
+    session.batch_execute(call).unwrap();
+    let after: i64 = session.one(SO_FAR);
+    session.batch_execute("COMMIT").unwrap();
+    after - before
+}
+
+const PUSH: &str = "SELECT pgq_push('q', '1')";
+
+/// Each changes one queue, `other`.
+const CHANGES: [&str; 11] = [
+    "SELECT pgq_create_queue('other')",
+    "SELECT pgq_alter_queue('other', '{\"lease\": \"1 min\"}')",
+    "SELECT pgq_alter_queue('other', '{\"max_leased\": 3}')",
+    "SELECT pgq_pause('other')",
+    "SELECT pgq_resume('other')",
+    "SELECT pgq_grant('other', 'bob', 'push')",
+    "SELECT pgq_revoke('other', 'bob', 'push')",
+    "SELECT pgq_set_owner('other', 'ada')",
+    "SELECT pgq_reassign_owned('ada', 'bob')",
+    "SELECT pgq_drop_queue('other')",
+    "SELECT pgq_push('other', '1')",
+];
+
+#[test]
+fn a_change_of_one_queue_makes_no_session_read_another_again() {
+    for settings in [PRELOADED, ""] {
+        let server = quiet_server(settings);
+        let (mut session, mut owner) = (server.connect(), server.connect());
+        scans(&mut session, PUSH);
+        scans(&mut session, PUSH);
+        for change in CHANGES {
+            owner.batch_execute(change).unwrap();
+            assert_eq!(scans(&mut session, PUSH), 0, "{change}, {settings}");
+        }
+        owner.batch_execute("SELECT pgq_pause('q')").unwrap();
+        assert!(scans(&mut session, PUSH) > 0, "its own change is another matter");
+    }
+}
+
+#[test]
+fn a_round_without_work_makes_no_session_read_its_queues_again() {
+    let server = quiet_server(PRELOADED);
+    let (mut session, mut other) = (server.connect(), server.connect());
+    session.batch_execute(PUSH).unwrap();
+    other.batch_execute("SELECT pgq_create_queue('gone'); SELECT pgq_drop_queue('gone')").unwrap();
+    for statement in [
+        "SELECT pgq_vacuum()",
+        "DELETE FROM pgqueue.privilege WHERE false",
+        "UPDATE pgqueue.queue SET name = name WHERE false",
+    ] {
+        scans(&mut session, PUSH);
+        other.batch_execute(statement).unwrap();
+        assert_eq!(scans(&mut session, PUSH), 0, "{statement}");
+    }
+}
+
+/// The lease that a queue gives by its settings, in seconds, as a session knows it.
+fn lease_of(session: &mut Client, queue: &str) -> i64 {
+    session.batch_execute(&format!("SELECT pgq_push('{queue}', '1')")).unwrap();
+    session.one(&format!(
+        "SELECT extract(epoch FROM leased_until - clock_timestamp())::bigint FROM pgq_reserve('{queue}')"
+    ))
+}
+
+#[test]
+fn a_session_knows_the_settings_that_are_committed_or_its_own() {
+    let set = |queue, lease| format!("SELECT pgq_alter_queue('{queue}', '{{\"lease\": \"{lease} s\"}}')");
+    for settings in [PRELOADED, ""] {
+        let server = quiet_server(settings);
+        let (mut session, mut owner) = (server.connect(), server.connect());
+        owner.batch_execute("SELECT pgq_create_queue('q'), pgq_create_queue('r')").unwrap();
+        owner.batch_execute(&(set("q", 100) + ";" + &set("r", 100))).unwrap();
+        assert_eq!([lease_of(&mut session, "q"), lease_of(&mut session, "r")], [100, 100]);
+        owner.batch_execute(&("BEGIN;".to_string() + &set("q", 200))).unwrap();
+        assert_eq!([lease_of(&mut session, "q"), lease_of(&mut owner, "q")], [100, 200]);
+        owner.batch_execute(&("SAVEPOINT s;".to_string() + &set("q", 300) + ";" + &set("r", 300))).unwrap();
+        assert_eq!([lease_of(&mut owner, "q"), lease_of(&mut owner, "r")], [300, 300]);
+        owner.batch_execute("ROLLBACK TO s").unwrap();
+        assert_eq!([lease_of(&mut owner, "q"), lease_of(&mut owner, "r")], [200, 100]);
+        owner.batch_execute("ROLLBACK").unwrap();
+        assert_eq!([lease_of(&mut session, "q"), lease_of(&mut owner, "q")], [100, 100]);
+        owner.batch_execute(&("BEGIN;".to_string() + &set("q", 400) + "; PREPARE TRANSACTION 'p'")).unwrap();
+        assert_eq!([lease_of(&mut session, "q"), lease_of(&mut owner, "q")], [100, 100]);
+        server.connect().batch_execute("COMMIT PREPARED 'p'").unwrap();
+        assert_eq!([lease_of(&mut session, "q"), lease_of(&mut owner, "q")], [400, 400]);
+        assert_eq!(lease_of(&mut session, "r"), 100);
+    }
+}
+
+#[test]
+fn a_statement_that_changes_many_queues_is_heard_of_for_each() {
+    let server = quiet_server(PRELOADED);
+    let (mut session, mut owner) = (server.connect(), server.connect());
+    owner.execute("SELECT pgq_create_queue('q' || n) FROM generate_series(1, 3000) n", &[]).unwrap();
+    let pushes = "SELECT pgq_push('q' || n, '1') FROM generate_series(1, 3000) n";
+    session.execute(pushes, &[]).unwrap();
+    owner.execute("UPDATE pgqueue.queue SET paused = true", &[]).unwrap();
+    session.execute(pushes, &[]).unwrap();
+    assert_eq!(
+        session.one::<i64>("SELECT count(*) FROM generate_series(1, 3000) n, pgq_reserve('q' || n)"),
+        0
+    );
+    // Numbers of queues are changed by hands only.
+    owner
+        .execute("UPDATE pgqueue.queue SET paused = false, id = id + 100000 WHERE name = 'q7'", &[])
+        .unwrap();
+    session.execute("SELECT pgq_push('q7', '1')", &[]).unwrap();
+    assert_eq!(session.one::<i64>("SELECT count(*) FROM pgq_reserve('q7', max => 9)"), 1);
 }

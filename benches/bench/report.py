@@ -30,6 +30,13 @@ itself is 8 % of the backend's time and the commit 5 %; the protocol, the execut
 rest. A `SELECT 1` put between the INSERT and the DELETE by key takes those to 0.83 to 0.91 of their throughput (8
 clients, three rounds). One round trip less (`pgq_next`), more clients, or batches show more of the difference."""
 
+CURVES = """## How costs grow
+
+What each function and each step of a round costs while one thing grows: `make curves` measures that, and fails if a bound is broken.
+[curves.md](curves.md) has the figures. A line is a function; a flat line costs the same at every size.
+
+![curves](curves.svg)"""
+
 METHOD = """## Method
 
 Everything runs on one private server with `fsync` on, and on one machine that others use too. So no absolute number
@@ -85,7 +92,7 @@ def write(results, place):
         parts.append("**A quick run, to see that everything works. Its figures mean nothing.**")
     parts.append(summary(results))
     parts += [section(results[name], place) for name, section in sections.items() if name in results]
-    parts.append(METHOD)
+    parts += [CURVES, METHOD]
     (place / "report.md").write_text("\n\n".join(part.strip() for part in parts) + "\n")
 
 

@@ -32,7 +32,8 @@ def as_server(*command, **options):
 
 
 class Server:
-    def __init__(self):
+    def __init__(self, settings=""):
+        """`settings` are lines of postgresql.conf, beside those of all scenarios."""
         self.place = pathlib.Path(tempfile.mkdtemp(prefix="pgqueue."))
         self.place.chmod(0o777)
         self.data = self.place / "data"
@@ -40,7 +41,7 @@ class Server:
         quiet = {"stdout": subprocess.DEVNULL}
         as_server(BIN / "initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-D", self.data, **quiet)
         with open(self.data / "postgresql.conf", "a") as config:
-            config.write(f"{SETTINGS}unix_socket_directories = '{self.place}'\n")
+            config.write(f"{SETTINGS}{settings}\nunix_socket_directories = '{self.place}'\n")
         self.start()
         self.run("CREATE EXTENSION pgqueue")
 
@@ -55,6 +56,12 @@ class Server:
             self.stop("immediate")
         shutil.rmtree(self.place, ignore_errors=True)
 
+    def cpu(self):
+        """Seconds of CPU of the server, with those of its processes that have ended."""
+        pid = (self.data / "postmaster.pid").read_text().split()[0]
+        fields = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()
+        return sum(int(field) for field in fields[11:15]) / os.sysconf("SC_CLK_TCK")
+
     @property
     def environment(self):
         return {**os.environ, "PGHOST": str(self.place), "PGUSER": "postgres", "PGDATABASE": "postgres", "PGPORT": "5432"}
@@ -63,8 +70,8 @@ class Server:
     def address(self):
         return f"host={self.place} user=postgres dbname=postgres"
 
-    def connect(self, **options):
-        return psycopg.connect(self.address, autocommit=True, **options)
+    def connect(self, database="postgres", **options):
+        return psycopg.connect(f"host={self.place} user=postgres dbname={database}", autocommit=True, **options)
 
     @contextlib.contextmanager
     def pinned_horizon(self):

@@ -1,4 +1,5 @@
--- Number of messages that could be reserved now, in the queue or in one group.
+-- Number of messages of a queue that could be reserved now. Blocked ones could not.
 SELECT count(*)
-  FROM pgqueue.message_state
- WHERE queue = $1 AND state = 'ready' AND ($2 IS NULL OR group_key = $2)
+  FROM (SELECT FROM pgqueue.message_state WHERE queue = $1 AND lane = 'r' AND state = 'ready'
+        UNION ALL
+        SELECT FROM pgqueue.message_state WHERE queue = $1 AND lane = 'd' AND state = 'ready') ready

@@ -1,4 +1,5 @@
 -- The queue named $1, or numbered $2.
-SELECT id, name, paused, settings, owner_id, granted
+-- The first columns are for the check of rights.
+SELECT id, owner_id, has_grants, settings, name, paused
   FROM pgqueue.queue_access
  WHERE name = $1 OR id = $2

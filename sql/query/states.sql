@@ -1,9 +1,20 @@
--- Counts of a scan of all messages of a queue. `total` is the number of rows: messages in every state and
--- dead letters.
-SELECT count(*) FILTER (WHERE state = 'ready'), count(*) FILTER (WHERE state = 'delayed'),
-       count(*) FILTER (WHERE state = 'leased'), count(*) FILTER (WHERE state = 'blocked'),
-       dead.letters, count(m.id) + dead.letters,
-       min(coalesce(due_at, enqueued_at)) FILTER (WHERE state = 'ready')
-  FROM (SELECT count(*) AS letters FROM pgqueue.dead WHERE queue = $1) dead
-  LEFT JOIN pgqueue.message_state m ON m.queue = $1
- GROUP BY dead.letters
+-- Counts of a scan of all messages of each queue in $1, and of up to $2 of its dead letters (null: all). `total`
+-- is the number of messages in every state.
+SELECT q.id, counted.ready, counted.delayed, counted.leased, counted.blocked,
+       (SELECT count(*) FROM (SELECT FROM pgqueue.dead WHERE queue = q.id LIMIT $2) letters),
+       counted.total, counted.oldest
+  FROM unnest($1) AS q (id),
+       LATERAL (SELECT count(*) FILTER (WHERE state = 'ready') AS ready,
+                       count(*) FILTER (WHERE state = 'delayed') AS delayed,
+                       count(*) FILTER (WHERE state = 'leased') AS leased,
+                       count(*) FILTER (WHERE state = 'blocked') AS blocked,
+                       count(*) AS total,
+                       min(coalesce(due_at, enqueued_at)) FILTER (WHERE state = 'ready') AS oldest
+                  FROM (SELECT state, due_at, enqueued_at FROM pgqueue.message_state
+                         WHERE queue = q.id AND lane = 'r'
+                        UNION ALL
+                        SELECT state, due_at, enqueued_at FROM pgqueue.message_state
+                         WHERE queue = q.id AND lane = 'd'
+                        UNION ALL
+                        SELECT state, due_at, enqueued_at FROM pgqueue.message_state
+                         WHERE queue = q.id AND lane = 'b' AND group_key IS NOT NULL) m) counted

@@ -32,10 +32,15 @@ COMMENT ON COLUMN pgqueue.queue.settings IS 'what the queue sets itself; the res
 CREATE FUNCTION pgqueue.forget_queues() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'forget_queues';
 REVOKE ALL ON FUNCTION pgqueue.forget_queues() FROM PUBLIC;
-COMMENT ON FUNCTION pgqueue.forget_queues() IS 'makes every session read the queues anew at its next call';
+COMMENT ON FUNCTION pgqueue.forget_queues()
+    IS 'makes every session read a queue anew at its next call; argument: the column of its number. Without rows: all queues';
 
+CREATE TRIGGER forget_queue
+    AFTER INSERT OR UPDATE OR DELETE ON pgqueue.queue
+    FOR EACH ROW EXECUTE FUNCTION pgqueue.forget_queues('id');
+ALTER TABLE pgqueue.queue ENABLE ALWAYS TRIGGER forget_queue;
 CREATE TRIGGER forget_queues
-    AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgqueue.queue
+    AFTER TRUNCATE ON pgqueue.queue
     FOR EACH STATEMENT EXECUTE FUNCTION pgqueue.forget_queues();
 ALTER TABLE pgqueue.queue ENABLE ALWAYS TRIGGER forget_queues;
 
@@ -283,7 +288,8 @@ SELECT m.*,
             WHEN m.expires_at <= clock_timestamp() THEN 'gone'
             WHEN attempts >= limits.deliveries AND limits.deliveries > 0 THEN 'gone'
             WHEN m.lease_until > '-infinity' AND q.settings ->> 'on_timeout' = 'dead' THEN 'gone'
-            WHEN m.key_place > 0 AND EXISTS (SELECT FROM pgqueue.superseded s WHERE s.id = m.id) THEN 'gone'
+            -- with EXISTS the planner would rather find all superseded messages
+            WHEN m.key_place > 0 AND (SELECT true FROM pgqueue.superseded s WHERE s.id = m.id LIMIT 1) THEN 'gone'
             WHEN m.lane = 'b' THEN 'blocked'
             WHEN m.due_at > clock_timestamp() THEN 'delayed'
             WHEN m.key_place < 0

@@ -9,7 +9,7 @@ use crate::engine::queue::{counter, roles, slots};
 use crate::engine::shared::hint_cache;
 use crate::engine::table::counts::Counts;
 use crate::engine::table::message::{Column, Lane, is_leased};
-use crate::engine::table::{catalog, counter_rows};
+use crate::engine::table::{catalog, counter_rows, queue_changes};
 use crate::error::{Error, Result};
 use crate::pg::role::{Object, revoke_all};
 use crate::pg::session::now;
@@ -63,9 +63,21 @@ fn close_to(call: &Call) -> Answer {
     Ok(None)
 }
 
-/// Trigger on `pgqueue.queue`: tells every session, at commit, that a queue has changed.
-fn forget_queues(_: &Call) -> Answer {
-    catalog::announce_change(catalog::refresh().queue);
+/// Trigger on the tables of queues and rights: tells every session, at commit, which queue has changed. The
+/// trigger's argument names the column of the queue's number. The trigger of a statement does not know which,
+/// and tells that any queue may have changed.
+fn forget_queues(call: &Call) -> Answer {
+    let (trigger, table) = (call.trigger()?, catalog::refresh().queue);
+    if !trigger.is_for_each_row() {
+        queue_changes::announce_all(table);
+        return Ok(Some(Datum::null()));
+    }
+    let column = trigger.arguments().next().ok_or_else(Error::not_a_trigger)?;
+    let queue = |row: TriggerRow| row.integer(column);
+    let (before, after) = (trigger.old_row().and_then(queue), trigger.new_row().and_then(queue));
+    after.into_iter().chain(before.filter(|_| before != after)).for_each(|queue| {
+        queue_changes::announce(table, queue);
+    });
     Ok(Some(Datum::null()))
 }
 

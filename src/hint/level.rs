@@ -129,6 +129,8 @@ pub struct Findings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rescanner {
     Worker,
+    /// The worker, in a rest from routine rescans.
+    RestingWorker,
     Call,
 }
 
@@ -292,9 +294,13 @@ impl Level {
     /// Returns the next chunk of the rescan, if one is due.
     pub fn chunk(&mut self, sweeper: Rescanner, now: Timestamp) -> Option<Chunk> {
         self.begin_rescan(now);
-        let is_wanted = self.suspected || sweeper == Rescanner::Worker || self.routine.is_overdue(GRACE, now);
-        // A crowded stash has to be emptied first.
-        if self.cursor == NOWHERE || !is_wanted || self.stash.count > STASH / 2 {
+        let is_wanted = self.suspected
+            || match sweeper {
+                Rescanner::Worker => true,
+                Rescanner::RestingWorker => false,
+                Rescanner::Call => self.routine.is_overdue(GRACE, now),
+            };
+        if self.cursor == NOWHERE || !is_wanted || self.is_crowded() {
             return None;
         }
         if self.cursor >= self.front {
@@ -373,6 +379,29 @@ impl Level {
     /// Returns the next time when a lease may end or a rescan over ended leases may begin.
     pub fn next_end(&self) -> Timestamp {
         if self.first_end == NEVER { NEVER } else { self.first_end.max(self.rest.until) }
+    }
+
+    /// Returns when a rescan is due that has a reason to find a message.
+    pub fn next_suspicion(&self) -> Timestamp {
+        if self.suspected {
+            return if self.is_crowded() { NEVER } else { Timestamp::MIN };
+        }
+        let of_prepared = if self.prepared == NOWHERE { NEVER } else { self.prepared_for.until };
+        self.next_end().min(of_prepared)
+    }
+
+    /// Returns when a routine rescan is due.
+    pub fn next_routine(&self) -> Timestamp {
+        match self.cursor {
+            NOWHERE => self.routine.until,
+            _ if self.is_crowded() => NEVER,
+            _ => Timestamp::MIN,
+        }
+    }
+
+    /// True if the stash has to be emptied before a rescan.
+    fn is_crowded(&self) -> bool {
+        self.stash.count > STASH / 2
     }
 
     pub fn knows_some(&self) -> bool {
@@ -485,6 +514,27 @@ mod tests {
         }
         assert!(!level.claim(look, 150));
         assert!(level.claim(level.look(), 150));
+    }
+
+    #[test]
+    fn a_rescan_is_due_at_the_time_that_the_level_names() {
+        let mut level = level_with_front(1_000);
+        assert_eq!((level.next_suspicion(), level.next_routine()), (NEVER, ROUTINE));
+        level.leased(10, 500);
+        assert_eq!(level.next_suspicion(), 500);
+        assert!(level.chunk(Rescanner::RestingWorker, 499).is_none());
+        assert!(level.chunk(Rescanner::RestingWorker, 500).is_some());
+        assert_eq!(level.next_suspicion(), Timestamp::MIN, "under way");
+        level.end_rescan(500);
+        assert!(level.chunk(Rescanner::RestingWorker, ROUTINE).is_none(), "it has no reason to look");
+        assert_eq!(level.next_routine(), Timestamp::MIN, "under way");
+        assert!(level.chunk(Rescanner::Worker, ROUTINE).is_some());
+        level.appeared(&ids(1..=STASH as i64), Direction::OldestFirst);
+        assert_eq!((level.next_suspicion(), level.next_routine()), (NEVER, NEVER), "crowded");
+        level.prepared(10, 600);
+        assert!(!probed(&mut level).is_empty());
+        level.end_rescan(600);
+        assert_eq!(level.next_suspicion(), 600 + PREPARED);
     }
 
     #[test]

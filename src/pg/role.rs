@@ -6,6 +6,7 @@
 //! both.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::sync::Once;
 
@@ -34,6 +35,15 @@ const PLAIN_TEXT: [Setting; 12] = [
 /// Runs `work` as `owner`, with our own search path.
 pub fn act_as<R>(owner: Oid, work: impl FnOnce() -> R) -> R {
     act(owner, pg_sys::SECURITY_LOCAL_USERID_CHANGE, &[SEARCH_PATH], work)
+}
+
+/// Like `act_as`; a statement that is planned meanwhile reads tables by their indexes only.
+///
+/// An estimate that rows of one queue are most of a table would make each other queue pay for that one, and a
+/// high estimate would have the statement compiled, which takes longer than it runs.
+pub fn act_by_index<R>(owner: Oid, work: impl FnOnce() -> R) -> R {
+    const BY_INDEX: [Setting; 3] = [SEARCH_PATH, (c"enable_seqscan", c"off"), (c"jit", c"off")];
+    act(owner, pg_sys::SECURITY_LOCAL_USERID_CHANGE, &BY_INDEX, work)
 }
 
 /// Like `act_as`, with a short lock timeout.
@@ -141,8 +151,63 @@ pub fn caller_can_become(role: Oid) -> bool {
     unsafe { can_be(caller(), role) }
 }
 
+/// Returns a role and all roles that it is a member of, directly or through others, whether or not it
+/// inherits their privileges.
+pub fn joined_by(role: Oid) -> Vec<Oid> {
+    let mut roles = vec![role];
+    let mut known = HashSet::from([role]);
+    let mut next = 0;
+    while let Some(&member) = roles.get(next) {
+        roles.extend(listed_for(member).into_iter().filter(|&to| known.insert(to)));
+        next += 1;
+    }
+    roles
+}
+
+/// Returns the roles that a role is a direct member of.
+fn listed_for(member: Oid) -> Vec<Oid> {
+    const ROLE: i16 = if cfg!(any(feature = "pg14", feature = "pg15")) { 1 } else { 2 };
+    let (cache, none) = (pg_sys::SysCacheIdentifier::AUTHMEMMEMROLE as i32, Datum::null());
+    // SAFETY: the list is complete and stays until it is released; an error releases it with its resource
+    // owner. The column is an oid and never null.
+    unsafe {
+        let list = pg_sys::SearchSysCacheList(cache, 1, member.into(), none, none);
+        let members = (*list).members.as_slice((*list).n_members as usize);
+        let role = |member: &*mut pg_sys::CatCTup| {
+            let mut null = false;
+            let role = pg_sys::SysCacheGetAttr(cache, &raw mut (**member).tuple, ROLE, &mut null);
+            Oid::from(role.value() as u32)
+        };
+        let roles = members.iter().map(role).collect();
+        pg_sys::ReleaseCatCacheList(list);
+        roles
+    }
+}
+
 thread_local! {
     static CHANGES: Cell<u64> = const { Cell::new(0) };
+    static MEMBERSHIPS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Counts the changes of roles and memberships that this session has heard of since its first call. What
+/// `has_privs_of_role` says stays as it is while this does.
+pub fn memberships() -> u64 {
+    static LISTENING: Once = Once::new();
+    LISTENING.call_once(|| {
+        use pg_sys::SysCacheIdentifier::{AUTHMEMROLEMEM, AUTHOID, DATABASEOID};
+        for cache in [AUTHMEMROLEMEM, AUTHOID, DATABASEOID] {
+            // SAFETY: on_membership neither allocates nor raises.
+            unsafe {
+                pg_sys::CacheRegisterSyscacheCallback(cache as i32, Some(on_membership), Datum::null());
+            }
+        }
+    });
+    MEMBERSHIPS.get()
+}
+
+/// Called by Postgres in the middle of its cache handling: only counts.
+unsafe extern "C-unwind" fn on_membership(_: Datum, _cache: i32, _hash: u32) {
+    MEMBERSHIPS.set(MEMBERSHIPS.get() + 1);
 }
 
 /// Counts the changes of roles that this session has heard of since its first call.

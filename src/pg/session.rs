@@ -1,6 +1,6 @@
 //! The session: its clock, its sleep, and whether its transaction may write.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys::{self, Oid};
 
@@ -89,6 +89,20 @@ pub fn has_one_snapshot() -> bool {
 pub fn level() -> i32 {
     // SAFETY: reads state of the transaction.
     unsafe { pg_sys::GetCurrentTransactionNestLevel() }
+}
+
+/// Sets a setting that only shows a value.
+pub fn set_internal(name: &CStr, value: &str) {
+    let value = CString::new(value).expect("no NUL byte");
+    // SAFETY: C strings; the setting is defined.
+    unsafe {
+        pg_sys::SetConfigOption(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_INTERNAL,
+            pg_sys::GucSource::PGC_S_OVERRIDE,
+        );
+    }
 }
 
 /// Reserves a prefix of settings: Postgres warns of undefined settings with it, and refuses new ones.

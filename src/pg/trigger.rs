@@ -151,6 +151,11 @@ impl TriggerRow<'_> {
         self.value(column, pg_sys::TEXTOID).map(|text| unsafe { varlena_bytes(text) })
     }
 
+    /// Returns the value of a column of type `integer`.
+    pub fn integer(self, column: &CStr) -> Option<i32> {
+        self.value(column, pg_sys::INT4OID).map(|value| value.value() as i32)
+    }
+
     /// Returns the value of a column of type `oid`.
     pub fn oid(self, column: &CStr) -> Option<Oid> {
         self.value(column, pg_sys::OIDOID).map(|oid| Oid::from(oid.value() as u32))

@@ -36,6 +36,13 @@ impl Right {
         }
     }
 
+    /// Returns the right with this name, if it can be granted.
+    pub fn named(word: &[u8]) -> Option<Self> {
+        [Self::Push, Self::Consume, Self::Manage, Self::Monitor]
+            .into_iter()
+            .find(|right| right.word().as_bytes() == word)
+    }
+
     /// True if a role with the granted rights has this one.
     pub fn is_among(self, granted: &[Self]) -> bool {
         self == Self::Monitor && !granted.is_empty() || granted.contains(&self)
@@ -51,7 +58,9 @@ mod tests {
         for word in Right::GRANTABLE {
             let right: Right = serde_json::from_value(word.into()).unwrap();
             assert_eq!(right.word(), word);
+            assert_eq!(Right::named(word.as_bytes()), Some(right));
         }
+        assert_eq!(Right::named(b"own"), None);
         assert!(serde_json::from_value::<Right>("own".into()).is_err());
     }
 

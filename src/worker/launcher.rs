@@ -68,10 +68,15 @@ pub extern "C-unwind" fn pgqueue_launcher(_argument: pg_sys::Datum) {
     // SAFETY: first thing in a background worker that asked for a connection.
     unsafe { pg_sys::BackgroundWorkerInitializeConnection(std::ptr::null(), std::ptr::null(), 0) };
     let mut known: HashMap<Oid, Known> = HashMap::new();
+    let mut before = Vec::new();
     loop {
         let databases = databases();
         known.retain(|database, _| databases.iter().any(|found| found.oid == *database));
-        hint_cache::free_all_but(&databases.iter().map(|database| database.oid.to_u32()).collect::<Vec<_>>());
+        let those = databases.iter().map(|database| database.oid.to_u32()).collect::<Vec<_>>();
+        if those != before {
+            hint_cache::free_all_but(&those);
+            before = those;
+        }
         for database in databases.iter().filter(|database| database.may_have_worker) {
             look_after(database, known.entry(database.oid).or_default());
         }

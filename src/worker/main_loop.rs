@@ -43,9 +43,10 @@ pub extern "C-unwind" fn pgqueue_worker(argument: pg_sys::Datum) {
         if guc::auto_vacuum() && round::mend() {
             recount = Recount::default();
         }
+        recount.repeat();
         recount.go_on();
         let left_work = guc::auto_vacuum() && round::round().left_work;
-        rest(database, if left_work { SHORT_PAUSE } else { interval() });
+        rest(database, if left_work { SHORT_PAUSE } else { interval() }, &mut recount);
     }
     watchers::end_all();
     if extension_exists() {
@@ -63,7 +64,7 @@ fn interval() -> Duration {
 }
 
 /// Sleeps for the pause, and does the errands that fall due meanwhile. A reload may change its length.
-fn rest(database: Oid, pause: Duration) {
+fn rest(database: Oid, pause: Duration, recount: &mut Recount) {
     let (begun, before) = (Instant::now(), interval());
     loop {
         let left = pause.saturating_sub(begun.elapsed());
@@ -71,6 +72,7 @@ fn rest(database: Oid, pause: Duration) {
             return;
         }
         sleep_until_news(left.min(NAP));
+        recount.go_on();
         if guc::auto_vacuum() && !errands::errands() {
             // The extension may be gone, or the disk full: then it fails again.
             let pause = if is_asked_to_end() { Duration::ZERO } else { AFTER_FAILURE };

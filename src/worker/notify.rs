@@ -49,7 +49,7 @@ struct Shared {
 /// The worker's knowledge of queues with listeners.
 #[derive(Default)]
 struct Ear {
-    generation: Option<u64>,
+    changes: Option<u64>,
     /// Queues are not read again before.
     rests_until: Timestamp,
     listens_since: Option<Timestamp>,
@@ -88,12 +88,12 @@ impl Ear {
 
     fn tell(&mut self) {
         let counters = (0..listen_counter::MANY).map(listeners::news).collect();
-        let (generation, begun) = (catalog::heard(), now());
+        let (changes, begun) = (catalog::heard(), now());
         let is_outdated =
-            self.generation != Some(generation) && !(begun..begun + OFTEN).contains(&self.rests_until);
+            self.changes != Some(changes) && !(begun..begun + OFTEN).contains(&self.rests_until);
         if is_outdated {
             self.read_queues();
-            self.generation = Some(generation);
+            self.changes = Some(changes);
             self.rests_until = now() + ((now() - begun) * REST).clamp(0, OFTEN - 1);
         }
         self.listen(is_outdated);
@@ -104,7 +104,7 @@ impl Ear {
             }
         }
         // A queue that has yet to be read, or of which no invalidation has come yet, had its news after these.
-        if self.generation == Some(generation) && !(self.noted_at..self.noted_at + APART).contains(&begun) {
+        if self.changes == Some(changes) && !(self.noted_at..self.noted_at + APART).contains(&begun) {
             self.counters.rotate_left(1);
             self.counters[1] = counters;
             self.noted_at = begun;

@@ -3,6 +3,7 @@
 
 mod attacks;
 mod calls;
+mod grants;
 mod tenants;
 
 use calls::{CALLS, Need};

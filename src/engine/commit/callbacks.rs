@@ -6,13 +6,14 @@
 //! can see it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::ffi::c_void;
 
 use pgrx::pg_sys;
 
 use crate::engine::commit::async_commit::{spare_the_wait, wait_as_before};
-use crate::engine::commit::counts::{COUNTED, Counted, DRAINS, add, write_counts};
-use crate::engine::commit::pending::{self, QUEUES};
+use crate::engine::commit::counts::{AllCounted, COUNTED, DRAINS, write_counts};
+use crate::engine::commit::pending::{self, AllPending, QUEUES};
 use crate::engine::commit::publish::{End, publish};
 use crate::engine::shared::{hint_cache, sleeper, tally};
 use crate::engine::table::counts::Counts;
@@ -22,7 +23,8 @@ use crate::pg::session::level;
 use crate::stop::{self, Point};
 
 thread_local! {
-    /// The queues that this transaction has dropped, each with the level of its savepoint.
+    /// The queues that this transaction has dropped, each with the level of its savepoint; none has a lower
+    /// level than the one before it.
     static DROPPED: RefCell<Vec<(i32, i32)>> = const { RefCell::new(Vec::new()) };
     /// The level of the savepoint in which this transaction has created the extension.
     static BEGINS_ANEW: Cell<Option<i32>> = const { Cell::new(None) };
@@ -50,10 +52,10 @@ pub fn begins_anew() {
 
 /// The queues pushed to, without those that this transaction drops itself.
 fn pushed_to() -> Vec<i32> {
-    let is_dropped = |queue| DROPPED.with_borrow(|all| all.iter().any(|&(_, dropped)| dropped == queue));
+    let dropped: HashSet<i32> = DROPPED.with_borrow(|all| all.iter().map(|&(_, queue)| queue).collect());
     COUNTED.with_borrow(|all| {
-        let pushed = all.iter().filter(|counted| counted.counts.pushed > 0 && !is_dropped(counted.queue));
-        pushed.map(|counted| counted.queue).collect()
+        let pushed = all.iter().filter(|(queue, its)| its.counts.pushed > 0 && !dropped.contains(queue));
+        pushed.map(|(queue, _)| queue).collect()
     })
 }
 
@@ -80,10 +82,7 @@ unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _argument: *m
 
 fn before_commit() {
     check_queues(&pushed_to());
-    write_counts(|counted| {
-        counted.has_entry = counted.has_entry || tally::keep_entry(counted.queue);
-        !counted.has_entry
-    });
+    write_counts(tally::keep_entry);
     spare_the_wait();
 }
 
@@ -94,8 +93,8 @@ fn before_prepare() {
         Error::queue_was_dropped().raise();
     }
     check_queues(&pushed);
-    COUNTED.with_borrow(|all| all.iter().for_each(|counted| pending::counted(counted.queue)));
-    write_counts(|_| true);
+    COUNTED.with_borrow(|all| all.iter().for_each(|(queue, _)| pending::counted(queue)));
+    write_counts(|_| false);
 }
 
 fn after(end: End) {
@@ -119,24 +118,31 @@ fn after(end: End) {
 
 /// Publishes in shared memory the changes and counts of the transaction, queue by queue.
 fn tell_all(end: End) {
-    let mut counted = COUNTED.take();
+    let counted = COUNTED.take();
     if end == End::Commit && !counted.is_empty() {
         stop::at(Point::CommitIsToCount);
     }
-    counted.retain(|counted| counted.has_entry);
-    let counts_of = |counted: &Counted| if end == End::Commit { counted.counts } else { Counts::default() };
     QUEUES.with_borrow_mut(|all| {
-        for changes in all.iter() {
-            let its = counted.iter().position(|counted| counted.queue == changes.queue);
-            let counts = its.map(|n| counts_of(&counted.swap_remove(n)));
-            publish(changes, end, counts);
+        for (queue, changes) in all.iter() {
+            publish(queue, changes, end, counts_to_tell(&counted, queue, end));
         }
         if end == End::Commit && !all.is_empty() {
             stop::at(Point::CommitHasPublished);
         }
-        all.clear();
+        let others = counted.iter().filter(|&(queue, _)| all.get(queue).is_none());
+        for (queue, counts) in
+            others.filter_map(|(queue, _)| Some((queue, counts_to_tell(&counted, queue, end)?)))
+        {
+            tally::add_counts(queue, counts);
+        }
+        *all = AllPending::default();
     });
-    counted.iter().for_each(|counted| tally::add_counts(counted.queue, counts_of(counted)));
+}
+
+/// The counts of a queue for which a cache entry is kept.
+fn counts_to_tell(counted: &AllCounted, queue: i32, end: End) -> Option<Counts> {
+    let its = counted.get(queue).filter(|counted| counted.has_entry)?;
+    Some(if end == End::Commit { its.counts } else { Counts::default() })
 }
 
 /// Handles a savepoint that was rolled back or released. Messages taken since may be ready again, though the
@@ -151,10 +157,14 @@ unsafe extern "C-unwind" fn at_end_of_savepoint(
     let level = level(); // still that of the savepoint
     match event {
         pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => {
-            QUEUES.with_borrow(|all| all.iter().for_each(|changes| publish(changes, End::Abort, None)));
+            QUEUES.with_borrow_mut(|all| {
+                all.roll_back(level, |queue, changes, ()| publish(queue, changes, End::Abort, None));
+            });
             sleeper::wake_owed();
-            COUNTED.with_borrow_mut(|all| all.retain(|counted| counted.level < level));
-            DROPPED.with_borrow_mut(|all| all.retain(|&(at, _)| at < level));
+            COUNTED.with_borrow_mut(|all| {
+                all.roll_back(level, |_, counted, before| counted.counts = before);
+            });
+            DROPPED.with_borrow_mut(|all| while all.pop_if(|&mut (at, _)| at >= level).is_some() {});
             if BEGINS_ANEW.get().is_some_and(|at| at >= level) {
                 BEGINS_ANEW.set(None);
                 hint_cache::forget_hints();
@@ -162,11 +172,12 @@ unsafe extern "C-unwind" fn at_end_of_savepoint(
             sleeper::pass_on();
         }
         pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => {
-            let ended = COUNTED.with_borrow_mut(|all| {
-                all.extract_if(.., |counted| counted.level >= level).collect::<Vec<_>>()
+            QUEUES.with_borrow_mut(|all| all.release(level));
+            COUNTED.with_borrow_mut(|all| all.release(level));
+            DROPPED.with_borrow_mut(|all| {
+                let own = all.iter_mut().rev().take_while(|(at, _)| *at >= level);
+                own.for_each(|(at, _)| *at = level - 1);
             });
-            ended.into_iter().for_each(|counted| add(Counted { level: level - 1, ..counted }));
-            DROPPED.with_borrow_mut(|all| all.iter_mut().for_each(|(at, _)| *at = (*at).min(level - 1)));
             BEGINS_ANEW.set(BEGINS_ANEW.get().map(|at| at.min(level - 1)));
         }
         _ => {}

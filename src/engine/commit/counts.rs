@@ -2,38 +2,32 @@
 
 use std::cell::{Cell, RefCell};
 
+use crate::engine::commit::noted::Noted;
 use crate::engine::shared::tally;
 use crate::engine::table::counts::Counts;
 use crate::engine::table::{catalog, counter_rows};
 use crate::pg::session::level;
 
-/// Counts of a queue, by the level of the savepoint that counted them.
+/// Counts of a queue.
+#[derive(Default)]
 pub struct Counted {
-    pub(super) level: i32,
-    pub(super) queue: i32,
     pub(super) counts: Counts,
     /// A cache entry is kept for them.
     pub(super) has_entry: bool,
 }
 
+/// The counts of a transaction, by queue. A rollback needs the counts before.
+pub(super) type AllCounted = Noted<i32, Counted, Counts>;
+
 thread_local! {
-    pub(super) static COUNTED: RefCell<Vec<Counted>> = const { RefCell::new(Vec::new()) };
+    pub(super) static COUNTED: RefCell<AllCounted> = RefCell::default();
     /// This transaction writes down the counts of shared memory.
     pub(super) static DRAINS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Adds to the counters of a queue when the transaction commits.
 pub fn count(queue: i32, counts: Counts) {
-    add(Counted { level: level(), queue, counts, has_entry: false });
-}
-
-pub fn add(more: Counted) {
-    COUNTED.with_borrow_mut(|all| {
-        match all.iter_mut().find(|counted| (counted.queue, counted.level) == (more.queue, more.level)) {
-            Some(counted) => counted.counts += more.counts,
-            None => all.push(more),
-        }
-    });
+    COUNTED.with_borrow_mut(|all| all.change(queue, level(), |before| before.counts).counts += counts);
 }
 
 /// Notes that this transaction begins to write down the counts of shared memory.
@@ -50,21 +44,26 @@ pub fn is_draining() -> bool {
 
 /// The counts of this transaction so far. Negative where it has written down counts of shared memory.
 pub fn counted() -> Vec<(i32, Counts)> {
-    COUNTED.with_borrow(|all| all.iter().map(|counted| (counted.queue, counted.counts)).collect())
+    COUNTED.with_borrow(|all| all.iter().map(|(queue, counted)| (queue, counted.counts)).collect())
 }
 
 /// The counts of this transaction for one queue.
 pub fn counted_of(queue: i32) -> Counts {
-    COUNTED.with_borrow(|all| {
-        let its = all.iter().filter(|counted| counted.queue == queue);
-        its.fold(Counts::default(), |sum, counted| sum + counted.counts)
-    })
+    COUNTED.with_borrow(|all| all.get(queue).map_or(Counts::default(), |counted| counted.counts))
 }
 
-/// Writes the counts of the chosen queues into the table.
-pub fn write_counts(is_chosen: impl FnMut(&mut Counted) -> bool) {
-    let chosen: Vec<Counted> = COUNTED.with_borrow_mut(|all| all.extract_if(.., is_chosen).collect());
-    if !chosen.is_empty() && catalog::is_there() {
-        chosen.iter().for_each(|counted| counter_rows::write(counted.queue, counted.counts));
+/// Writes the counts into the table for which no cache entry is kept. `keeps_entry` tries to keep one.
+pub(super) fn write_counts(keeps_entry: impl Fn(i32) -> bool) {
+    let mut rows = Vec::new();
+    COUNTED.with_borrow_mut(|all| {
+        for (queue, counted) in all.iter_mut().filter(|(_, counted)| counted.counts != Counts::default()) {
+            counted.has_entry = counted.has_entry || keeps_entry(queue);
+            if !counted.has_entry {
+                rows.push((queue, std::mem::take(&mut counted.counts)));
+            }
+        }
+    });
+    if !rows.is_empty() && catalog::is_there() {
+        rows.into_iter().for_each(|(queue, counts)| counter_rows::write(queue, counts));
     }
 }

@@ -3,5 +3,6 @@
 pub mod async_commit;
 pub mod callbacks;
 pub mod counts;
+pub mod noted;
 pub mod pending;
 pub mod publish;

@@ -2,16 +2,18 @@
 
 use std::cell::RefCell;
 
+use crate::engine::commit::noted::{Noted, TOP};
 use crate::engine::shared::layout;
 use crate::hint::ids::Ids;
 use crate::hint::{Direction, Key, NOWHERE};
+use crate::pg::session::level;
 use crate::value::timestamp::Timestamp;
 
 /// The changes of a transaction to one queue.
 #[derive(Default)]
 pub struct PendingChanges {
-    pub(super) queue: i32,
-    pub(super) levels: Vec<PendingLevel>,
+    /// By priority.
+    pub(super) levels: Noted<i16, PendingLevel>,
     /// The first due time of the messages that it has delayed.
     pub(super) delayed: Option<Timestamp>,
     /// Messages have left the delayed lane. Until it commits, other transactions see them there.
@@ -35,7 +37,6 @@ pub struct PendingChanges {
 /// The changes of a transaction to the messages of one priority.
 #[derive(Default)]
 pub struct PendingLevel {
-    pub(super) priority: i16,
     /// Messages that are ready when it commits.
     pub(super) ready: Ids,
     /// Messages that were taken, or looked at to be taken. If it aborts, they are as before.
@@ -45,8 +46,11 @@ pub struct PendingLevel {
     pub(super) first_end: Timestamp,
 }
 
+/// The changes of a transaction, by queue. A rollback to a savepoint takes none away.
+pub(super) type AllPending = Noted<i32, PendingChanges>;
+
 thread_local! {
-    pub(super) static QUEUES: RefCell<Vec<PendingChanges>> = const { RefCell::new(Vec::new()) };
+    pub(super) static QUEUES: RefCell<AllPending> = RefCell::default();
 }
 
 /// Notes that a message is ready once the transaction commits.
@@ -134,7 +138,8 @@ pub fn has_freed_slots(queue: i32) -> bool {
 /// Whether this transaction has itself made messages of the queue ready, or changed its settings: hints do
 /// not know of that yet.
 pub fn is_ahead(queue: i32) -> bool {
-    has_forgotten(queue) || has(queue, |changes| changes.levels.iter().any(|level| !level.ready.is_empty()))
+    has_forgotten(queue)
+        || has(queue, |changes| changes.levels.iter().any(|(_, level)| !level.ready.is_empty()))
 }
 
 /// Whether the hints about the queue's messages do not hold for this transaction.
@@ -146,8 +151,8 @@ pub fn has_forgotten(queue: i32) -> bool {
 /// has come.
 pub fn first_of_our_own(queue: i32, priority: i16, direction: Direction, now: Timestamp) -> Key {
     QUEUES.with_borrow(|all| {
-        let levels = all.iter().filter(|changes| changes.queue == queue).flat_map(|changes| &changes.levels);
-        let own = levels.filter(|level| level.priority == priority).flat_map(|level| {
+        let level = all.get(queue).and_then(|changes| changes.levels.get(priority));
+        let own = level.into_iter().flat_map(|level| {
             let ended = (level.first_end <= now).then_some(&level.leased);
             [Some(&level.ready), ended].into_iter().flatten()
         });
@@ -167,28 +172,16 @@ pub fn has_undelayed(queue: i32) -> bool {
 }
 
 fn has(queue: i32, what: impl Fn(&PendingChanges) -> bool) -> bool {
-    QUEUES.with_borrow(|all| all.iter().any(|changes| changes.queue == queue && what(changes)))
+    QUEUES.with_borrow(|all| all.get(queue).is_some_and(what))
 }
 
 fn tell(queue: i32, change: impl FnOnce(&mut PendingChanges)) {
     if !layout::is_preloaded() {
         return;
     }
-    QUEUES.with_borrow_mut(|all| {
-        let n = all.iter().position(|changes| changes.queue == queue).unwrap_or_else(|| {
-            all.push(PendingChanges { queue, ..PendingChanges::default() });
-            all.len() - 1
-        });
-        change(&mut all[n]);
-    });
+    QUEUES.with_borrow_mut(|all| change(all.change(queue, level(), |_| ())));
 }
 
 fn tell_of(queue: i32, priority: i16, change: impl FnOnce(&mut PendingLevel)) {
-    tell(queue, |changes| {
-        let n = changes.levels.iter().position(|level| level.priority == priority).unwrap_or_else(|| {
-            changes.levels.push(PendingLevel { priority, ..PendingLevel::default() });
-            changes.levels.len() - 1
-        });
-        change(&mut changes.levels[n]);
-    });
+    tell(queue, |changes| change(changes.levels.change(priority, TOP, |_| ())));
 }

@@ -23,24 +23,24 @@ pub enum End {
 
 /// Tells the hints of a queue the changes of a transaction, adds its counts, and notes which sleepers to
 /// wake.
-pub fn publish(changes: &PendingChanges, end: End, counts: Option<Counts>) {
+pub fn publish(queue: i32, changes: &PendingChanges, end: End, counts: Option<Counts>) {
     let now = now();
     // Its messages are looked at again when the transaction is decided; without a cache entry, by a routine
     // rescan.
-    let is_kept = end == End::Prepare && hint_cache::keep_for_prepared(changes.queue);
+    let is_kept = end == End::Prepare && hint_cache::keep_for_prepared(queue);
     if end == End::Prepare && !is_kept {
         tally::prepared_without_place();
     }
-    tally::tell(changes.queue, counts, |entry| {
+    tally::tell(queue, counts, |entry| {
         changes.tell_levels(entry, end, now);
         if is_kept {
             entry.hint.is_prepared();
         }
         changes.tell_queue(entry, end);
     });
-    sleeper::owe(changes.queue, changes.sleepers_to_wake(end, now));
+    sleeper::owe(queue, changes.sleepers_to_wake(end, now));
     if end == End::Commit && changes.makes_ready() {
-        listeners::will_have_news(changes.queue);
+        listeners::will_have_news(queue);
     }
 }
 
@@ -66,8 +66,8 @@ impl PendingLevel {
 
 impl PendingChanges {
     fn tell_levels(&self, entry: &mut CacheEntry, end: End, now: Timestamp) {
-        for changes in &self.levels {
-            if let Some(level) = entry.hint.level_or_new(changes.priority, now) {
+        for (priority, changes) in self.levels.iter() {
+            if let Some(level) = entry.hint.level_or_new(priority, now) {
                 changes.tell(level, entry.direction, end, now);
             }
         }
@@ -87,7 +87,7 @@ impl PendingChanges {
     }
 
     fn makes_ready(&self) -> bool {
-        self.resumed || self.slots_freed > 0 || self.levels.iter().any(|level| !level.ready.is_empty())
+        self.resumed || self.slots_freed > 0 || self.levels.iter().any(|(_, level)| !level.ready.is_empty())
     }
 
     fn tell_of_slots(&self, slots: &mut SlotHint, end: End) {
@@ -101,7 +101,8 @@ impl PendingChanges {
     }
 
     fn sleepers_to_wake(&self, end: End, now: Timestamp) -> usize {
-        let sum = |ids: fn(&PendingLevel) -> &Ids| self.levels.iter().map(|level| ids(level).count()).sum();
+        let sum =
+            |ids: fn(&PendingLevel) -> &Ids| self.levels.iter().map(|(_, level)| ids(level).count()).sum();
         match end {
             End::Abort if self.removed => usize::MAX,
             End::Abort => sum(|level| &level.touched),
@@ -109,8 +110,8 @@ impl PendingChanges {
             End::Prepare => 0,
             End::Commit if self.resumed => usize::MAX,
             End::Commit => {
-                let leases = self.levels.iter().filter(|level| !level.leased.is_empty());
-                let next = leases.map(|level| level.first_end).chain(self.delayed).min();
+                let leases = self.levels.iter().filter(|(_, level)| !level.leased.is_empty());
+                let next = leases.map(|(_, level)| level.first_end).chain(self.delayed).min();
                 // One sleeper has to know the time. A time beyond the longest sleep need not be told: each
                 // sleeper looks before.
                 let soon = next.is_some_and(|at| at < now + LONGEST_SLEEP.as_micros() as i64);

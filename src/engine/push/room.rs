@@ -85,8 +85,10 @@ fn has_dropped(queue: &Queue, missing: usize) -> bool {
 
 /// Whether a transaction that sees all committed messages could drop `missing` messages.
 fn could_be_dropped(queue: &Queue, missing: usize) -> bool {
-    static DROPPABLE: Statement =
-        Statement::new(include_str!("../../../sql/query/droppable.sql"), &[pg_sys::INT4OID, pg_sys::INT8OID]);
+    static DROPPABLE: Statement = Statement::by_index(
+        include_str!("../../../sql/query/droppable.sql"),
+        &[pg_sys::INT4OID, pg_sys::INT8OID],
+    );
     let args = [Some(queue.id.into()), Some((missing as i64).into())];
     let mut is_possible = false;
     DROPPABLE.run_seeing(Sees::Latest, &args, |row| is_possible = row.bool(0));

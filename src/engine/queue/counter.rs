@@ -12,13 +12,16 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use pgrx::pg_sys::{self, Datum};
+use pgrx::pg_sys;
 
 use crate::engine::commit::counts;
-use crate::engine::shared::{hint_cache, tally};
+use crate::engine::shared::entry::CacheEntry;
+use crate::engine::shared::hint_cache;
+use crate::engine::shared::tally::{self, Tally};
 use crate::engine::table::counter_rows::write;
 use crate::engine::table::counts::Counts;
-use crate::engine::table::statement::{Row, Sees, Statement};
+use crate::engine::table::statement::{Sees, Statement};
+use crate::pg::datum::i32_array;
 use crate::pg::session::nap;
 use crate::stop::{self, Point};
 
@@ -42,19 +45,42 @@ pub fn add(queue: i32, counts: Counts) {
 
 /// The counts of committed transactions that are not written down yet.
 pub fn pending() -> Vec<(i32, Counts)> {
-    hint_cache::collect(|entry| (entry.counts != Counts::default()).then_some((entry.queue, entry.counts)))
+    let counts = |entry: &mut CacheEntry| entry.has_counts().then_some((entry.queue, entry.counts));
+    hint_cache::collect(|facts| facts.has_counts, counts)
 }
 
-/// How many messages of a queue are in each lane, by its counters.
+/// The counters of a queue.
 pub fn known(queue: i32) -> Counts {
-    static KNOWN: Statement =
-        Statement::new(include_str!("../../../sql/query/known_counts.sql"), &[pg_sys::INT4OID]);
-    let mut known = Counts::default();
-    read(&KNOWN, &[Some(queue.into())], |row| {
-        let [ready, leased, delayed, blocked] = std::array::from_fn(|n| row.i64(n).max(0));
-        known = Counts { ready, leased, delayed, blocked, ..Counts::default() };
+    let of_one = at_rest(|| {
+        let written = written(&[queue]).remove(&queue).unwrap_or_default();
+        written + tally::counted(queue).counts + counts::counted_of(queue)
     });
-    known
+    of_one.without_debts()
+}
+
+/// The counters of many queues: those of each that has any.
+pub fn known_of(queues: &[i32]) -> HashMap<i32, Counts> {
+    let mut of_all = at_rest(|| {
+        let mut known = written(queues);
+        for (queue, counts) in pending().into_iter().chain(counts::counted()) {
+            *known.entry(queue).or_default() += counts;
+        }
+        known
+    });
+    of_all.values_mut().for_each(|counts| *counts = counts.without_debts());
+    of_all
+}
+
+/// The counters that are written down.
+fn written(queues: &[i32]) -> HashMap<i32, Counts> {
+    static WRITTEN: Statement =
+        Statement::by_index(include_str!("../../../sql/query/written_counts.sql"), &[pg_sys::INT4ARRAYOID]);
+    let mut written = HashMap::new();
+    WRITTEN.run_seeing(Sees::Latest, &[Some(i32_array(queues))], |row| {
+        let counts = Counts::from_array(std::array::from_fn(|n| row.i64(n + 1)));
+        written.insert(row.i32(0), counts);
+    });
+    written
 }
 
 /// The part of a queue's length that is written down.
@@ -112,27 +138,23 @@ fn written_length(queue: i32, drains: u64, has_prepared: bool) -> i64 {
     length
 }
 
-/// Runs a statement that adds up the counts written down and those of shared memory, as they are now, at a
-/// moment when none are on their way from one to the other.
-pub fn read(statement: &'static Statement, args: &[Option<Datum>], mut each: impl FnMut(&Row)) {
+/// Runs `look`, which adds up the counts written down and those of shared memory, as they are now, at a moment
+/// when none are on their way from one to the other.
+fn at_rest<T>(look: impl Fn() -> T) -> T {
     /// Writing counts down takes a moment, unless a caller's transaction does it (`pgq_vacuum`).
     const TRIES: usize = 20;
     const PAUSE: Duration = Duration::from_millis(1);
-    for last in (1..=TRIES).map(|n| n == TRIES) {
+    for _ in 1..TRIES {
         let before = tally::drains();
-        let mut is_good = None;
-        if last || is_quiet(before) {
-            statement.run_seeing(Sees::Latest, args, |row| {
-                if *is_good.get_or_insert_with(|| last || tally::drains() == before) {
-                    each(row);
-                }
-            });
-            if is_good != Some(false) {
-                return;
+        if is_quiet(before) {
+            let seen = look();
+            if tally::drains() == before {
+                return seen;
             }
         }
         nap(PAUSE);
     }
+    look()
 }
 
 /// Whether no other transaction is writing counts down.
@@ -149,28 +171,34 @@ pub fn drain() {
     }
 }
 
-/// Counts the messages of a queue and corrects its counters.
+/// Counts the messages of queues and corrects their counters.
 ///
-/// False if a transaction has counted meanwhile: the difference means nothing then. If `roughly`, it is
-/// written down even so: a little too much or too few is better than nothing.
-pub fn recount(queue: i32, roughly: bool) -> bool {
+/// Returns the queues in which a transaction has counted meanwhile: their difference means nothing then. If
+/// `roughly`, it is written down even so: a little too much or too few is better than nothing.
+pub fn recount(queues: &[i32], roughly: bool) -> Vec<i32> {
     static EXACT: Statement =
-        Statement::new(include_str!("../../../sql/query/count_lanes.sql"), &[pg_sys::INT4OID]);
-    let (before, drains) = (tally::counted(queue), tally::drains());
+        Statement::by_index(include_str!("../../../sql/query/count_lanes.sql"), &[pg_sys::INT4ARRAYOID]);
+    let drains = tally::drains();
+    let before: HashMap<i32, Tally> = queues.iter().map(|&queue| (queue, tally::counted(queue))).collect();
     stop::at(Point::RecountKnowsBoard);
-    let mut difference = Counts::default();
-    EXACT.run(&[Some(queue.into())], |row| {
-        let [ready, leased, delayed, blocked, dead] = std::array::from_fn(|n| row.i64(n));
-        difference = Counts { ready, leased, delayed, blocked, dead, ..Counts::default() };
+    let mut differences = Vec::new();
+    EXACT.run(&[Some(i32_array(queues))], |row| {
+        let [ready, leased, delayed, blocked, dead] = std::array::from_fn(|n| row.i64(n + 1));
+        differences.push((row.i32(0), Counts { ready, leased, delayed, blocked, dead, ..Counts::default() }));
     });
-    let nobody_counts = before.committing == 0 && tally::counted(queue) == before;
-    let is_undisturbed = nobody_counts && tally::drains() == drains && is_quiet(drains);
-    if !is_undisturbed && !roughly {
-        return false;
+    let mut disturbed = Vec::new();
+    for (queue, difference) in differences {
+        let before = before[&queue];
+        let is_undisturbed = before.committing == 0
+            && tally::counted(queue) == before
+            && tally::drains() == drains
+            && is_quiet(drains);
+        let difference = difference - before.counts.of_places();
+        if !is_undisturbed && !roughly {
+            disturbed.push(queue);
+        } else if difference != Counts::default() {
+            write(queue, difference);
+        }
     }
-    let difference = difference - before.counts.of_places();
-    if difference != Counts::default() {
-        write(queue, difference);
-    }
-    true
+    disturbed
 }

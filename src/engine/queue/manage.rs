@@ -1,16 +1,19 @@
 //! Changing queues: settings, pause, purge, drop.
 
-use pgrx::pg_sys;
+use pgrx::pg_sys::{self, Datum};
 use serde_json::Value;
 
 use crate::engine::commit::{callbacks, pending};
 use crate::engine::queue::{counter, create, slots};
 use crate::engine::table::counts::Counts;
+use crate::engine::table::heap::Table;
 use crate::engine::table::name::Name;
 use crate::engine::table::queue::{self, Queue, bad_setting};
 use crate::engine::table::statement::Statement;
+use crate::engine::table::{catalog, message_index};
 use crate::error::{Error, Result};
-use crate::pg::datum::{jsonb_datum, text_datum};
+use crate::pg::datum::{i64_array, jsonb_datum, text_datum};
+use crate::pg::memory::Scratch;
 use crate::value::settings::{Settings, merge};
 
 static SETTINGS: Statement =
@@ -19,15 +22,27 @@ static ALTER: Statement =
     Statement::new(include_str!("../../../sql/query/alter_queue.sql"), &[pg_sys::INT4OID, pg_sys::JSONBOID]);
 static DROP: Statement =
     Statement::new(include_str!("../../../sql/query/drop_queue.sql"), &[pg_sys::INT4OID]);
+static DROP_MESSAGES: Statement = Statement::new(
+    include_str!("../../../sql/query/drop_messages.sql"),
+    &[pg_sys::INT4OID, pg_sys::INT8ARRAYOID],
+);
 static DROP_REST: Statement =
     Statement::new(include_str!("../../../sql/query/drop_queue_rest.sql"), &[pg_sys::INT4OID]);
 static REGROUP: Statement =
     Statement::new(include_str!("../../../sql/query/regroup.sql"), &[pg_sys::INT4OID, pg_sys::BOOLOID]);
-const PURGE_ARGS: &[pg_sys::Oid] = &[pg_sys::INT4OID, pg_sys::TEXTOID, pg_sys::TEXTOID];
-static PURGE: Statement = Statement::new(include_str!("../../../sql/query/purge.sql"), PURGE_ARGS);
-static PURGE_REST: Statement = Statement::new(include_str!("../../../sql/query/purge_rest.sql"), PURGE_ARGS);
+static PURGE: Statement = Statement::new(
+    include_str!("../../../sql/query/purge.sql"),
+    &[pg_sys::INT4OID, pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT8ARRAYOID],
+);
+static PURGE_REST: Statement = Statement::new(
+    include_str!("../../../sql/query/purge_rest.sql"),
+    &[pg_sys::INT4OID, pg_sys::TEXTOID, pg_sys::TEXTOID],
+);
 static PAUSE: Statement =
     Statement::new(include_str!("../../../sql/query/pause_queue.sql"), &[pg_sys::INT4OID, pg_sys::BOOLOID]);
+
+/// Maximum number of messages that one statement deletes. Triggers get a copy of each.
+const PAGE: usize = 10_000;
 
 /// Merges changes into the settings of a queue, and returns the new settings.
 pub fn alter(queue: &Queue, changes: Value) -> Result<Value> {
@@ -66,11 +81,21 @@ pub fn drop(queue: &Queue) -> Result<i64> {
     pending::removed(queue.id);
     pending::resumed(queue.id); // sleepers may have to sleep on another queue of this name
     callbacks::dropped(queue.id);
+    DROP.run(&[Some(queue.id.into())], |_| {});
     let mut gone = 0;
-    for statement in [&DROP, &DROP_REST] {
-        statement.run(&[Some(queue.id.into())], |row| gone += row.i64(0));
-    }
+    each_page_of(queue, None, |page| {
+        gone += DROP_MESSAGES.run(&[Some(queue.id.into()), Some(page)], |_| {}) as i64;
+    });
+    DROP_REST.run(&[Some(queue.id.into())], |row| gone += row.i64(0));
     Ok(gone)
+}
+
+/// Calls `work` with arrays of the ids of a queue's messages, or of one group's. The ids come by the indexes of
+/// the lanes, in order; messages of other queues are not scanned.
+fn each_page_of(queue: &Queue, group_key: Option<&Name>, mut work: impl FnMut(Datum)) {
+    let ids = message_index::ids_of(&Table::open_to_read(catalog::refresh().message), queue.id, group_key);
+    let mut scratch = Scratch::default();
+    ids.chunks(PAGE).for_each(|page| scratch.with(|| work(i64_array(page))));
 }
 
 /// Removes the messages of a queue, of one state or group if given, and returns how many.
@@ -79,7 +104,10 @@ pub fn purge(queue: &Queue, state: Option<&str>, group_key: Option<&Name>) -> i6
     let (mut messages, mut kept) = (0, 0);
     let state = state.map(|state| text_datum(state.as_bytes()));
     let args = [Some(queue.id.into()), state, group_key.map(Name::datum)];
-    PURGE.run(&args, |row| messages = row.i64(0));
+    each_page_of(queue, group_key, |page| {
+        let [queue, state, group_key] = args;
+        PURGE.run(&[queue, state, group_key, Some(page)], |row| messages += row.i64(0));
+    });
     PURGE_REST.run(&args, |row| kept = row.i64(0));
     counter::add(queue.id, Counts { deleted: messages, ..Counts::default() });
     messages + kept

@@ -21,7 +21,7 @@ use pgrx::pg_sys;
 use crate::engine::commit::pending;
 use crate::engine::queue::slot_search::Search;
 use crate::engine::shared::hint_cache;
-use crate::engine::table::catalog;
+use crate::engine::table::catalog::{self, Heard};
 use crate::engine::table::heap::Table;
 use crate::engine::table::message::{Column, is_leased};
 use crate::engine::table::message_index::ById;
@@ -43,7 +43,8 @@ static LOCK: Statement =
     Statement::new(include_str!("../../../sql/query/lock_slots.sql"), &[pg_sys::INT4OID]);
 static CLEAR: Statement =
     Statement::new(include_str!("../../../sql/query/clear_slots.sql"), &[pg_sys::INT4OID]);
-static LEASES: Statement = Statement::new(include_str!("../../../sql/query/leases.sql"), &[pg_sys::INT4OID]);
+static LEASES: Statement =
+    Statement::by_index(include_str!("../../../sql/query/leases.sql"), &[pg_sys::INT4OID]);
 static LAY_OUT: Statement = Statement::new(
     include_str!("../../../sql/query/lay_out_slots.sql"),
     &[
@@ -156,7 +157,7 @@ fn here() -> Lease {
 /// The slots of a queue, as this session knows them.
 #[derive(Clone)]
 struct Layout {
-    generation: u64,
+    heard: Heard,
     /// The slots 1, 2, ….
     slots: Rc<[SlotPlace]>,
     /// Slots beyond the limit that may hold a valid lease.
@@ -177,7 +178,7 @@ thread_local! {
 
 impl Layout {
     fn read(table: &SlotTable, queue: i32) -> Self {
-        let generation = catalog::generation();
+        let heard = catalog::heard_of(queue);
         let (mut slots, mut beyond, mut is_good) = (Vec::new(), Vec::new(), false);
         for (place, holds) in table.all(queue) {
             match place.number {
@@ -186,13 +187,11 @@ impl Layout {
                 _ => beyond.push(place),
             }
         }
-        Self { generation, slots: slots.into(), beyond, is_good }
+        Self { heard, slots: slots.into(), beyond, is_good }
     }
 
     fn known(queue: i32) -> Option<Self> {
-        LAYOUTS
-            .with_borrow(|all| all.get(&queue).cloned())
-            .filter(|it| it.generation == catalog::generation())
+        LAYOUTS.with_borrow(|all| all.get(&queue).cloned()).filter(|it| it.heard == catalog::heard_of(queue))
     }
 
     fn remember(self, queue: i32) {

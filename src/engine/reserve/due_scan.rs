@@ -2,6 +2,7 @@
 
 use crate::engine::commit::pending;
 use crate::engine::reserve::reservation::{Position, Reservation};
+use crate::engine::shared::entry::CacheEntry;
 use crate::engine::shared::hint_cache;
 use crate::engine::table::heap::Table;
 use crate::engine::table::message::Column;
@@ -105,8 +106,9 @@ pub fn forget_due(queue: i32) {
 /// The queues of whose delayed lanes a message may be due, as far as a hint knows due times.
 pub fn due_queues() -> Vec<i32> {
     let now = now();
-    hint_cache::collect(|entry| {
+    let due = |entry: &mut CacheEntry| {
         let first = entry.hint.due().first;
         (first != START && first <= now).then_some(entry.queue)
-    })
+    };
+    hint_cache::collect(|facts| facts.due <= now, due)
 }

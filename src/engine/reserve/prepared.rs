@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
+use crate::engine::shared::entry::CacheEntry;
 use crate::engine::shared::{hint_cache, listeners, sleeper, tally};
 use crate::hint::Direction;
 
@@ -16,8 +17,8 @@ pub fn prepared_transactions_may_be_decided() -> bool {
         return false;
     }
     LOOKED.set(Some(Instant::now()));
-    tally::unplaced() > 0
-        || hint_cache::find(|entry| (entry.hint.times_prepared() > 0).then_some(())).is_some()
+    let is_prepared = |entry: &mut CacheEntry| (entry.hint.times_prepared() > 0).then_some(());
+    tally::unplaced() > 0 || hint_cache::find(|facts| facts.has_prepared, is_prepared).is_some()
 }
 
 /// Queues that prepared transactions have changed, with how often a hint was told of one.
@@ -33,10 +34,11 @@ pub struct Told {
 impl Told {
     pub fn now() -> Self {
         let unplaced = tally::unplaced();
-        let waiting = hint_cache::collect(|entry| {
+        let times_prepared = |entry: &mut CacheEntry| {
             let times = entry.hint.times_prepared();
             (times > 0).then_some((entry.queue, entry.direction, times))
-        });
+        };
+        let waiting = hint_cache::collect(|facts| facts.has_prepared, times_prepared);
         Self { waiting, unplaced }
     }
 }

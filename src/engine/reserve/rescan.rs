@@ -1,11 +1,13 @@
 //! Rescans: looking again at the keys before the front of a hint, a part at a time. So a message whose lease
 //! has expired is found again: its key goes into the hint's stash. `hint::level` says when a rescan begins.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::engine::message::group::{self, Group, Turn};
+use crate::engine::shared::overview::Facts;
 use crate::engine::shared::{hint_cache, listeners};
 use crate::engine::table::heap::Table;
 use crate::engine::table::message::{Column, is_leased};
@@ -127,11 +129,14 @@ pub fn work(table: &Table, mut budget: u64) -> Vec<(Group, i64)> {
     let (begun, mut moved) = (Instant::now(), Vec::new());
     while budget > 0
         && begun.elapsed() < LONGEST
-        && let Some((at, chunk)) = next_chunk()
+        && let Some(Task { at, chunk, is_routine }) = next_task()
     {
-        let part = budget.min(PART);
+        let (part, looked) = (budget.min(PART), Instant::now());
         budget -= part;
         let swept = look_at_part(table, at, chunk, part);
+        if is_routine {
+            RESTS_UNTIL.set(Some(Instant::now() + looked.elapsed() * ROUTINE_REST));
+        }
         moved.extend(group::block(table, &swept.waiting));
     }
     moved
@@ -139,7 +144,7 @@ pub fn work(table: &Table, mut budget: u64) -> Vec<(Group, i64)> {
 
 /// Whether a rescan in this database is due.
 pub fn is_due() -> bool {
-    next_chunk().is_some()
+    next_task().is_some()
 }
 
 /// How many entries the worker looks at with one snapshot.
@@ -148,14 +153,34 @@ const PART: u64 = 5_000;
 /// How long the worker goes on in one transaction, give or take a part.
 const LONGEST: Duration = Duration::from_millis(200);
 
+/// Rest after a part of a routine rescan, as a multiple of the time that it took: all routine rescans together
+/// take a twentieth of a core at most.
+const ROUTINE_REST: u32 = 20;
+
+thread_local! {
+    /// The worker does no routine rescan before.
+    static RESTS_UNTIL: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// A part of the worker's rescans that is due.
+struct Task {
+    at: Address,
+    chunk: Chunk,
+    is_routine: bool,
+}
+
 /// The next chunk of a rescan that is due.
-fn next_chunk() -> Option<(Address, Chunk)> {
+fn next_task() -> Option<Task> {
     let now = now();
-    hint_cache::find(|entry| {
+    let rests = RESTS_UNTIL.get().is_some_and(|until| Instant::now() < until);
+    let rescanner = if rests { Rescanner::RestingWorker } else { Rescanner::Worker };
+    let is_due = |facts: &Facts| facts.suspicion <= now || !rests && facts.routine <= now;
+    hint_cache::find(is_due, |entry| {
         let (queue, direction) = (entry.queue, entry.direction);
         entry.hint.levels().iter_mut().find_map(|level| {
             let at = Address { queue, direction, priority: level.priority };
-            Some((at, level.chunk(Rescanner::Worker, now)?))
+            let chunk = level.chunk(rescanner, now)?;
+            Some(Task { at, chunk, is_routine: !level.is_suspected() })
         })
     })
 }

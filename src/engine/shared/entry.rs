@@ -60,14 +60,25 @@ impl CacheEntry {
         self.is_in_use = false;
     }
 
+    pub fn is_of_database(&self, database: u32) -> bool {
+        self.is_in_use && self.database == database
+    }
+
+    pub fn has_counts(&self) -> bool {
+        self.counts != Counts::default()
+    }
+
+    pub fn has_credit(&self) -> bool {
+        self.credit > 0
+    }
+
     pub fn is_of(&self, database: u32, queue: i32) -> bool {
         self.queue == queue && self.database == database && self.is_in_use
     }
 
     /// True if the entry holds state that must not be lost.
     pub fn is_needed(&self) -> bool {
-        self.is_in_use
-            && (self.counts != Counts::default() || self.kept_for > 0 || self.hint.times_prepared() > 0)
+        self.is_in_use && (self.has_counts() || self.kept_for > 0 || self.hint.times_prepared() > 0)
     }
 
     /// Gives the entry to another queue, or to its first one.

@@ -11,8 +11,11 @@
 //! allocates, and no process holds two. There is no hint cache on a standby, or if the library is not
 //! preloaded.
 
+use std::cell::Cell;
+
 use crate::engine::shared::entry::{CacheEntry, MOST_NEEDED, WAYS};
 use crate::engine::shared::layout::{SHARED, buckets, is_there};
+use crate::engine::shared::overview::{self, Facts};
 use crate::engine::shared::queue_key::database;
 use crate::hint::Direction;
 use crate::hint::address::Address;
@@ -106,40 +109,76 @@ pub fn with_known(queue: i32, work: impl FnMut(&mut CacheEntry)) {
     });
 }
 
-/// Runs `work` with all entries of this database.
-pub fn for_each_entry(mut work: impl FnMut(&mut CacheEntry)) {
-    (0..buckets()).for_each(|n| with_known_of_bucket(n, &mut work));
+/// Runs `work` with all entries of this database, in buckets of which `may` is true.
+pub fn for_each_entry(may: impl Fn(&Facts) -> bool, mut work: impl FnMut(&mut CacheEntry)) {
+    let now = now();
+    (0..buckets()).for_each(|n| with_known_of_bucket(n, now, &may, &mut work));
 }
 
-/// Collects the values that `pick` returns for the entries of this database.
-pub fn collect<T>(mut pick: impl FnMut(&mut CacheEntry) -> Option<T>) -> Vec<T> {
-    let mut picked = Vec::new();
+/// Collects the values that `pick` returns for the entries of this database, in buckets of which `may` is
+/// true.
+pub fn collect<T>(
+    may: impl Fn(&Facts) -> bool,
+    mut pick: impl FnMut(&mut CacheEntry) -> Option<T>,
+) -> Vec<T> {
+    let (mut picked, now) = (Vec::new(), now());
     for n in 0..buckets() {
         picked.reserve(WAYS); // not under the lock
-        with_known_of_bucket(n, |entry| picked.extend(pick(entry)));
+        with_known_of_bucket(n, now, &may, |entry| picked.extend(pick(entry)));
     }
     picked
 }
 
-/// Returns the first value that `pick` returns for an entry of this database.
-pub fn find<T>(mut pick: impl FnMut(&mut CacheEntry) -> Option<T>) -> Option<T> {
-    (0..buckets()).find_map(|n| {
+/// Returns the first value that `pick` returns for an entry of this database, in a bucket of which `may` is
+/// true. The search begins where the last one ended, so that each bucket gets its turn.
+pub fn find<T>(
+    may: impl Fn(&Facts) -> bool,
+    mut pick: impl FnMut(&mut CacheEntry) -> Option<T>,
+) -> Option<T> {
+    thread_local! {
+        static LAST: Cell<usize> = const { Cell::new(0) };
+    }
+    let (all, last, now) = (buckets(), LAST.get(), now());
+    (0..all).map(|n| (last + n) % all).find_map(|n| {
         let mut found = None;
-        with_known_of_bucket(n, |entry| {
+        with_known_of_bucket(n, now, &may, |entry| {
             if found.is_none() {
                 found = pick(entry);
             }
         });
+        if found.is_some() {
+            LAST.set(n);
+        }
         found
     })
 }
 
-fn with_known_of_bucket(n: usize, work: impl FnMut(&mut CacheEntry)) {
+/// Runs `work` with the entries of this database in a bucket, unless the overview says that `may` is false.
+fn with_known_of_bucket(
+    n: usize,
+    now: Timestamp,
+    may: impl Fn(&Facts) -> bool,
+    work: impl FnMut(&mut CacheEntry),
+) {
     let Some(shared) = SHARED.get() else { return };
+    let changes = shared.changes(n);
+    let is_unused = changes == 0;
+    if is_unused || overview::known(n, changes, now).is_some_and(|facts| !may(&facts)) {
+        return;
+    }
     let database = database();
-    shared.with_bucket(n, |entries| {
-        entries.iter_mut().filter(|entry| entry.is_in_use && entry.database == database).for_each(work);
+    let (changes, facts) = shared.look_into(n, |entries, changes| {
+        if may(&Facts::of(entries, database)) {
+            entries.iter_mut().filter(|entry| entry.is_of_database(database)).for_each(work);
+        }
+        (changes, Facts::of(entries, database))
     });
+    overview::remember(n, changes, now, facts);
+}
+
+/// True of every bucket.
+fn any(_: &Facts) -> bool {
+    true
 }
 
 /// Notes that a consumer could not reserve a message because a push held its unique key.
@@ -176,7 +215,7 @@ pub fn with_room<R>(queue: i32, work: impl FnOnce(&mut Rest) -> R) -> Option<R> 
 /// Frees the entries of databases that do not exist any more.
 pub fn free_all_but(databases: &[u32]) {
     let Some(shared) = SHARED.get() else { return };
-    for n in 0..buckets() {
+    for n in (0..buckets()).filter(|&n| shared.changes(n) > 0) {
         shared.with_bucket(n, |entries| {
             entries
                 .iter_mut()
@@ -188,10 +227,10 @@ pub fn free_all_but(databases: &[u32]) {
 
 /// Forgets the hints of all queues of this database.
 pub fn forget_hints() {
-    for_each_entry(|entry| entry.hint.clear());
+    for_each_entry(any, |entry| entry.hint.clear());
 }
 
 /// Frees all entries of this database: its queues are numbered anew.
 pub fn forget_all() {
-    for_each_entry(CacheEntry::vacate);
+    for_each_entry(any, CacheEntry::vacate);
 }

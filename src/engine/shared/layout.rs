@@ -1,7 +1,7 @@
 //! The layout of shared memory, and access to its parts.
 
 use std::cell::Cell;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use pgrx::pg_sys;
 
@@ -14,11 +14,23 @@ use crate::pg::session::is_standby;
 
 pub const TRANCHE: &std::ffi::CStr = c"pgqueue hint cache";
 
-#[repr(C)]
-pub struct Bucket {
+/// The lock of a bucket. Locks lie together, so that a process can go over all of them quickly, each in a cache
+/// line of its own.
+#[repr(C, align(64))]
+pub struct Head {
     pub(super) lock: pg_sys::LWLock,
-    pub(super) entries: [CacheEntry; WAYS],
+    /// Counter of uses. The entries of a bucket that was never used are not written yet, so that they take
+    /// no memory.
+    changes: AtomicU64,
 }
+
+impl Head {
+    pub fn new(lock: pg_sys::LWLock) -> Self {
+        Self { lock, changes: AtomicU64::new(0) }
+    }
+}
+
+pub type Bucket = [CacheEntry; WAYS];
 
 #[repr(C)]
 pub struct Header {
@@ -46,6 +58,7 @@ impl Header {
 #[derive(Clone, Copy)]
 pub struct SharedMemory {
     pub(super) header: *mut Header,
+    pub(super) heads: *mut Head,
     pub(super) buckets: *mut Bucket,
     pub(super) variables: *mut Variable,
 }
@@ -89,17 +102,42 @@ pub fn variable(queue: i32) -> Option<&'static Variable> {
 }
 
 impl SharedMemory {
-    /// Runs `work` with the entries of a bucket, under its lock.
+    /// Runs `work` with the entries of a bucket, under its lock, and counts that as a change.
     pub(super) fn with_bucket<R>(self, n: usize, work: impl FnOnce(&mut [CacheEntry; WAYS]) -> R) -> R {
-        // SAFETY: the bucket is there; the lock is held while the reference lives. An error would release it,
-        // but none is raised in between: `work` belongs to this module, and only computes.
+        self.locked(n, |entries, changes| {
+            let result = work(entries);
+            changes.fetch_add(1, Ordering::Release);
+            result
+        })
+    }
+
+    /// Runs `look` with the entries of a bucket, under its lock, and how often they have changed. It may
+    /// change what no other process has to know.
+    pub(super) fn look_into<R>(self, n: usize, look: impl FnOnce(&mut [CacheEntry; WAYS], u64) -> R) -> R {
+        self.locked(n, |entries, changes| look(entries, changes.load(Ordering::Acquire)))
+    }
+
+    fn locked<R>(self, n: usize, work: impl FnOnce(&mut [CacheEntry; WAYS], &AtomicU64) -> R) -> R {
+        // SAFETY: the bucket is there, and written before it is first used; the lock is held while the
+        // references live. An error would release it, but none is raised in between: `work` belongs to this
+        // module, and only computes.
         unsafe {
-            let bucket = self.buckets.add(n);
-            pg_sys::LWLockAcquire(&raw mut (*bucket).lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
-            let result = work(&mut (*bucket).entries);
-            pg_sys::LWLockRelease(&raw mut (*bucket).lock);
+            let (head, bucket) = (self.heads.add(n), self.buckets.add(n));
+            pg_sys::LWLockAcquire(&raw mut (*head).lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
+            if (*head).changes.load(Ordering::Acquire) == 0 {
+                (0..WAYS).for_each(|way| (&raw mut (*bucket)[way]).write(CacheEntry::free()));
+                (*head).changes.store(1, Ordering::Release);
+            }
+            let result = work(&mut *bucket, &(*head).changes);
+            pg_sys::LWLockRelease(&raw mut (*head).lock);
             result
         }
+    }
+
+    /// Returns how often a bucket has changed; 0 if it was never used.
+    pub(super) fn changes(self, n: usize) -> u64 {
+        // SAFETY: the head is there as long as the server runs; the counter is atomic.
+        unsafe { (*self.heads.add(n)).changes.load(Ordering::Acquire) }
     }
 
     pub(super) fn with_entries_of<R>(self, queue: i32, work: impl FnOnce(&mut [CacheEntry; WAYS]) -> R) -> R {

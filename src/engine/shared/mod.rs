@@ -6,6 +6,7 @@ pub mod hint_cache;
 pub mod layout;
 pub mod listen_counter;
 pub mod listeners;
+pub mod overview;
 pub mod queue_key;
 pub mod sleeper;
 pub mod startup;

@@ -5,15 +5,16 @@ use std::ffi::c_void;
 use pgrx::pg_sys;
 
 use crate::engine::shared::condition::Variable;
-use crate::engine::shared::entry::{CacheEntry, WAYS};
 use crate::engine::shared::layout::{
-    Bucket, Header, SHARED, SharedMemory, TRANCHE, variables, wanted_buckets,
+    Bucket, Head, Header, SHARED, SharedMemory, TRANCHE, variables, wanted_buckets,
 };
+use crate::guc;
 
 static mut NEXT_STARTUP_HOOK: pg_sys::shmem_startup_hook_type = None;
 
 /// Requests shared memory. Only while the library is being preloaded.
 pub fn request() {
+    guc::show_hint_memory(size());
     // SAFETY: the postmaster has one thread; our hooks call the hooks that were there before.
     unsafe {
         NEXT_STARTUP_HOOK = pg_sys::shmem_startup_hook;
@@ -44,9 +45,9 @@ unsafe extern "C-unwind" fn request_space() {
 }
 
 fn size() -> usize {
-    const ALIGNMENT: usize = 128 * 3; // of each of the three parts
+    const ALIGNMENT: usize = 128 * 4; // of each of the four parts
     size_of::<Header>()
-        + wanted_buckets() * size_of::<Bucket>()
+        + wanted_buckets() * (size_of::<Head>() + size_of::<Bucket>())
         + variables() * size_of::<Variable>()
         + ALIGNMENT
 }
@@ -66,6 +67,7 @@ unsafe extern "C-unwind" fn startup() {
         };
         let shared = SharedMemory {
             header: part(c"pgqueue counters", size_of::<Header>()).cast(),
+            heads: part(c"pgqueue hint cache locks", wanted_buckets() * size_of::<Head>()).cast(),
             buckets: part(c"pgqueue hint cache", wanted_buckets() * size_of::<Bucket>()).cast(),
             variables: part(c"pgqueue sleepers", variables() * size_of::<Variable>()).cast(),
         };
@@ -73,11 +75,9 @@ unsafe extern "C-unwind" fn startup() {
         pg_sys::LWLockRegisterTranche(tranche, TRANCHE.as_ptr());
         shared.header.write(Header::new(tranche));
         for n in 0..wanted_buckets() {
-            let bucket = shared.buckets.add(n);
-            pg_sys::LWLockInitialize(&raw mut (*bucket).lock, tranche);
-            for way in 0..WAYS {
-                (&raw mut (*bucket).entries[way]).write(CacheEntry::free());
-            }
+            let mut lock = pg_sys::LWLock::default();
+            pg_sys::LWLockInitialize(&mut lock, tranche); // it may move: it holds no pointer to itself
+            shared.heads.add(n).write(Head::new(lock));
         }
         for n in 0..variables() {
             let mut condition = pg_sys::ConditionVariable::default();

@@ -1,8 +1,8 @@
 //! The catalog: object ids of the tables and indexes, cached until they change.
 //!
 //! Invariant: after `refresh()`, the cache holds what a fresh look-up would find, even if this session has
-//! run DROP and CREATE EXTENSION. Postgres reports every change by relcache invalidation. The trigger of
-//! `pgqueue.queue` reports every change of a queue in the same way. Each report raises `generation`.
+//! run DROP and CREATE EXTENSION. Postgres reports every change by relcache invalidation. Each report raises
+//! `generation`. Changes of queues are reported in the same way (`queue_changes`).
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -11,7 +11,7 @@ use std::sync::Once;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::engine::table::index::{self, Index};
-use crate::engine::table::installed_version;
+use crate::engine::table::{installed_version, queue_changes};
 use crate::error::Error;
 
 /// Object ids of the tables and indexes that the engine opens itself.
@@ -37,7 +37,7 @@ pub struct Catalog {
 thread_local! {
     static CATALOG: Cell<Option<Catalog>> = const { Cell::new(None) };
     static GENERATION: Cell<u64> = const { Cell::new(0) };
-    /// The generation at this transaction's first call.
+    /// How many changes had been reported at this transaction's first call.
     static FIRST_HEARD: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
@@ -46,17 +46,17 @@ fn hear() {
     // SAFETY: allowed wherever a statement could start, which every call of ours is.
     unsafe { pg_sys::AcceptInvalidationMessages() };
     if FIRST_HEARD.get().is_none() {
-        FIRST_HEARD.set(Some(generation()));
+        FIRST_HEARD.set(Some(changes()));
     }
 }
 
 /// True if anything has changed since this transaction's first call.
 pub fn has_changed() -> bool {
     hear();
-    FIRST_HEARD.get() != Some(generation())
+    FIRST_HEARD.get() != Some(changes())
 }
 
-/// Forgets this transaction's first generation, because the transaction ends.
+/// Forgets what this transaction's first call has heard, because the transaction ends.
 pub fn end_transaction() {
     FIRST_HEARD.set(None);
 }
@@ -86,15 +86,32 @@ pub fn known() -> Catalog {
     CATALOG.get().unwrap_or_else(refresh)
 }
 
-/// Accepts the invalidations of other sessions and returns the generation.
+/// Accepts the invalidations of other sessions and returns the number of changes so far.
 pub fn heard() -> u64 {
     hear();
-    generation()
+    changes()
 }
 
-/// Counter of changes of the tables or of any queue.
+/// Counter of changes of the tables, and of reports that any queue may have changed.
 pub fn generation() -> u64 {
     GENERATION.get()
+}
+
+/// Counter of all changes: those of the tables and those of single queues.
+pub fn changes() -> u64 {
+    generation() + queue_changes::count()
+}
+
+/// What this session has heard of a queue. A queue that was read is unchanged while this is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Heard {
+    generation: u64,
+    of_queue: u32,
+}
+
+/// Returns what this session has heard of a queue so far.
+pub fn heard_of(queue: i32) -> Heard {
+    Heard { generation: generation(), of_queue: queue_changes::count_of(queue) }
 }
 
 fn listen() {
@@ -107,6 +124,7 @@ fn listen() {
 
 /// Called by Postgres in the middle of its cache handling: only sets flags.
 unsafe extern "C-unwind" fn on_change(_: Datum, relation: Oid) {
+    queue_changes::hear_of(relation);
     let is_ours = |catalog: Catalog| relation == Oid::INVALID || catalog.relations().contains(&relation);
     if CATALOG.get().is_none_or(is_ours) {
         CATALOG.set(None);
@@ -187,10 +205,4 @@ fn owner_of(table: Oid) -> Oid {
         pg_sys::relation_close(relation, pg_sys::AccessShareLock as i32);
         owner
     }
-}
-
-/// Tells every session, at commit, that queues have changed.
-pub fn announce_change(queue_table: Oid) {
-    // SAFETY: queued with the transaction; the relation exists, it was just written.
-    unsafe { pg_sys::CacheInvalidateRelcacheByRelid(queue_table) }
 }

@@ -55,6 +55,15 @@ impl Counts {
         self.ready + self.delayed + self.blocked
     }
 
+    /// Returns the counts with 0 for each number of messages that is negative: after a crash, before messages
+    /// are counted anew.
+    pub fn without_debts(self) -> Self {
+        let Self { ready, leased, delayed, blocked, dead, .. } = self;
+        let [ready, leased, delayed, blocked, dead] =
+            [ready, leased, delayed, blocked, dead].map(|count| count.max(0));
+        Self { ready, leased, delayed, blocked, dead, ..self }
+    }
+
     /// Returns only the counts of messages, without the counters of events.
     pub fn of_places(self) -> Self {
         Self { pushed: 0, delivered: 0, deleted: 0, retried: 0, died: 0, expired: 0, ..self }

@@ -4,10 +4,14 @@ use pgrx::pg_sys;
 
 use crate::engine::table::catalog;
 use crate::engine::table::heap::Table;
+use crate::engine::table::index::Index;
+use crate::engine::table::message::{Column, Lane};
+use crate::engine::table::name::Name;
 use crate::engine::table::row::TableRow;
 use crate::engine::table::scan::{Condition, Entry, Scan};
 use crate::hint::address::Address;
 use crate::hint::{Direction, Key, START};
+use crate::pg::memory::room_for;
 use crate::pg::snapshot::Snapshot;
 use crate::value::timestamp::Timestamp;
 
@@ -77,6 +81,33 @@ pub fn delayed<'a>(table: &'a Table, snapshot: &'a Snapshot, queue: i32, from: T
     let strategy = pg_sys::BTGreaterEqualStrategyNumber;
     let from = Condition::new(2, strategy, pg_sys::F_TIMESTAMPTZ_GE, from.into());
     Scan::begin(table, catalog::known().message_due, snapshot, &[queue_is(queue), from], false)
+}
+
+/// Returns the ids of all messages of a queue, or of one of its groups, in order.
+pub fn ids_of(table: &Table, queue: i32, group_key: Option<&Name>) -> Vec<i64> {
+    let known = catalog::known();
+    let snapshot = Snapshot::take();
+    let mut ids = Vec::new();
+    let mut add = |index: Index, conditions: &[Condition], wanted: fn(&TableRow) -> bool| {
+        let mut rows = Scan::begin(table, index, &snapshot, conditions, false);
+        while let Some(row) = rows.next() {
+            if wanted(&row) {
+                room_for(&mut ids, 1);
+                ids.push(row.i64(Column::Id));
+            }
+        }
+    };
+    if let Some(key) = group_key {
+        let is_it = Condition::equals(2, pg_sys::F_TEXTEQ, key.datum());
+        add(known.message_group, &[queue_is(queue), is_it], |_| true);
+    } else {
+        add(known.message_ready, &[queue_is(queue)], |_| true);
+        add(known.message_due, &[queue_is(queue)], |_| true);
+        // Only messages of groups are in the blocked lane.
+        add(known.message_group, &[queue_is(queue)], |row| row.lane() == Lane::Blocked);
+    }
+    ids.sort_unstable();
+    ids
 }
 
 /// A scan of messages by their ids.

@@ -15,6 +15,7 @@ pub mod message_id;
 pub mod message_index;
 pub mod name;
 pub mod queue;
+pub mod queue_changes;
 pub mod row;
 pub mod scan;
 pub mod short_lock;

@@ -1,7 +1,7 @@
 //! Queues: finds them by name or number.
 //!
-//! A queue is cached until any queue changes (`catalog::generation`). It is read as committed now, at every
-//! isolation level, so that the cache is never older than the last change this session has heard of.
+//! A queue is cached until it changes (`catalog::heard_of`). It is read as committed now, at every isolation
+//! level, so that the cache is never older than the last change this session has heard of.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use serde_json::Value;
 
 use crate::engine::table::access::Access;
-use crate::engine::table::catalog;
+use crate::engine::table::catalog::{self, Heard};
 use crate::engine::table::name::Name;
 use crate::engine::table::statement::{Row, Sees, Statement};
 use crate::error::{Error, Result};
@@ -38,11 +38,18 @@ pub struct Queue {
     access: Access,
 }
 
+/// A queue, and what this session had heard of it when it was read.
+#[derive(Clone)]
+struct Known {
+    queue: Rc<Queue>,
+    heard: Heard,
+}
+
 #[derive(Default)]
 struct Remembered {
     generation: u64,
-    by_name: HashMap<Name, Rc<Queue>>,
-    by_id: HashMap<i32, Rc<Queue>>,
+    by_name: HashMap<Name, Known>,
+    by_id: HashMap<i32, Known>,
 }
 
 thread_local! {
@@ -60,7 +67,7 @@ pub fn find(name: &Name, right: Right) -> Result<Option<Rc<Queue>>> {
 
 /// Finds a queue by its name, without a check of rights.
 pub fn named(name: &Name) -> Result<Option<Rc<Queue>>> {
-    match remembered(|known| known.by_name.get(name).cloned()) {
+    match remembered(|all| all.by_name.get(name)) {
         Some(queue) => Ok(Some(queue)),
         None => read(&[Some(name.datum()), None]),
     }
@@ -73,7 +80,7 @@ pub fn existing(name: &Name, right: Right) -> Result<Rc<Queue>> {
 
 /// Finds a queue by its number, without a check of rights.
 pub fn by_id(id: i32) -> Result<Option<Rc<Queue>>> {
-    match remembered(|known| known.by_id.get(&id).cloned()) {
+    match remembered(|all| all.by_id.get(&id)) {
         Some(queue) => Ok(Some(queue)),
         None => read(&[None, Some(id.into())]),
     }
@@ -116,26 +123,30 @@ pub fn bad_setting(bad: BadSetting) -> Error {
     }
 }
 
-fn remembered<R>(look: impl FnOnce(&Remembered) -> Option<R>) -> Option<R> {
+fn remembered(look: impl FnOnce(&Remembered) -> Option<&Known>) -> Option<Rc<Queue>> {
     catalog::refresh();
-    REMEMBERED.with_borrow_mut(|known| {
-        if known.generation != catalog::generation() || known.by_name.len() > MOST_REMEMBERED {
-            *known = Remembered { generation: catalog::generation(), ..Remembered::default() };
+    REMEMBERED.with_borrow_mut(|all| {
+        // A queue that is dropped and created again has the same name and another number.
+        let is_full = all.by_name.len().max(all.by_id.len()) > MOST_REMEMBERED;
+        if all.generation != catalog::generation() || is_full {
+            *all = Remembered { generation: catalog::generation(), ..Remembered::default() };
         }
-        look(known)
+        let known = look(all).filter(|known| known.heard == catalog::heard_of(known.queue.id))?;
+        Some(known.queue.clone())
     })
 }
 
 fn read(key: &[Option<Datum>]) -> Result<Option<Rc<Queue>>> {
-    let generation = catalog::generation();
+    let changes = catalog::changes();
     let mut found = None;
     FIND.run_seeing(Sees::Latest, key, |row| found = Some(Queue::from_row(row)));
     let Some(queue) = found.transpose()?.map(Rc::new) else { return Ok(None) };
-    REMEMBERED.with_borrow_mut(|known| {
+    REMEMBERED.with_borrow_mut(|all| {
         // If a change came during the read, the result is used but not cached.
-        if known.generation == generation && catalog::generation() == generation {
-            known.by_name.insert(queue.name.clone(), queue.clone());
-            known.by_id.insert(queue.id, queue.clone());
+        if all.generation == catalog::generation() && catalog::changes() == changes {
+            let known = Known { queue: queue.clone(), heard: catalog::heard_of(queue.id) };
+            all.by_name.insert(queue.name.clone(), known.clone());
+            all.by_id.insert(queue.id, known);
         }
     });
     Ok(Some(queue))
@@ -146,10 +157,10 @@ impl Queue {
         let settings = row.jsonb(3).and_then(|settings| serde_json::from_str(&settings.text()).ok());
         Ok(Self {
             id: row.i32(0),
-            name: Name::known(row.text(1).unwrap_or_default()),
-            paused: row.bool(2),
+            name: Name::known(row.text(4).unwrap_or_default()),
+            paused: row.bool(5),
             settings: Settings::read(&settings.unwrap_or(Value::Null)).map_err(bad_setting)?,
-            access: Access::from_row(row, 4)?,
+            access: Access::from_row(row, 0),
         })
     }
 

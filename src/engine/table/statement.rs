@@ -18,6 +18,7 @@ use crate::pg::trigger::Trigger;
 pub struct Statement {
     text: &'static str,
     types: &'static [Oid],
+    by_index: bool,
     plan: AtomicPtr<pg_sys::_SPI_plan>,
 }
 
@@ -100,7 +101,13 @@ impl Row {
 
 impl Statement {
     pub const fn new(text: &'static str, types: &'static [Oid]) -> Self {
-        Self { text, types, plan: AtomicPtr::new(ptr::null_mut()) }
+        Self { text, types, by_index: false, plan: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// Makes a statement that reads tables by their indexes, with one plan for all arguments, whatever the
+    /// statistics say. It only reads: triggers of others would be planned like that too.
+    pub const fn by_index(text: &'static str, types: &'static [Oid]) -> Self {
+        Self { by_index: true, ..Self::new(text, types) }
     }
 
     /// Runs the statement, calls `each` with every row and returns the number of rows.
@@ -134,9 +141,10 @@ impl Statement {
             if !trigger.is_null() {
                 check(pg_sys::SPI_register_trigger_data(trigger), "SPI_register_trigger_data");
             }
-            let code = role::act_as(catalog::refresh().owner, || {
-                self.execute(sees, values.as_mut_ptr(), nulls.as_ptr())
-            });
+            let (owner, execute) =
+                (catalog::refresh().owner, || self.execute(sees, values.as_mut_ptr(), nulls.as_ptr()));
+            let code =
+                if self.by_index { role::act_by_index(owner, execute) } else { role::act_as(owner, execute) };
             check(code, self.text);
             let (touched, table) = (pg_sys::SPI_processed, pg_sys::SPI_tuptable);
             if !table.is_null() {
@@ -208,7 +216,9 @@ impl Statement {
         let mut types = self.types.to_vec();
         // SAFETY: called between SPI_connect and SPI_finish; the plan is kept for the session.
         unsafe {
-            let plan = pg_sys::SPI_prepare(text.as_ptr(), types.len() as i32, types.as_mut_ptr());
+            let options = if self.by_index { pg_sys::CURSOR_OPT_GENERIC_PLAN } else { 0 };
+            let count = types.len() as i32;
+            let plan = pg_sys::SPI_prepare_cursor(text.as_ptr(), count, types.as_mut_ptr(), options as i32);
             if plan.is_null() {
                 check(pg_sys::SPI_result, self.text);
             }
