@@ -91,6 +91,9 @@ ALTER TABLE pgqueue.schedule ADD COLUMN started_at timestamptz;
 COMMENT ON COLUMN pgqueue.schedule.retry_at IS 'it does not run before: something was in its way, or it took long';
 COMMENT ON COLUMN pgqueue.schedule.pauses IS 'how often in a row something was in its way';
 COMMENT ON COLUMN pgqueue.schedule.started_at IS 'when the run of a watch began that is not over';
+CREATE INDEX queue_retains ON pgqueue.queue (id) WHERE settings ? 'dead_retention';
+CREATE INDEX queue_notifies ON pgqueue.queue (id) WHERE settings ->> 'notify' <> 'false';
+CREATE INDEX schedule_started ON pgqueue.schedule (name) WHERE started_at IS NOT NULL;
 CREATE INDEX schedule_turn ON pgqueue.schedule (coalesce(owner_id, 0), greatest(next_run, retry_at), name) WHERE query IS NULL;
 CREATE INDEX schedule_watch_turn ON pgqueue.schedule (coalesce(owner_id, 0), greatest(next_run, retry_at)) WHERE query IS NOT NULL;
 

@@ -1,7 +1,10 @@
 //! What survives: dump and restore, crashes, kills.
 
-use std::thread;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
+use postgres::Client;
 use support::{Ask, Server, Stop, until};
 
 const STATS: &str = "SELECT queue || ' ' || (s - '{oldest_ready_age,oldest_ready_seconds}'::text[])::text FROM (SELECT queue, to_jsonb(s) AS s FROM pgq_stats() s) s ORDER BY 1";
@@ -219,6 +222,78 @@ fn after_a_crash_messages_are_counted_anew() {
     let mut session = server.connect();
     let stats = "SELECT row(ready, delayed, leased, blocked, dead, total)::text FROM pgq_stats('q')";
     until("the worker has counted", || session.one::<String>(stats) == "(370,20,100,0,30,520)");
+}
+
+/// A transaction that locks the dead letters, from the moment when it gets the lock until `let_go`.
+struct Holder {
+    let_go: mpsc::Sender<()>,
+    transaction: JoinHandle<()>,
+}
+
+impl Holder {
+    fn of(server: &Server) -> Self {
+        let mut session = server.connect();
+        let (let_go, is_to_let_go) = mpsc::channel();
+        let transaction = thread::spawn(move || {
+            session.batch_execute("BEGIN; LOCK TABLE pgqueue.dead IN ACCESS EXCLUSIVE MODE").unwrap();
+            is_to_let_go.recv().unwrap();
+            session.batch_execute("COMMIT").unwrap();
+        });
+        Self { let_go, transaction }
+    }
+
+    fn let_go(self) {
+        self.let_go.send(()).unwrap();
+        self.transaction.join().unwrap();
+    }
+}
+
+/// Whether processes of these types wait for the lock of the dead letters.
+fn wait_for_dead(session: &mut Client, types: &[&str]) -> bool {
+    let waiting: Vec<String> = session.all(
+        "SELECT DISTINCT backend_type FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+          WHERE NOT granted AND relation = 'pgqueue.dead'::regclass ORDER BY 1",
+    );
+    waiting == types
+}
+
+#[test]
+fn a_recount_that_waited_for_a_lock_counts_each_message_once() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session.batch_execute(r#"SELECT pgq_create_queue('q', '{"max_length": 20}')"#).unwrap();
+    let mut holder = Holder::of(&server);
+    until("the lock is held", || {
+        session.one("SELECT count(*) = 1 FROM pg_locks WHERE relation = 'pgqueue.dead'::regclass AND granted")
+    });
+    let end_worker =
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'pgqueue worker'";
+    until("there is a worker", || !session.all::<bool>(end_worker).is_empty());
+    until("its recount waits", || wait_for_dead(&mut session, &["pgqueue worker"]));
+    for pushed in [1, 1, 18] {
+        session
+            .execute("SELECT pgq_push_batch('q', array_fill('1'::jsonb, ARRAY[$1::integer]))", &[&pushed])
+            .unwrap();
+        let next = Holder::of(&server);
+        until("the next waits behind it", || {
+            wait_for_dead(&mut session, &["client backend", "pgqueue worker"])
+        });
+        holder.let_go();
+        holder = next;
+        let has_come_back = (0..20).any(|_| {
+            thread::sleep(Duration::from_millis(50));
+            wait_for_dead(&mut session, &["pgqueue worker"])
+        });
+        if !has_come_back {
+            break; // the worker has counted
+        }
+    }
+    holder.let_go();
+    let counted = "SELECT sum(ready)::bigint FROM
+        (TABLE pgqueue.counter UNION ALL SELECT * FROM pgqueue.pending_counts()) counts";
+    let messages: i64 = session.one("SELECT count(*) FROM pgqueue.message");
+    thread::sleep(Duration::from_secs(1)); // ten rounds
+    assert_eq!(session.one::<i64>(counted), messages);
 }
 
 /// A queue whose deaths are told of in another, where all is archived: with ids of before a

@@ -34,6 +34,7 @@ CREATE TABLE pgqueue.schedule (
     CONSTRAINT schedule_has_payload_or_query CHECK (num_nonnulls(payload, query) = 1)
 ) USING heap WITH (fillfactor = 50);
 CREATE INDEX schedule_due ON pgqueue.schedule (next_run);
+CREATE INDEX schedule_started ON pgqueue.schedule (name) WHERE started_at IS NOT NULL;
 CREATE INDEX schedule_turn ON pgqueue.schedule (coalesce(owner_id, 0), greatest(next_run, retry_at), name) WHERE query IS NULL;
 CREATE INDEX schedule_watch_turn ON pgqueue.schedule (coalesce(owner_id, 0), greatest(next_run, retry_at)) WHERE query IS NOT NULL;
 COMMENT ON TABLE pgqueue.schedule IS 'one row a schedule or watch';

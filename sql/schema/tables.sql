@@ -23,6 +23,8 @@ CREATE TABLE pgqueue.queue (
     CONSTRAINT queue_id_is_unique PRIMARY KEY (id),
     CONSTRAINT queue_name_is_unique UNIQUE (name)
 ) USING heap;
+CREATE INDEX queue_retains ON pgqueue.queue (id) WHERE settings ? 'dead_retention';
+CREATE INDEX queue_notifies ON pgqueue.queue (id) WHERE settings ->> 'notify' <> 'false';
 ALTER SEQUENCE pgqueue.queue_id OWNED BY pgqueue.queue.id;
 COMMENT ON TABLE pgqueue.queue IS 'one row a queue';
 COMMENT ON COLUMN pgqueue.queue.owner IS 'role whose members may do everything with the queue; null: it is gone';

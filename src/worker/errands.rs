@@ -32,8 +32,8 @@ pub fn errands() -> bool {
 /// Runs due schedules, and starts watchers for due watches. False if that failed.
 pub fn run_due_schedules() -> bool {
     for_a_turn(run::may_be_due, || {
-        logged("schedules", || run_schedules(&mut Report::default()))
-            && logged("watches", watchers::start_due)
+        let have_run = logged("schedules", || run_schedules(&mut Report::default()));
+        logged("watches", watchers::start_due) && have_run
     })
 }
 

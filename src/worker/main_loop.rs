@@ -8,7 +8,7 @@ use crate::guc;
 use crate::pg::timeout::{self, is_asked_to_end};
 use crate::worker::lock::{WorkerLock, is_wanted};
 use crate::worker::recount::Recount;
-use crate::worker::session::{extension_exists, set_own_settings};
+use crate::worker::session::{extension_exists, plan_by_index, set_own_settings};
 use crate::worker::signals::{Terminate, handle_signals, sleep, sleep_until_news};
 use crate::worker::start::ASKED_BY_CALL;
 use crate::worker::{errands, round, watchers};
@@ -33,6 +33,7 @@ pub extern "C-unwind" fn pgqueue_worker(argument: pg_sys::Datum) {
     handle_signals(Terminate::Gracefully);
     timeout::become_worker();
     set_own_settings(c"pgqueue worker");
+    plan_by_index();
     let is_there = if asked_by_call { extension_appears(database) } else { extension_exists() };
     // The lock is taken last: for the launcher a worker is one that has work here.
     if !is_there || !WorkerLock::of(database).take() {

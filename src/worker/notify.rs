@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char};
+use std::time::Instant;
 
 use pgrx::pg_sys;
 
@@ -18,11 +19,18 @@ use crate::engine::table::catalog;
 use crate::engine::table::statement::Statement;
 use crate::pg::datum::text_datum;
 use crate::pg::session::now;
+use crate::pg::turn::{Parts, TURN};
 use crate::value::timestamp::Timestamp;
 use crate::worker::step::logged;
 
-static QUEUES: Statement =
-    Statement::new(include_str!("../../sql/query/listened_queues.sql"), &[pg_sys::TEXTOID]);
+static QUEUES: Statement = Statement::new(
+    include_str!("../../sql/query/listened_queues.sql"),
+    &[pg_sys::TEXTOID, pg_sys::INT4OID, pg_sys::INT8OID],
+);
+
+/// How many queues are first read at a time, and at most.
+const PAGE: i64 = 1_000;
+const LARGEST_PAGE: i64 = 20_000;
 
 /// Time for which commits wake the worker, after the worker has noted that it listens.
 const LISTENS: Timestamp = 60_000_000;
@@ -46,12 +54,23 @@ struct Shared {
     tells: Option<u64>,
 }
 
+/// A reading of the queues that is under way. It goes on each time for a turn.
+struct Reading {
+    /// The changes of queues that were known when it began.
+    changes: u64,
+    begun: Timestamp,
+    /// The last queue that was read.
+    behind: i32,
+    channels: BTreeMap<usize, Vec<CString>>,
+}
+
 /// The worker's knowledge of queues with listeners.
 #[derive(Default)]
 struct Ear {
     changes: Option<u64>,
     /// Queues are not read again before.
     rests_until: Timestamp,
+    reading: Option<Reading>,
     listens_since: Option<Timestamp>,
     by_counter: BTreeMap<usize, Shared>,
     /// All counters as they were noted the time before last, and last time: a queue that was just created may
@@ -63,6 +82,7 @@ struct Ear {
 
 thread_local! {
     static EAR: RefCell<Ear> = RefCell::default();
+    static PARTS: Parts = const { Parts::of(PAGE) };
 }
 
 /// Sends NOTIFY for the queues that have news and a channel. False if that failed.
@@ -91,12 +111,8 @@ impl Ear {
         let (changes, begun) = (catalog::heard(), now());
         let is_outdated =
             self.changes != Some(changes) && !(begun..begun + OFTEN).contains(&self.rests_until);
-        if is_outdated {
-            self.read_queues();
-            self.changes = Some(changes);
-            self.rests_until = now() + ((now() - begun) * REST).clamp(0, OFTEN - 1);
-        }
-        self.listen(is_outdated);
+        let has_read = (is_outdated || self.reading.is_some()) && self.read_queues(changes);
+        self.listen(has_read);
         for (&counter, shared) in &mut self.by_counter {
             shared.tells = listeners::news(counter); // read before listeners look
             if shared.told != shared.tells {
@@ -111,19 +127,24 @@ impl Ear {
         }
     }
 
-    fn read_queues(&mut self) {
+    /// Goes on with the reading of the queues, or begins one. True if all of them are read.
+    fn read_queues(&mut self, changes: u64) -> bool {
+        let anew = || Reading { changes, begun: now(), behind: 0, channels: BTreeMap::new() };
+        let mut reading = self.reading.take().unwrap_or_else(anew);
+        if !reading.go_on() {
+            self.reading = Some(reading);
+            return false;
+        }
+        self.changes = Some(reading.changes);
+        self.rests_until = now() + ((now() - reading.begun) * REST).clamp(0, OFTEN - 1);
         let mut before = std::mem::take(&mut self.by_counter);
-        QUEUES.run(&[Some(text_datum(channel::PREFIX))], |row| {
-            if let Ok(channel) = CString::new(row.text(1).unwrap_or_default()) {
-                let shared = self.by_counter.entry(listen_counter::counter_of(row.i32(0))).or_default();
-                shared.channels.push(channel);
-            }
-        });
-        for (&counter, shared) in &mut self.by_counter {
+        for (counter, channels) in reading.channels {
             let known = before.remove(&counter).map(|known| known.told);
             let told = || self.counters[0].get(counter).copied().unwrap_or(Some(0));
-            shared.told = known.unwrap_or_else(told);
+            let told = known.unwrap_or_else(told);
+            self.by_counter.insert(counter, Shared { channels, told, tells: None });
         }
+        true
     }
 
     fn listen(&mut self, has_new_queues: bool) {
@@ -140,6 +161,35 @@ impl Ear {
         }
         self.listens_since = Some(now);
     }
+}
+
+impl Reading {
+    /// Reads queues for a turn. True if that were all.
+    fn go_on(&mut self) -> bool {
+        let begun = Instant::now();
+        while begun.elapsed() < TURN {
+            let page = |size: i64| (size, listened(self.behind, size));
+            let Ok((size, queues)) = PARTS.with(|parts| parts.work(LARGEST_PAGE, page)) else { continue };
+            let is_last = (queues.len() as i64) < size;
+            for (queue, channel) in queues {
+                self.behind = queue;
+                self.channels.entry(listen_counter::counter_of(queue)).or_default().extend(channel);
+            }
+            if is_last {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// The next queues that have a channel, and that channel.
+fn listened(behind: i32, most: i64) -> Vec<(i32, Option<CString>)> {
+    let (mut queues, prefix) = (Vec::new(), text_datum(channel::PREFIX));
+    QUEUES.run(&[Some(prefix), Some(behind.into()), Some(most.into())], |row| {
+        queues.push((row.i32(0), CString::new(row.text(1).unwrap_or_default()).ok()));
+    });
+    queues
 }
 
 /// Sends NOTIFY with an empty payload when the transaction commits.

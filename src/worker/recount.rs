@@ -1,8 +1,8 @@
 //! Recount: counts the messages of every queue once after the server's start.
 //!
 //! An immediate shutdown loses the counts in shared memory that were not written down. A recount blocks no
-//! other transaction: it counts queues with one snapshot, and again later those in which a transaction has
-//! changed the counts meanwhile.
+//! other transaction: it counts queues with one snapshot, and again in the next round those of which a
+//! transaction was always committing.
 
 use std::time::Instant;
 
@@ -15,12 +15,8 @@ use crate::worker::step::{logged, logged_however_long};
 
 static ALL: Statement = Statement::new(include_str!("../../sql/query/queue_ids.sql"), &[]);
 
-/// Number of queues that are counted at once, unless a transaction has disturbed their count.
+/// Number of queues that are counted at once, unless their count has failed.
 const BATCH: usize = 50;
-
-/// Number of attempts at a queue. If each was disturbed, the last count holds: messages that commit at that
-/// moment may be missing.
-const MOST_TRIES: u32 = 3;
 
 /// Queues that have yet to be counted; none before they are listed.
 #[derive(Default)]
@@ -29,30 +25,23 @@ pub struct Recount(Option<Left>);
 #[derive(Default)]
 struct Left {
     queues: Vec<i32>,
-    /// Queues whose count failed, each with its number of attempts.
-    again: Vec<(i32, u32)>,
+    /// Queues whose count failed.
+    again: Vec<i32>,
 }
 
 impl Recount {
-    /// Repeats counts that failed.
+    /// Repeats counts that failed, each once.
     pub fn repeat(&mut self) {
         let begun = Instant::now();
         let Some(left) = self.listed() else { return };
-        for _ in 0..left.again.len() {
-            if begun.elapsed() > TURN || is_asked_to_end() {
-                return;
-            }
-            let Some((queue, tries)) = left.again.pop() else { return };
-            let is_last = tries + 1 >= MOST_TRIES;
-            let mut disturbed = Vec::new();
-            if !logged_however_long("recount", || disturbed = counter::recount(&[queue], is_last)) {
-                left.again.insert(0, (queue, tries));
-                return;
-            }
-            if !disturbed.is_empty() {
-                left.again.insert(0, (queue, tries + 1));
-            }
+        let mut failed = Vec::new();
+        while begun.elapsed() <= TURN
+            && !is_asked_to_end()
+            && let Some(queue) = left.again.pop()
+        {
+            failed.extend(recount(&[queue]));
         }
+        left.again.splice(..0, failed);
     }
 
     /// Counts some queues that were not counted yet.
@@ -61,12 +50,7 @@ impl Recount {
         let Some(left) = self.listed() else { return };
         while !left.queues.is_empty() && begun.elapsed() <= TURN && !is_asked_to_end() {
             let batch = left.queues.split_off(left.queues.len().saturating_sub(BATCH));
-            let mut disturbed = Vec::new();
-            if !logged_however_long("recount", || disturbed = counter::recount(&batch, false)) {
-                left.again.extend(batch.into_iter().map(|queue| (queue, 0)));
-                return;
-            }
-            left.again.extend(disturbed.into_iter().map(|queue| (queue, 1)));
+            left.again.extend(recount(&batch));
         }
     }
 
@@ -83,4 +67,11 @@ impl Recount {
         }
         self.0.as_mut()
     }
+}
+
+/// Counts queues, and returns those whose count failed.
+fn recount(queues: &[i32]) -> Vec<i32> {
+    let mut failed = Vec::new();
+    let is_done = logged_however_long("recount", || failed = counter::recount(queues));
+    if is_done { failed } else { queues.to_vec() }
 }

@@ -16,11 +16,25 @@ pub fn extension_exists() -> bool {
     }
 }
 
+/// Has all statements of this session planned by indexes, one row after the other, whatever the statistics say.
+///
+/// A plan made while a table is small is kept while roles fill it, and an estimate that most rows of a table
+/// match would make one role pay for the rows of all others.
+pub fn plan_by_index() {
+    set(&[
+        (c"enable_seqscan", c"off"),
+        (c"enable_hashjoin", c"off"),
+        (c"enable_mergejoin", c"off"),
+        (c"jit", c"off"),
+        (c"plan_cache_mode", c"force_generic_plan"),
+    ]);
+}
+
 /// Sets what a worker needs, whatever the database's defaults are. A round waits only briefly for locks. A
 /// commit waits for neither the disk nor a standby: until then consumers could not see its changes, and if a
 /// crash undoes them, the next worker repeats them.
 pub fn set_own_settings(name: &CStr) {
-    let own: &[(&CStr, &CStr)] = &[
+    set(&[
         (c"application_name", name),
         (c"lock_timeout", c"1s"),
         (c"statement_timeout", c"0"),
@@ -29,8 +43,11 @@ pub fn set_own_settings(name: &CStr) {
         (c"synchronous_commit", c"off"),
         (c"default_transaction_isolation", c"read committed"),
         (c"default_transaction_read_only", c"off"),
-    ];
-    for (name, value) in own {
+    ]);
+}
+
+fn set(settings: &[(&CStr, &CStr)]) {
+    for (name, value) in settings {
         // SAFETY: names and values are C strings.
         unsafe {
             pg_sys::SetConfigOption(

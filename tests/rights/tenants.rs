@@ -92,6 +92,34 @@ fn thousands_of_schedules_of_one_role_delay_none_of_another() {
     assert_alice_ticks_for(&mut root, 10);
 }
 
+/// No statistics tell of what mallory has made since the worker has planned its statements.
+const WITHOUT_STATISTICS: &str = "autovacuum = off\nfsync = off\nmax_wal_size = '4GB'";
+
+#[test]
+fn very_many_queues_of_one_role_delay_no_schedule_of_another() {
+    let (server, mut root) = shared_while_alice_ticks(WITHOUT_STATISTICS);
+    sleep(Duration::from_secs(2)); // the worker has its plans
+    let queues = "INSERT INTO pgqueue.queue (name, owner, settings)
+                  SELECT 'm' || g, 'mallory', jsonb_build_object('events_to', repeat('t', 500))
+                    FROM generate_series(1, 400000) g";
+    root.batch_execute(queues).unwrap();
+    assert_alice_ticks_for(&mut root, 10);
+    drop(server);
+}
+
+#[test]
+fn schedules_put_faster_than_statistics_are_gathered_delay_none_of_another_role() {
+    let (server, mut root) = shared_while_alice_ticks(WITHOUT_STATISTICS);
+    sleep(Duration::from_secs(2));
+    let schedules =
+        "INSERT INTO pgqueue.schedule (name, owner, queue, every, time_zone, payload, next_run, owner_id)
+                     SELECT 'm' || g, 'mallory', 'm q', '1 h', 'UTC', '1', now(), 'mallory'::regrole
+                       FROM generate_series(1, 400000) g";
+    root.batch_execute(schedules).unwrap();
+    assert_alice_ticks_for(&mut root, 15);
+    drop(server);
+}
+
 /// A full queue of mallory's whose next push drops thousands of messages of one group: half a minute of work.
 const FULL_QUEUE: &str = "SELECT pgq_push_batch('m q' || g, array_fill('1'::jsonb, ARRAY[12000]), group_key => 'g')
   FROM generate_series(1, 3) g;

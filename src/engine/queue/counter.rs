@@ -22,8 +22,10 @@ use crate::engine::table::counter_rows::write;
 use crate::engine::table::counts::Counts;
 use crate::engine::table::statement::{Sees, Statement};
 use crate::pg::datum::i32_array;
-use crate::pg::session::nap;
+use crate::pg::session::{nap, now};
+use crate::pg::snapshot::Snapshot;
 use crate::stop::{self, Point};
+use crate::value::timestamp::Timestamp;
 
 /// Adds to the counters of each queue, by how often it occurs.
 pub fn add_each(queues: impl IntoIterator<Item = i32>, counts: impl Fn(i64) -> Counts) {
@@ -173,32 +175,58 @@ pub fn drain() {
 
 /// Counts the messages of queues and corrects their counters.
 ///
-/// Returns the queues in which a transaction has counted meanwhile: their difference means nothing then. If
-/// `roughly`, it is written down even so: a little too much or too few is better than nothing.
-pub fn recount(queues: &[i32], roughly: bool) -> Vec<i32> {
+/// Returns the queues of which no snapshot could be had that fits their counts: they are left as they are.
+pub fn recount(queues: &[i32]) -> Vec<i32> {
     static EXACT: Statement =
         Statement::by_index(include_str!("../../../sql/query/count_lanes.sql"), &[pg_sys::INT4ARRAYOID]);
-    let drains = tally::drains();
-    let before: HashMap<i32, Tally> = queues.iter().map(|&queue| (queue, tally::counted(queue))).collect();
-    stop::at(Point::RecountKnowsBoard);
+    EXACT.run(&[Some(i32_array(&[]))], |_| {}); // locks the tables, and makes the plan
+    let (_snapshot, counted) = snapshot_between_commits(queues);
+    let known: Vec<i32> = counted.keys().copied().collect();
     let mut differences = Vec::new();
-    EXACT.run(&[Some(i32_array(queues))], |row| {
+    EXACT.run_seeing(Sees::Snapshot, &[Some(i32_array(&known))], |row| {
         let [ready, leased, delayed, blocked, dead] = std::array::from_fn(|n| row.i64(n + 1));
         differences.push((row.i32(0), Counts { ready, leased, delayed, blocked, dead, ..Counts::default() }));
     });
-    let mut disturbed = Vec::new();
     for (queue, difference) in differences {
-        let before = before[&queue];
-        let is_undisturbed = before.committing == 0
-            && tally::counted(queue) == before
-            && tally::drains() == drains
-            && is_quiet(drains);
-        let difference = difference - before.counts.of_places();
-        if !is_undisturbed && !roughly {
-            disturbed.push(queue);
-        } else if difference != Counts::default() {
+        let difference = difference - counted[&queue].of_places();
+        if difference != Counts::default() {
             write(queue, difference);
         }
     }
-    disturbed
+    queues.iter().copied().filter(|queue| !counted.contains_key(queue)).collect()
+}
+
+/// A snapshot, and the counts of shared memory that belong to it, of each queue of which no transaction was
+/// committing at that moment. Changes after the snapshot do not matter.
+fn snapshot_between_commits(queues: &[i32]) -> (Snapshot, HashMap<i32, Counts>) {
+    const TRIES: usize = 200;
+    /// After so many tries commits are asked to write their counts down.
+    const PATIENCE: usize = 20;
+    const PAUSE: Duration = Duration::from_millis(1);
+    for n in 1.. {
+        if n == PATIENCE {
+            tally::have_counts_written(now() + (PAUSE * TRIES as u32).as_micros() as Timestamp);
+        }
+        let (drains, before) = (tally::drains(), tallies(queues));
+        stop::at(Point::RecountKnowsBoard);
+        let snapshot = Snapshot::latest();
+        let is_quiet = is_quiet(drains) && tally::drains() == drains;
+        let after = tallies(queues);
+        let fits = |queue: &i32| is_quiet && before[queue].committing == 0 && before[queue] == after[queue];
+        let counted: HashMap<i32, Counts> =
+            queues.iter().filter(|queue| fits(queue)).map(|&queue| (queue, before[&queue].counts)).collect();
+        if counted.len() == queues.len() || n == TRIES {
+            if n >= PATIENCE {
+                tally::have_counts_written(Timestamp::MIN);
+            }
+            return (snapshot, counted);
+        }
+        drop(snapshot);
+        nap(PAUSE);
+    }
+    unreachable!("the last try returns")
+}
+
+fn tallies(queues: &[i32]) -> HashMap<i32, Tally> {
+    queues.iter().map(|&queue| (queue, tally::counted(queue))).collect()
 }

@@ -146,8 +146,8 @@ pub fn look_again() {
 /// Runs none while a dump is being restored, which brings the tables that they need one by one. By hand the
 /// watches of the caller run too: it is the caller's session.
 pub fn run_due() -> bool {
-    let (looked, begun) = (Instant::now(), now());
-    OUTLOOK.set(Some(Outlook { looked, next: None }));
+    let begun = now();
+    set_outlook(None);
     if is_being_restored() {
         return false;
     }
@@ -157,9 +157,9 @@ pub fn run_due() -> bool {
     plan_anew(begun, if is_worker() { PLANS } else { i64::MAX });
     let names = due::names(begun, BATCH);
     let page = text_array(names.iter().map(Vec::as_slice));
-    let mut ran = 0;
+    let (mut ran, turn) = (0, Instant::now()); // what came before takes nothing of it
     DUE.run(&[Some(begun.into()), Some(page)], |row| {
-        if looked.elapsed() < TURN && !due::is_resting(oid(row, 1)) {
+        if (ran == 0 || turn.elapsed() < TURN) && !due::is_resting(oid(row, 1)) {
             run_one(row);
             ran += 1;
         }
@@ -168,10 +168,13 @@ pub fn run_due() -> bool {
         run_own_watches(begun);
     }
     // Schedules that other transactions have locked are no reason to come back at once.
-    let has_more = ran > 0 && names.len() as i64 == BATCH || looked.elapsed() >= TURN;
-    let next = if has_more { Some(begun) } else { next_due(begun) };
-    OUTLOOK.set(Some(Outlook { looked, next }));
+    let has_more = ran > 0 && (names.len() as i64 == BATCH || turn.elapsed() >= TURN);
+    set_outlook(if has_more { Some(begun) } else { next_due(begun) });
     has_more
+}
+
+fn set_outlook(next: Option<Timestamp>) {
+    OUTLOOK.set(Some(Outlook { looked: Instant::now(), next }));
 }
 
 /// When the next schedule is due; none if there is none, or if that takes too long to find.

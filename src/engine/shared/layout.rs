@@ -1,7 +1,7 @@
 //! The layout of shared memory, and access to its parts.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use pgrx::pg_sys;
 
@@ -37,6 +37,8 @@ pub struct Header {
     listened: [Listened; listen_counter::MANY],
     /// Counters of transactions that began, and that ended, to write counts to `pgqueue.counter`.
     pub(super) drains: [AtomicU64; 2],
+    /// Until this time transactions write their counts down themselves.
+    pub(super) written_until: AtomicI64,
     /// Number of prepared transactions that found no place in the cache, since there was none.
     pub(super) unplaced: AtomicU64,
     tranche: i32,
@@ -49,6 +51,7 @@ impl Header {
             listened,
             drains: [AtomicU64::new(0), AtomicU64::new(0)],
             unplaced: AtomicU64::new(0),
+            written_until: AtomicI64::new(i64::MIN),
             tranche,
         }
     }

@@ -1,6 +1,6 @@
 //! Counts of committed transactions that the worker has yet to write to `pgqueue.counter`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::engine::shared::entry::{CacheEntry, MOST_NEEDED};
 use crate::engine::shared::hint_cache::{CREDIT, entry_of, find_entry, take_entry, with_known};
@@ -8,11 +8,13 @@ use crate::engine::shared::layout::{SHARED, is_there};
 use crate::engine::shared::queue_key::database;
 use crate::engine::table::counts::Counts;
 use crate::hint::Direction;
+use crate::pg::session::now;
+use crate::value::timestamp::Timestamp;
 
 /// Keeps room in shared memory for the counts of a queue, until `add_counts`; false if there is none. A queue
 /// without an entry gets one only if its bucket does not hold many counts already: hints need entries too.
 pub fn keep_entry(queue: i32) -> bool {
-    let Some(shared) = SHARED.get().filter(|_| is_there()) else { return false };
+    let Some(shared) = SHARED.get().filter(|_| is_there() && !are_counts_written()) else { return false };
     let database = database();
     shared.with_entries_of(queue, |entries| {
         let has_room = entries.iter().filter(|entry| entry.is_needed()).count() < MOST_NEEDED;
@@ -21,6 +23,24 @@ pub fn keep_entry(queue: i32) -> bool {
         });
         entry.map(|n| entries[n].kept_for += 1).is_some()
     })
+}
+
+/// Has transactions write down their counts themselves up to this time, of whichever queue: so none is left that
+/// commits and has yet to add counts.
+pub fn have_counts_written(until: Timestamp) {
+    if let Some(written_until) = written_until() {
+        written_until.store(until, Ordering::Release);
+    }
+}
+
+fn are_counts_written() -> bool {
+    let until = written_until().map_or(Timestamp::MIN, |until| until.load(Ordering::Acquire));
+    until != Timestamp::MIN && now() < until
+}
+
+fn written_until() -> Option<&'static AtomicI64> {
+    // SAFETY: written before any backend runs, and there as long as the server runs; it is atomic.
+    SHARED.get().map(|shared| unsafe { &(*shared.header).written_until })
 }
 
 /// Adds the counts of a queue, for which `keep_entry` has kept room.

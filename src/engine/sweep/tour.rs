@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::engine::table::statement::Statement;
 use crate::pg::timeout::is_worker;
-use crate::pg::turn::{Parts, TURN};
+use crate::pg::turn::{Parts, TURN, for_a_turn};
 
 /// How many queues are looked at at a time.
 const QUEUES: i64 = 100;
@@ -27,6 +27,7 @@ impl Tour {
 
     /// Works on the next queues from `having`, on up to `page` rows, and returns on how many. `work` gets some
     /// queues and the number of rows that are left. A queue that takes longer than a turn is passed over.
+    /// If `having` takes that long, the queue has a turn for the work alone.
     pub fn go_on(&self, having: &'static Statement, page: i64, work: impl Fn(&[i32], i64) -> i64) -> i64 {
         let (begun, mut done) = (Instant::now(), 0);
         let mut behind = if is_worker() { self.behind.get() } else { 0 };
@@ -43,7 +44,9 @@ impl Tour {
                     done += some;
                 }
                 Err(took_long) if took_long.is_smallest() => {
-                    behind = next(having, behind, 1).first().copied().unwrap_or(0);
+                    let queues = next(having, behind, 1);
+                    for_a_turn(|| done += work(&queues, page - done));
+                    behind = queues.first().copied().unwrap_or(0);
                 }
                 Err(_) => {}
             }

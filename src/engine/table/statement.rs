@@ -29,6 +29,8 @@ pub enum Sees {
     Transaction,
     /// Those committed now, at every isolation level; the statement only reads.
     Latest,
+    /// Those of the snapshot that was taken last and is in use; the statement only reads.
+    Snapshot,
 }
 
 /// A row of a result, valid only during the call of `each`.
@@ -194,8 +196,12 @@ impl Statement {
             let plan = self.plan();
             match sees {
                 Sees::Transaction => pg_sys::SPI_execute_plan(plan, values, nulls, false, 0),
-                Sees::Latest => {
-                    let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot());
+                Sees::Latest | Sees::Snapshot => {
+                    let snapshot = match sees {
+                        Sees::Snapshot => pg_sys::GetActiveSnapshot(),
+                        _ => pg_sys::GetLatestSnapshot(),
+                    };
+                    let snapshot = pg_sys::RegisterSnapshot(snapshot);
                     let nothing = ptr::null_mut();
                     let code =
                         pg_sys::SPI_execute_snapshot(plan, values, nulls, snapshot, nothing, true, false, 0);
