@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use support::pages::{blocks, file, guide};
+use support::pages::{blocks, file, guide, prose};
 use support::{Ask, Server};
 
 /// The functions that users see, each with its signature.
@@ -50,6 +50,32 @@ fn each_function_is_on_one_page_with_the_signature_of_the_catalogue() {
     let twice: Vec<_> = documented.iter().filter(|(_, pages)| pages.len() > 1).collect();
     assert!(twice.is_empty(), "{twice:?}");
     assert!(documented.values().flatten().all(|page| page.starts_with("docs/reference/")));
+}
+
+/// The columns of what functions return, and the pages that explain them.
+const COLUMNS: [(&str, &str); 7] = [
+    ("pgq_message", "consume"),
+    ("pgq_message_details", "consume"),
+    ("pgq_push_outcome", "produce"),
+    ("pgq_lease", "settle"),
+    ("pgq_failure", "settle"),
+    ("pgq_queue_stats", "observe"),
+    ("pgq_vacuum_stats", "observe"),
+];
+
+#[test]
+fn each_column_is_explained() {
+    let server = Server::start();
+    let mut session = server.connect();
+    for (name, page) in COLUMNS {
+        let text = prose(&file(&format!("docs/reference/{page}.md")));
+        let columns: Vec<String> = session.all(&format!(
+            "SELECT attname::text FROM pg_attribute WHERE attrelid = '{name}'::regclass AND attnum > 0"
+        ));
+        assert!(!columns.is_empty(), "{name}");
+        let lost: Vec<_> = columns.iter().filter(|column| !text.contains(&format!("`{column}`"))).collect();
+        assert!(lost.is_empty(), "{page}: {name}: {lost:?}");
+    }
 }
 
 /// The names in the first column of a page's tables.
