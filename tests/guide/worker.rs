@@ -87,6 +87,25 @@ fn delivered(session: &mut Client) -> i64 {
     session.one("SELECT delivered FROM pgq_stats('welcome')")
 }
 
+/// Stopped for longer than its lease, a worker comes back when another has done the job.
+fn one_that_hangs_undoes_its_work(server: &Server, program: &str, workers: &[Worker]) {
+    let mut session = server.connect();
+    push(&mut session, "slow: hangs");
+    until_leased(&mut session);
+    let signal_all = |signal| workers.iter().for_each(|it| assert!(signal::send(signal, it.0.id() as i32)));
+    signal_all(Signal::STOP);
+    let _another = Worker::start(server, program);
+    until_sent(&mut session, "slow: hangs");
+    signal_all(Signal::CONT);
+    until("all sleep", || {
+        session.one(
+            "SELECT count(*) = 3 FROM pg_stat_activity WHERE query LIKE 'CALL pgq_wait%' AND state = 'active'",
+        )
+    });
+    assert_eq!(session.one::<i64>("SELECT count(*) FROM sent WHERE address = 'slow: hangs'"), 1);
+    assert!(server.log().contains("was refused"), "the late delete");
+}
+
 #[test]
 fn the_worker_of_the_tutorial_survives() {
     let server = Server::start();
@@ -108,6 +127,8 @@ fn the_worker_of_the_tutorial_survives() {
     assert_eq!(session.one::<i64>("SELECT count(*) FROM sent WHERE address LIKE '%killed%'"), 0);
     workers = start();
     until_sent(&mut session, "slow: killed in the middle");
+
+    one_that_hangs_undoes_its_work(&server, &program, &workers);
 
     session
         .batch_execute(
