@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use support::pages::{Block, blocks, file};
+use support::pages::{Block, blocks, file, prose, quoted};
 use support::{Ask, Server};
 
 /// Blocks that are not code.
@@ -14,7 +14,11 @@ const NO_CODE: [&str; 4] = ["output", "signature", "text", "json"];
 pub fn run(server: &Server, page: &str) -> Vec<String> {
     let text = file(page);
     let blocks = blocks(&text);
-    let script = script(server, page, &blocks);
+    let mut script = script(server, page, &blocks);
+    // What stands in a sentence or table is run at the end; that of tables that translate, by coming_from.rs.
+    if !page.starts_with("docs/coming-from") {
+        script.extend(inline(&text).iter().map(|statement| format!("{statement} \\g /dev/null\n")));
+    }
     if script.is_empty() {
         return Vec::new();
     }
@@ -59,6 +63,13 @@ fn script(server: &Server, page: &str, blocks: &[Block]) -> String {
         }
     }
     script
+}
+
+/// The queries of a page that are no blocks, and are whole.
+fn inline(text: &str) -> Vec<String> {
+    let prose = prose(text);
+    let whole = |code: &&str| code.starts_with("SELECT ") && !code.contains('…');
+    quoted(&prose).into_iter().filter(whole).map(str::to_owned).collect()
 }
 
 fn check_settings(server: &Server, text: &str) {
