@@ -1,7 +1,7 @@
 # Everything a person does with this checkout. What is missing on the machine is
 # installed first; each command starts and stops its own server.
 
-.PHONY: help demo test test-all test-cassert test-bare ci chaos search failover bench curves psql build setup regress clean
+.PHONY: help demo docs test test-all test-cassert test-bare ci chaos search failover bench curves psql build setup regress clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.* ## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,9 @@ search: build ## sessions in random order, CASES=50000 of them; SEED=n repeats a
 	    $(if $(PROFILE),PGQUEUE_SEARCH_PROFILE=$(PROFILE)) $(if $(FAULT),PGQUEUE_SEARCH_FAULT='$(FAULT)') \
 	    $(if $(SKIP),PGQUEUE_SEARCH_SKIP='$(SKIP)') \
 	    cargo test --no-default-features --features "pg$$PG_MAJOR pg_test" --test search -- --nocapture
+
+docs: ## the guide as a book, into target/docs/book; checks its links
+	.ci/docs
 
 psql: build ## a prompt on a private server with pgqueue in it
 	.ci/with-server -- sh -c 'psql -X -q -c "CREATE EXTENSION pgqueue"; echo "A private server with pgqueue; it is gone when you leave."; exec psql'

@@ -1,7 +1,7 @@
-//! What docs/coming-from.md says is run, and the tests it names exist.
+//! What docs/coming-from.md and the pages of docs/coming-from say is run, and the tests they name exist.
 
 use postgres::{Client, SimpleQueryMessage};
-use support::pages::{file, quoted, test_exists};
+use support::pages::{file, guide, prose, quoted, test_exists};
 use support::{Ask, Server};
 
 const HEADER: &str = "| there | here | shown by |";
@@ -19,12 +19,23 @@ struct Row {
     shown_by: String,
 }
 
-/// The rows of all tables.
-fn rows() -> Vec<Row> {
-    let text = file("docs/coming-from.md");
+/// The pages, in the order of the guide.
+fn pages() -> Vec<String> {
+    let all = guide().into_iter().filter(|page| page.starts_with("docs/coming-from"));
+    let pages: Vec<String> = all.collect();
+    assert!(pages.len() > 7, "{pages:?}");
+    pages
+}
+
+/// The rows of all tables of a page.
+fn rows(page: &str) -> Vec<Row> {
+    let text = file(page);
     let lines: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
     let tables = lines.iter().filter(|line| **line == HEADER).count();
-    assert_eq!(tables, text.matches("\n## ").count(), "each section has a table");
+    assert!(tables > 0, "{page} has a table");
+    if page == "docs/coming-from.md" {
+        assert_eq!(tables, text.matches("\n## ").count(), "each section has a table");
+    }
     let rows: Vec<Row> = lines.iter().filter(|line| ![HEADER, SEPARATOR].contains(line)).map(row).collect();
     assert_eq!(rows.len() + 2 * tables, lines.len(), "each table has a header and a separator");
     rows
@@ -37,7 +48,6 @@ fn row(line: &&str) -> Row {
     Row { there, here, shown_by }
 }
 
-/// What stands in backticks.
 /// A statement, and the SQLSTATE it must give, if any.
 struct Step<'a> {
     statement: &'a str,
@@ -101,42 +111,47 @@ fn run(session: &mut Client, step: &Step, variables: &[(&str, String)]) -> Resul
     }
 }
 
+/// Rows that have no statement of their own.
+const IN_WORDS: [&str; 2] =
+    ["enqueue in the transaction of your own data", "`send(…, { db })`: in your transaction"];
+
 #[test]
 fn the_statements_of_every_row_run() {
-    let server = Server::start();
-    let mut session = server.connect();
-    let rows = rows();
-    let (mut statements, mut mistakes) = (0, Vec::new());
-    for row in &rows {
-        let variables = prepare(&mut session);
-        for step in steps(row) {
-            statements += 1;
-            if let Err(mistake) = run(&mut session, &step, &variables) {
-                mistakes.push(format!("{}: {}: {mistake}", row.there, step.statement));
+    let mut mistakes = Vec::new();
+    for page in pages() {
+        let server = Server::start();
+        let mut session = server.connect();
+        let rows = rows(&page);
+        let mut statements = 0;
+        for row in &rows {
+            let variables = prepare(&mut session);
+            let steps = steps(row);
+            assert!(!steps.is_empty() || IN_WORDS.contains(&&row.there[..]), "{page}: {}", row.there);
+            for step in steps {
+                statements += 1;
+                if let Err(mistake) = run(&mut session, &step, &variables) {
+                    mistakes.push(format!("{page}: {}: {}: {mistake}", row.there, step.statement));
+                }
             }
         }
+        let text = prose(&file(&page));
+        let quoted = VERBS.map(|verb| text.matches(&format!("`{verb} ")).count()).iter().sum::<usize>();
+        assert_eq!(statements, quoted, "{page}: a statement is in no table");
     }
     assert!(mistakes.is_empty(), "{}", mistakes.join("\n"));
-    let in_words = rows.iter().filter(|row| steps(row).is_empty()).map(|row| &row.there[..]);
-    assert_eq!(in_words.collect::<Vec<_>>(), ["enqueue in the transaction of your own data"]);
-    let text = file("docs/coming-from.md");
-    assert_eq!(
-        statements,
-        VERBS.map(|verb| text.matches(&format!("`{verb} ")).count()).iter().sum::<usize>()
-    );
 }
 
 #[test]
 fn the_tests_that_are_named_exist() {
     let mut mistakes = Vec::new();
-    for row in rows() {
+    for (page, row) in pages().iter().flat_map(|page| rows(page).into_iter().map(move |row| (page, row))) {
         let names = quoted(&row.shown_by);
         if names.is_empty() && row.shown_by != NOT_OURS {
-            mistakes.push(format!("{}: names no test", row.there));
+            mistakes.push(format!("{page}: {}: names no test", row.there));
         }
         for name in names {
             if !test_exists(name) {
-                mistakes.push(format!("{}: there is no test {name}", row.there));
+                mistakes.push(format!("{page}: {}: there is no test {name}", row.there));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Every argument of every function of the extension, with every value worth trying.
 //!
-//! A call succeeds, or fails with a SQLSTATE of the README's list; anything else is a bug:
+//! A call succeeds, or fails with a SQLSTATE of docs/reference/errors.md; anything else is a bug:
 //! an internal error (XX000), a crash, a call that hangs. What failed has changed nothing,
 //! and what only reads never does. The functions and their arguments come from the
 //! catalogs, so a new one is tried, and one of a type without values fails the test.

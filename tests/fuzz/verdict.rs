@@ -1,9 +1,9 @@
-//! What may come of a call: success, or an error that the README lists.
+//! What may come of a call: success, or an error that docs/reference/errors.md lists.
 
 use std::collections::HashSet;
-use std::fs;
 
 use postgres::{Client, Error};
+use support::pages::file;
 
 /// What a session is told when it is cancelled: it may wait for as long as it said.
 pub const CANCELLED: &str = "57014";
@@ -11,17 +11,15 @@ pub const CANCELLED: &str = "57014";
 /// Of functions that only triggers may call, and of their results.
 pub const NOT_A_TRIGGER: [&str; 2] = ["39P01", "0A000"];
 
-/// The SQLSTATEs in the README's table of errors.
+/// The SQLSTATEs in the table of docs/reference/errors.md.
 pub fn documented() -> HashSet<String> {
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let errors = readme.split("\n## Errors\n").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
-    let states: HashSet<String> = errors
+    let states: HashSet<String> = file("docs/reference/errors.md")
         .lines()
         .filter_map(|line| line.strip_prefix("| ")?.split(" |").next())
         .filter(|state| state.len() == 5 && state.bytes().all(|byte| byte.is_ascii_alphanumeric()))
         .map(str::to_owned)
         .collect();
-    assert!(states.contains("22023") && states.contains("42704"), "the README lists errors: {states:?}");
+    assert!(states.contains("22023") && states.contains("42704"), "the page lists errors: {states:?}");
     states
 }
 

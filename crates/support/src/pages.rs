@@ -27,3 +27,61 @@ pub fn quoted(text: &str) -> Vec<&str> {
     assert_eq!(text.matches('`').count() % 2, 0, "backticks come in pairs: {text}");
     text.split('`').skip(1).step_by(2).collect()
 }
+
+/// A block of code of a page.
+pub struct Block {
+    pub language: String,
+    /// What follows the language: `fails=22023`.
+    pub mark: String,
+    pub text: String,
+    /// Where its text lies in the page.
+    pub place: std::ops::Range<usize>,
+}
+
+/// The blocks of code of a page, in order.
+pub fn blocks(page: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut offset = 0;
+    let mut open: Option<Block> = None;
+    for line in page.split_inclusive('\n') {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(head)) => {
+                let (language, mark) = head.trim_end().split_once(' ').unwrap_or((head.trim_end(), ""));
+                let start = offset + line.len();
+                open = Some(Block {
+                    language: language.to_owned(),
+                    mark: mark.to_owned(),
+                    text: String::new(),
+                    place: start..start,
+                });
+            }
+            (Some(block), Some("\n")) => {
+                block.place.end = offset;
+                blocks.extend(open.take());
+            }
+            (Some(block), _) => block.text += line,
+            (None, None) => {}
+        }
+        offset += line.len();
+    }
+    assert!(open.is_none(), "a block of code ends");
+    blocks
+}
+
+/// A page without its blocks of code.
+pub fn prose(page: &str) -> String {
+    let mut is_code = false;
+    let lines = page.lines().filter(|line| {
+        let is_fence = line.starts_with("```");
+        is_code ^= is_fence;
+        !is_code && !is_fence
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The pages of the guide that its table of contents lists, as paths in this repository.
+pub fn guide() -> Vec<String> {
+    let contents = file("docs/SUMMARY.md");
+    let links = contents.split("](").skip(1).map(|rest| rest.split(')').next().unwrap());
+    links.map(|link| link.strip_prefix("../").map_or_else(|| format!("docs/{link}"), str::to_owned)).collect()
+}
