@@ -173,25 +173,26 @@ fn all_priorities(table: &Table, queue: &Queue) -> impl Iterator<Item = i16> {
 }
 
 /// The prospects of a waiting consumer.
+#[derive(Default)]
 pub struct Outlook {
-    /// At least as many messages as asked for could be reserved now.
-    pub enough: bool,
+    /// How many messages could be reserved now, at most as many as it has looked for.
+    pub found: usize,
     /// The next time at which a message becomes due or a lease ends.
     pub next_change: Option<Timestamp>,
 }
 
-/// Looks whether at least `min` messages could be reserved now. Changes nothing.
-pub fn outlook(queue: &Queue, min: usize) -> Outlook {
+/// Looks whether up to `wish` messages could be reserved now. Changes nothing.
+pub fn outlook(queue: &Queue, wish: usize) -> Outlook {
     if queue.paused {
-        return Outlook { enough: false, next_change: None };
+        return Outlook::default();
     }
     let table = Table::open_to_read(catalog::refresh().message);
-    if let Some(slots) = Slots::seen(queue, &table, min)
-        && slots.count() < min
-    {
-        return Outlook { enough: false, next_change: slots.next_end };
+    let slots = Slots::seen(queue, &table, wish);
+    let wish = slots.as_ref().map_or(wish, |slots| slots.count().min(wish));
+    if wish == 0 {
+        return Outlook { found: 0, next_change: slots.and_then(|slots| slots.next_end) };
     }
-    let request = Request::any(min);
+    let request = Request::any(wish);
     let mut each = |_: Taken| {};
     let mut reservation = Reservation::new(&table, queue, &request, Take::Look, &mut each);
     if let Some(hinted) = HintedScan::open(&table, queue, &reservation) {
@@ -201,9 +202,10 @@ pub fn outlook(queue: &Queue, min: usize) -> Outlook {
     let view = View::of_all(queue, &reservation);
     SnapshotScan::open(&table, queue, &reservation, &view).take_before(&mut reservation, None);
     let known = hint_cache::with_hint(queue.id, reservation.direction, |hint| hint.next_change());
-    let next = [known, due.next, reservation.first_lease_passed];
+    let slots_end = slots.filter(|slots| slots.count() <= wish).and_then(|slots| slots.next_end);
+    let next = [known, due.next, reservation.first_lease_passed, slots_end];
     Outlook {
-        enough: reservation.taken + due.len() >= min,
+        found: (reservation.taken + due.len()).min(wish),
         next_change: next.into_iter().flatten().filter(|&at| at > reservation.now).min(),
     }
 }

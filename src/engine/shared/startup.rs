@@ -1,14 +1,17 @@
 //! Requests shared memory, and lays it out when the server starts.
 
+use std::cell::Cell;
 use std::ffi::c_void;
+use std::sync::atomic::{AtomicPtr, AtomicU32};
 
-use pgrx::pg_sys;
+use pgrx::pg_sys::{self, Latch};
 
-use crate::engine::shared::condition::Variable;
 use crate::engine::shared::entry::{CacheEntry, WAYS};
 use crate::engine::shared::layout::{
-    Bucket, Header, SHARED, SharedMemory, TRANCHE, variables, wanted_buckets,
+    Bucket, Header, SHARED, SharedMemory, SharedRoom, Sleepers, TRANCHE, wanted_buckets,
 };
+use crate::engine::shared::wait_list::{NONE, Sleeping, WaitList};
+use crate::pg::session::most_sessions;
 
 static mut NEXT_STARTUP_HOOK: pg_sys::shmem_startup_hook_type = None;
 
@@ -44,10 +47,12 @@ unsafe extern "C-unwind" fn request_space() {
 }
 
 fn size() -> usize {
-    const ALIGNMENT: usize = 128 * 3; // of each of the three parts
+    const ALIGNMENT: usize = 128 * 6; // of each of the six parts
+    let for_each_session =
+        size_of::<SharedRoom>() + size_of::<Sleeping>() + size_of::<WaitList>() + size_of::<*mut Latch>();
     size_of::<Header>()
         + wanted_buckets() * size_of::<Bucket>()
-        + variables() * size_of::<Variable>()
+        + most_sessions() * for_each_session
         + ALIGNMENT
 }
 
@@ -64,10 +69,17 @@ unsafe extern "C-unwind" fn startup() {
             let mut found = false;
             pg_sys::ShmemInitStruct(name.as_ptr(), size, &mut found)
         };
+        let most = most_sessions();
         let shared = SharedMemory {
             header: part(c"pgqueue counters", size_of::<Header>()).cast(),
             buckets: part(c"pgqueue hint cache", wanted_buckets() * size_of::<Bucket>()).cast(),
-            variables: part(c"pgqueue sleepers", variables() * size_of::<Variable>()).cast(),
+            rooms: part(c"pgqueue wait lists", most * size_of::<SharedRoom>()).cast(),
+            sleepers: Sleepers {
+                sessions: part(c"pgqueue sleepers", most * size_of::<Sleeping>()).cast(),
+                lists: part(c"pgqueue turnstiles", most * size_of::<WaitList>()).cast(),
+                latches: part(c"pgqueue latches", most * size_of::<*mut Latch>()).cast(),
+                most,
+            },
         };
         let tranche = pg_sys::LWLockNewTrancheId();
         pg_sys::LWLockRegisterTranche(tranche, TRANCHE.as_ptr());
@@ -79,10 +91,14 @@ unsafe extern "C-unwind" fn startup() {
                 (&raw mut (*bucket).entries[way]).write(CacheEntry::free());
             }
         }
-        for n in 0..variables() {
-            let mut condition = pg_sys::ConditionVariable::default();
-            pg_sys::ConditionVariableInit(&mut condition); // it may move: it holds no pointer to itself
-            shared.variables.add(n).write(Variable::new(condition));
+        for n in 0..most {
+            let room = shared.rooms.add(n);
+            pg_sys::LWLockInitialize(&raw mut (*room).lock, tranche);
+            (&raw mut (*room).first).write(Cell::new(NONE));
+            (&raw mut (*room).sleepers).write(AtomicU32::new(0));
+            shared.sleepers.sessions.add(n).write(Sleeping::new(n as u32));
+            shared.sleepers.lists.add(n).write(WaitList::new());
+            shared.sleepers.latches.add(n).write(AtomicPtr::new(std::ptr::null_mut()));
         }
         SHARED.set(Some(shared));
     }
