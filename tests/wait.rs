@@ -438,6 +438,22 @@ fn one_of_many_sleepers_wakes_when_a_message_is_due() {
 }
 
 #[test]
+fn a_sleeper_for_several_messages_wakes_when_they_are_due_beside_one_for_one() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off");
+    let mut session = server.connect();
+    session.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+    let one = asleep(&server, &mut session, "CALL pgq_wait('q', '1 h')");
+    let ten = asleep(&server, &mut session, "CALL pgq_wait('q', '1 h', 10)");
+    session
+        .execute("SELECT pgq_push_batch('q', array_fill('1'::jsonb, ARRAY[10]), delay => '1 s')", &[])
+        .unwrap();
+    let begun = Instant::now();
+    [one, ten].into_iter().for_each(|(_, sleeping)| sleeping.join().unwrap());
+    assert!(begun.elapsed() < SOONER);
+}
+
+#[test]
 fn a_time_is_known_when_the_sleeper_that_has_kept_it_leaves() {
     let server = Server::start();
     server.set("pgqueue.auto_vacuum = off");

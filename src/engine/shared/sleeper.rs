@@ -227,9 +227,9 @@ impl Sleeper {
     pub fn wish(&self) -> usize {
         let others = || {
             let (number, _) = layout::place()?;
-            layout::with_room(self.queue, |room, _| room.others_for_one(number) as usize)
+            layout::with_room(self.queue, |room, _| room.others_wish(number) as usize)
         };
-        if self.has_kept { self.min.max(1 + others().unwrap_or(0)) } else { self.min }
+        if self.has_kept { self.min + others().unwrap_or(0) } else { self.min }
     }
 
     /// Wakes others for what it has found at the time that it has kept.

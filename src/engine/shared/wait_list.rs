@@ -433,11 +433,14 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// How many other sessions wait for one message beside this one.
-    pub fn others_for_one(self, number: u32) -> u32 {
-        let for_more = self.session(number).waits_for_more.get();
-        let length = self.list_of(number).for_one.length.get();
-        length.saturating_sub(u32::from(!for_more))
+    /// How many messages other sessions wait for beside this one, as far as they can be told apart: one for
+    /// each that waits for one, and as many as reach the lowest mark.
+    pub fn others_wish(self, number: u32) -> u64 {
+        let (session, list) = (self.session(number), self.list_of(number));
+        let for_one = u64::from(list.for_one.length.get());
+        let lowest = list.lowest_mark.get();
+        let to_lowest = if lowest == LOOKS { 0 } else { lowest.saturating_sub(list.news.get()) };
+        for_one.saturating_sub(u64::from(!session.waits_for_more.get())) + to_lowest
     }
 
     /// Notes that a session has itself told others of messages, which it has seen.
@@ -587,6 +590,18 @@ mod tests {
             Left { signal: true, time: None },
             "it has not followed its signal"
         );
+    }
+
+    #[test]
+    fn the_keeper_looks_for_what_others_lack_too() {
+        let world = World::of(4);
+        assert_eq!(world.sleep(0, 7, 1, 50), Some(50));
+        (1..3).for_each(|number| assert_eq!(world.sleep(number, 7, 1, NEVER), None));
+        world.sleep(3, 7, 40, NEVER);
+        assert_eq!(world.wake(7, Call::News(1)), [1]);
+        assert_eq!(world.room().wake_up(0, 50), End::Time { kept: true });
+        assert_eq!(world.room().others_wish(0), 1 + 39);
+        assert_eq!(world.wake(7, Call::News(39)), [3, 2, 0]);
     }
 
     #[test]
