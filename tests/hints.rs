@@ -370,6 +370,65 @@ fn a_prepared_push_is_found_although_no_session_scanned_meanwhile() {
     }
 }
 
+/// How many pages a call looks at.
+fn pages(session: &mut Client, call: &str) -> i64 {
+    let plan = session.all::<String>(&format!("EXPLAIN (ANALYZE, BUFFERS) {call}")).join(" ");
+    let Some((_, hits)) = plan.split_once("shared hit=") else { return 0 };
+    hits.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_look_passes_what_has_expired_once() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off");
+    let mut session = server.connect();
+    let push = |session: &mut Client, ttl: &str| {
+        let many = "array_fill('1'::jsonb, ARRAY[20000])";
+        session
+            .execute(&format!("SELECT count(*) FROM pgq_push_batch('q', {many}, ttl => {ttl})"), &[])
+            .unwrap();
+    };
+    for look in ["SELECT id FROM pgq_peek('q')", "SELECT oldest_ready_age FROM pgq_stats('q')"] {
+        push(&mut session, "'1 ms'");
+        session.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
+        let first = pages(&mut session, look);
+        let last: i64 = pages(&mut session, look);
+        assert!(first > 300 && last < 150, "{look}: {first} pages, then {last}");
+        assert_eq!(session.all::<i64>("SELECT id FROM pgq_pop('q')").len(), 1);
+    }
+    // Nor does a wait read it again.
+    push(&mut session, "'1 ms'");
+    let read = "SELECT idx_blks_hit + heap_blks_hit FROM pg_statio_user_tables WHERE relname = 'message'";
+    let mut waits = || {
+        session.batch_execute("SELECT pg_stat_force_next_flush()").unwrap();
+        let before: i64 = session.one(read);
+        session.batch_execute("CALL pgq_wait('q', '0'); SELECT pg_stat_force_next_flush()").unwrap();
+        session.one::<i64>(read) - before
+    };
+    let (first, last) = (waits(), waits());
+    assert!(first > 300 && last < 150, "wait: {first} pages, then {last}");
+}
+
+#[test]
+fn a_peek_at_one_state_passes_a_limited_number_of_messages_in_others() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off");
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            "SELECT count(*) FROM pgq_push_batch('q', array_fill('1'::jsonb, ARRAY[40000]));
+             SELECT count(*) FROM pgq_reserve('q', '1 ms', max => 40000);
+             SELECT count(pgq_push('g', '1', group_key => 'g' || n)) FROM generate_series(1, 40000) n",
+        )
+        .unwrap();
+    for (queue, state, most) in [("q", "leased", 400), ("g", "blocked", 75_000)] {
+        let call = format!("SELECT id FROM pgq_peek('{queue}', 1, '{state}')");
+        assert_eq!(session.all::<i64>(&call), [0; 0]);
+        let looked_at = pages(&mut session, &call);
+        assert!(looked_at < most, "{state}: {looked_at} pages");
+    }
+}
+
 #[test]
 fn sleepers_of_queues_that_share_a_place_do_not_take_each_other_s_signals() {
     let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.max_queues_hint = 1");

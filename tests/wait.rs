@@ -344,6 +344,136 @@ fn one_message_wakes_one_sleeper() {
     assert_eq!(session.one::<i64>("SELECT deleted FROM pgq_stats('q')"), 10);
 }
 
+/// How often each of these processes has been woken, if it is still there.
+fn times_woken(sleepers: &[(i32, thread::JoinHandle<()>)]) -> Vec<Option<u64>> {
+    let of = |pid: i32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.and_then(|line| line.trim().parse().ok())
+    };
+    sleepers.iter().map(|(pid, _)| of(*pid)).collect()
+}
+
+/// How often those that are still there have been woken since.
+fn woken_since(before: &[Option<u64>], sleepers: &[(i32, thread::JoinHandle<()>)]) -> u64 {
+    let pairs = before.iter().zip(times_woken(sleepers));
+    pairs.filter_map(|(before, after)| Some(after? - (*before)?)).sum()
+}
+
+/// Lets a session run statements until it is asleep in one of them.
+fn asleep(server: &Server, observer: &mut Client, statements: &str) -> (i32, thread::JoinHandle<()>) {
+    let mut sleeper = server.connect();
+    let pid: i32 = sleeper.one("SELECT pg_backend_pid()");
+    let statements = statements.to_owned();
+    let sleeping = thread::spawn(move || sleeper.batch_execute(&statements).unwrap());
+    until_asleep(observer, pid);
+    (pid, sleeping)
+}
+
+#[test]
+fn a_push_wakes_those_alone_whose_wish_it_meets() {
+    const ROUNDS: usize = 10;
+    let server = Server::start();
+    let mut session = server.connect();
+    session.execute("SELECT pgq_create_queue('q'), pgq_create_queue('other')", &[]).unwrap();
+    let many = asleep(&server, &mut session, "CALL pgq_wait('q', '1 h', min => 1000)");
+    let calls = [["CALL pgq_wait('q', '1 h', min => 500)"; 15], ["CALL pgq_wait('other', '1 h')"; 15]];
+    let others: Vec<_> =
+        calls.as_flattened().iter().map(|call| asleep(&server, &mut session, call)).collect();
+    // Each looks by itself every five seconds, and a deputy now and then.
+    let (before, begun) = (times_woken(&others), Instant::now());
+    for _ in 0..ROUNDS {
+        let one = asleep(&server, &mut session, "CALL pgq_wait('q', '1 h'); SELECT id FROM pgq_pop('q')");
+        session.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
+        one.1.join().unwrap();
+    }
+    let by_themselves = (begun.elapsed().as_secs() / 5 + 1) as usize * others.len();
+    let woken = woken_since(&before, &others) as usize;
+    assert!(
+        woken < by_themselves + ROUNDS * others.len() / 4,
+        "{woken} times, {by_themselves} by themselves"
+    );
+    // What is there counts, and one push more is enough.
+    session.execute("SELECT pgq_push_batch('q', array_fill('1'::jsonb, ARRAY[499]))", &[]).unwrap();
+    until_asleep(&mut session, many.0);
+    let slept = sleep_after(&server, "other", || {
+        session.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
+        until("those that wait for 500 are awake", || {
+            session.one(
+                "SELECT count(*) = 0 FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%500)'",
+            )
+        });
+        session.execute("SELECT pgq_push('other', '1') FROM generate_series(1, 16)", &[]).unwrap();
+    });
+    assert!(slept < SOONER, "{slept:?}");
+    let begun = Instant::now();
+    session.execute("SELECT pgq_push_batch('q', array_fill('1'::jsonb, ARRAY[500]))", &[]).unwrap();
+    others.into_iter().chain([many]).for_each(|(_, sleeping)| sleeping.join().unwrap());
+    assert!(begun.elapsed() < SOONER);
+}
+
+#[test]
+fn one_of_many_sleepers_wakes_when_a_message_is_due() {
+    const SLEEPERS: usize = 20;
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off");
+    let mut session = server.connect();
+    let begun = Instant::now();
+    session.execute("SELECT pgq_push('q', '1', delay => '4 s')", &[]).unwrap();
+    let serve = "CALL pgq_wait('q', '1 h'); SELECT id FROM pgq_pop('q')";
+    let sleepers: Vec<_> = (0..SLEEPERS).map(|_| asleep(&server, &mut session, serve)).collect();
+    let before = times_woken(&sleepers);
+    until("it is served", || session.one::<i64>("SELECT deleted FROM pgq_stats('q')") == 1);
+    // All know the time, and each looks by itself every five seconds.
+    let by_themselves = (begun.elapsed().as_secs() / 5) as usize * SLEEPERS;
+    let woken = woken_since(&before, &sleepers) as usize;
+    assert!(woken < by_themselves + SLEEPERS / 2, "{woken} times, {by_themselves} by themselves");
+    // Messages that are due at once are served at once.
+    session
+        .execute("SELECT pgq_push_batch('q', array_fill('1'::jsonb, ARRAY[19]), delay => '300 ms')", &[])
+        .unwrap();
+    let begun = Instant::now();
+    sleepers.into_iter().for_each(|(_, sleeping)| sleeping.join().unwrap());
+    assert!(begun.elapsed() < SOONER);
+}
+
+#[test]
+fn a_sleeper_for_several_messages_wakes_when_they_are_due_beside_one_for_one() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off");
+    let mut session = server.connect();
+    session.execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+    let one = asleep(&server, &mut session, "CALL pgq_wait('q', '1 h')");
+    let ten = asleep(&server, &mut session, "CALL pgq_wait('q', '1 h', 10)");
+    session
+        .execute("SELECT pgq_push_batch('q', array_fill('1'::jsonb, ARRAY[10]), delay => '1 s')", &[])
+        .unwrap();
+    let begun = Instant::now();
+    [one, ten].into_iter().for_each(|(_, sleeping)| sleeping.join().unwrap());
+    assert!(begun.elapsed() < SOONER);
+}
+
+#[test]
+fn a_time_is_known_when_the_sleeper_that_has_kept_it_leaves() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off");
+    let mut session = server.connect();
+    for end in ["pg_cancel_backend", "pg_terminate_backend"] {
+        session.execute("SELECT pgq_push('q', '1', delay => '2 s')", &[]).unwrap();
+        let mut keeper = server.connect();
+        let pid: i32 = keeper.one("SELECT pg_backend_pid()");
+        let sleeping = thread::spawn(move || keeper.batch_execute("CALL pgq_wait('q', '1 h')").unwrap_err());
+        until_asleep(&mut session, pid);
+        let begun = Instant::now();
+        let (_, other) =
+            asleep(&server, &mut session, "CALL pgq_wait('q', '1 h'); SELECT id FROM pgq_pop('q')");
+        session.execute(&format!("SELECT {end}({pid})"), &[]).unwrap();
+        sleeping.join().unwrap();
+        other.join().unwrap();
+        assert!(begun.elapsed() < SOONER, "{end}: {:?}", begun.elapsed());
+    }
+}
+
 #[test]
 fn without_preload_it_wakes_as_well() {
     let server = Server::bare("max_worker_processes = 0");

@@ -400,6 +400,7 @@ def frameworks(run, place):
 def sharding(run, place):
     rows = [
         [what, f"{own['direct']['per_second']:,.0f}", f"{own['proxy']['per_second']:,.0f}", ratio(own["ratio"])]
+        + [ratio(own["ratio_to_bare"]) if "ratio_to_bare" in own else ""]
         + [f"{own[name]['p50']:.2f} ms" for name in ("direct", "proxy")]
         for what, own in run["work"].items()
     ]
@@ -409,6 +410,6 @@ def sharding(run, place):
             "Messages a second on the partition itself and through PL/Proxy (docs/sharding.md), in turn; proxy and partition are on "
             "one server, so they share its processors. p50 is the time of a whole cycle, or of pushing, reserving and deleting a "
             "batch. The machine's load average was {:.0f} before and {:.0f} after.".format(*run["load"]),
-            table(["", "direct", "proxy", "proxy to direct", "p50 direct", "proxy"], rows),
+            table(["", "direct", "proxy", "proxy to direct", "to a bare call of PL/Proxy", "p50 direct", "proxy"], rows),
         ]
     )

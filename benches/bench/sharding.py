@@ -1,4 +1,7 @@
-"""Scenario g: the same cycles and batches through a PL/Proxy database and on the partition itself."""
+"""Scenario g: the same cycles and batches through a PL/Proxy database and on the partition itself.
+
+Cycles also run through bare functions of PL/Proxy, with the same parameters: the least that a proxy costs.
+"""
 
 import os
 import pathlib
@@ -51,20 +54,46 @@ def set_up(server):
     proxy.psql("-f", SCRIPTS / "proxy.sql")
     proxy.psql("-c", """SELECT pgq_create_queue('bench', '{"max_deliveries": 0}')""")
     place = proxy.psql("-At", "-c", "SELECT substring(pgq_shard('bench') FROM 'dbname=([^ ]+)')")
-    return proxy, Database(server, place)
+    partition = Database(server, place)
+    return {"direct": partition, "bare": bare_proxy(server, partition, place, formats), "proxy": proxy}
+
+
+# Functions of PL/Proxy alone, made from those of the partition. The hash functions are in C.
+BARE = """
+    SELECT format('CREATE TYPE pgq_message AS (%s);', string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attnum))
+      FROM pg_attribute WHERE attrelid = 'pgq_message'::regclass
+     UNION ALL
+    SELECT format('CREATE FUNCTION %I(%s) RETURNS %s LANGUAGE plproxy AS %L;', proname, pg_get_function_arguments(oid), pg_get_function_result(oid),
+                  format('CLUSTER ''pgqueue''; RUN ON %s;', CASE proargnames[1] WHEN 'queue' THEN 'hashtext(queue)' ELSE 'hashint8(id)' END))
+      FROM pg_proc WHERE proname IN ('pgq_push', 'pgq_reserve', 'pgq_delete')
+"""
+
+
+def bare_proxy(server, partition, place, formats):
+    """A proxy of one partition, without functions of our own."""
+    server.run("CREATE DATABASE bare")
+    bare = Database(server, "bare")
+    bare.psql(
+        text=f"""CREATE EXTENSION plproxy;
+                 CREATE SERVER pgqueue FOREIGN DATA WRAPPER plproxy OPTIONS (p0 'host={server.place} dbname={place} {formats}');
+                 CREATE USER MAPPING FOR CURRENT_USER SERVER pgqueue"""
+    )
+    bare.psql(text=partition.psql("-At", "-c", BARE))
+    return bare
 
 
 def measure():
     server = Server()
-    proxy, partition = set_up(server)
+    databases = set_up(server)
     count, seconds = size(7, 2), size(4, 1)
     load, work = [os.getloadavg()[0]], {}
     for what, (script, clients, messages) in WORK.items():
-        runs = {"direct": [], "proxy": []}
+        is_cycle = script == "pgqueue_cycle"
+        runs = {name: [] for name in databases if is_cycle or name != "bare"}
         for n in range(count):
-            for name, database in (("direct", partition), ("proxy", proxy)):
+            for name in runs:
                 progress(f"sharding, {what}: round {n + 1} of {count}, {name}")
-                runs[name].append(pgbench(database, script, clients, seconds, {"size": 100}))
+                runs[name].append(pgbench(databases[name], script, clients, seconds, {"size": 100}))
         work[what] = {
             name: {
                 "per_second": statistics.median(run["tps"] for run in own) * messages,
@@ -73,6 +102,9 @@ def measure():
             }
             for name, own in runs.items()
         }
-        work[what]["ratio"] = spread([b["tps"] / a["tps"] for a, b in zip(runs["direct"], runs["proxy"])])
+        for name, key in (("direct", "ratio"), ("bare", "ratio_to_bare")):
+            pairs = zip(runs.get(name, []), runs["proxy"])
+            if ratios := [b["tps"] / a["tps"] for a, b in pairs]:
+                work[what][key] = spread(ratios)
     server.remove()
     return {"work": work, "load": [*load, os.getloadavg()[0]]}

@@ -1,12 +1,15 @@
 -- Building the functions of the proxy, with the names, parameters, defaults, results and
 -- comments that they have on the partitions.
 --
--- There are two of each. The one in the schema pgqueue_proxy is PL/Proxy's and runs on one
--- partition, or on all. The one that users call stands before it: it checks, gives each
+-- There are three of each. Those in the schema pgqueue_proxy are PL/Proxy's and run on one
+-- partition, or on all. The one that users call stands before them: it checks, gives each
 -- partition its part of an array, holds the rows until all are there (PL/Proxy drops the rest
 -- of a set when it is called again in the same SELECT list), and says what a lost connection
--- means. Values travel as text, so it also sees to it that they are written as partitions
--- read them.
+-- means. Values travel as text, and have to be written as partitions read them: so one of
+-- PL/Proxy's two is for sessions that write dates or intervals otherwise.
+--
+-- A call for one queue costs little beside the remote call: its partition is an expression in
+-- the function that users call, not a statement of PL/Proxy's own.
 
 CREATE TABLE IF NOT EXISTS pgqueue_proxy.built (
     number    integer GENERATED ALWAYS AS IDENTITY,
@@ -150,25 +153,26 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION pgqueue_proxy.make_rows(text, record) IS 'makes a composite type, or a view over all partitions';
 
--- What a function does that users call, in PL/pgSQL.
-CREATE OR REPLACE FUNCTION pgqueue_proxy.body(fn record, route record)
+CREATE OR REPLACE FUNCTION pgqueue_proxy.writes_iso()
+    RETURNS boolean LANGUAGE sql STABLE
+    RETURN current_setting('DateStyle') ^@ 'ISO' AND current_setting('IntervalStyle') = 'postgres';
+COMMENT ON FUNCTION pgqueue_proxy.writes_iso() IS 'whether the session writes dates and intervals as partitions read them';
+
+CREATE OR REPLACE FUNCTION pgqueue_proxy.is_for_one(route record)
+    RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN route.run_on ~ '^(of_queue|of_id|of_ids)\(';
+END $$;
+COMMENT ON FUNCTION pgqueue_proxy.is_for_one(record) IS 'whether a call runs on one partition, which it is given as a first argument';
+
+CREATE OR REPLACE FUNCTION pgqueue_proxy.remote_call(fn record, route record, name text, arguments text[])
     RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-    numbers text[] := ARRAY(SELECT '$' || n FROM generate_subscripts(fn.parameters, 1) AS n ORDER BY n);
-    remote  text := format('pgqueue_proxy.%I(%s)', fn.name, array_to_string(numbers, ', '));
+    remote CONSTANT text := format('pgqueue_proxy.%I(%s)', name, array_to_string(arguments, ', '));
 BEGIN
-    IF route.run_on IS NULL THEN
-        RETURN format('RAISE EXCEPTION %L USING ERRCODE = ''feature_not_supported'', HINT = %L;',
-                      format('%s is not to be had through a proxy: %s', fn.name, route.note),
-                      'Connect to the partition of the queue: pgq_shard(queue) says where it is.');
-    ELSIF route.run_on = 'of_ids(ids)' THEN
-        FOR n IN 1 .. cardinality(numbers) LOOP
-            IF fn.parameters[n] IN ('ids', 'deliveries') THEN
-                numbers[n] := 'share.' || fn.parameters[n];
-            END IF;
-        END LOOP;
-        RETURN format('RETURN QUERY SELECT r.* FROM pgqueue_proxy.by_partition(ids%s) AS share, pgqueue_proxy.%I(%s) AS r;',
-                      CASE WHEN 'deliveries' = ANY (fn.parameters) THEN ', deliveries' END, fn.name, array_to_string(numbers, ', '));
+    IF route.run_on = 'of_ids(ids)' THEN
+        RETURN format('RETURN QUERY SELECT r.* FROM pgqueue_proxy.by_partition(ids%s) AS share, %s AS r;',
+                      CASE WHEN 'deliveries' = ANY (fn.parameters) THEN ', deliveries' END, remote);
     ELSIF fn.result ~ '^(SETOF|TABLE)' THEN
         RETURN format('RETURN QUERY SELECT * FROM %s;', remote);
     ELSIF route.run_on = 'ALL' THEN
@@ -178,27 +182,71 @@ BEGIN
         RETURN format('RETURN %s;', remote);
     END IF;
 END $$;
+COMMENT ON FUNCTION pgqueue_proxy.remote_call(record, record, text, text[]) IS 'the statement that calls a function of PL/Proxy';
+
+-- What a function does that users call, in PL/pgSQL.
+CREATE OR REPLACE FUNCTION pgqueue_proxy.body(fn record, route record)
+    RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    numbers text[] := ARRAY(SELECT '$' || n FROM generate_subscripts(fn.parameters, 1) AS n ORDER BY n);
+BEGIN
+    IF route.run_on IS NULL THEN
+        RETURN format('RAISE EXCEPTION %L USING ERRCODE = ''feature_not_supported'', HINT = %L;',
+                      format('%s is not to be had through a proxy: %s', fn.name, route.note),
+                      'Connect to the partition of the queue: pgq_shard(queue) says where it is.');
+    END IF;
+    IF route.run_on = 'of_ids(ids)' THEN
+        FOR n IN 1 .. cardinality(numbers) LOOP
+            IF fn.parameters[n] IN ('ids', 'deliveries') THEN
+                numbers[n] := 'share.' || fn.parameters[n];
+            END IF;
+        END LOOP;
+    END IF;
+    IF pgqueue_proxy.is_for_one(route) THEN
+        numbers := CASE route.run_on WHEN 'of_ids(ids)' THEN 'pgqueue_proxy.of_ids(share.ids)'
+                                     ELSE 'pgqueue_proxy.' || route.run_on END || numbers;
+    END IF;
+    RETURN format(E'IF pgqueue_proxy.writes_iso() THEN\n        %s\n    ELSE\n        %s\n    END IF;',
+                  pgqueue_proxy.remote_call(fn, route, fn.name, numbers),
+                  pgqueue_proxy.remote_call(fn, route, fn.name || '_iso', numbers));
+END $$;
 COMMENT ON FUNCTION pgqueue_proxy.body(record, record) IS 'the statement of a function that users call';
+
+-- PL/Proxy's function. On one partition, its first argument is the partition.
+CREATE OR REPLACE FUNCTION pgqueue_proxy.make_remote(schema text, fn record, route record, name text, styles text)
+    RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    for_one  CONSTANT boolean := pgqueue_proxy.is_for_one(route);
+    of_all   CONSTANT text := CASE WHEN route.run_on = 'ALL' AND fn.result !~ '^(SETOF|TABLE)' THEN 'SETOF ' END;
+    place    CONSTANT text := CASE WHEN for_one THEN concat_ws(', ', 'partition integer', nullif(fn.signature, '')) ELSE fn.signature END;
+    values   CONSTANT text := (SELECT string_agg(format('$%s::%s', n + 1, type), ', ' ORDER BY n)
+                                 FROM unnest(fn.types) WITH ORDINALITY AS t(type, n));
+    is_set   CONSTANT boolean := fn.result ~ '^(SETOF|TABLE)';
+    run      CONSTANT text := CASE
+        WHEN for_one THEN format('RUN ON $1; SELECT %s%I.%I(%s);', CASE WHEN is_set THEN '* FROM ' END, schema, fn.name, values)
+        ELSE format('RUN ON %s; TARGET %I.%I;', CASE route.run_on WHEN 'ALL' THEN 'ALL' ELSE 'pgqueue_proxy.' || route.run_on END,
+                    schema, fn.name) END;
+BEGIN
+    PERFORM pgqueue_proxy.make('FUNCTION', format('pgqueue_proxy.%I(%s)', name, place), fn.comment,
+        format('CREATE FUNCTION pgqueue_proxy.%I(%s) RETURNS %s%s LANGUAGE plproxy%s AS %L',
+               name, place, of_all, fn.result, styles, format('CLUSTER ''pgqueue''; %s', run)));
+END $$;
+COMMENT ON FUNCTION pgqueue_proxy.make_remote(text, record, record, text, text) IS 'makes the function of PL/Proxy that calls one of the partitions';
 
 CREATE OR REPLACE FUNCTION pgqueue_proxy.make_function(schema text, fn record, route record)
     RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-    of_all CONSTANT text := CASE WHEN route.run_on = 'ALL' AND fn.result !~ '^(SETOF|TABLE)' THEN 'SETOF ' END;
 BEGIN
     IF route.run_on IS NOT NULL THEN
-        PERFORM pgqueue_proxy.make('FUNCTION', format('pgqueue_proxy.%I(%s)', fn.name, fn.signature), fn.comment,
-            format('CREATE FUNCTION pgqueue_proxy.%I(%s) RETURNS %s%s LANGUAGE plproxy AS %L',
-                   fn.name, fn.arguments, of_all, fn.result,
-                   format('CLUSTER ''pgqueue''; RUN ON %s; TARGET %I.%I;',
-                          CASE route.run_on WHEN 'ALL' THEN 'ALL' ELSE 'pgqueue_proxy.' || route.run_on END, schema, fn.name)));
+        PERFORM pgqueue_proxy.make_remote(schema, fn, route, fn.name, '');
+        PERFORM pgqueue_proxy.make_remote(schema, fn, route, fn.name || '_iso', ' SET DateStyle = ISO SET IntervalStyle = postgres');
     END IF;
     PERFORM pgqueue_proxy.make('FUNCTION', format('%I.%I(%s)', schema, fn.name, fn.signature), fn.comment,
-        format('CREATE FUNCTION %I.%I(%s) RETURNS %s LANGUAGE plpgsql SET DateStyle = ISO SET IntervalStyle = postgres AS %L',
+        format('CREATE FUNCTION %I.%I(%s) RETURNS %s LANGUAGE plpgsql AS %L',
                schema, fn.name, fn.arguments, fn.result,
                format(E'BEGIN\n%s%s\nEXCEPTION WHEN internal_error THEN\n    PERFORM pgqueue_proxy.explain_failure(SQLERRM);\n    RAISE;\nEND',
                       '    PERFORM pgqueue_proxy.' || route.before || E';\n', '    ' || pgqueue_proxy.body(fn, route))));
 END $$;
-COMMENT ON FUNCTION pgqueue_proxy.make_function(text, record, record) IS 'makes the two functions that stand for one of the partitions';
+COMMENT ON FUNCTION pgqueue_proxy.make_function(text, record, record) IS 'makes the functions that stand for one of the partitions';
 
 CREATE OR REPLACE FUNCTION pgqueue_proxy.build()
     RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog SET client_min_messages = warning AS $$

@@ -10,13 +10,16 @@ CREATE OR REPLACE FUNCTION pgqueue_proxy.remote_partition(place integer)
 $$;
 COMMENT ON FUNCTION pgqueue_proxy.remote_partition(integer) IS 'what is found where a partition should be';
 
-CREATE OR REPLACE FUNCTION pgqueue_proxy.remote_functions()
-    RETURNS TABLE (name text, parameters text[], arguments text, signature text, result text, comment text)
+-- Up to 0.2, there were no types in it.
+DROP FUNCTION IF EXISTS pgqueue_proxy.remote_functions();
+CREATE FUNCTION pgqueue_proxy.remote_functions()
+    RETURNS TABLE (name text, parameters text[], types text[], arguments text, signature text, result text, comment text)
     LANGUAGE plproxy AS $$
     CLUSTER 'pgqueue';
     RUN ON 0;
     SELECT p.proname::text AS name,
            coalesce(p.proargnames[1:p.pronargs], '{}') AS parameters,
+           ARRAY(SELECT format_type(t.type, NULL) FROM unnest(p.proargtypes) WITH ORDINALITY AS t(type, n) ORDER BY n) AS types,
            pg_get_function_arguments(p.oid) AS arguments,
            pg_get_function_identity_arguments(p.oid) AS signature,
            coalesce(pg_get_function_result(p.oid), 'procedure') AS result,

@@ -7,8 +7,7 @@ use std::time::Instant;
 
 use crate::api::call::{Answer, Call};
 use crate::engine::reserve::{self, Outlook};
-use crate::engine::shared::condition::NO_QUEUE;
-use crate::engine::shared::sleeper::{Sleeper, check_client};
+use crate::engine::shared::sleeper::{NO_QUEUE, Sleeper, check_client};
 use crate::engine::table::name::Name;
 use crate::engine::table::queue;
 use crate::error::Result;
@@ -33,14 +32,17 @@ fn pgq_wait(call: &Call) -> Answer {
     let_go_of_snapshot()?;
     let (mut sleeper, mut scratch) = (None::<Sleeper>, Scratch::default());
     loop {
-        let seen = look(&name, min, &mut scratch)?;
+        let seen = look(&name, sleeper.as_ref().map_or(min, Sleeper::wish), &mut scratch)?;
+        if let Some(sleeper) = &mut sleeper {
+            sleeper.share(seen.outlook.found);
+        }
         let left = deadline.saturating_duration_since(Instant::now());
-        if seen.outlook.enough || left.is_zero() {
+        if seen.outlook.found >= min || left.is_zero() {
             break;
         }
         match &mut sleeper {
             Some(sleeper) if sleeper.is_for(seen.queue) => {
-                sleeper.sleep(left, seen.outlook.next_change);
+                sleeper.sleep(left, seen.outlook.found, seen.outlook.next_change);
                 check_client();
             }
             // The sleeper gets signals from now on, and has to look once more before it sleeps.
@@ -60,18 +62,18 @@ struct Seen {
     outlook: Outlook,
 }
 
-/// Looks at the queue with a snapshot of its own.
-fn look(name: &Name, min: usize, scratch: &mut Scratch) -> Result<Seen> {
+/// Looks at the queue for so many messages, with a snapshot of its own.
+fn look(name: &Name, wish: usize, scratch: &mut Scratch) -> Result<Seen> {
     without_leaving_locks(|| {
         with_snapshot_for_a_moment(|| {
             let Some(queue) = queue::find(name, Right::Consume)? else {
-                return Ok(Seen { queue: NO_QUEUE, outlook: Outlook { enough: false, next_change: None } });
+                return Ok(Seen { queue: NO_QUEUE, outlook: Outlook::default() });
             };
-            let (enough, next_change) = scratch.with(|| {
-                let Outlook { enough, next_change } = reserve::outlook(&queue, min);
-                (enough, next_change)
+            let (found, next_change) = scratch.with(|| {
+                let Outlook { found, next_change } = reserve::outlook(&queue, wish);
+                (found, next_change)
             });
-            Ok(Seen { queue: queue.id, outlook: Outlook { enough, next_change } })
+            Ok(Seen { queue: queue.id, outlook: Outlook { found, next_change } })
         })
     })
 }

@@ -21,6 +21,8 @@ unsafe impl Outlives for () {}
 unsafe impl Outlives for bool {}
 // SAFETY: as above.
 unsafe impl Outlives for i64 {}
+// SAFETY: as above.
+unsafe impl Outlives for usize {}
 // SAFETY: of values that do.
 unsafe impl<T: Outlives> Outlives for Option<T> {}
 // SAFETY: as above.

@@ -50,6 +50,42 @@ pub fn nap(time: std::time::Duration) {
     pg_sys::check_for_interrupts!();
 }
 
+/// The number of this process among those that may have a session; none for any other process.
+pub fn process_number() -> Option<u32> {
+    // SAFETY: reads variables of this process.
+    unsafe {
+        if pg_sys::MyProc.is_null() {
+            return None;
+        }
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        let number = pg_sys::MyProcNumber;
+        #[cfg(not(any(feature = "pg17", feature = "pg18")))]
+        let number = (*pg_sys::MyProc).pgprocno;
+        u32::try_from(number).ok()
+    }
+}
+
+/// How many processes may have a session. Only when the server starts.
+pub fn most_sessions() -> usize {
+    // SAFETY: reads variables of the server.
+    let known = unsafe { pg_sys::MaxBackends };
+    #[cfg(feature = "pg14")]
+    let known = if known > 0 {
+        known
+    } else {
+        unsafe extern "C" {
+            static autovacuum_max_workers: std::ffi::c_int;
+        }
+        // While libraries are preloaded, 14 has not added them up yet.
+        // SAFETY: as above.
+        unsafe {
+            let clients = pg_sys::MaxConnections + pg_sys::max_wal_senders;
+            clients + pg_sys::max_worker_processes + autovacuum_max_workers + 1
+        }
+    };
+    known as usize
+}
+
 /// The database of this session.
 pub fn database() -> Oid {
     // SAFETY: reads a variable of this backend.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pgrx::pg_sys;
 
-use crate::engine::shared::{condition, sleeper};
+use crate::engine::shared::sleeper;
 use crate::pg::session::nap;
 use crate::pg::timeout::is_asked_to_end;
 
@@ -78,7 +78,7 @@ pub fn sleep(time: Duration) {
 
 /// Sleeps until the time is over or a commit has news for listeners.
 pub fn sleep_until_news(time: Duration) {
-    sleeper::doze(condition::WORKER, time);
+    sleeper::doze(sleeper::WORKER, time);
     reload_settings();
 }
 

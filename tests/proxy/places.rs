@@ -265,9 +265,17 @@ fn a_schedule_is_removed_where_it_is_the_callers_and_nowhere_else() {
         session.batch_execute(&format!("SELECT pgq_schedule('nightly', '{queue}', '1 h', '1')")).unwrap();
     }
     let [shop, eve] = &mut sessions;
-    assert!(shop.one::<bool>("SELECT pgq_unschedule('nightly')"));
-    assert!(!shop.one::<bool>("SELECT pgq_unschedule('nightly')"));
-    assert_eq!(eve.one::<i64>("SELECT count(*) FROM pgq_list_schedules()"), 1);
+    // A session that writes dates otherwise has functions of its own.
+    for style in ["ISO", "German"] {
+        shop.batch_execute(&format!(
+            "SET DateStyle = {style}; SELECT pgq_schedule('nightly', '{}', '1 h', '1')",
+            queues[0]
+        ))
+        .unwrap();
+        assert!(shop.one::<bool>("SELECT pgq_unschedule('nightly')"), "{style}");
+        assert!(!shop.one::<bool>("SELECT pgq_unschedule('nightly')"), "{style}");
+        assert_eq!(eve.one::<i64>("SELECT count(*) FROM pgq_list_schedules()"), 1);
+    }
 }
 
 #[test]

@@ -24,8 +24,8 @@ pub struct PendingChanges {
     pub(super) forget: bool,
     /// A statement has removed messages, which reserves have skipped meanwhile.
     pub(super) removed: bool,
-    /// Something came free for which consumers may wait: the turn of a group, a slot.
-    pub(super) freed: bool,
+    /// How much came free for which consumers may wait: turns of groups, slots.
+    pub(super) freed: usize,
     /// Slots that came free because leases have ended, in a queue with a limit.
     pub(super) slots_freed: usize,
     /// The numbers of some of these slots.
@@ -101,14 +101,14 @@ pub fn removed(queue: i32) {
     tell(queue, |changes| changes.removed = true);
 }
 
-/// Notes that something came free for which consumers may wait: the turn of a group, a slot.
-pub fn freed(queue: i32) {
-    tell(queue, |changes| changes.freed = true);
+/// Notes that so much came free for which consumers may wait: turns of groups, slots.
+pub fn freed(queue: i32, turns: usize) {
+    tell(queue, |changes| changes.freed += turns);
 }
 
 /// Notes that leases have ended in a queue with a limit: `slots` slots came free.
 pub fn slots_are_free(queue: i32, slots: usize) {
-    freed(queue);
+    freed(queue, 1);
     tell(queue, |changes| changes.slots_freed += slots);
 }
 

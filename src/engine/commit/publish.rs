@@ -1,7 +1,6 @@
 //! Publishes the changes of a transaction to hints and sleepers.
 
 use crate::engine::commit::pending::{PendingChanges, PendingLevel};
-use crate::engine::shared::condition::LONGEST_SLEEP;
 use crate::engine::shared::entry::CacheEntry;
 use crate::engine::shared::{hint_cache, listeners, sleeper, tally};
 use crate::engine::table::counts::Counts;
@@ -38,7 +37,12 @@ pub fn publish(queue: i32, changes: &PendingChanges, end: End, counts: Option<Co
         }
         changes.tell_queue(entry, end);
     });
-    sleeper::owe(queue, changes.sleepers_to_wake(end, now));
+    sleeper::owe(queue, changes.messages_for_sleepers(end));
+    if end == End::Commit
+        && let Some(at) = changes.next_time()
+    {
+        sleeper::owe_time(queue, at);
+    }
     if end == End::Commit && changes.makes_ready() {
         listeners::will_have_news(queue);
     }
@@ -100,7 +104,8 @@ impl PendingChanges {
         }
     }
 
-    fn sleepers_to_wake(&self, end: End, now: Timestamp) -> usize {
+    /// How many messages sleepers have to hear of; `usize::MAX` if all sleepers have to look.
+    fn messages_for_sleepers(&self, end: End) -> usize {
         let sum =
             |ids: fn(&PendingLevel) -> &Ids| self.levels.iter().map(|(_, level)| ids(level).count()).sum();
         match end {
@@ -109,14 +114,13 @@ impl PendingChanges {
             // Sleepers look by themselves when their sleep is over.
             End::Prepare => 0,
             End::Commit if self.resumed => usize::MAX,
-            End::Commit => {
-                let leases = self.levels.iter().filter(|(_, level)| !level.leased.is_empty());
-                let next = leases.map(|(_, level)| level.first_end).chain(self.delayed).min();
-                // One sleeper has to know the time. A time beyond the longest sleep need not be told: each
-                // sleeper looks before.
-                let soon = next.is_some_and(|at| at < now + LONGEST_SLEEP.as_micros() as i64);
-                sum(|level| &level.ready).max(self.slots_freed).max(usize::from(soon || self.freed))
-            }
+            End::Commit => sum(|level| &level.ready).max(self.slots_freed).max(self.freed),
         }
+    }
+
+    /// The next time at which a message of its own comes by itself.
+    fn next_time(&self) -> Option<Timestamp> {
+        let leases = self.levels.iter().filter(|(_, level)| !level.leased.is_empty());
+        leases.map(|(_, level)| level.first_end).chain(self.delayed).min()
     }
 }

@@ -199,7 +199,7 @@ impl Group {
                 return Ok(());
             }
         }
-        pending::freed(self.queue);
+        pending::freed(self.queue, 1);
         Ok(())
     }
 

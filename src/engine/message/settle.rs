@@ -250,7 +250,7 @@ fn release(table: &Table, row: &TableRow, delay: Millis, now: Timestamp) -> (Fat
 fn tell_of_slot(row: &TableRow, verdict: Verdict) {
     let queue = row.i32(Column::Queue);
     match verdict {
-        Verdict::Extend(_) => pending::freed(queue), // its end moves: a sleeper has to look again
+        Verdict::Extend(_) => pending::freed(queue, 1), // its end moves: a sleeper has to look again
         _ if row.i64(Column::LeaseUntil) != NOT_LEASED => slots::ended(queue, row.i64(Column::Id)),
         _ => {}
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::engine::commit::pending;
 use crate::engine::queue::channel::check_channel;
 use crate::engine::queue::{grants, slots};
-use crate::engine::shared::condition;
+use crate::engine::shared::sleeper::NO_QUEUE;
 use crate::engine::table::name::Name;
 use crate::engine::table::queue::{Queue, bad_setting, events_to, existing, find, named};
 use crate::engine::table::statement::Statement;
@@ -64,7 +64,7 @@ pub fn create_for(name: &Name, owner: Oid, settings: Value) -> Result<Option<i32
         .run(&[Some(name.datum()), Some(text_datum(&owner)), Some(settings)], |row| made = Some(row.i32(0)));
     if let Some(queue) = made {
         slots::lay_out_new(queue, limit.map(|limit| limit.0));
-        pending::resumed(condition::NO_QUEUE);
+        pending::resumed(NO_QUEUE);
     }
     Ok(made)
 }

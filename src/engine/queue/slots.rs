@@ -71,7 +71,7 @@ pub fn let_go(queue: i32, leases: usize) -> Result<()> {
     if is_limited {
         pending::slots_are_free(queue, leases);
     } else {
-        pending::freed(queue);
+        pending::freed(queue, leases);
     }
     Ok(())
 }

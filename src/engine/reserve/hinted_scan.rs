@@ -23,7 +23,7 @@ use crate::value::timestamp::Timestamp;
 const VAIN: usize = 2_000;
 
 /// How many entries that give nothing a walk scans before it claims them.
-const STRIDE: usize = 256;
+pub const STRIDE: usize = 256;
 
 /// How many entries of a rescan a call does before it takes messages.
 const IN_PASSING: u64 = 64;
@@ -326,6 +326,26 @@ impl<'a> HintedScan<'a> {
         if let Some(to) = found {
             self.with_level(priority, |level| level.jump(look, to));
         }
+    }
+
+    /// Raises the fronts past messages that cannot be taken, up to the first that can: the next look does not
+    /// scan them again.
+    pub fn pass_over(&self, reservation: &mut Reservation) {
+        for &priority in self.priorities.hinted() {
+            while self.passes_some(reservation, priority) {}
+        }
+    }
+
+    /// Raises a front past a stretch of messages. False if one of them can be taken, or nothing is left.
+    fn passes_some(&self, reservation: &mut Reservation, priority: i16) -> bool {
+        let Some(look) = self.with_level(priority, |level| level.look()) else { return false };
+        let snapshot = Snapshot::take();
+        let walk = self.look_ahead(reservation, priority, look, NOWHERE, &snapshot);
+        let Some(last) = walk.last.filter(|_| walk.found.is_empty()) else { return false };
+        let claim = if walk.to_end { Level::claim_to_end } else { Level::claim };
+        let has_passed = self.with_level(priority, |level| claim(level, look, last)) == Some(true);
+        self.tell_of_leases(reservation, priority, look.front);
+        has_passed && !walk.to_end
     }
 
     /// Finishes the rescans that are likely to find something.

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use crate::engine::commit::{async_commit, pending};
 use crate::engine::queue::slots::Slots;
 use crate::engine::reserve::due_scan::DuePage;
-use crate::engine::reserve::hinted_scan::HintedScan;
+use crate::engine::reserve::hinted_scan::{HintedScan, STRIDE};
 use crate::engine::reserve::request::{Request, Take, Taken};
 use crate::engine::reserve::reservation::{DEAD_PAGE, Position, Reservation};
 use crate::engine::reserve::snapshot_scan::{SnapshotScan, View};
@@ -173,25 +173,26 @@ fn all_priorities(table: &Table, queue: &Queue) -> impl Iterator<Item = i16> {
 }
 
 /// The prospects of a waiting consumer.
+#[derive(Default)]
 pub struct Outlook {
-    /// At least as many messages as asked for could be reserved now.
-    pub enough: bool,
+    /// How many messages could be reserved now, at most as many as it has looked for.
+    pub found: usize,
     /// The next time at which a message becomes due or a lease ends.
     pub next_change: Option<Timestamp>,
 }
 
-/// Looks whether at least `min` messages could be reserved now. Changes nothing.
-pub fn outlook(queue: &Queue, min: usize) -> Outlook {
+/// Looks whether up to `wish` messages could be reserved now. Changes nothing.
+pub fn outlook(queue: &Queue, wish: usize) -> Outlook {
     if queue.paused {
-        return Outlook { enough: false, next_change: None };
+        return Outlook::default();
     }
     let table = Table::open_to_read(catalog::refresh().message);
-    if let Some(slots) = Slots::seen(queue, &table, min)
-        && slots.count() < min
-    {
-        return Outlook { enough: false, next_change: slots.next_end };
+    let slots = Slots::seen(queue, &table, wish);
+    let wish = slots.as_ref().map_or(wish, |slots| slots.count().min(wish));
+    if wish == 0 {
+        return Outlook { found: 0, next_change: slots.and_then(|slots| slots.next_end) };
     }
-    let request = Request::any(min);
+    let request = Request::any(wish);
     let mut each = |_: Taken| {};
     let mut reservation = Reservation::new(&table, queue, &request, Take::Look, &mut each);
     if let Some(hinted) = HintedScan::open(&table, queue, &reservation) {
@@ -201,10 +202,13 @@ pub fn outlook(queue: &Queue, min: usize) -> Outlook {
     let view = View::of_all(queue, &reservation);
     SnapshotScan::open(&table, queue, &reservation, &view).take_before(&mut reservation, None);
     let known = hint_cache::with_hint(queue.id, reservation.direction, |hint| hint.next_change());
-    let next = [known, due.next, reservation.first_lease_passed];
+    let slots_end = slots.filter(|slots| slots.count() <= wish).and_then(|slots| slots.next_end);
+    let next = [known, due.next, reservation.first_lease_passed, slots_end];
+    let now = reservation.now;
+    reservation.pass_over();
     Outlook {
-        enough: reservation.taken + due.len() >= min,
-        next_change: next.into_iter().flatten().filter(|&at| at > reservation.now).min(),
+        found: (reservation.taken + due.len()).min(wish),
+        next_change: next.into_iter().flatten().filter(|&at| at > now).min(),
     }
 }
 
@@ -216,6 +220,7 @@ pub fn look(queue: &Queue, max: usize, mut each: impl FnMut(Taken)) {
     let view = View::of_all(queue, &reservation);
     let mut scanned = SnapshotScan::open(&table, queue, &reservation, &view);
     reservation.merge(|reservation, limit| scanned.take_before(reservation, limit));
+    reservation.pass_over();
 }
 
 /// The earliest time at which a message that could be reserved was enqueued. Of each priority only the
@@ -235,6 +240,7 @@ pub fn oldest_ready(queue: &Queue) -> Option<Timestamp> {
         let view = View::from_priority(queue, &reservation, priority);
         let mut scanned = SnapshotScan::open(&table, queue, &reservation, &view);
         scanned.take_before(&mut reservation, Some((priority, NOWHERE)));
+        reservation.pass_over();
     }
     oldest
 }
@@ -253,13 +259,27 @@ impl Reservation<'_> {
         self.close();
     }
 
+    /// Ends a look: has the next one begin where this one has found something, if there is much before.
+    fn pass_over(&mut self) {
+        if self.vain > STRIDE
+            && self.takes_all_it_sees()
+            && let Some(hinted) = HintedScan::open(self.table, self.queue, self)
+        {
+            hinted.pass_over(self);
+            self.put_back_unsure();
+        }
+    }
+
+    /// Whether it may move the fronts of hints.
+    fn takes_all_it_sees(&self) -> bool {
+        self.request.filter.is_none() && !has_one_snapshot() && !pending::is_ahead(self.queue.id)
+    }
+
     fn take_what_there_is(&mut self) {
         if let Some(key) = &self.request.group_key {
             return group_scan::take(self.table, self.queue, key, self);
         }
-        let takes_all_it_sees =
-            self.request.filter.is_none() && !has_one_snapshot() && !pending::is_ahead(self.queue.id);
-        match takes_all_it_sees.then(|| HintedScan::open(self.table, self.queue, self)).flatten() {
+        match self.takes_all_it_sees().then(|| HintedScan::open(self.table, self.queue, self)).flatten() {
             Some(mut hinted) => {
                 self.merge(|reservation, limit| hinted.take_before(reservation, limit));
                 hinted.take_suspected(self);

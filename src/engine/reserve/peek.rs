@@ -20,6 +20,10 @@ use crate::pg::session::{is_standby, now};
 use crate::pg::snapshot::Snapshot;
 use crate::value::right::Right;
 
+/// A look passes at most so many messages in other states. More of them are seldom in a row, and a look is
+/// not to cost more the longer a queue is.
+const MOST_PASSED: usize = 10_000;
+
 /// Shows leased messages. They lie in the ready lane, mostly at its beginning. The scan ends when it has seen
 /// as many as are counted. A standby does not know what its primary has counted lately.
 pub fn leased(queue: &Queue, max: usize, each: impl FnMut(Taken)) {
@@ -66,17 +70,18 @@ pub fn blocked(queue: &Queue, max: usize, each: impl FnMut(Taken)) {
 /// Shows rows until it has shown enough.
 struct Show<F> {
     left: usize,
+    passed: usize,
     each: F,
     scratch: Scratch,
 }
 
 impl<F: FnMut(Taken)> Show<F> {
     fn new(max: usize, each: F) -> Self {
-        Self { left: max, each, scratch: Scratch::default() }
+        Self { left: max, passed: 0, each, scratch: Scratch::default() }
     }
 
     fn is_full(&self) -> bool {
-        self.left == 0
+        self.left == 0 || self.passed > MOST_PASSED
     }
 
     fn those(&mut self, mut rows: Scan, wanted: impl Fn(&TableRow) -> bool) {
@@ -90,6 +95,8 @@ impl<F: FnMut(Taken)> Show<F> {
                 let taken = Taken { row: &row, delivery: row.i32(Column::Deliveries), leased_until };
                 self.scratch.with(|| (self.each)(taken));
                 self.left -= 1;
+            } else {
+                self.passed += 1;
             }
         }
     }

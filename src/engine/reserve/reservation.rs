@@ -81,6 +81,8 @@ pub struct Reservation<'a> {
     counts: Counts,
     /// The slots for leases, in a queue with a limit.
     slots: Option<Slots>,
+    /// How many messages it was offered in vain.
+    pub(super) vain: usize,
     /// The first end of the leases it has skipped.
     pub first_lease_passed: Option<Timestamp>,
     /// Memory for one row at a time: a call may scan a million.
@@ -119,6 +121,7 @@ impl<'a> Reservation<'a> {
             being_removed: 0,
             counts: Counts::default(),
             slots: if matches!(take, Take::Lease(_)) { Slots::of(queue, table, request.max) } else { None },
+            vain: 0,
             first_lease_passed: None,
             scratch: Scratch::default(),
         }
@@ -248,6 +251,7 @@ impl<'a> Reservation<'a> {
     /// Takes a message if it is free.
     pub fn offer(&mut self, row: &TableRow) {
         if !self.wants(row) || !self.is_its_turn(row) {
+            self.vain += 1;
             return;
         }
         let fate = if row.is_busy(self.intent()) { Fate::Busy } else { self.hand_over(row) };

@@ -5,7 +5,7 @@
 //! credit is taken. So many seldom-used queues do not evict one that is used often. Losing an entry costs a
 //! scan from the beginning of its queue, nothing else. Beside hints, at most half of the entries hold state
 //! that must not be lost: counts that the worker has yet to write to `pgqueue.counter`, and the number of
-//! prepared transactions. Shared memory also has condition variables for sleepers.
+//! prepared transactions.
 //!
 //! Each bucket of entries has one lock. It is held for the length of a closure that neither raises nor
 //! allocates, and no process holds two. There is no hint cache on a standby, or if the library is not

@@ -1,16 +1,16 @@
 //! The layout of shared memory, and access to its parts.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 
 use pgrx::pg_sys;
 
-use crate::engine::shared::condition::{Variable, WORKER};
 use crate::engine::shared::entry::{CacheEntry, WAYS};
 use crate::engine::shared::listen_counter::{self, Listened};
-use crate::engine::shared::queue_key::hash;
+use crate::engine::shared::queue_key::{hash, key};
+use crate::engine::shared::wait_list::{Room, Sleeping, WaitList};
 use crate::guc;
-use crate::pg::session::is_standby;
+use crate::pg::session::{self, is_standby};
 
 pub const TRANCHE: &std::ffi::CStr = c"pgqueue hint cache";
 
@@ -63,7 +63,26 @@ pub struct SharedMemory {
     pub(super) header: *mut Header,
     pub(super) heads: *mut Head,
     pub(super) buckets: *mut Bucket,
-    pub(super) variables: *mut Variable,
+    pub(super) rooms: *mut SharedRoom,
+    pub(super) sleepers: Sleepers,
+}
+
+/// The places of the sessions that may sleep, by the number of their process.
+#[derive(Clone, Copy)]
+pub struct Sleepers {
+    pub(super) sessions: *mut Sleeping,
+    pub(super) lists: *mut WaitList,
+    pub(super) latches: *mut AtomicPtr<pg_sys::Latch>,
+    pub(super) most: usize,
+}
+
+/// A room of wait lists. There are as many rooms as sessions.
+#[repr(C)]
+pub struct SharedRoom {
+    pub(super) lock: pg_sys::LWLock,
+    pub(super) first: Cell<u32>,
+    /// How many sessions sleep on its queues.
+    pub(super) sleepers: AtomicU32,
 }
 
 thread_local! {
@@ -79,11 +98,6 @@ pub fn wanted_buckets() -> usize {
     guc::max_queues_hint().div_ceil(WAYS)
 }
 
-/// Number of condition variables: one per cache entry, and one for the worker.
-pub fn variables() -> usize {
-    wanted_buckets() * WAYS + 1
-}
-
 /// True if there is a hint cache and it describes this server's queues: not on a standby.
 pub fn is_there() -> bool {
     SHARED.get().is_some() && !is_standby()
@@ -94,17 +108,69 @@ pub fn is_preloaded() -> bool {
     SHARED.get().is_some()
 }
 
-/// Returns the condition variable of a queue, or of the worker.
-pub fn variable(queue: i32) -> Option<&'static Variable> {
+/// Whether a session may sleep on the queue. A session joins before it looks, and a commit asks after it is
+/// visible: so one of the two sees the other.
+pub fn may_have_sleepers(queue: i32) -> bool {
+    let Some(room) = SHARED.get().map(|shared| shared.room(queue)) else { return false };
+    fence(Ordering::SeqCst);
+    room.sleepers.load(Ordering::Relaxed) > 0
+}
+
+/// Runs `work` with the room of a queue, under its lock, and the key of the queue.
+pub fn with_room<R>(queue: i32, work: impl FnOnce(Room, u64) -> R) -> Option<R> {
     let shared = SHARED.get()?;
-    let last = variables() - 1;
-    let n = if queue == WORKER { last } else { hash(queue) as usize % last };
-    // SAFETY: there are as many as `variables()` says, for as long as the server runs; what
-    // changes in them is atomic or has a lock of its own.
-    Some(unsafe { &*shared.variables.add(n) })
+    let room = shared.room(queue);
+    // SAFETY: the lock is held while `work` runs, which only computes and raises no error; the places are
+    // there for as long as the server runs, and what changes in them is a cell or atomic.
+    unsafe {
+        let (lock, sleepers) = (&raw const room.lock, shared.sleepers);
+        pg_sys::LWLockAcquire(lock.cast_mut(), pg_sys::LWLockMode::LW_EXCLUSIVE);
+        let lists = Room {
+            first: &room.first,
+            sessions: std::slice::from_raw_parts(sleepers.sessions, sleepers.most),
+            lists: std::slice::from_raw_parts(sleepers.lists, sleepers.most),
+        };
+        let result = work(lists, key(queue));
+        pg_sys::LWLockRelease(lock.cast_mut());
+        Some(result)
+    }
+}
+
+/// Notes in the room of a queue that so many more sessions sleep there.
+pub fn count_sleepers(queue: i32, more: i32) {
+    if let Some(shared) = SHARED.get() {
+        shared.room(queue).sleepers.fetch_add(more as u32, Ordering::SeqCst);
+    }
+}
+
+/// The place of this session among the sleepers. None without shared memory, or if there is no such place.
+pub fn place() -> Option<(u32, &'static Sleeping)> {
+    let sleepers = SHARED.get()?.sleepers;
+    let number = session::process_number().filter(|&number| (number as usize) < sleepers.most)?;
+    // SAFETY: the place is there for as long as the server runs; the latch is this process's.
+    unsafe {
+        (*sleepers.latches.add(number as usize)).store(pg_sys::MyLatch, Ordering::Release);
+        Some((number, &*sleepers.sessions.add(number as usize)))
+    }
+}
+
+/// Sets the latch of a session that sleeps.
+pub fn set_latch(number: u32) {
+    let Some(shared) = SHARED.get() else { return };
+    // SAFETY: a session notes its latch before it joins a list. The latches of processes are in shared
+    // memory, and stay there when a process ends.
+    unsafe {
+        let latch = (*shared.sleepers.latches.add(number as usize)).load(Ordering::Acquire);
+        pg_sys::SetLatch(latch);
+    }
 }
 
 impl SharedMemory {
+    fn room(self, queue: i32) -> &'static SharedRoom {
+        // SAFETY: there are as many rooms as places of sessions.
+        unsafe { &*self.rooms.add(hash(queue) as usize % self.sleepers.most) }
+    }
+
     /// Runs `work` with the entries of a bucket, under its lock, and counts that as a change.
     pub(super) fn with_bucket<R>(self, n: usize, work: impl FnOnce(&mut [CacheEntry; WAYS]) -> R) -> R {
         self.locked(n, |entries, changes| {

@@ -4,8 +4,8 @@
 //! Some queues share a counter. Then a listener is notified for a queue without news, which costs it a look.
 //! The counters are no cache entries, so other queues never evict them.
 
-use crate::engine::shared::condition::WORKER;
 use crate::engine::shared::listen_counter::{Listened, counter_of};
+use crate::engine::shared::sleeper::WORKER;
 use crate::engine::shared::{layout, sleeper};
 use crate::value::timestamp::Timestamp;
 

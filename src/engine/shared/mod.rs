@@ -1,6 +1,5 @@
 //! Shared memory: hints about queues, counts that are not written yet, and sleepers.
 
-pub mod condition;
 pub mod entry;
 pub mod hint_cache;
 pub mod layout;
@@ -11,3 +10,4 @@ pub mod queue_key;
 pub mod sleeper;
 pub mod startup;
 pub mod tally;
+pub mod wait_list;

@@ -1,20 +1,23 @@
 //! Requests shared memory, and lays it out when the server starts.
 
+use std::cell::Cell;
 use std::ffi::c_void;
+use std::sync::atomic::{AtomicPtr, AtomicU32};
 
-use pgrx::pg_sys;
+use pgrx::pg_sys::{self, Latch};
 
-use crate::engine::shared::condition::Variable;
 use crate::engine::shared::layout::{
-    Bucket, Head, Header, SHARED, SharedMemory, TRANCHE, variables, wanted_buckets,
+    Bucket, Head, Header, SHARED, SharedMemory, SharedRoom, Sleepers, TRANCHE, wanted_buckets,
 };
+use crate::engine::shared::wait_list::{NONE, Sleeping, WaitList};
 use crate::guc;
+use crate::pg::session::most_sessions;
 
 static mut NEXT_STARTUP_HOOK: pg_sys::shmem_startup_hook_type = None;
 
 /// Requests shared memory. Only while the library is being preloaded.
 pub fn request() {
-    guc::show_hint_memory(size());
+    guc::show_hint_memory(size_of_hints());
     // SAFETY: the postmaster has one thread; our hooks call the hooks that were there before.
     unsafe {
         NEXT_STARTUP_HOOK = pg_sys::shmem_startup_hook;
@@ -44,12 +47,17 @@ unsafe extern "C-unwind" fn request_space() {
     }
 }
 
+/// Bytes of the hint cache.
+fn size_of_hints() -> usize {
+    wanted_buckets() * (size_of::<Head>() + size_of::<Bucket>())
+}
+
+/// Bytes of all parts.
 fn size() -> usize {
-    const ALIGNMENT: usize = 128 * 4; // of each of the four parts
-    size_of::<Header>()
-        + wanted_buckets() * (size_of::<Head>() + size_of::<Bucket>())
-        + variables() * size_of::<Variable>()
-        + ALIGNMENT
+    const ALIGNMENT: usize = 128 * 7; // of each of the seven parts
+    let for_each_session =
+        size_of::<SharedRoom>() + size_of::<Sleeping>() + size_of::<WaitList>() + size_of::<*mut Latch>();
+    size_of::<Header>() + size_of_hints() + most_sessions() * for_each_session + ALIGNMENT
 }
 
 /// Lays out shared memory, at the start of the server and again after a crash.
@@ -65,11 +73,18 @@ unsafe extern "C-unwind" fn startup() {
             let mut found = false;
             pg_sys::ShmemInitStruct(name.as_ptr(), size, &mut found)
         };
+        let most = most_sessions();
         let shared = SharedMemory {
             header: part(c"pgqueue counters", size_of::<Header>()).cast(),
             heads: part(c"pgqueue hint cache locks", wanted_buckets() * size_of::<Head>()).cast(),
             buckets: part(c"pgqueue hint cache", wanted_buckets() * size_of::<Bucket>()).cast(),
-            variables: part(c"pgqueue sleepers", variables() * size_of::<Variable>()).cast(),
+            rooms: part(c"pgqueue wait lists", most * size_of::<SharedRoom>()).cast(),
+            sleepers: Sleepers {
+                sessions: part(c"pgqueue sleepers", most * size_of::<Sleeping>()).cast(),
+                lists: part(c"pgqueue turnstiles", most * size_of::<WaitList>()).cast(),
+                latches: part(c"pgqueue latches", most * size_of::<*mut Latch>()).cast(),
+                most,
+            },
         };
         let tranche = pg_sys::LWLockNewTrancheId();
         pg_sys::LWLockRegisterTranche(tranche, TRANCHE.as_ptr());
@@ -79,10 +94,14 @@ unsafe extern "C-unwind" fn startup() {
             pg_sys::LWLockInitialize(&mut lock, tranche); // it may move: it holds no pointer to itself
             shared.heads.add(n).write(Head::new(lock));
         }
-        for n in 0..variables() {
-            let mut condition = pg_sys::ConditionVariable::default();
-            pg_sys::ConditionVariableInit(&mut condition); // it may move: it holds no pointer to itself
-            shared.variables.add(n).write(Variable::new(condition));
+        for n in 0..most {
+            let room = shared.rooms.add(n);
+            pg_sys::LWLockInitialize(&raw mut (*room).lock, tranche);
+            (&raw mut (*room).first).write(Cell::new(NONE));
+            (&raw mut (*room).sleepers).write(AtomicU32::new(0));
+            shared.sleepers.sessions.add(n).write(Sleeping::new(n as u32));
+            shared.sleepers.lists.add(n).write(WaitList::new());
+            shared.sleepers.latches.add(n).write(AtomicPtr::new(std::ptr::null_mut()));
         }
         SHARED.set(Some(shared));
     }
