@@ -133,9 +133,9 @@ pub fn role_name(role: Oid) -> Option<Vec<u8>> {
 
 /// True if the current user could become the role with SET ROLE.
 pub fn caller_can_become(role: Oid) -> bool {
-    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    #[cfg(feature = "pg15")]
     use pg_sys::is_member_of_role as can_be;
-    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    #[cfg(not(feature = "pg15"))]
     use pg_sys::member_can_set_role as can_be;
     // SAFETY: a look-up in the cache of memberships.
     unsafe { can_be(caller(), role) }

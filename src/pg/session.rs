@@ -93,11 +93,8 @@ pub fn level() -> i32 {
 
 /// Reserves a prefix of settings: Postgres warns of undefined settings with it, and refuses new ones.
 pub fn reserve_prefix(prefix: &CStr) {
-    #[cfg(not(feature = "pg14"))]
     // SAFETY: a C string.
     unsafe {
         pg_sys::MarkGUCPrefixReserved(prefix.as_ptr());
     }
-    #[cfg(feature = "pg14")]
-    let _ = prefix;
 }

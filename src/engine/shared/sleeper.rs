@@ -197,13 +197,13 @@ pub fn doze(queue: i32, time: Duration) {
 
 /// Ends a sleep; true if it has swallowed a signal, which Postgres itself passes on before 16.
 fn cancel_sleep() -> bool {
-    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    #[cfg(feature = "pg15")]
     // SAFETY: plain call, as below.
     unsafe {
         pg_sys::ConditionVariableCancelSleep();
         false
     }
-    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    #[cfg(not(feature = "pg15"))]
     // SAFETY: plain call; does nothing where nothing is prepared.
     unsafe {
         pg_sys::ConditionVariableCancelSleep()
