@@ -1,7 +1,7 @@
 # Everything a person does with this checkout. What is missing on the machine is
 # installed first; each command starts and stops its own server.
 
-.PHONY: help demo docs test test-all test-cassert test-bare ci chaos search failover bench curves psql build setup regress clean
+.PHONY: help demo docs test test-all test-cassert test-bare test-packages deb tarball all install ci chaos search failover bench curves psql build setup regress clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.* ## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -19,8 +19,17 @@ test-all: ## on each major there is a server for, and pg_upgrade between them (d
 test-cassert: ## on a server that checks its own assertions
 	PG_MAJOR=18 PG_VARIANT=cassert .ci/test
 
-test-bare: ## demo and test on a minimal Debian 12, as root and as a user with sudo; QUICK=1 one test of each kind, ONLY=dev one user
+test-bare: ## demo and test on a minimal Debian 12, as root and as a user with sudo, and the package; QUICK=1 one test of each kind, ONLY=dev one user
 	.ci/bare
+
+test-packages: ## packages, tarball and META.json; QUICK=1 for 15 only
+	packaging/test
+
+deb: ## Debian packages for each major there is a server for, into target/packages; MAJORS="15 18" for some
+	packaging/deb $(MAJORS)
+
+tarball: ## the same for other systems, with a script that installs it
+	packaging/tarball $(MAJORS)
 
 ci: ## what CI runs on a clean clone
 	.ci/run
@@ -60,3 +69,13 @@ setup: ## installs missing packages, and copies a private PostgreSQL
 
 clean: ## removes what cargo has built
 	cargo clean
+
+# Into the server of PG_CONFIG, from source; 'pgxn install' runs these two.
+PG_CONFIG ?= pg_config
+into = --no-default-features --features "pg$$($(PG_CONFIG) --version | sed 's/PostgreSQL \([0-9]*\).*/\1/')"
+
+all:
+	cargo pgrx --version
+
+install: ## builds it into the server of PG_CONFIG (docs/install.md)
+	cargo pgrx install --release --pg-config "$(PG_CONFIG)" $(into)

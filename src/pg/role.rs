@@ -143,9 +143,9 @@ pub fn role_name(role: Oid) -> Option<Vec<u8>> {
 
 /// True if the current user could become the role with SET ROLE.
 pub fn caller_can_become(role: Oid) -> bool {
-    #[cfg(any(feature = "pg14", feature = "pg15"))]
+    #[cfg(feature = "pg15")]
     use pg_sys::is_member_of_role as can_be;
-    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+    #[cfg(not(feature = "pg15"))]
     use pg_sys::member_can_set_role as can_be;
     // SAFETY: a look-up in the cache of memberships.
     unsafe { can_be(caller(), role) }
@@ -166,7 +166,7 @@ pub fn joined_by(role: Oid) -> Vec<Oid> {
 
 /// Returns the roles that a role is a direct member of.
 fn listed_for(member: Oid) -> Vec<Oid> {
-    const ROLE: i16 = if cfg!(any(feature = "pg14", feature = "pg15")) { 1 } else { 2 };
+    const ROLE: i16 = if cfg!(feature = "pg15") { 1 } else { 2 };
     let (cache, none) = (pg_sys::SysCacheIdentifier::AUTHMEMMEMROLE as i32, Datum::null());
     // SAFETY: the list is complete and stays until it is released; an error releases it with its resource
     // owner. The column is an oid and never null.

@@ -67,23 +67,8 @@ pub fn process_number() -> Option<u32> {
 
 /// How many processes may have a session. Only when the server starts.
 pub fn most_sessions() -> usize {
-    // SAFETY: reads variables of the server.
-    let known = unsafe { pg_sys::MaxBackends };
-    #[cfg(feature = "pg14")]
-    let known = if known > 0 {
-        known
-    } else {
-        unsafe extern "C" {
-            static autovacuum_max_workers: std::ffi::c_int;
-        }
-        // While libraries are preloaded, 14 has not added them up yet.
-        // SAFETY: as above.
-        unsafe {
-            let clients = pg_sys::MaxConnections + pg_sys::max_wal_senders;
-            clients + pg_sys::max_worker_processes + autovacuum_max_workers + 1
-        }
-    };
-    known as usize
+    // SAFETY: reads a variable of the server.
+    unsafe { pg_sys::MaxBackends as usize }
 }
 
 /// The database of this session.
@@ -143,11 +128,8 @@ pub fn set_internal(name: &CStr, value: &str) {
 
 /// Reserves a prefix of settings: Postgres warns of undefined settings with it, and refuses new ones.
 pub fn reserve_prefix(prefix: &CStr) {
-    #[cfg(not(feature = "pg14"))]
     // SAFETY: a C string.
     unsafe {
         pg_sys::MarkGUCPrefixReserved(prefix.as_ptr());
     }
-    #[cfg(feature = "pg14")]
-    let _ = prefix;
 }

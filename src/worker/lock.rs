@@ -64,7 +64,7 @@ fn holders(lock: &Lock, mode: u32) -> Vec<Oid> {
     }
 }
 
-#[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16"))]
+#[cfg(any(feature = "pg15", feature = "pg16"))]
 unsafe fn process_of(session: &pg_sys::VirtualTransactionId) -> *mut pg_sys::PGPROC {
     // From storage/sinvaladt.h; pgrx lacks it.
     unsafe extern "C-unwind" {

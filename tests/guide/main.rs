@@ -15,7 +15,7 @@ use support::pages::{Block, blocks, file, guide as pages};
 
 /// Pages whose blocks other tests run.
 const ELSEWHERE: [(&str, &str); 4] = [
-    ("docs/install.md", ".ci/bare"),
+    ("docs/install.md", "packaging/try"),
     ("docs/high-availability.md", "tests/high_availability.rs"),
     ("docs/sharding.md", "tests/proxy/examples.rs"),
     ("docs/drivers.md", "tests/guide/reference.rs"),

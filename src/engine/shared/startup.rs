@@ -22,20 +22,13 @@ pub fn request() {
     unsafe {
         NEXT_STARTUP_HOOK = pg_sys::shmem_startup_hook;
         pg_sys::shmem_startup_hook = Some(startup);
-        #[cfg(feature = "pg14")]
-        pg_sys::RequestAddinShmemSpace(size());
-        #[cfg(not(feature = "pg14"))]
-        {
-            NEXT_REQUEST_HOOK = pg_sys::shmem_request_hook;
-            pg_sys::shmem_request_hook = Some(request_space);
-        }
+        NEXT_REQUEST_HOOK = pg_sys::shmem_request_hook;
+        pg_sys::shmem_request_hook = Some(request_space);
     }
 }
 
-#[cfg(not(feature = "pg14"))]
 static mut NEXT_REQUEST_HOOK: pg_sys::shmem_request_hook_type = None;
 
-#[cfg(not(feature = "pg14"))]
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn request_space() {
     // SAFETY: called once by the postmaster, in the phase for such requests.

@@ -59,13 +59,5 @@ fn step() -> i64 {
 /// Returns the timeline on which this server writes.
 fn timeline() -> u32 {
     // SAFETY: reads state of the server, which is no standby: the caller is about to write.
-    #[cfg(feature = "pg14")]
-    unsafe {
-        pg_sys::ThisTimeLineID
-    }
-    // SAFETY: as above.
-    #[cfg(not(feature = "pg14"))]
-    unsafe {
-        pg_sys::GetWALInsertionTimeLine()
-    }
+    unsafe { pg_sys::GetWALInsertionTimeLine() }
 }

@@ -148,16 +148,13 @@ impl Firing {
             pg_sys::ExecARUpdateTriggers(
                 estate,
                 result,
-                #[cfg(not(feature = "pg14"))]
                 ptr::null_mut(),
-                #[cfg(not(feature = "pg14"))]
                 ptr::null_mut(),
                 &mut old,
                 ptr::null_mut(),
                 slot,
                 recheck,
                 self.capture,
-                #[cfg(not(feature = "pg14"))]
                 false,
             );
             pg_sys::ExecClearTuple(slot);
@@ -177,7 +174,6 @@ impl Firing {
                 &mut old,
                 ptr::null_mut(),
                 self.capture,
-                #[cfg(not(feature = "pg14"))]
                 false,
             );
         }
