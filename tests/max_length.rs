@@ -1,9 +1,10 @@
 //! `max_length`: room in a full queue, while other sessions push and consume.
 
 use std::thread;
+use std::time::{Duration, Instant};
 
 use postgres::Client;
-use support::{Ask, Server, median, seconds, until, until_blocked};
+use support::{Ask, Server, Stop, median, seconds, until, until_blocked};
 
 /// A queue with these settings and so many messages.
 fn queue_with(session: &mut Client, settings: &str, messages: i32) {
@@ -293,6 +294,59 @@ fn room_that_a_prepared_transaction_has_made_counts_at_once_without_a_place_for_
     assert_eq!(session.sqlstate(length), "53400");
     session.batch_execute("SELECT pgq_vacuum()").unwrap();
     assert_eq!(session.sqlstate(length), "53400");
+}
+
+#[test]
+fn a_length_holds_while_a_recount_has_transactions_write_their_counts() {
+    let server = Server::start();
+    let (mut session, mut waiting) = (server.connect(), server.connect());
+    queue_with(&mut session, r#"{"max_length": 20}"#, 1);
+    session.batch_execute("SELECT pgq_push('other', '1'); SET synchronous_commit = off").unwrap();
+    server.set("synchronous_standby_names = 'nobody'");
+    // A push that waits for a standby keeps the recount of its queue from an end.
+    let pushed = thread::spawn(move || waiting.batch_execute("SELECT pgq_push('other', '1')").is_err());
+    let waits = "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    until("it waits", || session.one(waits));
+    session
+        .batch_execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'pgqueue worker'",
+        )
+        .unwrap();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(4) {
+        session.batch_execute("SELECT pgq_pop('q', max => 100)").unwrap();
+        let accepted =
+            (0..100).take_while(|_| session.batch_execute("SELECT pgq_push('q', '1')").is_ok()).count();
+        assert_eq!(accepted, 20);
+    }
+    session
+        .batch_execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+        .unwrap();
+    assert!(pushed.join().unwrap());
+}
+
+#[test]
+fn messages_prepared_before_a_restart_count_at_once() {
+    let server = Server::start();
+    let mut session = server.connect();
+    queue_with(&mut session, r#"{"max_length": 20}"#, 0);
+    session
+        .batch_execute(
+            "BEGIN; SELECT pgq_push_batch('q', array_fill('1'::jsonb, ARRAY[15])); PREPARE TRANSACTION 'p'",
+        )
+        .unwrap();
+    drop(session);
+    server.stop(Stop::Kill);
+    server.launch();
+    let (mut session, mut decides) = (server.connect(), server.connect());
+    until("the worker has done a round", || {
+        session.one("SELECT count(*) = 1 FROM pgq_vacuum_stats WHERE last_run > pg_postmaster_start_time()")
+    });
+    session.batch_execute("SELECT pgq_push('q', '1'), pgq_push('q', '1')").unwrap();
+    decides.batch_execute("COMMIT PREPARED 'p'").unwrap();
+    let accepted =
+        (0..100).take_while(|_| session.batch_execute("SELECT pgq_push('q', '1')").is_ok()).count();
+    assert_eq!(accepted, 3);
 }
 
 #[test]

@@ -71,6 +71,16 @@ pub fn most_sessions() -> usize {
     unsafe { pg_sys::MaxBackends as usize }
 }
 
+/// Whether transactions can be prepared. Only when the server starts.
+pub fn may_prepare() -> bool {
+    // From access/twophase.h; pgrx lacks it.
+    unsafe extern "C" {
+        static max_prepared_xacts: std::ffi::c_int;
+    }
+    // SAFETY: reads a variable of the server.
+    unsafe { max_prepared_xacts > 0 }
+}
+
 /// The database of this session.
 pub fn database() -> Oid {
     // SAFETY: reads a variable of this backend.

@@ -137,6 +137,12 @@ fn tell_all(end: End) {
         }
         *all = AllPending::default();
     });
+    if end == End::Commit {
+        counted
+            .iter()
+            .filter(|(_, counted)| counted.is_written)
+            .for_each(|(queue, _)| tally::has_written(queue));
+    }
 }
 
 /// The counts of a queue for which a cache entry is kept.

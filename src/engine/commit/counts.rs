@@ -14,6 +14,8 @@ pub struct Counted {
     pub(super) counts: Counts,
     /// A cache entry is kept for them.
     pub(super) has_entry: bool,
+    /// This transaction has written them down itself.
+    pub(super) is_written: bool,
 }
 
 /// The counts of a transaction, by queue. A rollback needs the counts before.
@@ -59,6 +61,7 @@ pub(super) fn write_counts(keeps_entry: impl Fn(i32) -> bool) {
         for (queue, counted) in all.iter_mut().filter(|(_, counted)| counted.counts != Counts::default()) {
             counted.has_entry = counted.has_entry || keeps_entry(queue);
             if !counted.has_entry {
+                counted.is_written = true;
                 rows.push((queue, std::mem::take(&mut counted.counts)));
             }
         }

@@ -91,6 +91,8 @@ struct Written {
     length: i64,
     /// How often counts had been written down when it was read.
     drains: u64,
+    /// `Tally::rows` when it was read.
+    rows: u64,
     at: Instant,
 }
 
@@ -101,7 +103,7 @@ thread_local! {
 /// The number of messages in a queue, by its counters.
 ///
 /// The counts of shared memory are added to those written down. The latter are read again when counts were
-/// written down, and each time while a transaction that has changed the queue is prepared.
+/// written down, by the worker or by a transaction itself, and each time while a transaction that has changed the queue is prepared.
 pub fn length(queue: i32) -> i64 {
     const TRIES: usize = 3;
     for _ in 0..TRIES {
@@ -111,7 +113,7 @@ pub fn length(queue: i32) -> i64 {
         else {
             break;
         };
-        let written = written_length(queue, before[0], counted.has_prepared);
+        let written = written_length(queue, before[0], &counted);
         if tally::drains() == before {
             let pending = (counted.counts + counts::counted_of(queue)).length();
             return (written + pending).max(0);
@@ -120,13 +122,15 @@ pub fn length(queue: i32) -> i64 {
     known(queue).length()
 }
 
-fn written_length(queue: i32, drains: u64, has_prepared: bool) -> i64 {
+fn written_length(queue: i32, drains: u64, counted: &Tally) -> i64 {
     static LENGTH: Statement =
         Statement::new(include_str!("../../../sql/query/written_length.sql"), &[pg_sys::INT4OID]);
     const MOST_REMEMBERED: usize = 10_000;
     const GOOD_FOR: Duration = Duration::from_secs(1);
-    let known = WRITTEN.with_borrow(|all| all.get(&queue).copied()).filter(|_| !has_prepared);
-    if let Some(known) = known.filter(|known| known.drains == drains && known.at.elapsed() < GOOD_FOR) {
+    let known = WRITTEN.with_borrow(|all| all.get(&queue).copied()).filter(|_| !counted.has_prepared);
+    if let Some(known) = known
+        .filter(|known| (known.drains, known.rows) == (drains, counted.rows) && known.at.elapsed() < GOOD_FOR)
+    {
         return known.length;
     }
     let (mut length, at) = (0, Instant::now());
@@ -135,7 +139,7 @@ fn written_length(queue: i32, drains: u64, has_prepared: bool) -> i64 {
         if all.len() > MOST_REMEMBERED {
             all.clear();
         }
-        all.insert(queue, Written { length, drains, at });
+        all.insert(queue, Written { length, drains, rows: counted.rows, at });
     });
     length
 }

@@ -25,6 +25,8 @@ pub struct CacheEntry {
     pub counts: Counts,
     /// Counter of additions to `counts`.
     pub(super) times_counted: u64,
+    /// A number that changes when a transaction commits that has written down its counts itself.
+    pub(super) rows: u64,
     /// Number of transactions that are about to add counts.
     pub(super) kept_for: u32,
     /// Runs from the last time when a reserve skipped a message because a push held its unique key.
@@ -46,6 +48,7 @@ impl CacheEntry {
             credit: 0,
             counts: Counts::default(),
             times_counted: 0,
+            rows: 0,
             kept_for: 0,
             waited_for_key: Rest::OVER,
             hint: QueueHint::new(),

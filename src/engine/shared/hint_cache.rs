@@ -14,7 +14,7 @@
 use std::cell::Cell;
 
 use crate::engine::shared::entry::{CacheEntry, MOST_NEEDED, WAYS};
-use crate::engine::shared::layout::{SHARED, buckets, is_there};
+use crate::engine::shared::layout::{self, SHARED, buckets, is_there};
 use crate::engine::shared::overview::{self, Facts};
 use crate::engine::shared::queue_key::database;
 use crate::hint::Direction;
@@ -92,6 +92,7 @@ pub fn take_entry(
         return None;
     }
     entries[n].begin_anew(database, queue, direction);
+    entries[n].rows = layout::next_rows();
     Some(n)
 }
 

@@ -10,7 +10,7 @@ use crate::engine::shared::listen_counter::{self, Listened};
 use crate::engine::shared::queue_key::{hash, key};
 use crate::engine::shared::wait_list::{Room, Sleeping, WaitList};
 use crate::guc;
-use crate::pg::session::{self, is_standby};
+use crate::pg::session::{self, is_standby, may_prepare};
 
 pub const TRANCHE: &std::ffi::CStr = c"pgqueue hint cache";
 
@@ -37,8 +37,11 @@ pub struct Header {
     listened: [Listened; listen_counter::MANY],
     /// Counters of transactions that began, and that ended, to write counts to `pgqueue.counter`.
     pub(super) drains: [AtomicU64; 2],
-    /// Until this time transactions write their counts down themselves.
+    /// Until this time transactions of this database write their counts down themselves.
     pub(super) written_until: AtomicI64,
+    pub(super) written_in: AtomicU32,
+    /// Counter of such transactions, and of entries: `CacheEntry::rows` has its values.
+    pub(super) rows: AtomicU64,
     /// Number of prepared transactions that found no place in the cache, since there was none.
     pub(super) unplaced: AtomicU64,
     tranche: i32,
@@ -50,8 +53,11 @@ impl Header {
         Self {
             listened,
             drains: [AtomicU64::new(0), AtomicU64::new(0)],
-            unplaced: AtomicU64::new(0),
+            // Those of before the start are not known.
+            unplaced: AtomicU64::new(u64::from(may_prepare())),
             written_until: AtomicI64::new(i64::MIN),
+            written_in: AtomicU32::new(0),
+            rows: AtomicU64::new(1),
             tranche,
         }
     }
@@ -87,6 +93,16 @@ pub struct SharedRoom {
 
 thread_local! {
     pub(super) static SHARED: Cell<Option<SharedMemory>> = const { Cell::new(None) };
+}
+
+pub(super) fn header() -> Option<&'static Header> {
+    // SAFETY: written before any backend runs, and there as long as the server runs; what changes is atomic.
+    SHARED.get().map(|shared| unsafe { &*shared.header })
+}
+
+/// A number for `CacheEntry::rows` that no entry has had.
+pub(super) fn next_rows() -> u64 {
+    header().map_or(0, |header| header.rows.fetch_add(1, Ordering::AcqRel))
 }
 
 /// Number of buckets; 0 without shared memory.

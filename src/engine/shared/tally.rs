@@ -1,10 +1,10 @@
 //! Counts of committed transactions that the worker has yet to write to `pgqueue.counter`.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::engine::shared::entry::{CacheEntry, MOST_NEEDED};
 use crate::engine::shared::hint_cache::{CREDIT, entry_of, find_entry, take_entry, with_known};
-use crate::engine::shared::layout::{SHARED, is_there};
+use crate::engine::shared::layout::{SHARED, header, is_there, next_rows};
 use crate::engine::shared::queue_key::database;
 use crate::engine::table::counts::Counts;
 use crate::hint::Direction;
@@ -25,22 +25,26 @@ pub fn keep_entry(queue: i32) -> bool {
     })
 }
 
-/// Has transactions write down their counts themselves up to this time, of whichever queue: so none is left that
+/// Has transactions of this database write down their counts themselves up to this time: so none is left that
 /// commits and has yet to add counts.
 pub fn have_counts_written(until: Timestamp) {
-    if let Some(written_until) = written_until() {
-        written_until.store(until, Ordering::Release);
+    if let Some(header) = header() {
+        header.written_in.store(database(), Ordering::Release);
+        header.written_until.store(until, Ordering::Release);
     }
 }
 
 fn are_counts_written() -> bool {
-    let until = written_until().map_or(Timestamp::MIN, |until| until.load(Ordering::Acquire));
-    until != Timestamp::MIN && now() < until
+    header().is_some_and(|header| {
+        let until = header.written_until.load(Ordering::Acquire);
+        until != Timestamp::MIN && now() < until && header.written_in.load(Ordering::Acquire) == database()
+    })
 }
 
-fn written_until() -> Option<&'static AtomicI64> {
-    // SAFETY: written before any backend runs, and there as long as the server runs; it is atomic.
-    SHARED.get().map(|shared| unsafe { &(*shared.header).written_until })
+/// Notes that a transaction has committed which has written down its counts of a queue itself.
+pub fn has_written(queue: i32) {
+    let rows = next_rows();
+    with_known(queue, |entry| entry.rows = rows);
 }
 
 /// Adds the counts of a queue, for which `keep_entry` has kept room.
@@ -116,8 +120,7 @@ pub fn nothing_is_unplaced(unplaced: u64) {
 }
 
 fn unplaced_counter() -> Option<&'static AtomicU64> {
-    // SAFETY: written before any backend runs, and there as long as the server runs; the counter is atomic.
-    SHARED.get().map(|shared| unsafe { &(*shared.header).unplaced })
+    header().map(|header| &header.unplaced)
 }
 
 /// Counts of a queue that are not written down.
@@ -128,6 +131,8 @@ pub struct Tally {
     times: u64,
     /// Number of committing transactions, whose messages may be visible before they are counted.
     pub committing: u32,
+    /// It changes when a transaction commits that has written counts itself.
+    pub rows: u64,
     /// A prepared transaction may have written counts: they are visible once it is committed.
     pub has_prepared: bool,
 }
@@ -143,7 +148,8 @@ pub fn known_counted(queue: i32) -> Option<Tally> {
         if entry.direction == Direction::OldestFirst {
             let (times, committing) = (entry.times_counted, entry.kept_for);
             let has_prepared = unplaced > 0 || entry.hint.times_prepared() > 0;
-            counted = Some(Tally { counts: entry.counts, times, committing, has_prepared });
+            let (counts, rows) = (entry.counts, entry.rows);
+            counted = Some(Tally { counts, times, committing, rows, has_prepared });
         }
     });
     counted
