@@ -25,12 +25,12 @@ use crate::worker::step::logged;
 
 static QUEUES: Statement = Statement::new(
     include_str!("../../sql/query/listened_queues.sql"),
-    &[pg_sys::TEXTOID, pg_sys::INT4OID, pg_sys::INT8OID],
+    &[pg_sys::TEXTOID, pg_sys::INT8OID, pg_sys::INT8OID],
 );
+static LAST_ID: Statement = Statement::new(include_str!("../../sql/query/last_queue_id.sql"), &[]);
 
-/// How many queues are first read at a time, and at most.
+/// Of how many numbers queues are first read at a time.
 const PAGE: i64 = 1_000;
-const LARGEST_PAGE: i64 = 20_000;
 
 /// Time for which commits wake the worker, after the worker has noted that it listens.
 const LISTENS: Timestamp = 60_000_000;
@@ -59,8 +59,8 @@ struct Reading {
     /// The changes of queues that were known when it began.
     changes: u64,
     begun: Timestamp,
-    /// The last queue that was read.
-    behind: i32,
+    /// Up to this number the queues are read.
+    behind: i64,
     channels: BTreeMap<usize, Vec<CString>>,
 }
 
@@ -166,27 +166,28 @@ impl Ear {
 impl Reading {
     /// Reads queues for a turn. True if that were all.
     fn go_on(&mut self) -> bool {
-        let begun = Instant::now();
-        while begun.elapsed() < TURN {
-            let page = |size: i64| (size, listened(self.behind, size));
-            let Ok((size, queues)) = PARTS.with(|parts| parts.work(LARGEST_PAGE, page)) else { continue };
-            let is_last = (queues.len() as i64) < size;
-            for (queue, channel) in queues {
-                self.behind = queue;
-                self.channels.entry(listen_counter::counter_of(queue)).or_default().extend(channel);
-            }
-            if is_last {
-                return true;
+        let (begun, mut last) = (Instant::now(), 0);
+        LAST_ID.run(&[], |row| last = row.i64(0));
+        while self.behind < last && begun.elapsed() < TURN {
+            let part = |numbers: i64| (numbers, listened(self.behind, numbers));
+            match PARTS.with(|parts| parts.work(last - self.behind, part)) {
+                Ok((numbers, queues)) => {
+                    self.behind += numbers;
+                    for (queue, channel) in queues {
+                        self.channels.entry(listen_counter::counter_of(queue)).or_default().extend(channel);
+                    }
+                }
+                Err(took_long) => self.behind += i64::from(took_long.is_smallest()),
             }
         }
-        false
+        self.behind >= last
     }
 }
 
-/// The next queues that have a channel, and that channel.
-fn listened(behind: i32, most: i64) -> Vec<(i32, Option<CString>)> {
+/// The queues that have a channel, among so many numbers, and that channel.
+fn listened(behind: i64, numbers: i64) -> Vec<(i32, Option<CString>)> {
     let (mut queues, prefix) = (Vec::new(), text_datum(channel::PREFIX));
-    QUEUES.run(&[Some(prefix), Some(behind.into()), Some(most.into())], |row| {
+    QUEUES.run(&[Some(prefix), Some(behind.into()), Some(numbers.into())], |row| {
         queues.push((row.i32(0), CString::new(row.text(1).unwrap_or_default()).ok()));
     });
     queues

@@ -10,7 +10,7 @@
 //! run is cancelled after a while, and after a long one all schedules of its owner rest (`due`). A watch is
 //! its owner's code, and runs in a process with its owner's session (`worker::watchers`).
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, LazyCell, RefCell};
 use std::time::{Duration, Instant};
 
 use pgrx::pg_sys::{self, Datum, Oid};
@@ -157,9 +157,9 @@ pub fn run_due() -> bool {
     plan_anew(begun, if is_worker() { PLANS } else { i64::MAX });
     let names = due::names(begun, BATCH);
     let page = text_array(names.iter().map(Vec::as_slice));
-    let (mut ran, turn) = (0, Instant::now()); // what came before takes nothing of it
+    let (mut ran, turn) = (0, LazyCell::new(Instant::now)); // it begins with the first schedule
     DUE.run(&[Some(begun.into()), Some(page)], |row| {
-        if (ran == 0 || turn.elapsed() < TURN) && !due::is_resting(oid(row, 1)) {
+        if turn.elapsed() < TURN && !due::is_resting(oid(row, 1)) {
             run_one(row);
             ran += 1;
         }

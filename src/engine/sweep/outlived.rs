@@ -12,7 +12,7 @@ use crate::engine::sweep::report::{Report, page};
 use crate::engine::table::statement::Statement;
 use crate::pg::session::now;
 use crate::pg::timeout::is_worker;
-use crate::pg::turn::TURN;
+use crate::pg::turn::{Parts, TURN};
 use crate::value::reason::Reason;
 use crate::value::timestamp::Timestamp;
 
@@ -38,6 +38,7 @@ impl End {
 thread_local! {
     /// The place at which the worker's next round goes on.
     static CLEARED_TO: Cell<End> = const { Cell::new(End::NONE) };
+    static PARTS: Parts = const { Parts::of(1_000) };
 }
 
 /// A page of messages with a time to live.
@@ -51,11 +52,12 @@ struct Page {
 }
 
 impl Page {
-    fn behind(place: End) -> Self {
+    /// The next `most` messages behind a place.
+    fn behind(place: End, most: i64) -> Self {
         let mut found = Self { outlived: Vec::new(), begins: place, last: place, is_last: true };
         let args = [
             Some(now().into()),
-            Some(page().into()),
+            Some(most.into()),
             Some(place.expires_at.into()),
             Some(Datum::from(&raw const place.at)),
         ];
@@ -65,7 +67,7 @@ impl Page {
                 let gone = Gone { id: row.i64(0), queue: row.i32(4), reason: Reason::Expired };
                 found.outlived.push((gone, end));
             } else {
-                (found.last, found.is_last) = (end, row.i64(3) < page());
+                (found.last, found.is_last) = (end, row.i64(3) < most);
             }
         });
         found
@@ -96,7 +98,12 @@ pub fn clear(report: &mut Report) {
     let mut place = if is_worker() { CLEARED_TO.get() } else { End::NONE };
     loop {
         pgrx::check_for_interrupts!();
-        let (buried, next) = Page::behind(place).bury();
+        let look = |most: i64| Page::behind(place, most);
+        let Ok(page) = PARTS.with(|parts| parts.work(page(), look)) else {
+            report.left_work |= begun.elapsed() < TURN;
+            break;
+        };
+        let (buried, next) = page.bury();
         report.moved_to_dead += buried.kept;
         report.ttl_dropped += buried.dropped;
         place = next.unwrap_or(End::NONE);
