@@ -19,21 +19,22 @@ fn another(kind: &str, value: &str, most: Option<&str>) -> String {
 }
 
 #[test]
-fn a_place_for_a_queue_s_hints_takes_as_much_memory_as_the_readme_says() {
+fn a_place_for_a_queue_s_hints_takes_as_much_memory_as_the_guide_says() {
     let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.max_queues_hint = 100000");
     let mut session = server.connect();
     session.batch_execute("CREATE EXTENSION pgqueue; SELECT pgq_push('q', '1')").unwrap();
     let shown: i64 = session.one(
         "SELECT setting::bigint * 1024 FROM pg_settings WHERE name = 'pgqueue.hint_memory' AND unit = 'kB'",
     );
-    let allocated: i64 = session
-        .one("SELECT sum(allocated_size)::bigint FROM pg_shmem_allocations WHERE name LIKE 'pgqueue %'");
+    let allocated: i64 = session.one(
+        "SELECT sum(allocated_size)::bigint FROM pg_shmem_allocations WHERE name LIKE 'pgqueue hint cache%'",
+    );
     assert!((allocated..allocated + 2048).contains(&shown), "{shown} bytes shown, {allocated} allocated");
-    let (_, rest) = file("README.md")
-        .split_once("`pgqueue.hint_memory`; ")
+    let (_, rest) = file("docs/reference/server-settings.md")
+        .split_once("in shared memory (")
         .map(|(a, b)| (a.len(), b.to_owned()))
         .unwrap();
-    let (each, _) = rest.split_once(" bytes a place").expect("the README says how many");
+    let (each, _) = rest.split_once(" bytes a place").expect("the guide says how many");
     let each: i64 = each.replace(',', "").parse().expect("a number");
     assert!((each * 99_000..each * 101_000).contains(&shown), "{each} bytes for each of 100,000: {shown}");
 }
