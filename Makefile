@@ -40,7 +40,7 @@ failover: build ## two servers run by pg_auto_failover, whose primary dies again
 bench: build ## beside the peers, into benches/results; QUICK=1 in a few minutes, to see that it works
 	benches/run
 
-curves: build ## how the cost of each function grows with each size, into benches/results; QUICK=1 blocks only, as in CI
+curves: build ## how the cost of each function grows with each size, into benches/results; QUICK=1 blocks only
 	benches/curves
 
 chaos: build ## breaks servers under load for MINUTES=10; SEED=n repeats a run

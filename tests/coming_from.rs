@@ -1,4 +1,4 @@
-//! What docs/coming-from.md and the pages of docs/coming-from say is run, and the tests they name exist.
+//! The calls on docs/coming-from.md and the pages of docs/coming-from run, and the tests named there exist.
 
 use postgres::{Client, SimpleQueryMessage};
 use support::pages::{file, guide, prose, quoted, test_exists};

@@ -5,7 +5,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use postgres::Client;
-use support::{Ask, Server, Stop, until};
+use support::{Ask, Server, Stop, counted_ready, end_worker, until};
 
 const STATS: &str = "SELECT queue || ' ' || (s - '{oldest_ready_age,oldest_ready_seconds}'::text[])::text FROM (SELECT queue, to_jsonb(s) AS s FROM pgq_stats() s) s ORDER BY 1";
 
@@ -266,9 +266,7 @@ fn a_recount_that_waited_for_a_lock_counts_each_message_once() {
     until("the lock is held", || {
         session.one("SELECT count(*) = 1 FROM pg_locks WHERE relation = 'pgqueue.dead'::regclass AND granted")
     });
-    let end_worker =
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'pgqueue worker'";
-    until("there is a worker", || !session.all::<bool>(end_worker).is_empty());
+    end_worker(&mut session);
     until("its recount waits", || wait_for_dead(&mut session, &["pgqueue worker"]));
     for pushed in [1, 1, 18] {
         session
@@ -289,11 +287,9 @@ fn a_recount_that_waited_for_a_lock_counts_each_message_once() {
         }
     }
     holder.let_go();
-    let counted = "SELECT sum(ready)::bigint FROM
-        (TABLE pgqueue.counter UNION ALL SELECT * FROM pgqueue.pending_counts()) counts";
     let messages: i64 = session.one("SELECT count(*) FROM pgqueue.message");
     thread::sleep(Duration::from_secs(1)); // ten rounds
-    assert_eq!(session.one::<i64>(counted), messages);
+    assert_eq!(counted_ready(&mut session), messages);
 }
 
 /// A queue whose deaths are told of in another, where all is archived: with ids of before a

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use postgres::Client;
-use support::{Ask, Server, Stop, median, seconds, until, until_blocked};
+use support::{Ask, Server, Stop, end_worker, median, seconds, until, until_blocked};
 
 /// A queue with these settings and so many messages.
 fn queue_with(session: &mut Client, settings: &str, messages: i32) {
@@ -296,6 +296,11 @@ fn room_that_a_prepared_transaction_has_made_counts_at_once_without_a_place_for_
     assert_eq!(session.sqlstate(length), "53400");
 }
 
+/// How many messages, pushed one after the other, the queue takes; at most a hundred are tried.
+fn accepted(session: &mut Client) -> usize {
+    (0..100).take_while(|_| session.batch_execute("SELECT pgq_push('q', '1')").is_ok()).count()
+}
+
 #[test]
 fn a_length_holds_while_a_recount_has_transactions_write_their_counts() {
     let server = Server::start();
@@ -307,17 +312,11 @@ fn a_length_holds_while_a_recount_has_transactions_write_their_counts() {
     let pushed = thread::spawn(move || waiting.batch_execute("SELECT pgq_push('other', '1')").is_err());
     let waits = "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
     until("it waits", || session.one(waits));
-    session
-        .batch_execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'pgqueue worker'",
-        )
-        .unwrap();
+    end_worker(&mut session);
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(4) {
         session.batch_execute("SELECT pgq_pop('q', max => 100)").unwrap();
-        let accepted =
-            (0..100).take_while(|_| session.batch_execute("SELECT pgq_push('q', '1')").is_ok()).count();
-        assert_eq!(accepted, 20);
+        assert_eq!(accepted(&mut session), 20);
     }
     session
         .batch_execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
@@ -344,9 +343,7 @@ fn messages_prepared_before_a_restart_count_at_once() {
     });
     session.batch_execute("SELECT pgq_push('q', '1'), pgq_push('q', '1')").unwrap();
     decides.batch_execute("COMMIT PREPARED 'p'").unwrap();
-    let accepted =
-        (0..100).take_while(|_| session.batch_execute("SELECT pgq_push('q', '1')").is_ok()).count();
-    assert_eq!(accepted, 3);
+    assert_eq!(accepted(&mut session), 3);
 }
 
 #[test]

@@ -1,49 +1,10 @@
 //! Calls through PgBouncer, which gives each transaction any of a few connections.
 
-use std::fs;
 use std::thread;
 
-use postgres::{Client, NoTls, SimpleQueryMessage};
+use postgres::{Client, SimpleQueryMessage};
+use support::pooler::Pooler;
 use support::{Ask, Server, until};
-
-/// A PgBouncer before a server, with its socket in the same place.
-struct Pooler<'a> {
-    server: &'a Server,
-}
-
-const PORT: u16 = 6432;
-
-impl<'a> Pooler<'a> {
-    fn start(server: &'a Server, connections: u32) -> Self {
-        let place = server.place().display();
-        let settings = format!(
-            "[databases]\n* = host={place} port=5432 user=postgres\n[pgbouncer]\nlisten_port = {PORT}\n\
-             unix_socket_dir = {place}\npidfile = {place}/pooler.pid\nlogfile = {place}/pooler.log\n\
-             auth_type = any\npool_mode = transaction\ndefault_pool_size = {connections}\n"
-        );
-        fs::write(server.place().join("pooler.ini"), settings).unwrap();
-        server.shell("/usr/sbin/pgbouncer -q -d \"$PGHOST/pooler.ini\"", &[]);
-        Self { server }
-    }
-
-    fn connect(&self) -> Client {
-        // Its socket differs from the server's by the port alone.
-        let mut config = postgres::Config::new();
-        config.host_path(self.server.place()).port(PORT).user("postgres").dbname("postgres");
-        let mut session = None;
-        until("the pooler answers", || {
-            session = config.connect(NoTls).ok();
-            session.is_some()
-        });
-        session.unwrap()
-    }
-}
-
-impl Drop for Pooler<'_> {
-    fn drop(&mut self) {
-        self.server.shell("kill $(cat \"$PGHOST/pooler.pid\")", &[]);
-    }
-}
 
 /// The first row of a query that is not prepared: prepared statements belong to a connection.
 fn row(session: &mut Client, query: &str) -> Option<Vec<String>> {
@@ -59,7 +20,7 @@ fn row(session: &mut Client, query: &str) -> Option<Vec<String>> {
 #[test]
 fn a_receipt_is_good_on_any_connection() {
     let server = Server::start();
-    let pooler = Pooler::start(&server, 3);
+    let pooler = Pooler::start(&server, "default_pool_size = 3");
     let mut sessions: Vec<Client> = (0..12).map(|_| pooler.connect()).collect();
     thread::scope(|scope| {
         for session in &mut sessions {
@@ -89,7 +50,7 @@ fn a_receipt_is_good_on_any_connection() {
 fn a_sleeper_is_woken_and_leaves_its_connection_as_it_was() {
     let server = Server::start();
     server.connect().execute("SELECT pgq_create_queue('q')", &[]).unwrap();
-    let pooler = Pooler::start(&server, 1);
+    let pooler = Pooler::start(&server, "default_pool_size = 1");
     let mut sleeper = pooler.connect();
     let sleeping = thread::spawn(move || {
         sleeper.batch_execute("CALL pgq_wait('q', '60 s')").unwrap();

@@ -1,10 +1,10 @@
 //! The examples of the README run as they stand there.
 
 use std::fs;
-use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use support::pages::{blocks, file};
+use support::python::Python;
 use support::{Ask, Server, until};
 
 /// The texts of a page's blocks in a language, together.
@@ -56,7 +56,7 @@ fn look_for_long_transactions(server: &Server) {
     });
 }
 
-/// What its `handle` does in this test: the work is slow, and an error's text is no text for Postgres.
+/// The beginning of its `handle` in this test: the work is slow, and an error's text is no text for Postgres.
 const TRIED: &str = r#"def handle(db, payload):
     import time
     if payload["to"].startswith("slow"):
@@ -64,28 +64,6 @@ const TRIED: &str = r#"def handle(db, payload):
     if payload["to"] == "nul@example.org":
         raise ValueError("bad \0 \udcff")
 "#;
-
-/// A process that ends with the test.
-struct Worker(Child);
-
-impl Worker {
-    fn start(server: &Server, program: &str) -> Self {
-        let mut python = Command::new("/usr/bin/python3");
-        python.args(["-c", program]).envs(server.environment()).stdin(Stdio::null());
-        Self(python.spawn().unwrap())
-    }
-
-    fn is_alive(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_none()
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _it_may_have_ended = self.0.kill();
-        let _status = self.0.wait();
-    }
-}
 
 /// The worker in Python, in a database where transactions are serializable.
 fn the_python_worker_lives(server: &Server) {
@@ -101,10 +79,10 @@ fn the_python_worker_lives(server: &Server) {
     let example = code("README.md", "python");
     assert!(example.contains("def handle(db, payload):\n"));
     let example = example.replace("def handle(db, payload):\n", TRIED);
-    let mut workers = [(); 2].map(|()| Worker::start(server, &example));
+    let mut workers = [(); 2].map(|()| Python::start(server, &example));
     let mut until_done = |what: &str, condition: &str| {
         until(what, || {
-            assert!(workers.iter_mut().all(Worker::is_alive), "a worker has ended: {what}");
+            assert!(workers.iter_mut().all(Python::is_alive), "a worker has ended: {what}");
             session.one(&format!("SELECT {condition} FROM pgq_stats('welcome')"))
         });
     };

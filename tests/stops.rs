@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use postgres::Client;
-use support::{Ask, Server, until, until_asleep};
+use support::{Ask, Server, counted_ready, end_worker, until, until_asleep};
 
 /// A point at which sessions of a server wait.
 struct Point {
@@ -122,20 +122,11 @@ fn a_recount_does_not_count_a_commit_whose_counts_are_on_their_way() {
     assert_eq!(counted_ready(&mut session), 2);
 }
 
-/// How many messages are ready, as the counters say. `pgq_stats` counts what it can itself.
-fn counted_ready(session: &mut Client) -> i64 {
-    session.one(
-        "SELECT sum(ready)::bigint FROM (TABLE pgqueue.counter UNION ALL SELECT * FROM pgqueue.pending_counts()) counts",
-    )
-}
-
 /// A worker that has begun to count queues anew, and knows what the board has.
 fn recount_anew(server: &Server, session: &mut Client) -> Point {
     let recount = Point::of(server, "RecountKnowsBoard");
     server.set("pgqueue.stop = 'RecountKnowsBoard'");
-    let end_worker =
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'pgqueue worker'";
-    until("there is a worker", || !session.all::<bool>(end_worker).is_empty());
+    end_worker(session);
     recount.reach();
     recount
 }

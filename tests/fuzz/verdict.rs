@@ -1,4 +1,4 @@
-//! What may come of a call: success, or an error that docs/reference/errors.md lists.
+//! The results that a call may have: success, or an error that docs/reference/errors.md lists.
 
 use std::collections::HashSet;
 

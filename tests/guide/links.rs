@@ -12,7 +12,7 @@ fn pages() -> Vec<String> {
     pages
 }
 
-/// What a page links to, without addresses elsewhere.
+/// The targets of the links of a page, without addresses elsewhere.
 fn links(page: &str) -> Vec<String> {
     let text = prose(&file(page));
     let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')').map(|(target, _)| target));

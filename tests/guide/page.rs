@@ -15,7 +15,7 @@ pub fn run(server: &Server, page: &str) -> Vec<String> {
     let text = file(page);
     let blocks = blocks(&text);
     let mut script = script(server, page, &blocks);
-    // What stands in a sentence or table is run at the end; that of tables that translate, by coming_from.rs.
+    // Queries in sentences and tables run at the end; coming_from.rs runs those of tables that translate.
     if !page.starts_with("docs/coming-from") {
         script.extend(inline(&text).iter().map(|statement| format!("{statement} \\g /dev/null\n")));
     }

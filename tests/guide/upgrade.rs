@@ -1,47 +1,13 @@
 //! The page of upgrades: behind a pooler that pauses, no client sees an error.
 
-use std::fs;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
-use postgres::{Client, NoTls};
+use postgres::Client;
 use support::pages::{blocks, file};
+use support::pooler::Pooler;
 use support::{Server, until};
-
-/// A PgBouncer before a server, with its socket in the same place.
-struct Pooler<'a>(&'a Server);
-
-impl<'a> Pooler<'a> {
-    fn start(server: &'a Server) -> Self {
-        let place = server.place().display();
-        let settings = format!(
-            "[databases]\n* = host={place} port=5432 user=postgres\n[pgbouncer]\nlisten_port = 6432\n\
-             unix_socket_dir = {place}\npidfile = {place}/pooler.pid\nlogfile = {place}/pooler.log\n\
-             auth_type = any\nadmin_users = postgres\npool_mode = transaction\n"
-        );
-        fs::write(server.place().join("pooler.ini"), settings).unwrap();
-        server.shell("/usr/sbin/pgbouncer -q -d \"$PGHOST/pooler.ini\"", &[]);
-        Self(server)
-    }
-
-    fn connect(&self) -> Client {
-        let mut config = postgres::Config::new();
-        config.host_path(self.0.place()).port(6432).user("postgres").dbname("postgres");
-        let mut session = None;
-        until("the pooler answers", || {
-            session = config.connect(NoTls).ok();
-            session.is_some()
-        });
-        session.unwrap()
-    }
-}
-
-impl Drop for Pooler<'_> {
-    fn drop(&mut self) {
-        self.0.shell("kill $(cat \"$PGHOST/pooler.pid\")", &[]);
-    }
-}
 
 /// The lines of the page.
 fn example() -> String {
@@ -96,7 +62,7 @@ impl Drop for Ends<'_> {
 #[test]
 fn clients_of_a_pooler_get_no_error_from_an_upgrade() {
     let server = Server::start();
-    let pooler = Pooler::start(&server);
+    let pooler = Pooler::start(&server, "admin_users = postgres");
     let load = Load::default();
     let before = server.postmaster_pid();
     thread::scope(|scope| {

@@ -2,14 +2,14 @@
 //! a poison message, SIGTERM.
 
 use std::fs;
-use std::process::{Child, Command, Stdio};
 
 use postgres::Client;
 use support::pages::{blocks, file};
+use support::python::Python;
 use support::signal::{self, Signal};
 use support::{Ask, Server, Stop, until};
 
-/// What its `handle` does in this test before the rest.
+/// The beginning of its `handle` in this test.
 const TRIED: &str = r#"def handle(db, payload):
     import time
     if payload["to"].startswith("slow"):
@@ -17,26 +17,6 @@ const TRIED: &str = r#"def handle(db, payload):
     if payload["to"] == "poison":
         raise ValueError("bad \0 \udcff")
 "#;
-
-/// A process that ends with the test.
-struct Worker(Child);
-
-impl Worker {
-    fn start(server: &Server, program: &str) -> Self {
-        let mut python = Command::new("/usr/bin/python3");
-        python.args(["-c", program]).envs(server.environment()).stdin(Stdio::null());
-        // It tells of lost connections, which this test makes.
-        python.stdout(Stdio::null()).stderr(Stdio::null());
-        Self(python.spawn().unwrap())
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _it_may_have_ended = self.0.kill();
-        let _status = self.0.wait();
-    }
-}
 
 /// The program of the page, with leases of a second.
 fn program() -> String {
@@ -88,13 +68,13 @@ fn delivered(session: &mut Client) -> i64 {
 }
 
 /// Stopped for longer than its lease, a worker comes back when another has done the job.
-fn one_that_hangs_undoes_its_work(server: &Server, program: &str, workers: &[Worker]) {
+fn one_that_hangs_undoes_its_work(server: &Server, program: &str, workers: &[Python]) {
     let mut session = server.connect();
     push(&mut session, "slow: hangs");
     until_leased(&mut session);
     let signal_all = |signal| workers.iter().for_each(|it| assert!(signal::send(signal, it.0.id() as i32)));
     signal_all(Signal::STOP);
-    let _another = Worker::start(server, program);
+    let _another = Python::start_silently(server, program);
     until_sent(&mut session, "slow: hangs");
     signal_all(Signal::CONT);
     until("all sleep", || {
@@ -111,7 +91,7 @@ fn the_worker_of_the_tutorial_survives() {
     let server = Server::start();
     prepare(&server);
     let program = program();
-    let start = || [(); 2].map(|()| Worker::start(&server, &program));
+    let start = || [(); 2].map(|()| Python::start_silently(&server, &program));
     let mut workers = start();
     let mut session = server.connect();
     until_sent(&mut session, "ann@example.org");
@@ -153,7 +133,7 @@ fn the_worker_of_the_tutorial_survives() {
     push(&mut session, "slow: the last");
     until_leased(&mut session);
     for worker in &mut workers {
-        assert!(worker.0.try_wait().unwrap().is_none(), "the same two live");
+        assert!(worker.is_alive(), "the same two live");
         assert!(signal::send(Signal::TERM, worker.0.id() as i32));
     }
     for worker in &mut workers {

@@ -6,6 +6,8 @@
 pub mod cluster;
 pub mod load;
 pub mod pages;
+pub mod pooler;
+pub mod python;
 pub mod signal;
 mod standby;
 
@@ -328,6 +330,19 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(begun.elapsed() < PATIENCE, "did not happen in {PATIENCE:?}: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Ends the worker; the launcher starts another one.
+pub fn end_worker(session: &mut Client) {
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'pgqueue worker'";
+    until("there is a worker", || !session.all::<bool>(end).is_empty());
+}
+
+/// How many messages are ready, as the counters say. `pgq_stats` counts what it can itself.
+pub fn counted_ready(session: &mut Client) -> i64 {
+    session.one(
+        "SELECT sum(ready)::bigint FROM (TABLE pgqueue.counter UNION ALL SELECT * FROM pgqueue.pending_counts()) counts",
+    )
 }
 
 /// Waits until so many sessions wait for locks.

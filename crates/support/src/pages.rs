@@ -22,7 +22,7 @@ pub fn test_exists(name: &str) -> bool {
     })
 }
 
-/// What a text has in backticks.
+/// The parts of a text in backticks.
 pub fn quoted(text: &str) -> Vec<&str> {
     assert_eq!(text.matches('`').count() % 2, 0, "backticks come in pairs: {text}");
     text.split('`').skip(1).step_by(2).collect()
@@ -31,7 +31,7 @@ pub fn quoted(text: &str) -> Vec<&str> {
 /// A block of code of a page.
 pub struct Block {
     pub language: String,
-    /// What follows the language: `fails=22023`.
+    /// The words after the language: `fails=22023`.
     pub mark: String,
     pub text: String,
     /// Where its text lies in the page.

@@ -43,7 +43,7 @@ pub const NO_QUEUE: i32 = 0;
 /// Queue number on which the worker sleeps. Queues are numbered from 1.
 pub const WORKER: i32 = -1;
 
-/// What a transaction owes to the sleepers of a queue.
+/// The wake-ups that a transaction owes to the sleepers of a queue.
 #[derive(Clone, Copy)]
 enum Owed {
     Messages(usize),

@@ -71,10 +71,7 @@ pub fn tell(queue: i32, counts: Option<Counts>, work: impl FnMut(&mut CacheEntry
 /// Returns how many transactions have begun, and how many have ended, to write counts down. In between, the
 /// counts may be both in shared memory and in `pgqueue.counter`, or in neither.
 pub fn drains() -> [u64; 2] {
-    // SAFETY: written before any backend runs; the counters are atomic.
-    SHARED.get().map_or([0, 0], |shared| unsafe {
-        (*shared.header).drains.each_ref().map(|drains| drains.load(Ordering::Acquire))
-    })
+    header().map_or([0, 0], |header| header.drains.each_ref().map(|drains| drains.load(Ordering::Acquire)))
 }
 
 /// Notes that counts were written down otherwise than by a drain.
@@ -92,9 +89,8 @@ pub fn end_drain() {
 }
 
 fn count_drain(n: usize) {
-    if let Some(shared) = SHARED.get() {
-        // SAFETY: as above.
-        unsafe { (*shared.header).drains[n].fetch_add(1, Ordering::AcqRel) };
+    if let Some(header) = header() {
+        header.drains[n].fetch_add(1, Ordering::AcqRel);
     }
 }
 

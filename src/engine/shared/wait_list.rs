@@ -27,7 +27,7 @@ const BATCH: usize = 32;
 /// A sleeper whose mark is not known yet, because it is about to look.
 const LOOKS: u64 = u64::MAX;
 
-/// What a session waits for.
+/// The messages that a session waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wish {
     One,
@@ -176,7 +176,7 @@ pub enum End {
     Deputy,
 }
 
-/// What a session leaves to others.
+/// The signal and time that a session leaves to others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Left {
     /// A signal that it has not followed.
