@@ -4,6 +4,7 @@
 mod attacks;
 mod calls;
 mod grants;
+mod role_names;
 mod tenants;
 
 use calls::{CALLS, Need};

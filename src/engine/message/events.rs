@@ -39,8 +39,12 @@ static PUSH: Statement = Statement::new(
     ],
 );
 
-/// The longest chain of queues that tell each other.
+/// The longest chain of queues that tell each other, from the queue on whose setting is made.
 const LONGEST_CHAIN: usize = 30;
+
+/// How far an event's way is followed. Owners of queues before and behind may have made the chain longer than
+/// one setting could, and circles of concurrent changes too.
+const LONGEST_WAY: usize = 10 * LONGEST_CHAIN;
 
 /// What happened to a message.
 pub struct Event {
@@ -62,7 +66,7 @@ pub fn tell(events: &[Event], reason: Option<&str>, error: Datum) {
     for (queue, events) in by_queue {
         let Ok(Some(queue)) = queue::by_id(queue) else { continue };
         let Ok(Some(target)) = target(&queue) else { continue };
-        if comes_back(&queue, &target) {
+        if way_on(&queue, &target, LONGEST_WAY) == Way::Back {
             pgrx::warning!("events of queue \"{}\" are lost: they would come back to it", queue.name);
         } else if target.is_open_to(queue.owner()) {
             push(&queue, &target, &events, reason, error);
@@ -99,25 +103,39 @@ fn push(queue: &Queue, target: &Queue, events: &[&Event], reason: Option<&str>, 
     queue::hold(target.id).unwrap_or_else(|error| error.raise());
 }
 
-/// Whether the events that a queue pushes to its target come back to it, directly or over others: each event
-/// that dies would cause the next, without end. A chain too long to follow counts as one.
+/// Where events of events go.
+#[derive(PartialEq, Eq)]
+enum Way {
+    /// They come to an end.
+    Ends,
+    /// They come back to the queue, directly or over others: each event that dies would cause the next,
+    /// without end.
+    Back,
+    /// Over more queues than were followed.
+    TooLong,
+}
+
+/// Follows the events that a queue pushes to its target, over up to `most` queues.
 ///
 /// This is asked at each event: queues that tell each other can be changed at the same moment, and are known
 /// by name.
-fn comes_back(queue: &Queue, target: &Rc<Queue>) -> bool {
+fn way_on(queue: &Queue, target: &Rc<Queue>, most: usize) -> Way {
     let (mut seen, mut next) = (HashSet::new(), Some(Rc::clone(target)));
     while let Some(target) = next {
-        if target.id == queue.id || seen.len() == LONGEST_CHAIN {
-            return true;
+        if target.id == queue.id {
+            return Way::Back;
+        }
+        if seen.len() == most {
+            return Way::TooLong;
         }
         // Other queues may tell each other in a circle that does not include this one.
         if !seen.insert(target.id) {
-            return false;
+            return Way::Ends;
         }
         let name = target.events_to().ok().flatten();
         next = name.and_then(|name| queue::named(&name).ok().flatten());
     }
-    false
+    Way::Ends
 }
 
 /// Checks the queue that this one tells. It must exist, or be one that a push would make. The caller and this
@@ -130,7 +148,7 @@ pub fn check_target(queue: &Queue) -> Result<()> {
         return Err(Error::no_such_queue(&name.to_string()));
     }
     match target(queue)? {
-        Some(target) if comes_back(queue, &target) => Err(Error::setting(
+        Some(target) if way_on(queue, &target, LONGEST_CHAIN) != Way::Ends => Err(Error::setting(
             "events_to",
             &format!("must not lead back to the queue over others, nor over more than {LONGEST_CHAIN}"),
         )),

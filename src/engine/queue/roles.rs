@@ -1,17 +1,12 @@
-//! Roles in pgqueue's tables: pinned to their numbers, followed when they are renamed or dropped.
-
-use std::cell::Cell;
+//! Roles in pgqueue's tables: pinned to their numbers. Their names follow them in `sweep::role_names`.
 
 use pgrx::pg_sys::{Datum, Oid};
 
 use crate::engine::queue::grants::EVERYBODY;
 use crate::engine::table::access::{PUBLIC, has_rights_of};
-use crate::engine::table::statement::Statement;
 use crate::error::{Error, Result};
 use crate::pg::role;
 use crate::pg::trigger::{Trigger, TriggerRow};
-
-static TIDY: Statement = Statement::new(include_str!("../../../sql/query/sweep_roles.sql"), &[]);
 
 /// The trigger's row, with the number of the role that it names. The trigger's arguments name both columns.
 ///
@@ -43,21 +38,4 @@ pub fn pin(trigger: Trigger) -> Result<Datum> {
         name => role::role(name),
     });
     Ok(row.with_oid(number, role))
-}
-
-thread_local! {
-    static TIDIED: Cell<Option<u64>> = const { Cell::new(None) };
-}
-
-/// Renames roles in pgqueue's tables, and removes what belonged to dropped roles. Runs once after each change
-/// of roles, and again for rows that another transaction held.
-pub fn tidy() {
-    let changes = role::times_changed();
-    if TIDIED.get() != Some(changes) {
-        let mut left = 0;
-        TIDY.run(&[], |row| left = row.i64(0));
-        if left == 0 {
-            TIDIED.set(Some(changes));
-        }
-    }
 }

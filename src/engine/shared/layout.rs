@@ -48,17 +48,26 @@ pub struct Header {
 }
 
 impl Header {
-    pub fn new(tranche: i32) -> Self {
-        let listened = [const { Listened::new() }; listen_counter::MANY];
-        Self {
-            listened,
-            drains: [AtomicU64::new(0), AtomicU64::new(0)],
+    /// Writes a new header to shared memory, in place: made as a value, the array alone would be thousands of
+    /// instructions, over which the compiler takes minutes.
+    ///
+    /// # Safety
+    ///
+    /// The memory is the caller's.
+    pub unsafe fn write(at: *mut Self, tranche: i32) {
+        // SAFETY: as the caller says; each field is written before any is read.
+        unsafe {
+            let listened = (&raw mut (*at).listened).cast::<Listened>();
+            for n in 0..listen_counter::MANY {
+                listened.add(n).write(Listened::new());
+            }
+            (&raw mut (*at).drains).write([AtomicU64::new(0), AtomicU64::new(0)]);
             // Those of before the start are not known.
-            unplaced: AtomicU64::new(u64::from(may_prepare())),
-            written_until: AtomicI64::new(i64::MIN),
-            written_in: AtomicU32::new(0),
-            rows: AtomicU64::new(1),
-            tranche,
+            (&raw mut (*at).unplaced).write(AtomicU64::new(u64::from(may_prepare())));
+            (&raw mut (*at).written_until).write(AtomicI64::new(i64::MIN));
+            (&raw mut (*at).written_in).write(AtomicU32::new(0));
+            (&raw mut (*at).rows).write(AtomicU64::new(1));
+            (&raw mut (*at).tranche).write(tranche);
         }
     }
 }
@@ -210,7 +219,7 @@ impl SharedMemory {
             let (head, bucket) = (self.heads.add(n), self.buckets.add(n));
             pg_sys::LWLockAcquire(&raw mut (*head).lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
             if (*head).changes.load(Ordering::Acquire) == 0 {
-                (0..WAYS).for_each(|way| (&raw mut (*bucket)[way]).write(CacheEntry::free()));
+                (0..WAYS).for_each(|way| write_free(&raw mut (*bucket)[way]));
                 (*head).changes.store(1, Ordering::Release);
             }
             let result = work(&mut *bucket, &(*head).changes);
@@ -228,6 +237,18 @@ impl SharedMemory {
     pub(super) fn with_entries_of<R>(self, queue: i32, work: impl FnOnce(&mut [CacheEntry; WAYS]) -> R) -> R {
         self.with_bucket(hash(queue) as usize % wanted_buckets(), work)
     }
+}
+
+/// Writes an entry before its first use. Not part of each caller: it is a thousand instructions.
+///
+/// # Safety
+///
+/// The entry is there, and the caller holds the lock of its bucket.
+#[cold]
+#[inline(never)]
+unsafe fn write_free(entry: *mut CacheEntry) {
+    // SAFETY: as the caller says.
+    unsafe { entry.write(CacheEntry::free()) }
 }
 
 /// Returns a counter of news. None if there is no hint cache.

@@ -81,7 +81,7 @@ unsafe extern "C-unwind" fn startup() {
         };
         let tranche = pg_sys::LWLockNewTrancheId();
         pg_sys::LWLockRegisterTranche(tranche, TRANCHE.as_ptr());
-        shared.header.write(Header::new(tranche));
+        Header::write(shared.header, tranche);
         for n in 0..wanted_buckets() {
             let mut lock = pg_sys::LWLock::default();
             pg_sys::LWLockInitialize(&mut lock, tranche); // it may move: it holds no pointer to itself

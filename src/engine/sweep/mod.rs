@@ -13,13 +13,14 @@ pub mod outlived;
 pub mod repair;
 pub mod report;
 pub mod retention;
+pub mod role_names;
 pub mod tour;
 
 use std::cell::Cell;
 
 use pgrx::pg_sys;
 
-use crate::engine::queue::{counter, roles};
+use crate::engine::queue::counter;
 use crate::engine::reserve::prepared;
 use crate::engine::schedule::run;
 use crate::engine::shared::{entry, hint_cache};
@@ -112,10 +113,10 @@ fn clear_dropped(_: &mut Report) {
 }
 
 /// Lets pgqueue's tables follow roles that were renamed or dropped.
-fn follow_roles(_: &mut Report) {
+fn follow_roles(report: &mut Report) {
     // Rows loaded without triggers do not have the numbers of this server's roles yet.
     if repair::is_whole() {
-        roles::tidy();
+        role_names::follow(report);
     }
 }
 

@@ -153,4 +153,12 @@ SELECT count(pgq_drop_queue(name)) AS dropped FROM pgq_list_queues() WHERE name 
 -- nor is a chain without an end
 SELECT count(pgq_create_queue('link ' || n, jsonb_build_object('events_to', 'link ' || n - 1))) FROM generate_series(1, 30) n;
 SELECT pgq_create_queue('link 31', '{"events_to": "link 30"}');
+-- a chain that others have made longer behind the next queue loses no events
+SELECT pgq_create_queue('first', '{"events_to": "link 5", "max_deliveries": 1}');
+SELECT count(pgq_create_queue('link 1' || n, jsonb_build_object('events_to', 'link 1' || n - 1))) FROM generate_series(101, 130) n;
+SELECT pgq_alter_queue('link 0', '{"events_to": "link 1130"}');
+SELECT count(pgq_push('first', '1'));
+SELECT f.outcome FROM pgq_reserve('first') m, pgq_fail(m.id, 'no', m.delivery) f;
+SELECT total FROM pgq_stats('link 5');
+SELECT pgq_drop_queue('first');
 SELECT count(pgq_drop_queue(name)) AS dropped FROM pgq_list_queues() WHERE name LIKE 'link %';
