@@ -12,6 +12,7 @@ import tempfile
 
 from . import capture, features, flatness, frameworks, horizon, keys, limits, report, sharding, throughput, wake
 from .measure import QUICK
+from .versions import of_extension
 
 SCENARIOS = {
     "throughput": throughput,
@@ -25,6 +26,13 @@ SCENARIOS = {
     "sharding": sharding,
     "horizon": horizon,
 }
+
+
+def recorded(versions, choice):
+    """The versions of other extensions that each choice was measured with, and now this one."""
+    own = {name: of_extension(name.lower()) for name in getattr(SCENARIOS[choice.split(".")[0]], "EXTENSIONS", ())}
+    others = {name: kept for name, kept in versions.items() if name != choice and not name.startswith(f"{choice}.")}
+    return {**others, choice: own} if own else others
 
 
 def main():
@@ -45,6 +53,7 @@ def main():
             results.setdefault(name, {}).update(SCENARIOS[name].measure(part))
         else:
             results[name] = SCENARIOS[name].measure()
+        results["versions"] = recorded(results.get("versions", {}), choice)
         results["machine"] = report.machine()
         kept.write_text(json.dumps(results, indent=1, default=float) + "\n")
     report.write(results, place)

@@ -6,6 +6,8 @@ from .engines import Pgmq, Pgqueue
 from .measure import percentile, progress, size, time_of
 from .server import Server
 
+EXTENSIONS = ("pgmq",)
+
 READY = 1_000  # ready in every state, so that there is something to reserve
 WARM_UP = 10
 

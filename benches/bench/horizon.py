@@ -7,6 +7,8 @@ from .engines import Pgmq, Pgq, Pgqueue
 from .measure import pgbench, pgbench_command, progress, size
 from .server import Server
 
+EXTENSIONS = ("pgmq", "PgQ")
+
 SLOT = 15  # seconds; a point of the plot
 
 

@@ -42,7 +42,8 @@ METHOD = """## Method
 Everything runs on one private server with `fsync` on, and on one machine that others use too. So no absolute number
 counts for much: what is compared runs in turn, A B C A B C, on the same server, and the median of the rounds' ratios
 is given with the smallest and the largest. Clients are `pgbench -M prepared` on a Unix socket, except for waking and
-for the frameworks, which are asked through a driver. CPU is that of the whole machine, client included.
+for the frameworks, which are asked through a driver. CPU is that of the whole machine, client included. The
+database is vacuumed before each run of cycles and batches: what a run pays for are the dead rows that it makes itself.
 
 **A cycle** is a push, a reserve of one message and its delete, three statements, each a transaction of its own (with
 `pgq_next`: a push, and a call that deletes the last message and reserves the next). pgmq does the same with `send`,
@@ -52,10 +53,14 @@ DELETE by key is no queue at all, only the writes no queue can do without.
 **What is comparable and what is not.** pgqueue and pgmq promise nearly the same for a cycle; pgqueue also checks
 rights, counts deliveries and fences receipts, pgmq also counts reads. A transaction of pgqueue that only leases does
 not wait for the disk (`durable_lease` makes it); pgmq's read does. PgQ hands out batches between ticks to one
-consumer and has no leases: its figures are events pushed a second while a consumer keeps up. The frameworks bring
-features pgqueue leaves to others, run in one process, and are worked off with their own means: graphile-worker's
-runner, procrastinate's worker, and for pg-boss, whose runner sleeps between polls, `fetch` and `complete` in eight
-loops as for pgqueue.
+consumer and has no leases: its figures are events pushed a second while a consumer keeps up.
+
+**The frameworks** bring features that pgqueue leaves to others. Each is set as its own documentation advises, which the
+table's notes name, and works off the same jobs in one process: in a new database, vacuumed and analyzed after the jobs
+were pushed, from when work begins until none is left that is not done. pg-boss and awa keep jobs that are done;
+the others delete them, as pgqueue does. Engines that fetch or complete many jobs at once are to be compared with
+pgqueue's batches: then jobs wait for each other, and a worker that dies leaves more of them to be done again. All
+in Python run on uvloop. River (Go) and Oban (Elixir) are not measured.
 
 **Our bias.** We wrote one of these. Payloads are small, one queue is busy, consumers do no work, and the server has
 two cores of which the clients take their part: all of which makes the queue's own cost as visible as it gets. With
@@ -90,10 +95,10 @@ def write(results, place):
     parts = ["# What pgqueue costs, beside its peers", results["machine"]["text"] + "; " + results["machine"]["settings"] + "."]
     if QUICK:
         parts.append("**A quick run, to see that everything works. Its figures mean nothing.**")
-    parts.append(summary(results))
+    parts += [summary(results), versions(results.get("versions", {}), results)]
     parts += [section(results[name], place) for name, section in sections.items() if name in results]
     parts += [CURVES, METHOD]
-    (place / "report.md").write_text("\n\n".join(part.strip() for part in parts) + "\n")
+    (place / "report.md").write_text("\n\n".join(part.strip() for part in parts if part) + "\n")
 
 
 def ratio(spread, digits=2):
@@ -119,17 +124,24 @@ def summary(results):
         met = value >= bar[0] if at_least else value <= bar[0]
         rows.append([what, bar[1], text, "yes" if met else "**no**"])
 
-    if "throughput" in results:
-        run = results["throughput"]
+    run = results.get("throughput", {})
+    if "cycles" in run:
         eight = run["cycles"]["8"]
         to_bare = eight["INSERT + DELETE by key"]["ratio"]
         row("single cycle, 8 clients, against pgmq", (2.5, "≥ 2.5"), eight["pgmq"]["ratio"]["median"], ratio(eight["pgmq"]["ratio"]))
         row("the same against INSERT + DELETE by key", (0.7, "≥ 0.7"), to_bare["median"], ratio(to_bare))
+    if "batches" in run:
         hundred = run["batches"]["100"]["pgmq"]["ratio"]
-        row("batches of 100, 8 clients, against pgmq", (3, "≥ 3"), hundred["median"], ratio(hundred))
+        row("batches of 100, 8 clients, against pgmq, its table just vacuumed", (3, "≥ 3"), hundred["median"], ratio(hundred))
+    if "minute" in run:
+        last = run["minute"]["ratios"][-1]
+        row("the same at the end of a minute without pause", (3, "≥ 3"), last["median"], ratio(last))
+    if "crowd" in run:
         row("64 consumers against 8", (0.9, "≥ 0.9"), run["crowd"]["median"], ratio(run["crowd"]))
+    if "wal" in run:
         bytes_ = run["wal"]["pgqueue, batches of 100"]
         row("WAL for a message's life, batches", (500, "≤ 500 bytes"), bytes_, f"{bytes_:.0f} bytes", at_least=False)
+    if "many_queues" in run:
         many = run["many_queues"]["the same queue"]
         row("reserve in a database with 100,000 queues, against one with 10", (1.2, "≤ 1.2"), many["median"], ratio(many), at_least=False)
     if "flatness" in results:
@@ -174,9 +186,29 @@ def summary(results):
     return table(["what", "bar", "measured", "met"], rows)
 
 
+def versions(recorded, results):
+    """The other extensions; the frameworks' versions are beside their figures."""
+    rows = [[name, ", ".join(" ".join(pair) for pair in own.items())] for name, own in sorted(recorded.items())]
+    expected = [name for name in ("flatness", "horizon", "wake") if name in results]
+    if "throughput" not in recorded:
+        expected += [f"throughput.{part}" for part in ("cycles", "batches", "forms", "minute", "wal") if part in results.get("throughput", {})]
+    missing = [name for name in expected if name not in recorded]
+    parts = [table(["", "measured with"], rows)] if rows else []
+    parts += [f"Not recorded when it was measured: {', '.join(missing)}."] if missing else []
+    return "\n\n".join(["## Versions", *parts]) if parts else ""
+
+
 def throughput(run, place):
+    """What was measured of it: parts can be measured one by one."""
+    sections = {"cycles": cycles, "batches": batches, "forms": forms, "minute": minute, "wal": wal, "many_queues": many_queues, "limits": server_limits}
+    if "cycles" in run:
+        plot_cycles(run["cycles"]["8"], place)
+    return "\n\n".join(section(run[name]) for name, section in sections.items() if name in run)
+
+
+def cycles(run):
     parts = ["## Cycles\n\nRatios are pgqueue's throughput against the other's: more than 1, and pgqueue is faster."]
-    for clients, engines in run["cycles"].items():
+    for clients, engines in run.items():
         parts.append(
             f"{clients} client{'s' if clients != '1' else ''}:\n\n"
             + table(
@@ -188,32 +220,66 @@ def throughput(run, place):
                 ],
             )
         )
-    parts.append(WHY_NOT_MORE)
-    parts.append("![cycles](cycles.svg)\n\n## Batches\n\n8 clients; a push, a reserve and a delete of so many messages each.")
-    parts.append(
-        table(
-            ["batch", "", "messages/s", "pgqueue against it", "CPU a message"],
+    return "\n\n".join([*parts, WHY_NOT_MORE, "![cycles](cycles.svg)"])
+
+
+def batches(run):
+    return "## Batches\n\n8 clients; a push, a reserve and a delete of so many messages each.\n\n" + batch_table("batch", run)
+
+
+def batch_table(what, run):
+    return table(
+        [what, "", "messages/s", "pgqueue against it", "CPU a message"],
+        [
+            [kind, name, f"{own['per_second']:,.0f}", ratio(own["ratio"]), f"{own['cpu']:.1f} µs"]
+            for kind, engines in run.items()
+            for name, own in engines.items()
+        ],
+    )
+
+
+def forms(run):
+    return (
+        "Batches of 100 are deleted by the statement that reserved them (`SELECT … FROM (SELECT array_agg(…) FROM "
+        "pgq_reserve(…)) taken, pgq_delete_batch(…)`, and the same with pgmq's functions), or by another one, with the "
+        "arrays that `array_agg` gave the client:\n\n" + batch_table("deleted", run)
+    )
+
+
+def minute(run):
+    """How both go on when a run is not over after some seconds."""
+    ends = [(n + 1) * run["every"] for n in range(len(run["ratios"]))]
+    return (
+        "The ratio depends on how long pgmq's table has not been vacuumed: its read goes past the dead rows of what was consumed. "
+        "The same batches without pause, from a vacuumed table on, with autovacuum as PostgreSQL sets it; each line has the seconds before it:\n\n"
+        + table(
+            ["after", "pgqueue, messages/s", "pgmq", "pgqueue against it"],
             [
-                [n, name, f"{own['per_second']:,.0f}", ratio(own["ratio"]), f"{own['cpu']:.1f} µs"]
-                for n, engines in run["batches"].items()
-                for name, own in engines.items()
+                [f"{end} s", f"{ours:,.0f}", f"{theirs:,.0f}", ratio(own)]
+                for end, ours, theirs, own in zip(ends, run["pgqueue"], run["pgmq"], run["ratios"])
             ],
         )
     )
-    parts.append("## WAL for the life of a message\n\nWithout full page images.\n\n" + table(["", "bytes"], [[name, f"{own:.0f}"] for name, own in run["wal"].items()]))
-    parts.append(
+
+
+def wal(run):
+    return "## WAL for the life of a message\n\nWithout full page images.\n\n" + table(["", "bytes"], [[name, f"{own:.0f}"] for name, own in run.items()])
+
+
+def many_queues(run):
+    return (
         "## A database with 100,000 queues\n\nTime of a reserve against one in a database with 10 queues, all empty.\n\n"
-        + table(["", "ratio"], [[name, ratio(own)] for name, own in run["many_queues"].items()])
+        + table(["", "ratio"], [[name, ratio(own)] for name, own in run.items()])
     )
-    parts.append("## Limits of the server\n\n" + table(["", "a second"], [[name, f"{own:,.0f}"] for name, own in run["limits"].items()]))
-    plot_cycles(run, place)
-    return "\n\n".join(parts)
 
 
-def plot_cycles(run, place):
+def server_limits(run):
+    return "## Limits of the server\n\n" + table(["", "a second"], [[name, f"{own:,.0f}"] for name, own in run.items()])
+
+
+def plot_cycles(engines, place):
     figure, axes = pyplot.subplots(figsize=(7, 2.6))
     names = ["pgqueue", "pgqueue, pgq_next", "pgmq", "plain table", "INSERT + DELETE by key"]
-    engines = run["cycles"]["8"]
     values = [engines[name]["per_second"] for name in names]
     axes.barh(names[::-1], values[::-1], color=[COLOURS.get(name.split(",")[0], "#dddddd") for name in names[::-1]])
     axes.set_xlabel("cycles a second, 8 clients (medians)")
@@ -349,14 +415,16 @@ def horizon(points, place):
     first, last = points[0], points[-1]
     rows = [
         [name, f"{first[name]:,.0f}", f"{statistics.median(point[name] for point in points):,.0f}", f"{last[name]:,.0f}", f"{min(point[name] for point in points):,.0f}"]
+        + [f"{float(last['sizes'][name]) / 2**20:,.0f} MiB" if name in last["sizes"] else ""]
         for name in ("free", "pgqueue", "pgmq", "PgQ")
     ]
     names = {"free": "pgqueue, nothing pinned", "PgQ": "PgQ (events pushed, one consumer keeping up)"}
     return "\n\n".join(
         [
             f"## A pinned xmin horizon\n\n{len(points) * 15 / 60:.0f} minutes in which an old transaction holds back every vacuum. "
-            "Each is measured for 3 of every 15 seconds, 8 clients, in turn; pgqueue also on a second server where nothing is pinned.",
-            table(["cycles/s", "first", "median", "last", "lowest"], [[names.get(row[0], row[0]), *row[1:]] for row in rows]),
+            "Each is measured for 3 of every 15 seconds, 8 clients, in turn, and idle for the other 12; pgqueue also on a second server where "
+            "nothing is pinned.",
+            table(["cycles/s", "first", "median", "last", "lowest", "size at the end"], [[names.get(row[0], row[0]), *row[1:]] for row in rows]),
             "![horizon](horizon.svg)",
         ]
     )
@@ -376,25 +444,32 @@ def wake(run, place):
             "50 messages a second at random times, processes with psycopg. pgmq polls inside the server every 100 ms "
             "(`read_with_poll`, its default).",
             table(["waiters", "p50", "p95", "p99", "the push itself, p50"], rows),
-            f"What 100 waiters cost while nothing happens, as a share of one core: pgqueue {max(0, idle['pgqueue'] - idle['nobody']):.3f}, "
-            f"pgmq {max(0, idle['pgmq'] - idle['nobody']):.3f} (the machine alone: {idle['nobody']:.3f}).",
+            f"CPU of the whole machine while nothing happens, as a share of one core: {idle['nobody']:.3f} without waiters, "
+            f"{idle['pgqueue']:.3f} with 100 that wait in pgqueue, {idle['pgmq']:.3f} with 100 in pgmq. Without waiters it is all noise; "
+            "so is a difference that is smaller.",
         ]
     )
 
 
 def frameworks(run, place):
     rows = [
-        [language, name, f"{own['per_second']:,.0f}", ratio(own["ratio"])]
+        [own.get("driver", language), name, own.get("version", "not recorded"), f"{own['per_second']:,.0f}", ratio(own["ratio"])]
+        + [ratio(own["batches"]) if "batches" in own else ""]
         for language, engines in run.items()
         for name, own in engines.items()
     ]
+    notes = [f"- **{name}** ({language}): {own['how']}" for language, engines in run.items() for name, own in engines.items() if "how" in own]
+    counts = {own["jobs"] for engines in run.values() for own in engines.values() if "jobs" in own}
+    many = f"{counts.pop():,} jobs" if len(counts) == 1 else "Jobs"
     return "\n\n".join(
         [
             "## Worker frameworks",
-            "Jobs that lie in a queue, worked off eight at a time by one process. A job does nothing.",
-            table(["driver", "", "jobs/s", "pgqueue against it"], rows),
+            f"{many} that lie in a queue, worked off eight at a time by one process. A job does nothing. Ratios are pgqueue's throughput "
+            "against the other's, of pgqueue one by one and in batches of 100.",
+            table(["", "", "version", "jobs/s", "pgqueue against it", "in batches"], rows),
+            "\n".join(notes),
         ]
-    )
+    ).strip()
 
 
 def sharding(run, place):

@@ -1,10 +1,13 @@
 """Scenarios a, b and f: push, reserve, delete, each its own transaction, against the peers."""
 
 import statistics
+import subprocess
 
 from .engines import Bare, Pgmq, Pgqueue, Table
-from .measure import pgbench, percentile, progress, size, spread
+from .measure import pgbench, pgbench_command, percentile, progress, size, spread
 from .server import Server
+
+EXTENSIONS = ("pgmq",)
 
 CYCLES = {
     "pgqueue": "pgqueue_cycle",
@@ -14,6 +17,11 @@ CYCLES = {
     "INSERT + DELETE by key": "bare_cycle",
 }
 BATCHES = {"pgqueue": "pgqueue_batch", "pgmq": "pgmq_batch", "plain table": "table_batch"}
+# How a client deletes the batch that it reserved.
+FORMS = {
+    "in the statement that reserves": {"pgqueue": "pgqueue_batch", "pgmq": "pgmq_batch"},
+    "in another, by the ids that the client got": {"pgqueue": "pgqueue_batch_fetched", "pgmq": "pgmq_batch_fetched"},
+}
 
 
 def measure(part=None):
@@ -34,13 +42,48 @@ def batches(server):
     return {str(n): rounds(server, BATCHES, 8, f"batches of {n}", {"size": n}, messages=n) for n in (10, 100, 1000)}
 
 
+def forms(server):
+    """Batches of 100 in each form."""
+    return {form: rounds(server, scripts, 8, f"batches of 100, {form}", {"size": 100}, messages=100) for form, scripts in FORMS.items()}
+
+
+def minute(server):
+    """Batches of 100 without pause for a minute: messages a second in each part of it, and the ratios."""
+    names, count = ("pgqueue", "pgmq"), size(3, 1)
+    runs = {name: [] for name in names}
+    for n in range(count):
+        for name in names:
+            progress(f"throughput, a minute of batches: round {n + 1} of {count}, {name}")
+            server.run("VACUUM")
+            runs[name].append(course(server, BATCHES[name], size(60, 4), size(5, 1), {"size": 100}))
+    courses = {name: [statistics.median(part) * 100 for part in zip(*own)] for name, own in runs.items()}
+    ratios = [
+        spread([ours / theirs for ours, theirs in zip(*part)])
+        for part in zip(*(zip(*runs[name]) for name in names))
+    ]
+    return {"every": size(5, 1), **courses, "ratios": ratios}
+
+
+def course(server, script, seconds, every, variables):
+    """Transactions a second of eight clients, in each so many seconds."""
+    command = pgbench_command(script, 8, seconds) + ["-P", str(every)]
+    for name, value in variables.items():
+        command += ["-D", f"{name}={value}"]
+    run = subprocess.run(command, env=server.environment, capture_output=True, text=True)
+    if run.returncode != 0 or "aborted" in run.stderr:
+        raise RuntimeError(f"{script}: {run.stderr[-2000:]}")
+    parts = [float(line.split()[3]) for line in run.stderr.splitlines() if line.startswith("progress:")]
+    return parts[: seconds // every]
+
+
 def rounds(server, scripts, clients, what, variables=None, messages=1):
-    """Runs scripts in turn, A B C A B C, and returns medians and ratios to pgqueue's."""
+    """Runs scripts in turn, A B C A B C, each after a VACUUM, and returns medians and ratios to pgqueue's."""
     runs = {name: [] for name in scripts}
     count, seconds = size(7, 2), size(4, 1)
     for n in range(count):
         for name, script in scripts.items():
             progress(f"throughput, {what}: round {n + 1} of {count}, {name}")
+            server.run("VACUUM")
             runs[name].append(pgbench(server, script, clients, seconds, variables))
     result = {}
     for name, own in runs.items():
@@ -123,6 +166,8 @@ def limits(server):
 PARTS = {
     "cycles": cycles,
     "batches": batches,
+    "forms": forms,
+    "minute": minute,
     "crowd": crowd,
     "wal": wal,
     "many_queues": many_queues,

@@ -8,6 +8,8 @@ from .engines import Pgmq, Pgqueue
 from .measure import busy, percentile, progress, size
 from .server import Server
 
+EXTENSIONS = ("pgmq",)
+
 PGQUEUE_WAIT = "CALL pgq_wait('bench', '10 s')"
 PGQUEUE_TAKE = "SELECT (payload ->> 'at')::float8 FROM pgq_pop('bench')"
 PGQUEUE_PUSH = "SELECT pgq_push('bench', jsonb_build_object('at', %s::float8))"
