@@ -38,6 +38,10 @@ VALUES
     ('pgq_peek_dead(queue)',        'of_queue(queue)', NULL, NULL),
     ('pgq_dump_dead(queue)',        'of_queue(queue)', NULL, NULL),
     ('pgq_redrive(queue)',          'of_queue(queue)', 'same_partition(queue, to_queue)', NULL),
+    ('pgq_redrive_dead(id)',        'of_id(id)',       'with_queue(to_queue, ARRAY[id])', NULL),
+    ('pgq_redrive_dead_batch(ids)', 'of_ids(ids)',     'with_queue(to_queue, ids)', NULL),
+    ('pgq_delete_dead(id)',         'of_id(id)',       NULL, NULL),
+    ('pgq_delete_dead_batch(ids)',  'of_ids(ids)',     NULL, NULL),
 
     ('pgq_count(queue)',            'of_queue(queue)', NULL, NULL),
     ('pgq_stats(queue)',            'of_queue_or_all(queue)', NULL, NULL),

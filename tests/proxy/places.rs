@@ -104,6 +104,8 @@ fn a_call_over_two_partitions_is_refused() {
         format!("SELECT pgq_next('{b}', ARRAY(SELECT min(id) FROM held))"),
         format!("SELECT pgq_move_batch(ARRAY(SELECT id FROM waiting), '{b}')"),
         format!("SELECT pgq_redrive('{a}', to_queue => '{b}')"),
+        format!("SELECT pgq_redrive_dead(id, '{b}') FROM pgq_peek_dead('{a}')"),
+        format!("SELECT pgq_redrive_dead_batch(ARRAY(SELECT id FROM pgq_peek_dead('{a}')), '{b}')"),
         format!("SELECT pgq_create_queue('{{{a}}} new', '{{\"events_to\": \"{b}\"}}')"),
         format!("SELECT pgq_alter_queue('{a}', '{{\"events_to\": \"{b}\"}}')"),
         format!("SELECT pgq_schedule('s', '{b}', '1 h', '2')"),

@@ -105,6 +105,10 @@ LOOK = {
 DEAD = {
     "dump_dead": call("SELECT id FROM pgq_dump_dead('q')", given=(PUSH, RESERVE, BURY)),
     "redrive 1": call("SELECT pgq_redrive('q', 1)", given=(PUSH, RESERVE, BURY)),
+    "redrive by id": call("SELECT pgq_redrive_dead(%(id)s)", given=(PUSH, RESERVE, BURY)),
+    "redrive by ids": call("SELECT * FROM pgq_redrive_dead_batch(ARRAY[%(id)s::bigint])", given=(PUSH, RESERVE, BURY)),
+    "delete dead": call("SELECT pgq_delete_dead(%(id)s)", given=(PUSH, RESERVE, BURY)),
+    "delete dead batch": call("SELECT pgq_delete_dead_batch(ARRAY[%(id)s::bigint])", given=(PUSH, RESERVE, BURY)),
     "redrive, rare reason": call("SELECT pgq_redrive('q', 1, reason => 'timeout')"),
 }
 
