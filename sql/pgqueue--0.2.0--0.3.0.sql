@@ -177,6 +177,8 @@ DROP FUNCTION @extschema@.pgq_update(bigint, jsonb, jsonb, integer, timestamptz)
 DROP FUNCTION @extschema@.pgq_cancel(bigint[]);
 DROP FUNCTION @extschema@.pgq_move(bigint[], text);
 ALTER TYPE @extschema@.pgq_message ALTER ATTRIBUTE delivery TYPE bigint;
+ALTER TYPE @extschema@.pgq_message ADD ATTRIBUTE receipt text;
+COMMENT ON TYPE @extschema@.pgq_message IS 'a message as a consumer gets it; receipt stands for (id, delivery), and is null unless the caller has leased it';
 ALTER TYPE @extschema@.pgq_message_details ALTER ATTRIBUTE delivery TYPE bigint;
 CREATE FUNCTION @extschema@.pgq_push(
     queue          text,
@@ -288,7 +290,7 @@ COMMENT ON FUNCTION @extschema@.pgq_pop(text, bigint, jsonb, text, boolean)
 
 CREATE FUNCTION @extschema@.pgq_next(
     queue        text,
-    done         bigint[],
+    done         bigint[] DEFAULT NULL,
     deliveries   bigint[] DEFAULT NULL,
     lease        interval DEFAULT NULL,
     max          bigint   DEFAULT 1,
@@ -296,10 +298,11 @@ CREATE FUNCTION @extschema@.pgq_next(
     group_key    text     DEFAULT NULL,
     lifo         boolean  DEFAULT NULL,
     strict       boolean  DEFAULT false,
-    show_refused boolean  DEFAULT false
+    show_refused boolean  DEFAULT false,
+    receipts     text[]   DEFAULT NULL
 ) RETURNS SETOF @extschema@.pgq_message LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_next';
-COMMENT ON FUNCTION @extschema@.pgq_next(text, bigint[], bigint[], interval, bigint, jsonb, text, boolean, boolean, boolean)
-    IS 'deletes the messages that are done and leases the next, in one round trip and one commit; strict raises if a receipt is refused, show_refused gives a row of id and delivery for it';
+COMMENT ON FUNCTION @extschema@.pgq_next(text, bigint[], bigint[], interval, bigint, jsonb, text, boolean, boolean, boolean, text[])
+    IS 'deletes the messages that are done and leases the next, in one round trip and one commit; strict raises if a receipt is refused, show_refused gives a row of its id, delivery and receipt';
 
 CREATE FUNCTION @extschema@.pgq_peek(
     queue text,
@@ -366,6 +369,56 @@ CREATE FUNCTION @extschema@.pgq_bury(id bigint, error text, delivery bigint DEFA
     RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_bury_one';
 COMMENT ON FUNCTION @extschema@.pgq_bury(bigint, text, bigint, boolean)
     IS 'sends a message to the dead letters at once; true if it was there; strict raises if it was not';
+
+CREATE FUNCTION @extschema@.pgq_delete_by_receipt(receipt text, strict boolean DEFAULT false)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_delete_by_receipt';
+COMMENT ON FUNCTION @extschema@.pgq_delete_by_receipt(text, boolean)
+    IS 'removes the message of a receipt; true if it was good; strict raises if it was refused';
+
+CREATE FUNCTION @extschema@.pgq_delete_by_receipts(receipts text[], strict boolean DEFAULT false)
+    RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_delete_by_receipts';
+COMMENT ON FUNCTION @extschema@.pgq_delete_by_receipts(text[], boolean)
+    IS 'removes the messages of receipts and returns their ids; strict raises if one was refused';
+
+CREATE FUNCTION @extschema@.pgq_extend_by_receipt(receipt text, lease interval, strict boolean DEFAULT false)
+    RETURNS SETOF @extschema@.pgq_lease LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1 AS 'MODULE_PATHNAME', 'pgq_extend_by_receipt';
+COMMENT ON FUNCTION @extschema@.pgq_extend_by_receipt(text, interval, boolean)
+    IS 'lets a lease that is still valid end at now + lease; no row, or with strict an error, if the receipt was refused';
+
+CREATE FUNCTION @extschema@.pgq_extend_by_receipts(receipts text[], lease interval, strict boolean DEFAULT false)
+    RETURNS SETOF @extschema@.pgq_lease LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_extend_by_receipts';
+COMMENT ON FUNCTION @extschema@.pgq_extend_by_receipts(text[], interval, boolean)
+    IS 'lets leases that are still valid end at now + lease; strict raises if a receipt was refused';
+
+CREATE FUNCTION @extschema@.pgq_release_by_receipt(receipt text, delay interval DEFAULT '0', strict boolean DEFAULT false)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_release_by_receipt';
+COMMENT ON FUNCTION @extschema@.pgq_release_by_receipt(text, interval, boolean)
+    IS 'gives a leased message back, at once or after a delay; true if it was put back; strict raises if the receipt was refused';
+
+CREATE FUNCTION @extschema@.pgq_release_by_receipts(receipts text[], delay interval DEFAULT '0', strict boolean DEFAULT false)
+    RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_release_by_receipts';
+COMMENT ON FUNCTION @extschema@.pgq_release_by_receipts(text[], interval, boolean)
+    IS 'gives leased messages back, at once or after a delay, and returns the ids put back; strict raises if a receipt was refused';
+
+CREATE FUNCTION @extschema@.pgq_fail_by_receipt(receipt text, error text, delay interval DEFAULT NULL, strict boolean DEFAULT false)
+    RETURNS SETOF @extschema@.pgq_failure LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1 AS 'MODULE_PATHNAME', 'pgq_fail_by_receipt';
+COMMENT ON FUNCTION @extschema@.pgq_fail_by_receipt(text, text, interval, boolean)
+    IS 'says that work on a leased message failed: it is retried after the queue''s backoff, or dead; strict raises if the receipt was refused';
+
+CREATE FUNCTION @extschema@.pgq_fail_by_receipts(receipts text[], error text, delay interval DEFAULT NULL, strict boolean DEFAULT false)
+    RETURNS SETOF @extschema@.pgq_failure LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_fail_by_receipts';
+COMMENT ON FUNCTION @extschema@.pgq_fail_by_receipts(text[], text, interval, boolean)
+    IS 'says that work on leased messages failed: they are retried after the queue''s backoff, or dead; strict raises if a receipt was refused';
+
+CREATE FUNCTION @extschema@.pgq_bury_by_receipt(receipt text, error text, strict boolean DEFAULT false)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_bury_by_receipt';
+COMMENT ON FUNCTION @extschema@.pgq_bury_by_receipt(text, text, boolean)
+    IS 'sends a message to the dead letters at once; true if it was there; strict raises if the receipt was refused';
+
+CREATE FUNCTION @extschema@.pgq_bury_by_receipts(receipts text[], error text, strict boolean DEFAULT false)
+    RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_bury_by_receipts';
+COMMENT ON FUNCTION @extschema@.pgq_bury_by_receipts(text[], text, boolean)
+    IS 'sends messages to the dead letters at once and returns their ids; strict raises if a receipt was refused';
 
 CREATE FUNCTION @extschema@.pgq_update(
     id         bigint,

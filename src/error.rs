@@ -149,6 +149,19 @@ impl Error {
             .hint("Settings are a JSON object such as {\"lease\": \"30 s\", \"max_deliveries\": 5}.")
     }
 
+    /// 22P02: a text that is no receipt.
+    pub fn not_a_receipt(argument: &str, text: &[u8]) -> Self {
+        const MOST_SHOWN: usize = 64;
+        let text = String::from_utf8_lossy(text);
+        let shown: String = text.chars().take(MOST_SHOWN).collect();
+        let more = if shown.len() < text.len() { "..." } else { "" };
+        Self::new(
+            PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
+            format!("argument \"{argument}\" is no receipt: \"{shown}{more}\""),
+        )
+        .hint("Pass the column receipt of pgq_reserve or pgq_next as it came.")
+    }
+
     /// 54000: a name or key longer than the tables' indexes should carry.
     pub fn too_long(argument: &str, bytes: usize, limit: usize) -> Self {
         Self::new(

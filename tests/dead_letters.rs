@@ -97,7 +97,7 @@ fn a_letter_that_two_sessions_take_by_its_id_goes_to_one_of_them() {
                 let waiter = scope.spawn(move || waiter.query_one(second, &[&letter]).unwrap().get::<_, bool>(0));
                 until("it waits", || {
                     session.one(&format!(
-                        "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = {pid}"
+                        "SELECT wait_event_type IS NOT DISTINCT FROM 'Lock' FROM pg_stat_activity WHERE pid = {pid}"
                     ))
                 });
                 holder.batch_execute(end).unwrap();
@@ -125,7 +125,7 @@ fn a_right_that_is_taken_back_while_a_call_waits_counts() {
         waiter.batch_execute("SET ROLE manager").unwrap();
         let waiter = scope.spawn(move || waiter.query_one("SELECT pgq_delete_dead($1)", &[&letter]).unwrap().get::<_, bool>(0));
         until("it waits", || {
-            session.one(&format!("SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = {pid}"))
+            session.one(&format!("SELECT wait_event_type IS NOT DISTINCT FROM 'Lock' FROM pg_stat_activity WHERE pid = {pid}"))
         });
         assert!(session.one::<bool>("SELECT pgq_revoke('q', 'manager', 'manage')"));
         holder.batch_execute("COMMIT").unwrap();

@@ -13,7 +13,7 @@ VALUES
 
     ('pgq_reserve(queue)',          'of_queue(queue)', NULL, NULL),
     ('pgq_pop(queue)',              'of_queue(queue)', NULL, NULL),
-    ('pgq_next(queue)',             'of_queue(queue)', 'with_queue(queue, done)', NULL),
+    ('pgq_next(queue)',             'of_queue(queue)', 'with_queue(queue, done || pgqueue_proxy.ids_of(receipts))', NULL),
     ('pgq_peek(queue)',             'of_queue(queue)', NULL, NULL),
     ('pgq_get(id)',                 'of_id(id)',       NULL, NULL),
     ('pgq_wait(queue)',             NULL,              NULL, 'wait.sql has one that looks again and again'),
@@ -28,6 +28,17 @@ VALUES
     ('pgq_fail_batch(ids)',         'of_ids(ids)',     'all_or_none(strict, ids)', NULL),
     ('pgq_bury(id)',                'of_id(id)',       NULL, NULL),
     ('pgq_bury_batch(ids)',         'of_ids(ids)',     'all_or_none(strict, ids)', NULL),
+
+    ('pgq_delete_by_receipt(receipt)',   'of_receipt(receipt)',   NULL, NULL),
+    ('pgq_delete_by_receipts(receipts)', 'of_receipts(receipts)', 'all_or_none(strict, pgqueue_proxy.ids_of(receipts))', NULL),
+    ('pgq_extend_by_receipt(receipt)',   'of_receipt(receipt)',   NULL, NULL),
+    ('pgq_extend_by_receipts(receipts)', 'of_receipts(receipts)', 'all_or_none(strict, pgqueue_proxy.ids_of(receipts))', NULL),
+    ('pgq_release_by_receipt(receipt)',   'of_receipt(receipt)',   NULL, NULL),
+    ('pgq_release_by_receipts(receipts)', 'of_receipts(receipts)', 'all_or_none(strict, pgqueue_proxy.ids_of(receipts))', NULL),
+    ('pgq_fail_by_receipt(receipt)',   'of_receipt(receipt)',   NULL, NULL),
+    ('pgq_fail_by_receipts(receipts)', 'of_receipts(receipts)', 'all_or_none(strict, pgqueue_proxy.ids_of(receipts))', NULL),
+    ('pgq_bury_by_receipt(receipt)',   'of_receipt(receipt)',   NULL, NULL),
+    ('pgq_bury_by_receipts(receipts)', 'of_receipts(receipts)', 'all_or_none(strict, pgqueue_proxy.ids_of(receipts))', NULL),
 
     ('pgq_update(id)',              'of_id(id)',       NULL, NULL),
     ('pgq_cancel(id)',              'of_id(id)',       NULL, NULL),

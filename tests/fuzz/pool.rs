@@ -58,6 +58,7 @@ pub fn values(argument: &Argument, encoding: Encoding) -> Option<Vec<String>> {
         "interval" => list(INTERVALS),
         "timestamp with time zone" => list(MOMENTS),
         "regrole" => list(&["'fuzz'", "'postgres'", "0", "4294967295", "'pg_monitor'"]),
+        "text[]" if name == "receipts" => list(RECEIPT_ARRAYS),
         "text[]" => text_arrays(encoding),
         "oid" => list(&[
             "'pgqueue.message'::regclass",
@@ -256,6 +257,7 @@ fn words(name: &str) -> Vec<String> {
         "reason" => list(&["NULL", "'failed'", "'timeout'", "'buried'", "'expired'", "'bored'"]),
         "privilege" => list(&["'push'", "'consume'", "'manage'", "'PUSH'", "'all'"]),
         "name" => list(&["'tick'", "'watcher'", "'other'"]),
+        "receipt" => list(RECEIPTS),
         "error" => list(&["'no luck'", "repeat('e', 4096)", "repeat('e', 5000)"]),
         "every" => list(EVERY),
         "time_zone" => list(TIME_ZONES),
@@ -263,6 +265,32 @@ fn words(name: &str) -> Vec<String> {
         _ => list(&["'text'"]),
     }
 }
+
+const RECEIPTS: &[&str] = &[
+    "(SELECT min(id) || '-' || min(deliveries) FROM pgqueue.message_state WHERE state = 'leased')",
+    "(SELECT max(id) || '-9' FROM pgqueue.message_state WHERE state = 'leased')",
+    "(SELECT max(id) || '-0' FROM pgqueue.message_state WHERE state = 'ready')",
+    "'1-1'",
+    "'9223372036854775807-9223372036854775807'",
+    "'9223372036854775808-1'",
+    "'-1-1'",
+    "'1'",
+    "'1-'",
+    "' 1-1'",
+];
+
+const RECEIPT_ARRAYS: &[&str] = &[
+    "ARRAY(SELECT id || '-' || deliveries FROM pgqueue.message_state WHERE state = 'leased' ORDER BY id DESC)",
+    "ARRAY(SELECT id || '-' || deliveries FROM pgqueue.message UNION ALL SELECT id || '-1' FROM pgqueue.dead)",
+    "'{}'",
+    "'{NULL}'",
+    "'{1-1,NULL}'",
+    "'{{1-1,2-1}}'",
+    "'[7:8]={1-1,1-2}'",
+    "'{1-1,1-1,1-2}'",
+    "'{1-1,\"\"}'",
+    "ARRAY(SELECT n || '-1' FROM generate_series(1, 3000) n)",
+];
 
 const EVERY: &[&str] = &[
     "'15 min'",

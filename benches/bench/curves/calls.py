@@ -24,6 +24,7 @@ def call(*sql, **options):
 PUSH = "SELECT pgq_push('q', '1') AS id"
 PUSH_TEN = "SELECT count(*) FROM pgq_push_batch('q', array_fill('1'::jsonb, ARRAY[10]))"
 RESERVE = "SELECT id, delivery FROM pgq_reserve('q', '1 h')"
+RECEIPT = "SELECT id, delivery, receipt FROM pgq_reserve('q', '1 h')"
 RESERVE_TEN = "SELECT array_agg(id) AS ids, array_agg(delivery) AS deliveries FROM pgq_reserve('q', '1 h', 10)"
 DELETE = "SELECT pgq_delete(%(id)s, %(delivery)s, strict => true)"
 DELETE_TEN = "SELECT pgq_delete_batch(%(ids)s, %(deliveries)s, strict => true)"
@@ -84,6 +85,22 @@ CONSUME = {
     "fail": call("SELECT * FROM pgq_fail(%(id)s, 'no', %(delivery)s, '2 days')", **ONE),
     "fail batch": call("SELECT * FROM pgq_fail_batch(%(ids)s, 'no', %(deliveries)s, '2 days')", **TEN),
     "bury": call(BURY, **ONE),
+    "delete by receipt": call("SELECT pgq_delete_by_receipt(%(receipt)s, strict => true)", given=(PUSH, RECEIPT)),
+    "delete by receipts": call("SELECT pgq_delete_by_receipts(ARRAY[%(receipt)s], strict => true)", given=(PUSH, RECEIPT)),
+    "extend by receipt": call(
+        "SELECT * FROM pgq_extend_by_receipt(%(receipt)s, '1 h')", given=(PUSH, RECEIPT), after=(DELETE,)
+    ),
+    "extend by receipts": call(
+        "SELECT * FROM pgq_extend_by_receipts(ARRAY[%(receipt)s], '1 h')", given=(PUSH, RECEIPT), after=(DELETE,)
+    ),
+    "release by receipt": call("SELECT pgq_release_by_receipt(%(receipt)s)", given=(PUSH, RECEIPT)),
+    "release by receipts": call("SELECT pgq_release_by_receipts(ARRAY[%(receipt)s])", given=(PUSH, RECEIPT)),
+    "fail by receipt": call("SELECT * FROM pgq_fail_by_receipt(%(receipt)s, 'no', '2 days')", given=(PUSH, RECEIPT)),
+    "fail by receipts": call(
+        "SELECT * FROM pgq_fail_by_receipts(ARRAY[%(receipt)s], 'no', '2 days')", given=(PUSH, RECEIPT)
+    ),
+    "bury by receipt": call("SELECT pgq_bury_by_receipt(%(receipt)s, 'no')", given=(PUSH, RECEIPT)),
+    "bury by receipts": call("SELECT pgq_bury_by_receipts(ARRAY[%(receipt)s], 'no')", given=(PUSH, RECEIPT)),
     "bury batch": call("SELECT pgq_bury_batch(%(ids)s, 'no', %(deliveries)s)", **TEN),
 }
 
