@@ -162,6 +162,18 @@ impl Error {
         .hint("Pass the column receipt of pgq_reserve or pgq_next as it came.")
     }
 
+    /// 22023: a field that messages do not have.
+    pub fn unknown_field(field: &str, known: &[&str]) -> Self {
+        Self::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, format!("unknown field \"{field}\""))
+            .hint(format!("It is one of {}.", known.join(", ")))
+    }
+
+    /// The same error, of one message among many.
+    pub fn of_message(mut self, number: usize) -> Self {
+        self.message = format!("message {number}: {}", self.message);
+        self
+    }
+
     /// 54000: a name or key longer than the tables' indexes should carry.
     pub fn too_long(argument: &str, bytes: usize, limit: usize) -> Self {
         Self::new(

@@ -266,6 +266,25 @@ fn words(name: &str) -> Vec<String> {
     }
 }
 
+const MESSAGES: &[&str] = &[
+    r#"'[{"payload": 1}, {"payload": 2, "priority": -1, "delay": "1 h"}, {"payload": 3, "group_key": "g1"}]'"#,
+    r#"'[{"payload": {"n": [1, "x"]}, "dedup_key": "k1"}, {"payload": 2, "dedup_key": "k1", "on_duplicate": "replace"}]'"#,
+    r#"'[{"payload": 1, "dedup_key": "k1", "on_duplicate": "reject"}, {"payload": 1, "ttl": "1 ms"}]'"#,
+    r#"'[{"payload": 1, "deliver_at": "infinity"}]'"#,
+    r#"'[{"payload": 1, "deliver_at": "tomorrow"}, {"payload": 1, "lease": "1 s", "max_deliveries": 1}]'"#,
+    r#"'[{"payload": 1, "deliver_at": "99999-01-01"}]'"#,
+    r#"'[{"payload": 1, "delay": "-1 s"}]'"#,
+    r#"'[{"payload": 1, "priority": 1e400}]'"#,
+    r#"'[{"payload": 1, "unknown": {"a": [1]}}]'"#,
+    r#"'[{"priority": 1}]'"#,
+    r#"'[{}]'"#,
+    r#"'[[{"payload": 1}]]'"#,
+    r#"'[1, {"payload": 1}]'"#,
+    r#"'{"payload": 1}'"#,
+    "(SELECT jsonb_agg(jsonb_build_object('payload', n, 'group_key', 'g' || n % 3, 'priority', n % 5)) FROM generate_series(1, 1500) n)",
+    "jsonb_build_array(jsonb_build_object('payload', repeat('s', 300000), 'headers', '{\"h\": 1}'::jsonb))",
+];
+
 const RECEIPTS: &[&str] = &[
     "(SELECT min(id) || '-' || min(deliveries) FROM pgqueue.message_state WHERE state = 'leased')",
     "(SELECT max(id) || '-9' FROM pgqueue.message_state WHERE state = 'leased')",
@@ -450,6 +469,7 @@ fn texts(name: &str, encoding: Encoding) -> Vec<String> {
 fn jsons(name: &str, encoding: Encoding) -> Vec<String> {
     let mut jsons = list(match name {
         "settings" => SETTINGS,
+        "messages" => MESSAGES,
         _ => &[r#"'{"n": 1}'"#],
     });
     jsons.extend(list(&[

@@ -41,6 +41,7 @@ pub const CALLS: &[SqlCall] = &[
         "SELECT pgq_push_batch('q', '{1}') IS NOT NULL",
         &[Push],
     ),
+    call("pgq_push_each(text,jsonb)", "SELECT pgq_push_each('q', '[{\"payload\": 1}]') IS NOT NULL", &[Push]),
     call(
         "pgq_push_bytes(text,bytea,jsonb,bigint,interval,timestamp with time zone,interval,text,text,text,interval,bigint)",
         "SELECT pgq_push_bytes('q', 'x') IS NOT NULL",

@@ -45,6 +45,9 @@ PRODUCE = {
     "push, group": call("SELECT pgq_push('q', '1', group_key => 'h' || gen_random_uuid()::text)"),
     "push, delayed": call("SELECT pgq_push('q', '1', delay => '2 days')"),
     "push of 10": call(PUSH_TEN),
+    "push each of 10": call(
+        "SELECT count(*) FROM pgq_push_each('q', (SELECT jsonb_agg(jsonb_build_object('payload', n, 'priority', n % 2)) FROM generate_series(1, 10) n))"
+    ),
     "push, bytes": call("SELECT pgq_push_bytes('q', 'x')"),
     "push, bytes of 10": call("SELECT pgq_push_bytes_batch('q', array_fill('x'::bytea, ARRAY[10]))"),
     "update": call("SELECT pgq_update(%(id)s, '2')", given=(PUSH,)),
