@@ -320,10 +320,11 @@ COMMENT ON FUNCTION @extschema@.pgq_peek(text, bigint, text)
 CREATE PROCEDURE @extschema@.pgq_wait(
     queue   text,
     timeout interval DEFAULT '30 s',
-    min     bigint   DEFAULT 1
+    min     bigint   DEFAULT 1,
+    INOUT ready boolean DEFAULT NULL
 ) LANGUAGE c AS 'MODULE_PATHNAME', 'pgq_wait';
-COMMENT ON PROCEDURE @extschema@.pgq_wait(text, interval, bigint)
-    IS 'returns when min messages may be ready or the time is up; holds no snapshot meanwhile';
+COMMENT ON PROCEDURE @extschema@.pgq_wait(text, interval, bigint, boolean)
+    IS 'returns when min messages may be ready (true) or the time is up (false); holds no snapshot meanwhile';
 
 CREATE FUNCTION @extschema@.pgq_delete_batch(ids bigint[], deliveries bigint[] DEFAULT NULL, strict boolean DEFAULT false)
     RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_delete';

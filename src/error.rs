@@ -87,6 +87,16 @@ impl Error {
 
     /// Raises the error. Never returns.
     pub fn raise(self) -> ! {
+        self.report(PgLogLevel::ERROR);
+        unreachable!("an ERROR does not return")
+    }
+
+    /// Reports it as a warning.
+    pub fn warn(self, detail: &str) {
+        self.detail(detail).report(PgLogLevel::WARNING);
+    }
+
+    fn report(self, level: PgLogLevel) {
         let mut report = ErrorReport::new(self.code, printable(self.message), "pgqueue");
         if let Some(detail) = self.detail {
             report = report.set_detail(printable(detail));
@@ -94,8 +104,7 @@ impl Error {
         if let Some(hint) = self.hint {
             report = report.set_hint(printable(hint));
         }
-        report.report(PgLogLevel::ERROR);
-        unreachable!("an ERROR does not return")
+        report.report(level);
     }
 
     /// 22004: a null for an argument that must have a value.

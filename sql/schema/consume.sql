@@ -53,7 +53,8 @@ COMMENT ON FUNCTION pgq_get(bigint)
 CREATE PROCEDURE pgq_wait(
     queue   text,
     timeout interval DEFAULT '30 s',
-    min     bigint   DEFAULT 1
+    min     bigint   DEFAULT 1,
+    INOUT ready boolean DEFAULT NULL
 ) LANGUAGE c AS 'MODULE_PATHNAME', 'pgq_wait';
-COMMENT ON PROCEDURE pgq_wait(text, interval, bigint)
-    IS 'returns when min messages may be ready or the time is up; holds no snapshot meanwhile';
+COMMENT ON PROCEDURE pgq_wait(text, interval, bigint, boolean)
+    IS 'returns when min messages may be ready (true) or the time is up (false); holds no snapshot meanwhile';

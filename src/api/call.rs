@@ -205,6 +205,19 @@ impl Call {
         if trigger.table() == table { Ok(trigger) } else { Err(Error::not_a_trigger()) }
     }
 
+    /// Makes the answer of a procedure with output parameters.
+    pub fn record(&self, values: &[Option<Datum>]) -> Datum {
+        let mut nulls: Vec<bool> = values.iter().map(Option::is_none).collect();
+        let mut values: Vec<Datum> = values.iter().map(|value| value.unwrap_or(Datum::null())).collect();
+        // SAFETY: fcinfo is Postgres's; the arrays have as many elements as the descriptor columns.
+        unsafe {
+            let descriptor = pg_sys::BlessTupleDesc(row_descriptor(self.fcinfo));
+            assert_eq!(values.len(), (*descriptor).natts as usize, "as many values as output parameters");
+            let tuple = pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
+            pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data)
+        }
+    }
+
     /// Begins the answer of a set-returning function. Only once a call.
     pub fn rows(&self) -> Result<Rows> {
         // SAFETY: fcinfo is Postgres's; rows() is called once a call.

@@ -66,7 +66,7 @@ pub const CALLS: &[SqlCall] = &[
     call("pgq_peek(text,bigint,text)", "SELECT count(*) = 1 FROM pgq_peek('q')", &[Consume]),
     call("pgq_get(bigint)", "SELECT count(*) = 1 FROM pgq_get(:waiting)", &[Consume]),
     call("pgq_get(bigint)", "SELECT count(*) = 1 FROM pgq_get(:dead)", &[Consume]),
-    call("pgq_wait(text,interval,bigint)", "CALL pgq_wait('q', '1 ms')", &[Consume]),
+    call("pgq_wait(text,interval,bigint,boolean)", "CALL pgq_wait('q', '1 ms')", &[Consume]),
     call("pgq_delete_batch(bigint[],bigint[],boolean)", "SELECT count(*) = 2 FROM pgq_delete_batch('{:waiting,:leased}'::bigint[])", &[
         Consume,
     ]),
