@@ -7,6 +7,7 @@ use std::panic::AssertUnwindSafe;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 use pgrx::{PgLogLevel, PgSqlErrorCode, PgTryBuilder, pg_sys};
 
+use crate::pg::error_details::name_column;
 use crate::value::right::Right;
 
 /// Returns a text that every server can report and store. If the server's encoding is not UTF-8, it would
@@ -53,6 +54,7 @@ pub fn with_printable_errors<R>(work: impl FnOnce() -> R) -> R {
                 message: report.message().to_owned(),
                 detail: report.detail().map(str::to_owned),
                 hint: report.hint().map(str::to_owned),
+                argument: None,
             }
             .raise(),
         })
@@ -66,17 +68,24 @@ pub struct Error {
     message: String,
     detail: Option<String>,
     hint: Option<String>,
+    /// The argument that the error is about, or a part of it: `settings.lease`, `messages[2].delay`.
+    argument: Option<String>,
 }
 
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     fn new(code: PgSqlErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), detail: None, hint: None }
+        Self { code, message: message.into(), detail: None, hint: None, argument: None }
     }
 
     fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
+        self
+    }
+
+    fn argument(mut self, argument: impl Into<String>) -> Self {
+        self.argument = Some(argument.into());
         self
     }
 
@@ -97,7 +106,11 @@ impl Error {
     }
 
     fn report(self, level: PgLogLevel) {
-        let mut report = ErrorReport::new(self.code, printable(self.message), "pgqueue");
+        let message = printable(self.message);
+        if let Some(argument) = self.argument.filter(|_| level == PgLogLevel::ERROR) {
+            name_column(self.code, &message, &printable(argument));
+        }
+        let mut report = ErrorReport::new(self.code, message, "pgqueue");
         if let Some(detail) = self.detail {
             report = report.set_detail(printable(detail));
         }
@@ -117,6 +130,7 @@ impl Error {
             PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
             format!("argument \"{argument}\" must not be null"),
         )
+        .argument(argument)
         .hint(hint)
     }
 
@@ -126,6 +140,7 @@ impl Error {
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             format!("argument \"{argument}\" {}", problem.as_ref()),
         )
+        .argument(argument)
         .hint(hint)
     }
 
@@ -155,6 +170,7 @@ impl Error {
             format!("argument \"settings\", field \"{path}\": {problem}")
         };
         Self::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, message)
+            .argument(if path == "." { "settings".to_owned() } else { format!("settings.{path}") })
             .hint("Settings are a JSON object such as {\"lease\": \"30 s\", \"max_deliveries\": 5}.")
     }
 
@@ -168,18 +184,21 @@ impl Error {
             PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
             format!("argument \"{argument}\" is no receipt: \"{shown}{more}\""),
         )
+        .argument(argument)
         .hint("Pass the column receipt of pgq_reserve or pgq_next as it came.")
     }
 
     /// 22023: a field that messages do not have.
     pub fn unknown_field(field: &str, known: &[&str]) -> Self {
         Self::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, format!("unknown field \"{field}\""))
+            .argument(field)
             .hint(format!("It is one of {}.", known.join(", ")))
     }
 
     /// The same error, of one message among many.
     pub fn of_message(mut self, number: usize) -> Self {
         self.message = format!("message {number}: {}", self.message);
+        self.argument = self.argument.map(|field| format!("messages[{number}].{field}"));
         self
     }
 
@@ -189,6 +208,7 @@ impl Error {
             PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             format!("argument \"{argument}\" is too long"),
         )
+        .argument(argument)
         .detail(format!("It has {bytes} bytes, at most {limit} are allowed."))
         .hint("Use a shorter name, or a digest of it.")
     }
@@ -199,6 +219,7 @@ impl Error {
             PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             format!("argument \"{argument}\" is too long"),
         )
+        .argument(argument)
         .detail(format!("It has {bytes} bytes, at most {limit} are allowed."))
     }
 
@@ -208,6 +229,7 @@ impl Error {
             PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             format!("argument \"{argument}\" has too many elements"),
         )
+        .argument(argument)
         .detail(format!("It has {elements} elements, at most {limit} are allowed."))
         .hint("Call the function for a part of them at a time.")
     }
@@ -392,10 +414,10 @@ impl Error {
         .hint(hint)
     }
 
-    /// 55000: the queue keeps no dead letters.
+    /// 42809: the queue keeps no dead letters.
     pub fn dead_letters_off(name: &str) -> Self {
         Self::new(
-            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
             format!("queue \"{name}\" keeps no dead letters"),
         )
         .hint("pgq_alter_queue(queue, '{\"dead_letter\": true}') makes it keep them from now on.")
@@ -442,6 +464,7 @@ impl Error {
             PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
             format!("argument \"dedup_key\": a message with the key \"{key}\" is there already"),
         )
+        .argument("dedup_key")
         .detail(format!("It has the id {id}."))
         .hint("on_duplicate => 'ignore' keeps that one, 'replace' puts the new one in its place.")
     }

@@ -94,7 +94,8 @@ fn a_letter_that_two_sessions_take_by_its_id_goes_to_one_of_them() {
             let got = thread::scope(|scope| {
                 let mut waiter = server.connect();
                 let pid: i32 = waiter.one("SELECT pg_backend_pid()");
-                let waiter = scope.spawn(move || waiter.query_one(second, &[&letter]).unwrap().get::<_, bool>(0));
+                let waiter =
+                    scope.spawn(move || waiter.query_one(second, &[&letter]).unwrap().get::<_, bool>(0));
                 until("it waits", || {
                     session.one(&format!(
                         "SELECT wait_event_type IS NOT DISTINCT FROM 'Lock' FROM pg_stat_activity WHERE pid = {pid}"
@@ -114,7 +115,11 @@ fn a_letter_that_two_sessions_take_by_its_id_goes_to_one_of_them() {
 fn a_right_that_is_taken_back_while_a_call_waits_counts() {
     let server = Server::start();
     let mut session = server.connect();
-    session.batch_execute("CREATE ROLE manager; SELECT pgq_create_queue('q'); SELECT pgq_grant('q', 'manager', 'manage')").unwrap();
+    session
+        .batch_execute(
+            "CREATE ROLE manager; SELECT pgq_create_queue('q'); SELECT pgq_grant('q', 'manager', 'manage')",
+        )
+        .unwrap();
     let letter: i64 = session.one("SELECT pgq_push('q', '1')");
     session.execute("SELECT pgq_bury($1, 'x')", &[&letter]).unwrap();
     let mut holder = server.connect();
@@ -123,9 +128,13 @@ fn a_right_that_is_taken_back_while_a_call_waits_counts() {
         let mut waiter = server.connect();
         let pid: i32 = waiter.one("SELECT pg_backend_pid()");
         waiter.batch_execute("SET ROLE manager").unwrap();
-        let waiter = scope.spawn(move || waiter.query_one("SELECT pgq_delete_dead($1)", &[&letter]).unwrap().get::<_, bool>(0));
+        let waiter = scope.spawn(move || {
+            waiter.query_one("SELECT pgq_delete_dead($1)", &[&letter]).unwrap().get::<_, bool>(0)
+        });
         until("it waits", || {
-            session.one(&format!("SELECT wait_event_type IS NOT DISTINCT FROM 'Lock' FROM pg_stat_activity WHERE pid = {pid}"))
+            session.one(&format!(
+                "SELECT wait_event_type IS NOT DISTINCT FROM 'Lock' FROM pg_stat_activity WHERE pid = {pid}"
+            ))
         });
         assert!(session.one::<bool>("SELECT pgq_revoke('q', 'manager', 'manage')"));
         holder.batch_execute("COMMIT").unwrap();

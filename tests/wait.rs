@@ -50,8 +50,9 @@ fn it_returns_at_once_when_there_is_enough_and_at_its_timeout_when_there_is_not(
     // In a transaction block and in a DO block it lets go of the snapshot too.
     assert!(timed("BEGIN; CALL pgq_wait('q', '20 s'); COMMIT") < Duration::from_secs(15));
     assert!(
-        timed("DO $$ DECLARE ready boolean; BEGIN CALL pgq_wait('q', '20 s', ready => ready); ASSERT ready; PERFORM pgq_pop('q'); END $$")
-            < Duration::from_secs(15)
+        timed(
+            "DO $$ DECLARE ready boolean; BEGIN CALL pgq_wait('q', '20 s', ready => ready); ASSERT ready; PERFORM pgq_pop('q'); END $$"
+        ) < Duration::from_secs(15)
     );
     assert_eq!(session.one::<i64>("SELECT pgq_count('q')"), 1);
 }

@@ -174,7 +174,11 @@ impl Call {
                 number += 1;
                 let read = match object {
                     Ok(fields) => each(number, fields),
-                    Err(_) => Err(Error::invalid(argument, format!("must be an array of objects: element {number} is none"), hint)),
+                    Err(_) => Err(Error::invalid(
+                        argument,
+                        format!("must be an array of objects: element {number} is none"),
+                        hint,
+                    )),
                 };
                 read.map_or_else(ControlFlow::Break, ControlFlow::Continue)
             })

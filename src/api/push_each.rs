@@ -140,7 +140,9 @@ fn text(field: Field, name: &str) -> Result<Vec<u8>> {
 }
 
 fn integer(field: Field, name: &str) -> Result<i64> {
-    field.integer().ok_or_else(|| Error::invalid(name, "must be an integer", "Write it without quotes, and without a fraction."))
+    field.integer().ok_or_else(|| {
+        Error::invalid(name, "must be an integer", "Write it without quotes, and without a fraction.")
+    })
 }
 
 fn span(field: Field, name: &str) -> Result<Millis> {

@@ -82,6 +82,29 @@ pub unsafe fn keeping(function: Exported, fcinfo: FunctionCallInfo) -> Datum {
     }
 }
 
+/// Gives an error that is about to be raised in a call from SQL the name of a column: that of the argument which
+/// the error is about.
+pub fn name_column(code: PgSqlErrorCode, message: &str, column: &str) {
+    // SAFETY: the entries of the stack are there as long as the frames that made them, which are below this one.
+    let entry = unsafe {
+        let mut entry = pg_sys::error_context_stack;
+        // Ours are their own argument.
+        while !entry.is_null() && (*entry).arg != entry.cast() {
+            entry = (*entry).previous;
+        }
+        entry as usize
+    };
+    let name = CString::new(column).ok().filter(|_| entry != 0);
+    if name.is_some() {
+        let mut details = Details::without_any(code as c_int, message.to_owned());
+        details.names[0] = (pg_sys::PG_DIAG_COLUMN_NAME as c_int, name);
+        KEPT.with_borrow_mut(|kept| {
+            kept.retain(|(other, _)| *other != entry);
+            kept.push((entry, details));
+        });
+    }
+}
+
 /// Takes an entry, and all above it, off the stack of contexts when dropped.
 struct Unlink(*mut ErrorContextCallback);
 
@@ -212,6 +235,18 @@ unsafe fn tell(details: *mut Details) {
 }
 
 impl Details {
+    fn without_any(code: c_int, message: String) -> Self {
+        Self {
+            code,
+            message,
+            context: None,
+            detail_log: None,
+            query: None,
+            position: 0,
+            names: [const { (0, None) }; NAMES],
+        }
+    }
+
     fn of(error: &ErrorData) -> Self {
         let names = [
             (pg_sys::PG_DIAG_SCHEMA_NAME, error.schema_name),

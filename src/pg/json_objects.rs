@@ -89,7 +89,8 @@ pub unsafe fn each_object<B>(
             match pg_sys::JsonbIteratorNext(&raw mut array, &raw mut element, true) {
                 Token::WJB_BEGIN_ARRAY => {}
                 Token::WJB_ELEM if read_object(&element, &mut values) => {
-                    let fields: SmallVec<[Field; 12]> = values.iter().map(|(key, value)| field(key, value)).collect();
+                    let fields: SmallVec<[Field; 12]> =
+                        values.iter().map(|(key, value)| field(key, value)).collect();
                     each(Ok(&fields))?;
                 }
                 Token::WJB_ELEM => each(Err(NoObject))?,
@@ -123,7 +124,8 @@ unsafe fn read_object(
     // SAFETY: a binary value is a container, that of an object or an array.
     unsafe {
         let mut object = pg_sys::JsonbIteratorInit(value.val.binary.data);
-        let (mut key, mut value): (pg_sys::JsonbValue, pg_sys::JsonbValue) = (std::mem::zeroed(), std::mem::zeroed());
+        let (mut key, mut value): (pg_sys::JsonbValue, pg_sys::JsonbValue) =
+            (std::mem::zeroed(), std::mem::zeroed());
         if pg_sys::JsonbIteratorNext(&raw mut object, &raw mut key, true) != Token::WJB_BEGIN_OBJECT {
             return false;
         }

@@ -88,12 +88,8 @@ fn pairs(ids: &[i64]) -> Vec<(i64, i64)> {
 /// Returns the ids of the messages, rising.
 fn redrive_locked(letters: &[i64], to: &Queue, reset: bool) -> Vec<i64> {
     let mut ids = Vec::new();
-    let args = [
-        Some(to.id.into()),
-        Some(reset.into()),
-        Some(to.max_deliveries().into()),
-        Some(i64_array(letters)),
-    ];
+    let args =
+        [Some(to.id.into()), Some(reset.into()), Some(to.max_deliveries().into()), Some(i64_array(letters))];
     REDRIVE.run(&args, |row| {
         room_for(&mut ids, 1);
         ids.push(row.i64(0));
