@@ -2,12 +2,12 @@
 //!
 //! A call that raises one of these has changed nothing.
 
+use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 use pgrx::{PgLogLevel, PgSqlErrorCode, PgTryBuilder, pg_sys};
 
-use crate::pg::error_details::name_column;
 use crate::value::right::Right;
 
 /// Returns a text that every server can report and store. If the server's encoding is not UTF-8, it would
@@ -72,6 +72,18 @@ pub struct Error {
     argument: Option<String>,
 }
 
+thread_local! {
+    /// The SQLSTATE, message and argument of the error that is about to be reported.
+    static RAISING: RefCell<Option<(i32, String, String)>> = const { RefCell::new(None) };
+}
+
+/// Returns the argument that an error is about, if it was raised just now: once.
+pub fn argument_of(code: i32, message: &str) -> Option<String> {
+    let raising =
+        RAISING.with_borrow_mut(|raising| raising.take_if(|about| about.0 == code && about.1 == message));
+    raising.map(|(.., argument)| argument)
+}
+
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
@@ -108,7 +120,8 @@ impl Error {
     fn report(self, level: PgLogLevel) {
         let message = printable(self.message);
         if let Some(argument) = self.argument.filter(|_| level == PgLogLevel::ERROR) {
-            name_column(self.code, &message, &printable(argument));
+            let about = (self.code as i32, message.clone(), printable(argument));
+            RAISING.with_borrow_mut(|raising| *raising = Some(about));
         }
         let mut report = ErrorReport::new(self.code, message, "pgqueue");
         if let Some(detail) = self.detail {

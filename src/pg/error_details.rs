@@ -13,7 +13,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use pgrx::pg_sys::{self, Datum, ErrorContextCallback, ErrorData, FunctionCallInfo};
 use pgrx::{PgLogLevel, PgSqlErrorCode};
 
-use crate::error::printable;
+use crate::error::{argument_of, printable};
 
 /// A function that Postgres calls.
 pub type Exported = unsafe extern "C-unwind" fn(FunctionCallInfo) -> Datum;
@@ -40,6 +40,8 @@ unsafe extern "C-unwind" {
 }
 
 const NAMES: usize = 5;
+/// Which of the names is that of the column.
+const COLUMN: usize = 2;
 
 #[derive(Clone)]
 struct Details {
@@ -79,29 +81,6 @@ pub unsafe fn keeping(function: Exported, fcinfo: FunctionCallInfo) -> Datum {
         let answer = function(fcinfo);
         pg_sys::error_context_stack = entry.previous;
         answer
-    }
-}
-
-/// Gives an error that is about to be raised in a call from SQL the name of a column: that of the argument which
-/// the error is about.
-pub fn name_column(code: PgSqlErrorCode, message: &str, column: &str) {
-    // SAFETY: the entries of the stack are there as long as the frames that made them, which are below this one.
-    let entry = unsafe {
-        let mut entry = pg_sys::error_context_stack;
-        // Ours are their own argument.
-        while !entry.is_null() && (*entry).arg != entry.cast() {
-            entry = (*entry).previous;
-        }
-        entry as usize
-    };
-    let name = CString::new(column).ok().filter(|_| entry != 0);
-    if name.is_some() {
-        let mut details = Details::without_any(code as c_int, message.to_owned());
-        details.names[0] = (pg_sys::PG_DIAG_COLUMN_NAME as c_int, name);
-        KEPT.with_borrow_mut(|kept| {
-            kept.retain(|(other, _)| *other != entry);
-            kept.push((entry, details));
-        });
     }
 }
 
@@ -197,6 +176,9 @@ fn pass(entry: usize, error: &ErrorData) -> Option<Box<Details>> {
             return Some(Box::new(kept.clone()));
         }
         place.map(|n| all.swap_remove(n));
+        if let Some(argument) = argument_of(error.sqlerrcode, &message(error)) {
+            return Some(Box::new(Details::with_column(error, argument)));
+        }
         let details = Details::of(error);
         if details.has_any() {
             all.push((entry, details));
@@ -235,16 +217,11 @@ unsafe fn tell(details: *mut Details) {
 }
 
 impl Details {
-    fn without_any(code: c_int, message: String) -> Self {
-        Self {
-            code,
-            message,
-            context: None,
-            detail_log: None,
-            query: None,
-            position: 0,
-            names: [const { (0, None) }; NAMES],
-        }
+    /// The details of an error of our own: the argument that it is about, as the name of a column.
+    fn with_column(error: &ErrorData, column: String) -> Self {
+        let mut details = Self::of(error);
+        details.names[COLUMN].1 = CString::new(column).ok();
+        details
     }
 
     fn of(error: &ErrorData) -> Self {
