@@ -226,7 +226,7 @@ const MISTAKES: &[&str] = &[
     "SELECT pgq_redrive(NULL, to_queue => 'q')",
     "SELECT pgq_redrive('q', to_queue => '')",
     "SELECT pgq_redrive_dead(NULL)",
-    "SELECT pgq_redrive_dead(20000000000001, 'nobody')",
+    "SELECT pgq_redrive_dead(20000000000001, '')",
     "SELECT pgq_redrive_dead_batch('{1, NULL}', 'q')",
     "SELECT pgq_delete_dead(NULL)",
     "SELECT pgq_delete_dead_batch('{{1}, {10000000000001}}')",
