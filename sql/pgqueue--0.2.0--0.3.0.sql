@@ -177,6 +177,8 @@ DROP FUNCTION @extschema@.pgq_update(bigint, jsonb, jsonb, integer, timestamptz)
 DROP FUNCTION @extschema@.pgq_cancel(bigint[]);
 DROP FUNCTION @extschema@.pgq_move(bigint[], text);
 ALTER TYPE @extschema@.pgq_message ALTER ATTRIBUTE delivery TYPE bigint;
+ALTER TYPE @extschema@.pgq_message ADD ATTRIBUTE receipt text;
+COMMENT ON TYPE @extschema@.pgq_message IS 'a message as a consumer gets it; receipt stands for (id, delivery), and is null unless the caller has leased it';
 ALTER TYPE @extschema@.pgq_message_details ALTER ATTRIBUTE delivery TYPE bigint;
 CREATE FUNCTION @extschema@.pgq_push(
     queue          text,
@@ -265,6 +267,11 @@ CREATE FUNCTION @extschema@.pgq_push_bytes_batch(
 COMMENT ON FUNCTION @extschema@.pgq_push_bytes_batch(text, bytea[], jsonb[], bigint, interval, timestamptz, interval, text, text, text, interval, bigint, text[])
     IS 'puts all bodies into a queue, or none, and returns their ids in the order of the array';
 
+CREATE FUNCTION @extschema@.pgq_push_each(queue text, messages jsonb)
+    RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'pgq_push_each';
+COMMENT ON FUNCTION @extschema@.pgq_push_each(text, jsonb)
+    IS 'puts messages into a queue, each an object with a payload and options of its own, or none, and returns their ids in the order of the array';
+
 CREATE FUNCTION @extschema@.pgq_reserve(
     queue     text,
     lease     interval DEFAULT NULL,
@@ -288,7 +295,7 @@ COMMENT ON FUNCTION @extschema@.pgq_pop(text, bigint, jsonb, text, boolean)
 
 CREATE FUNCTION @extschema@.pgq_next(
     queue        text,
-    done         bigint[],
+    done         bigint[] DEFAULT NULL,
     deliveries   bigint[] DEFAULT NULL,
     lease        interval DEFAULT NULL,
     max          bigint   DEFAULT 1,
@@ -296,10 +303,11 @@ CREATE FUNCTION @extschema@.pgq_next(
     group_key    text     DEFAULT NULL,
     lifo         boolean  DEFAULT NULL,
     strict       boolean  DEFAULT false,
-    show_refused boolean  DEFAULT false
+    show_refused boolean  DEFAULT false,
+    receipts     text[]   DEFAULT NULL
 ) RETURNS SETOF @extschema@.pgq_message LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_next';
-COMMENT ON FUNCTION @extschema@.pgq_next(text, bigint[], bigint[], interval, bigint, jsonb, text, boolean, boolean, boolean)
-    IS 'deletes the messages that are done and leases the next, in one round trip and one commit; strict raises if a receipt is refused, show_refused gives a row of id and delivery for it';
+COMMENT ON FUNCTION @extschema@.pgq_next(text, bigint[], bigint[], interval, bigint, jsonb, text, boolean, boolean, boolean, text[])
+    IS 'deletes the messages that are done and leases the next, in one round trip and one commit; strict raises if a receipt is refused, show_refused gives a row of its id, delivery and receipt';
 
 CREATE FUNCTION @extschema@.pgq_peek(
     queue text,
@@ -312,10 +320,11 @@ COMMENT ON FUNCTION @extschema@.pgq_peek(text, bigint, text)
 CREATE PROCEDURE @extschema@.pgq_wait(
     queue   text,
     timeout interval DEFAULT '30 s',
-    min     bigint   DEFAULT 1
+    min     bigint   DEFAULT 1,
+    INOUT ready boolean DEFAULT NULL
 ) LANGUAGE c AS 'MODULE_PATHNAME', 'pgq_wait';
-COMMENT ON PROCEDURE @extschema@.pgq_wait(text, interval, bigint)
-    IS 'returns when min messages may be ready or the time is up; holds no snapshot meanwhile';
+COMMENT ON PROCEDURE @extschema@.pgq_wait(text, interval, bigint, boolean)
+    IS 'returns when min messages may be ready (true) or the time is up (false); holds no snapshot meanwhile';
 
 CREATE FUNCTION @extschema@.pgq_delete_batch(ids bigint[], deliveries bigint[] DEFAULT NULL, strict boolean DEFAULT false)
     RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_delete';
@@ -367,6 +376,56 @@ CREATE FUNCTION @extschema@.pgq_bury(id bigint, error text, delivery bigint DEFA
 COMMENT ON FUNCTION @extschema@.pgq_bury(bigint, text, bigint, boolean)
     IS 'sends a message to the dead letters at once; true if it was there; strict raises if it was not';
 
+CREATE FUNCTION @extschema@.pgq_delete_by_receipt(receipt text, strict boolean DEFAULT false)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_delete_by_receipt';
+COMMENT ON FUNCTION @extschema@.pgq_delete_by_receipt(text, boolean)
+    IS 'removes the message of a receipt; true if it was good; strict raises if it was refused';
+
+CREATE FUNCTION @extschema@.pgq_delete_by_receipts(receipts text[], strict boolean DEFAULT false)
+    RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_delete_by_receipts';
+COMMENT ON FUNCTION @extschema@.pgq_delete_by_receipts(text[], boolean)
+    IS 'removes the messages of receipts and returns their ids; strict raises if one was refused';
+
+CREATE FUNCTION @extschema@.pgq_extend_by_receipt(receipt text, lease interval, strict boolean DEFAULT false)
+    RETURNS SETOF @extschema@.pgq_lease LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1 AS 'MODULE_PATHNAME', 'pgq_extend_by_receipt';
+COMMENT ON FUNCTION @extschema@.pgq_extend_by_receipt(text, interval, boolean)
+    IS 'lets a lease that is still valid end at now + lease; no row, or with strict an error, if the receipt was refused';
+
+CREATE FUNCTION @extschema@.pgq_extend_by_receipts(receipts text[], lease interval, strict boolean DEFAULT false)
+    RETURNS SETOF @extschema@.pgq_lease LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_extend_by_receipts';
+COMMENT ON FUNCTION @extschema@.pgq_extend_by_receipts(text[], interval, boolean)
+    IS 'lets leases that are still valid end at now + lease; strict raises if a receipt was refused';
+
+CREATE FUNCTION @extschema@.pgq_release_by_receipt(receipt text, delay interval DEFAULT '0', strict boolean DEFAULT false)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_release_by_receipt';
+COMMENT ON FUNCTION @extschema@.pgq_release_by_receipt(text, interval, boolean)
+    IS 'gives a leased message back, at once or after a delay; true if it was put back; strict raises if the receipt was refused';
+
+CREATE FUNCTION @extschema@.pgq_release_by_receipts(receipts text[], delay interval DEFAULT '0', strict boolean DEFAULT false)
+    RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_release_by_receipts';
+COMMENT ON FUNCTION @extschema@.pgq_release_by_receipts(text[], interval, boolean)
+    IS 'gives leased messages back, at once or after a delay, and returns the ids put back; strict raises if a receipt was refused';
+
+CREATE FUNCTION @extschema@.pgq_fail_by_receipt(receipt text, error text, delay interval DEFAULT NULL, strict boolean DEFAULT false)
+    RETURNS SETOF @extschema@.pgq_failure LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1 AS 'MODULE_PATHNAME', 'pgq_fail_by_receipt';
+COMMENT ON FUNCTION @extschema@.pgq_fail_by_receipt(text, text, interval, boolean)
+    IS 'says that work on a leased message failed: it is retried after the queue''s backoff, or dead; strict raises if the receipt was refused';
+
+CREATE FUNCTION @extschema@.pgq_fail_by_receipts(receipts text[], error text, delay interval DEFAULT NULL, strict boolean DEFAULT false)
+    RETURNS SETOF @extschema@.pgq_failure LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_fail_by_receipts';
+COMMENT ON FUNCTION @extschema@.pgq_fail_by_receipts(text[], text, interval, boolean)
+    IS 'says that work on leased messages failed: they are retried after the queue''s backoff, or dead; strict raises if a receipt was refused';
+
+CREATE FUNCTION @extschema@.pgq_bury_by_receipt(receipt text, error text, strict boolean DEFAULT false)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_bury_by_receipt';
+COMMENT ON FUNCTION @extschema@.pgq_bury_by_receipt(text, text, boolean)
+    IS 'sends a message to the dead letters at once; true if it was there; strict raises if the receipt was refused';
+
+CREATE FUNCTION @extschema@.pgq_bury_by_receipts(receipts text[], error text, strict boolean DEFAULT false)
+    RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_bury_by_receipts';
+COMMENT ON FUNCTION @extschema@.pgq_bury_by_receipts(text[], text, boolean)
+    IS 'sends messages to the dead letters at once and returns their ids; strict raises if a receipt was refused';
+
 CREATE FUNCTION @extschema@.pgq_update(
     id         bigint,
     payload    jsonb       DEFAULT NULL,
@@ -416,6 +475,27 @@ CREATE FUNCTION @extschema@.pgq_redrive(
 ) RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_redrive';
 COMMENT ON FUNCTION @extschema@.pgq_redrive(text, bigint, text, text, boolean)
     IS 'sends dead letters back to their queue, or to another, and returns how many went; reset => false grants one more try';
+
+CREATE FUNCTION @extschema@.pgq_redrive_dead(id bigint, to_queue text DEFAULT NULL, reset boolean DEFAULT true)
+    RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_redrive_dead';
+COMMENT ON FUNCTION @extschema@.pgq_redrive_dead(bigint, text, boolean)
+    IS 'sends one dead letter back to its queue, or to another, and returns the id of the message; null if it is not there';
+
+CREATE FUNCTION @extschema@.pgq_redrive_dead_batch(ids bigint[], to_queue text DEFAULT NULL, reset boolean DEFAULT true)
+    RETURNS TABLE (id bigint, new_id bigint)
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_redrive_dead_batch';
+COMMENT ON FUNCTION @extschema@.pgq_redrive_dead_batch(bigint[], text, boolean)
+    IS 'sends dead letters back to their queues, or to another, and returns their ids, old and new';
+
+CREATE FUNCTION @extschema@.pgq_delete_dead(id bigint)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_delete_dead';
+COMMENT ON FUNCTION @extschema@.pgq_delete_dead(bigint)
+    IS 'removes one dead letter; true if it was there';
+
+CREATE FUNCTION @extschema@.pgq_delete_dead_batch(ids bigint[])
+    RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_delete_dead_batch';
+COMMENT ON FUNCTION @extschema@.pgq_delete_dead_batch(bigint[])
+    IS 'removes dead letters and returns the ids that were there';
 
 CREATE FUNCTION @extschema@.pgq_schedule(
     name           text,

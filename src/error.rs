@@ -2,6 +2,7 @@
 //!
 //! A call that raises one of these has changed nothing.
 
+use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
@@ -53,6 +54,7 @@ pub fn with_printable_errors<R>(work: impl FnOnce() -> R) -> R {
                 message: report.message().to_owned(),
                 detail: report.detail().map(str::to_owned),
                 hint: report.hint().map(str::to_owned),
+                argument: None,
             }
             .raise(),
         })
@@ -66,17 +68,36 @@ pub struct Error {
     message: String,
     detail: Option<String>,
     hint: Option<String>,
+    /// The argument that the error is about, or a part of it: `settings.lease`, `messages[2].delay`.
+    argument: Option<String>,
+}
+
+thread_local! {
+    /// The SQLSTATE, message and argument of the error that is about to be reported.
+    static RAISING: RefCell<Option<(i32, String, String)>> = const { RefCell::new(None) };
+}
+
+/// Returns the argument that an error is about, if it was raised just now: once.
+pub fn argument_of(code: i32, message: &str) -> Option<String> {
+    let raising =
+        RAISING.with_borrow_mut(|raising| raising.take_if(|about| about.0 == code && about.1 == message));
+    raising.map(|(.., argument)| argument)
 }
 
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     fn new(code: PgSqlErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), detail: None, hint: None }
+        Self { code, message: message.into(), detail: None, hint: None, argument: None }
     }
 
     fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
+        self
+    }
+
+    fn argument(mut self, argument: impl Into<String>) -> Self {
+        self.argument = Some(argument.into());
         self
     }
 
@@ -87,15 +108,29 @@ impl Error {
 
     /// Raises the error. Never returns.
     pub fn raise(self) -> ! {
-        let mut report = ErrorReport::new(self.code, printable(self.message), "pgqueue");
+        self.report(PgLogLevel::ERROR);
+        unreachable!("an ERROR does not return")
+    }
+
+    /// Reports it as a warning.
+    pub fn warn(self, detail: &str) {
+        self.detail(detail).report(PgLogLevel::WARNING);
+    }
+
+    fn report(self, level: PgLogLevel) {
+        let message = printable(self.message);
+        if let Some(argument) = self.argument.filter(|_| level == PgLogLevel::ERROR) {
+            let about = (self.code as i32, message.clone(), printable(argument));
+            RAISING.with_borrow_mut(|raising| *raising = Some(about));
+        }
+        let mut report = ErrorReport::new(self.code, message, "pgqueue");
         if let Some(detail) = self.detail {
             report = report.set_detail(printable(detail));
         }
         if let Some(hint) = self.hint {
             report = report.set_hint(printable(hint));
         }
-        report.report(PgLogLevel::ERROR);
-        unreachable!("an ERROR does not return")
+        report.report(level);
     }
 
     /// 22004: a null for an argument that must have a value.
@@ -108,6 +143,7 @@ impl Error {
             PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
             format!("argument \"{argument}\" must not be null"),
         )
+        .argument(argument)
         .hint(hint)
     }
 
@@ -117,6 +153,7 @@ impl Error {
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             format!("argument \"{argument}\" {}", problem.as_ref()),
         )
+        .argument(argument)
         .hint(hint)
     }
 
@@ -146,7 +183,36 @@ impl Error {
             format!("argument \"settings\", field \"{path}\": {problem}")
         };
         Self::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, message)
+            .argument(if path == "." { "settings".to_owned() } else { format!("settings.{path}") })
             .hint("Settings are a JSON object such as {\"lease\": \"30 s\", \"max_deliveries\": 5}.")
+    }
+
+    /// 22P02: a text that is no receipt.
+    pub fn not_a_receipt(argument: &str, text: &[u8]) -> Self {
+        const MOST_SHOWN: usize = 64;
+        let text = String::from_utf8_lossy(text);
+        let shown: String = text.chars().take(MOST_SHOWN).collect();
+        let more = if shown.len() < text.len() { "..." } else { "" };
+        Self::new(
+            PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION,
+            format!("argument \"{argument}\" is no receipt: \"{shown}{more}\""),
+        )
+        .argument(argument)
+        .hint("Pass the column receipt of pgq_reserve or pgq_next as it came.")
+    }
+
+    /// 22023: a field that messages do not have.
+    pub fn unknown_field(field: &str, known: &[&str]) -> Self {
+        Self::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, format!("unknown field \"{field}\""))
+            .argument(field)
+            .hint(format!("It is one of {}.", known.join(", ")))
+    }
+
+    /// The same error, of one message among many.
+    pub fn of_message(mut self, number: usize) -> Self {
+        self.message = format!("message {number}: {}", self.message);
+        self.argument = self.argument.map(|field| format!("messages[{number}].{field}"));
+        self
     }
 
     /// 54000: a name or key longer than the tables' indexes should carry.
@@ -155,6 +221,7 @@ impl Error {
             PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             format!("argument \"{argument}\" is too long"),
         )
+        .argument(argument)
         .detail(format!("It has {bytes} bytes, at most {limit} are allowed."))
         .hint("Use a shorter name, or a digest of it.")
     }
@@ -165,6 +232,7 @@ impl Error {
             PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             format!("argument \"{argument}\" is too long"),
         )
+        .argument(argument)
         .detail(format!("It has {bytes} bytes, at most {limit} are allowed."))
     }
 
@@ -174,6 +242,7 @@ impl Error {
             PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
             format!("argument \"{argument}\" has too many elements"),
         )
+        .argument(argument)
         .detail(format!("It has {elements} elements, at most {limit} are allowed."))
         .hint("Call the function for a part of them at a time.")
     }
@@ -358,10 +427,10 @@ impl Error {
         .hint(hint)
     }
 
-    /// 55000: the queue keeps no dead letters.
+    /// 42809: the queue keeps no dead letters.
     pub fn dead_letters_off(name: &str) -> Self {
         Self::new(
-            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
             format!("queue \"{name}\" keeps no dead letters"),
         )
         .hint("pgq_alter_queue(queue, '{\"dead_letter\": true}') makes it keep them from now on.")
@@ -408,6 +477,7 @@ impl Error {
             PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
             format!("argument \"dedup_key\": a message with the key \"{key}\" is there already"),
         )
+        .argument("dedup_key")
         .detail(format!("It has the id {id}."))
         .hint("on_duplicate => 'ignore' keeps that one, 'replace' puts the new one in its place.")
     }

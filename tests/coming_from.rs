@@ -69,7 +69,7 @@ fn steps(row: &Row) -> Vec<Step<'_>> {
 }
 
 /// The queue `jobs` as the text describes it. Returns what stands for its variables.
-fn prepare(session: &mut Client) -> [(&'static str, String); 2] {
+fn prepare(session: &mut Client) -> [(&'static str, String); 3] {
     session
         .batch_execute(
             "SELECT pgq_drop_queue(name) FROM pgq_list_queues();
@@ -84,7 +84,8 @@ fn prepare(session: &mut Client) -> [(&'static str, String); 2] {
     assert_eq!(session.one::<i64>("SELECT dead FROM pgq_stats('jobs')"), 1);
     session.execute("SELECT pgq_push('jobs', '2')", &[]).unwrap();
     let (id, delivery): (i64, i64) = (leased.get(0), leased.get(1));
-    [(":id", id.to_string()), (":delivery", delivery.to_string())]
+    let dead: i64 = session.one("SELECT id FROM pgq_peek_dead('jobs')");
+    [(":id", id.to_string()), (":delivery", delivery.to_string()), (":dead", dead.to_string())]
 }
 
 /// Runs a statement. A query has to give something: rows, and no false, null or zero first.

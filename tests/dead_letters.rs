@@ -72,3 +72,74 @@ fn a_death_is_told_once_however_many_find_it() {
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (750, 750));
     assert_eq!(session.one::<i64>("SELECT pushed FROM pgq_stats('ops')"), 750);
 }
+
+#[test]
+fn a_letter_that_two_sessions_take_by_its_id_goes_to_one_of_them() {
+    let server = Server::start();
+    let mut session = server.connect();
+    for (first, second) in [
+        ("SELECT pgq_redrive_dead($1) IS NOT NULL", "SELECT pgq_redrive_dead($1) IS NOT NULL"),
+        ("SELECT pgq_delete_dead($1)", "SELECT pgq_redrive_dead($1, reset => false) IS NOT NULL"),
+        ("SELECT pgq_redrive_dead($1, 'other') IS NOT NULL", "SELECT pgq_delete_dead($1)"),
+    ] {
+        for end in ["COMMIT", "ROLLBACK"] {
+            session.batch_execute("SELECT pgq_create_queue('other')").unwrap();
+            let letter: i64 = session.one("SELECT pgq_push('q', '1')");
+            session.execute("SELECT pgq_bury($1, 'x')", &[&letter]).unwrap();
+            let mut holder = server.connect();
+            holder.batch_execute("BEGIN").unwrap();
+            assert!(holder.query_one(first, &[&letter]).unwrap().get::<_, bool>(0), "{first}");
+            // The oldest letters are another call's business: it passes over this one.
+            assert_eq!(session.one::<i64>("SELECT pgq_redrive('q')"), 0, "{first}");
+            let got = thread::scope(|scope| {
+                let mut waiter = server.connect();
+                let pid: i32 = waiter.one("SELECT pg_backend_pid()");
+                let waiter =
+                    scope.spawn(move || waiter.query_one(second, &[&letter]).unwrap().get::<_, bool>(0));
+                until("it waits", || {
+                    session.one(&format!(
+                        "SELECT wait_event_type IS NOT DISTINCT FROM 'Lock' FROM pg_stat_activity WHERE pid = {pid}"
+                    ))
+                });
+                holder.batch_execute(end).unwrap();
+                waiter.join().unwrap()
+            });
+            assert_eq!(got, end == "ROLLBACK", "{first}, {end}, {second}");
+            session.batch_execute("SELECT pgq_purge(queue) FROM pgq_stats()").unwrap();
+            assert_eq!(session.one::<i64>("SELECT sum(total)::bigint FROM pgq_stats(exact => true)"), 0);
+        }
+    }
+}
+
+#[test]
+fn a_right_that_is_taken_back_while_a_call_waits_counts() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            "CREATE ROLE manager; SELECT pgq_create_queue('q'); SELECT pgq_grant('q', 'manager', 'manage')",
+        )
+        .unwrap();
+    let letter: i64 = session.one("SELECT pgq_push('q', '1')");
+    session.execute("SELECT pgq_bury($1, 'x')", &[&letter]).unwrap();
+    let mut holder = server.connect();
+    holder.batch_execute(&format!("BEGIN; SELECT FROM pgqueue.dead WHERE id = {letter} FOR UPDATE")).unwrap();
+    let got = thread::scope(|scope| {
+        let mut waiter = server.connect();
+        let pid: i32 = waiter.one("SELECT pg_backend_pid()");
+        waiter.batch_execute("SET ROLE manager").unwrap();
+        let waiter = scope.spawn(move || {
+            waiter.query_one("SELECT pgq_delete_dead($1)", &[&letter]).unwrap().get::<_, bool>(0)
+        });
+        until("it waits", || {
+            session.one(&format!(
+                "SELECT wait_event_type IS NOT DISTINCT FROM 'Lock' FROM pg_stat_activity WHERE pid = {pid}"
+            ))
+        });
+        assert!(session.one::<bool>("SELECT pgq_revoke('q', 'manager', 'manage')"));
+        holder.batch_execute("COMMIT").unwrap();
+        waiter.join().unwrap()
+    });
+    assert!(!got);
+    assert_eq!(session.one::<i64>("SELECT dead FROM pgq_stats('q')"), 1);
+}

@@ -204,3 +204,132 @@ fn a_trigger_function_of_the_extension_refuses_other_tables() {
         session.batch_execute("DROP TRIGGER of_ours ON other").unwrap();
     }
 }
+
+/// The errors of `src/error.rs` by the names of their functions, each with a statement that raises it, its SQLSTATE,
+/// and the argument that it names in the field for columns.
+#[rustfmt::skip]
+const MISTAKES: &[(&str, &str, &str, Option<&str>)] = &[
+    ("null", "SELECT pgq_push('q', NULL)", "22004", Some("payload")),
+    ("null", "SELECT pgq_push_batch('q', ARRAY[NULL]::jsonb[])", "22004", Some("payloads")),
+    ("null", "SELECT pgq_extend(1, NULL)", "22004", Some("lease")),
+    ("null", "SELECT pgq_push_each('q', '[{\"payload\": 1}, {}]')", "22004", Some("messages[2].payload")),
+    ("invalid", "SELECT pgq_push('', '1')", "22023", Some("queue")),
+    ("invalid", "SELECT pgq_reserve('q', lease => '0 s')", "22023", Some("lease")),
+    ("invalid", "SELECT pgq_reserve('q', max => 0)", "22023", Some("max")),
+    ("invalid", "SELECT pgq_push('q', '1', priority => 99999)", "22023", Some("priority")),
+    ("invalid", "SELECT pgq_delete_batch('{1}', '{1,2}')", "22023", Some("deliveries")),
+    ("invalid", "SELECT pgq_schedule('s', 'q', 'soon', '1')", "22023", Some("every")),
+    ("wrong_length", "SELECT pgq_push_batch('q', '{1}', dedup_keys => '{}')", "22023", Some("dedup_keys")),
+    ("unknown_word", "SELECT pgq_peek('q', state => 'asleep')", "22023", Some("state")),
+    ("unknown_word", "SELECT pgq_grant('there', '-', 'all')", "22023", Some("privilege")),
+    ("setting", "SELECT pgq_create_queue('q', '[]')", "22023", Some("settings")),
+    ("setting", "SELECT pgq_create_queue('q', '{\"backoff\": {\"base\": 1}}')", "22023", Some("settings.backoff.base")),
+    ("not_a_receipt", "SELECT pgq_delete_by_receipt('1')", "22P02", Some("receipt")),
+    ("unknown_field", "SELECT pgq_push_each('q', '[{\"payload\": 1, \"delya\": 1}]')", "22023", Some("messages[1].delya")),
+    ("of_message", "SELECT pgq_push_each('q', '[{\"payload\": 1, \"ttl\": \"0 s\"}]')", "22023", Some("messages[1].ttl")),
+    ("too_long", "SELECT pgq_push('q', '1', group_key => repeat('g', 513))", "54000", Some("group_key")),
+    ("text_too_long", "SELECT pgq_schedule('s', 'q', repeat('1', 1025), '1')", "54000", Some("every")),
+    ("array_too_long", "SELECT pgq_delete_batch(array_fill(1::bigint, ARRAY[1000001]))", "54000", Some("ids")),
+    ("no_such_queue", "SELECT pgq_drop_queue('q')", "42704", None),
+    ("not_allowed", "SET ROLE nobody; SELECT pgq_push('there', '1')", "42501", None),
+    ("not_a_member", "SET ROLE nobody; SELECT pgq_reassign_owned('postgres', 'nobody')", "42501", None),
+    ("not_for_hands", "SET ROLE writer; DELETE FROM pgqueue.queue", "42501", None),
+    ("bad_default_grants", "SET pgqueue.default_grants = '{'; SELECT pgq_push('q', '1')", "22023", None),
+    ("not_your_schedule", "SET ROLE nobody; SELECT pgq_unschedule('tick')", "42501", None),
+    ("other_kind_of_schedule", "SELECT pgq_unwatch('tick')", "42809", None),
+    ("no_such_role", "SELECT pgq_grant('there', 4294967295::oid::regrole, 'push')", "42704", None),
+    ("bad_capture", "SELECT pgq_capture()", "39P01", None),
+    ("bad_capture", "CREATE TRIGGER c BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION pgq_capture('q'); INSERT INTO t VALUES (1)", "39P01", None),
+    ("no_such_column", "CREATE TRIGGER c AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION pgq_capture('q', 'x'); INSERT INTO t VALUES (1)", "42703", None),
+    ("capture_needs_key", "CREATE TRIGGER c AFTER UPDATE ON t REFERENCING OLD TABLE AS o NEW TABLE AS n FOR EACH STATEMENT EXECUTE FUNCTION pgq_capture('q'); UPDATE t SET a = 2", "39P01", None),
+    ("read_only", "SET transaction_read_only = on; SELECT pgq_push('q', '1')", "25006", None),
+    ("dead_letters_off", "SELECT pgq_peek_dead('keeps none')", "42809", None),
+    ("refused", "SELECT pgq_delete(1, 77, strict => true)", "P0002", None),
+    ("snapshot_must_stay", "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; CALL pgq_wait('q', '0')", "25001", None),
+    ("full", "SELECT pgq_push('short', '1')", "53400", None),
+    ("duplicate", "SELECT pgq_push('there', '1', dedup_key => 'k', on_duplicate => 'reject')", "23505", Some("dedup_key")),
+    ("cannot_obey", "CREATE RULE r AS ON INSERT TO pgqueue.message DO ALSO NOTHING; SELECT pgq_push('there', '1')", "55000", None),
+    ("table_is_changed", "DROP INDEX pgqueue.message_group; SELECT pgq_push('there', '1', group_key => 'g')", "55000", None),
+];
+
+/// Errors that take more than a statement, or that no caller sees; other tests raise them.
+const ELSEWHERE: [&str; 10] = [
+    "busy",
+    "could_not_serialize",
+    "extension_is_gone",
+    "ids_are_used_up",
+    "no_memory",
+    "no_set_here",
+    "not_a_trigger",
+    "owner_is_gone",
+    "queue_was_dropped",
+    "watch_gives_too_much",
+];
+
+#[test]
+fn each_error_has_its_sqlstate_and_names_its_argument_where_a_program_can_read_it() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            "CREATE ROLE nobody; CREATE ROLE writer IN ROLE pg_write_all_data, pg_read_all_data;
+             GRANT USAGE ON SCHEMA pgqueue TO writer; CREATE TABLE t (a int); INSERT INTO t VALUES (1);
+             SELECT pgq_create_queue('keeps none', '{\"dead_letter\": false}');
+             SELECT pgq_create_queue('short', '{\"max_length\": 1}'), pgq_push('short', '1');
+             SELECT pgq_push('there', '1', dedup_key => 'k'), pgq_schedule('tick', 'there', '1 day', '1')",
+        )
+        .unwrap();
+    let before: Vec<String> = session.all("SELECT queue || total FROM pgq_stats() ORDER BY 1");
+    let mut differences = Vec::new();
+    for &(name, statement, sqlstate, argument) in MISTAKES {
+        session.batch_execute("BEGIN").unwrap();
+        let error = error_of(&mut session, statement);
+        // The last word of `messages[2].delay`; a path into the settings is in the message as a whole.
+        let is_named = argument.is_none_or(|argument| {
+            let path = argument.strip_prefix("settings.");
+            let word = path.unwrap_or_else(|| argument.rsplit('.').next().unwrap());
+            error.message().contains(&format!("\"{word}\""))
+        });
+        if (error.code().code(), error.column()) != (sqlstate, argument) || !is_named {
+            differences.push(format!("{name}: {statement}: {error:?}"));
+        }
+        session.batch_execute("ROLLBACK").unwrap();
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+    assert_eq!(session.all::<String>("SELECT queue || total FROM pgq_stats() ORDER BY 1"), before);
+
+    let source = include_str!("../src/error.rs").split("    /// 22004").nth(1).unwrap();
+    let mut defined: Vec<&str> =
+        source.lines().filter_map(|line| line.trim().strip_prefix("pub fn ")?.split('(').next()).collect();
+    defined.push("null");
+    defined.retain(|name| *name != "wrong_version"); // upgrade.rs
+    let known: Vec<&str> = MISTAKES.iter().map(|mistake| mistake.0).chain(ELSEWHERE).collect();
+    let lost: Vec<_> = defined.iter().filter(|name| !known.contains(name)).collect();
+    assert!(defined.len() > 40 && lost.is_empty(), "{lost:?}");
+}
+
+#[test]
+fn a_program_in_the_database_reads_the_argument_too_and_a_later_error_has_none_of_it() {
+    let server = Server::start();
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            "CREATE FUNCTION argument_of(call text) RETURNS text LANGUAGE plpgsql AS $$
+             DECLARE told text;
+             BEGIN
+                 EXECUTE call;
+             EXCEPTION WHEN OTHERS THEN
+                 GET STACKED DIAGNOSTICS told = COLUMN_NAME;
+                 RETURN told;
+             END $$",
+        )
+        .unwrap();
+    for (call, argument) in [
+        ("SELECT pgq_reserve(''q'', max => 0)", "max"),
+        ("SELECT pgq_drop_queue(''q'')", ""),
+        ("SELECT pgq_reserve(''q'', lease => ''-1 s'')", "lease"),
+        ("SELECT 1 / 0", ""),
+    ] {
+        assert_eq!(session.one::<String>(&format!("SELECT argument_of('{call}')")), argument, "{call}");
+    }
+}

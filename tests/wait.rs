@@ -50,8 +50,9 @@ fn it_returns_at_once_when_there_is_enough_and_at_its_timeout_when_there_is_not(
     // In a transaction block and in a DO block it lets go of the snapshot too.
     assert!(timed("BEGIN; CALL pgq_wait('q', '20 s'); COMMIT") < Duration::from_secs(15));
     assert!(
-        timed("DO $$ BEGIN CALL pgq_wait('q', '20 s'); PERFORM pgq_pop('q'); END $$")
-            < Duration::from_secs(15)
+        timed(
+            "DO $$ DECLARE ready boolean; BEGIN CALL pgq_wait('q', '20 s', ready => ready); ASSERT ready; PERFORM pgq_pop('q'); END $$"
+        ) < Duration::from_secs(15)
     );
     assert_eq!(session.one::<i64>("SELECT pgq_count('q')"), 1);
 }
@@ -668,4 +669,28 @@ fn sleepers_and_workers_can_be_told_from_other_sessions() {
     until("the worker sleeps under its name", || session.one(&worker));
     session.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
     sleeping.join().unwrap();
+}
+
+#[test]
+fn it_says_whether_there_is_something() {
+    let server = Server::start();
+    let mut session = server.connect();
+    let ready = |session: &mut postgres::Client, call: &str| session.one::<bool>(call);
+    assert!(!ready(&mut session, "CALL pgq_wait('q', '0')"), "no such queue");
+    session.execute("SELECT pgq_push('q', '1')", &[]).unwrap();
+    assert!(ready(&mut session, "CALL pgq_wait('q', '20 s')"));
+    assert!(!ready(&mut session, "CALL pgq_wait('q', '50 ms', 2)"), "one is less than two");
+    let mut sleeper = server.connect();
+    let pid: i32 = sleeper.one("SELECT pg_backend_pid()");
+    let sleeping = thread::spawn(move || ready(&mut sleeper, "CALL pgq_wait('q', '60 s', 2)"));
+    until_asleep(&mut session, pid);
+    session.execute("SELECT pgq_push('q', '2')", &[]).unwrap();
+    assert!(sleeping.join().unwrap());
+    // As drivers call it, with parameters without types, again and again.
+    let statement = session.prepare("CALL pgq_wait($1, $2::text::interval)").unwrap();
+    for _ in 0..10 {
+        assert!(session.query_one(&statement, &[&"q", &"1 s"]).unwrap().get::<_, bool>("ready"));
+    }
+    session.execute("SELECT pgq_pop('q', 2)", &[]).unwrap();
+    assert!(!session.query_one(&statement, &[&"q", &"1 ms"]).unwrap().get::<_, bool>("ready"));
 }

@@ -161,7 +161,7 @@ COMMENT ON FUNCTION pgqueue_proxy.writes_iso() IS 'whether the session writes da
 CREATE OR REPLACE FUNCTION pgqueue_proxy.is_for_one(route record)
     RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
-    RETURN route.run_on ~ '^(of_queue|of_id|of_ids)\(';
+    RETURN route.run_on ~ '^(of_queue|of_ids?|of_receipts?)\(';
 END $$;
 COMMENT ON FUNCTION pgqueue_proxy.is_for_one(record) IS 'whether a call runs on one partition, which it is given as a first argument';
 
@@ -173,6 +173,8 @@ BEGIN
     IF route.run_on = 'of_ids(ids)' THEN
         RETURN format('RETURN QUERY SELECT r.* FROM pgqueue_proxy.by_partition(ids%s) AS share, %s AS r;',
                       CASE WHEN 'deliveries' = ANY (fn.parameters) THEN ', deliveries' END, remote);
+    ELSIF route.run_on = 'of_receipts(receipts)' THEN
+        RETURN format('RETURN QUERY SELECT r.* FROM pgqueue_proxy.by_partition(receipts) AS share(receipts), %s AS r;', remote);
     ELSIF fn.result ~ '^(SETOF|TABLE)' THEN
         RETURN format('RETURN QUERY SELECT * FROM %s;', remote);
     ELSIF route.run_on = 'ALL' THEN
@@ -195,15 +197,16 @@ BEGIN
                       format('%s is not to be had through a proxy: %s', fn.name, route.note),
                       'Connect to the partition of the queue: pgq_shard(queue) says where it is.');
     END IF;
-    IF route.run_on = 'of_ids(ids)' THEN
+    IF route.run_on IN ('of_ids(ids)', 'of_receipts(receipts)') THEN
         FOR n IN 1 .. cardinality(numbers) LOOP
-            IF fn.parameters[n] IN ('ids', 'deliveries') THEN
+            IF fn.parameters[n] IN ('ids', 'deliveries', 'receipts') THEN
                 numbers[n] := 'share.' || fn.parameters[n];
             END IF;
         END LOOP;
     END IF;
     IF pgqueue_proxy.is_for_one(route) THEN
         numbers := CASE route.run_on WHEN 'of_ids(ids)' THEN 'pgqueue_proxy.of_ids(share.ids)'
+                                     WHEN 'of_receipts(receipts)' THEN 'pgqueue_proxy.of_receipts(share.receipts)'
                                      ELSE 'pgqueue_proxy.' || route.run_on END || numbers;
     END IF;
     RETURN format(E'IF pgqueue_proxy.writes_iso() THEN\n        %s\n    ELSE\n        %s\n    END IF;',

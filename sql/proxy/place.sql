@@ -45,6 +45,27 @@ CREATE OR REPLACE FUNCTION pgqueue_proxy.has_null(list bigint[])
     RETURN EXISTS (SELECT FROM unnest(list) AS element WHERE element IS NULL);
 COMMENT ON FUNCTION pgqueue_proxy.has_null(bigint[]) IS 'whether an array, of however many dimensions, has a null in it';
 
+-- A text that is no receipt goes anywhere: it is the partition that refuses it.
+CREATE OR REPLACE FUNCTION pgqueue_proxy.id_of(receipt text)
+    RETURNS bigint LANGUAGE sql IMMUTABLE
+    RETURN CASE WHEN receipt ~ '^\d{1,18}-' THEN split_part(receipt, '-', 1)::bigint END;
+COMMENT ON FUNCTION pgqueue_proxy.id_of(text) IS 'the message of a receipt; null if it is none';
+
+CREATE OR REPLACE FUNCTION pgqueue_proxy.ids_of(receipts text[])
+    RETURNS bigint[] LANGUAGE sql IMMUTABLE
+    RETURN (SELECT array_agg(pgqueue_proxy.id_of(receipt)) FROM unnest(receipts) AS receipt);
+COMMENT ON FUNCTION pgqueue_proxy.ids_of(text[]) IS 'the messages of receipts';
+
+CREATE OR REPLACE FUNCTION pgqueue_proxy.of_receipt(receipt text)
+    RETURNS integer LANGUAGE sql IMMUTABLE
+    RETURN pgqueue_proxy.of_id(pgqueue_proxy.id_of(receipt));
+COMMENT ON FUNCTION pgqueue_proxy.of_receipt(text) IS 'the partition of the message of a receipt';
+
+CREATE OR REPLACE FUNCTION pgqueue_proxy.of_receipts(receipts text[])
+    RETURNS integer LANGUAGE sql IMMUTABLE
+    RETURN pgqueue_proxy.of_receipt(receipts[array_lower(receipts, 1)]);
+COMMENT ON FUNCTION pgqueue_proxy.of_receipts(text[]) IS 'the partition of receipts that are all on one';
+
 -- Up to 0.2, deliveries were integers.
 DROP FUNCTION IF EXISTS pgqueue_proxy.by_partition(bigint[], integer[]);
 
@@ -68,3 +89,21 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION pgqueue_proxy.by_partition(bigint[], bigint[]) IS 'receipts, a row a partition';
+
+-- Arrays in which a text is no receipt stay as they are, too.
+CREATE OR REPLACE FUNCTION pgqueue_proxy.by_partition(receipts text[])
+    RETURNS SETOF text[] LANGUAGE plpgsql IMMUTABLE ROWS 1 AS $$
+BEGIN
+    IF pgqueue_proxy.are_on_one(pgqueue_proxy.ids_of(receipts)) OR array_ndims(receipts) > 1
+        OR EXISTS (SELECT FROM unnest(receipts) AS receipt WHERE receipt !~ '^\d+-\d+$' OR receipt IS NULL)
+    THEN
+        RETURN NEXT receipts;
+    ELSE
+        RETURN QUERY
+        SELECT array_agg(receipt)
+          FROM unnest(receipts) AS receipt
+         GROUP BY pgqueue_proxy.of_receipt(receipt)
+         ORDER BY pgqueue_proxy.of_receipt(receipt);
+    END IF;
+END $$;
+COMMENT ON FUNCTION pgqueue_proxy.by_partition(text[]) IS 'receipts, a row a partition';

@@ -3,8 +3,10 @@
 
 -- Up to 0.2, min was an integer.
 DROP PROCEDURE IF EXISTS pgq_wait(text, interval, integer);
+-- Before 0.3, it did not say anything.
+DROP PROCEDURE IF EXISTS pgq_wait(text, interval, bigint);
 
-CREATE OR REPLACE PROCEDURE pgq_wait(queue text, timeout interval DEFAULT '30 s', min bigint DEFAULT 1)
+CREATE OR REPLACE PROCEDURE pgq_wait(queue text, timeout interval DEFAULT '30 s', min bigint DEFAULT 1, INOUT ready boolean DEFAULT NULL)
     LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     deadline timestamptz;
@@ -20,9 +22,11 @@ BEGIN
         RAISE EXCEPTION 'argument "timeout" must not be longer than 100 years' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     deadline := clock_timestamp() + timeout;
-    WHILE pgq_count(queue) < min AND clock_timestamp() < deadline LOOP
+    LOOP
+        ready := pgq_count(queue) >= min;
+        EXIT WHEN ready OR clock_timestamp() >= deadline;
         PERFORM pg_sleep(least(0.05, extract(epoch FROM deadline - clock_timestamp())));
     END LOOP;
 END $$;
-COMMENT ON PROCEDURE pgq_wait(text, interval, bigint)
-    IS 'returns when min messages may be ready or the time is up; looks every 50 ms';
+COMMENT ON PROCEDURE pgq_wait(text, interval, bigint, boolean)
+    IS 'returns when min messages may be ready (true) or the time is up (false); looks every 50 ms';

@@ -23,7 +23,7 @@ COMMENT ON FUNCTION pgq_pop(text, bigint, jsonb, text, boolean)
 
 CREATE FUNCTION pgq_next(
     queue        text,
-    done         bigint[],
+    done         bigint[] DEFAULT NULL,
     deliveries   bigint[] DEFAULT NULL,
     lease        interval DEFAULT NULL,
     max          bigint   DEFAULT 1,
@@ -31,10 +31,11 @@ CREATE FUNCTION pgq_next(
     group_key    text     DEFAULT NULL,
     lifo         boolean  DEFAULT NULL,
     strict       boolean  DEFAULT false,
-    show_refused boolean  DEFAULT false
+    show_refused boolean  DEFAULT false,
+    receipts     text[]   DEFAULT NULL
 ) RETURNS SETOF pgq_message LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_next';
-COMMENT ON FUNCTION pgq_next(text, bigint[], bigint[], interval, bigint, jsonb, text, boolean, boolean, boolean)
-    IS 'deletes the messages that are done and leases the next, in one round trip and one commit; strict raises if a receipt is refused, show_refused gives a row of id and delivery for it';
+COMMENT ON FUNCTION pgq_next(text, bigint[], bigint[], interval, bigint, jsonb, text, boolean, boolean, boolean, text[])
+    IS 'deletes the messages that are done and leases the next, in one round trip and one commit; strict raises if a receipt is refused, show_refused gives a row of its id, delivery and receipt';
 
 CREATE FUNCTION pgq_peek(
     queue text,
@@ -52,7 +53,8 @@ COMMENT ON FUNCTION pgq_get(bigint)
 CREATE PROCEDURE pgq_wait(
     queue   text,
     timeout interval DEFAULT '30 s',
-    min     bigint   DEFAULT 1
+    min     bigint   DEFAULT 1,
+    INOUT ready boolean DEFAULT NULL
 ) LANGUAGE c AS 'MODULE_PATHNAME', 'pgq_wait';
-COMMENT ON PROCEDURE pgq_wait(text, interval, bigint)
-    IS 'returns when min messages may be ready or the time is up; holds no snapshot meanwhile';
+COMMENT ON PROCEDURE pgq_wait(text, interval, bigint, boolean)
+    IS 'returns when min messages may be ready (true) or the time is up (false); holds no snapshot meanwhile';

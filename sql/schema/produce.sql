@@ -86,3 +86,8 @@ CREATE FUNCTION pgq_push_bytes_batch(
 ) RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'pgq_push_bytes_batch';
 COMMENT ON FUNCTION pgq_push_bytes_batch(text, bytea[], jsonb[], bigint, interval, timestamptz, interval, text, text, text, interval, bigint, text[])
     IS 'puts all bodies into a queue, or none, and returns their ids in the order of the array';
+
+CREATE FUNCTION pgq_push_each(queue text, messages jsonb)
+    RETURNS SETOF bigint LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME', 'pgq_push_each';
+COMMENT ON FUNCTION pgq_push_each(text, jsonb)
+    IS 'puts messages into a queue, each an object with a payload and options of its own, or none, and returns their ids in the order of the array';

@@ -10,9 +10,10 @@ CREATE TYPE pgq_message AS (
     group_key    text,
     delivery     bigint,
     enqueued_at  timestamptz,
-    leased_until timestamptz
+    leased_until timestamptz,
+    receipt      text
 );
-COMMENT ON TYPE pgq_message IS 'a message as a consumer gets it; (id, delivery) is its receipt';
+COMMENT ON TYPE pgq_message IS 'a message as a consumer gets it; receipt stands for (id, delivery), and is null unless the caller has leased it';
 
 CREATE TYPE pgq_message_details AS (
     id             bigint,

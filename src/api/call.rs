@@ -3,12 +3,15 @@
 //! `sql/schema` declares the functions of `src/api`, and Postgres calls them by its calling convention. A
 //! payload keeps the datum it came in; no code in between converts it.
 
+use std::ops::ControlFlow;
+
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::engine::table::name::Name;
 use crate::error::{self, Error, Result};
-use crate::pg::argument::{Argument, bad_span};
+use crate::pg::argument::{Argument, bad_span, check_elements};
 use crate::pg::datum::{Jsonb, beginning, length};
+use crate::pg::json_objects::{self, Field};
 use crate::pg::trigger::Trigger;
 use crate::value::duration::Millis;
 
@@ -150,6 +153,42 @@ impl Call {
         Ok(max.min(i64::from(i32::MAX)) as usize)
     }
 
+    /// Calls `each` with the number, from 1, and the fields of each object of a jsonb array that must not be null.
+    pub fn each_object(
+        &self,
+        n: usize,
+        argument: &str,
+        mut each: impl FnMut(usize, &[Field]) -> Result<()>,
+    ) -> Result<()> {
+        let array: Datum = self.required(n, argument)?;
+        let hint = "Pass a JSON array such as [{\"payload\": 1, \"delay\": \"10 min\"}, {\"payload\": 2}].";
+        // SAFETY: `sql/schema` declares the argument as jsonb; arguments outlive their call.
+        let Some(count) = (unsafe { json_objects::elements(array) }) else {
+            return Err(Error::invalid(argument, "must be an array of objects", hint));
+        };
+        check_elements(argument, count)?;
+        let mut number = 0;
+        // SAFETY: as above; it is an array.
+        let end = unsafe {
+            json_objects::each_object(array, |object| {
+                number += 1;
+                let read = match object {
+                    Ok(fields) => each(number, fields),
+                    Err(_) => Err(Error::invalid(
+                        argument,
+                        format!("must be an array of objects: element {number} is none"),
+                        hint,
+                    )),
+                };
+                read.map_or_else(ControlFlow::Break, ControlFlow::Continue)
+            })
+        };
+        match end {
+            ControlFlow::Break(error) => Err(error),
+            ControlFlow::Continue(()) => Ok(()),
+        }
+    }
+
     pub fn is_null(&self, n: usize) -> bool {
         self.argument(n).is_none()
     }
@@ -168,6 +207,19 @@ impl Call {
     pub fn trigger_of(&self, table: Oid) -> Result<Trigger<'_>> {
         let trigger = self.trigger()?;
         if trigger.table() == table { Ok(trigger) } else { Err(Error::not_a_trigger()) }
+    }
+
+    /// Makes the answer of a procedure with output parameters.
+    pub fn record(&self, values: &[Option<Datum>]) -> Datum {
+        let mut nulls: Vec<bool> = values.iter().map(Option::is_none).collect();
+        let mut values: Vec<Datum> = values.iter().map(|value| value.unwrap_or(Datum::null())).collect();
+        // SAFETY: fcinfo is Postgres's; the arrays have as many elements as the descriptor columns.
+        unsafe {
+            let descriptor = pg_sys::BlessTupleDesc(row_descriptor(self.fcinfo));
+            assert_eq!(values.len(), (*descriptor).natts as usize, "as many values as output parameters");
+            let tuple = pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
+            pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data)
+        }
     }
 
     /// Begins the answer of a set-returning function. Only once a call.

@@ -3,7 +3,7 @@
 use pgrx::pg_sys::Datum;
 
 use crate::api::call::{Answer, Call, Rows};
-use crate::api::settle::{Asked, receipts};
+use crate::api::settle::{Asked, read_receipts, receipts};
 use crate::engine::message::archive;
 use crate::engine::message::settle::Verdict;
 use crate::engine::reserve::request::{Request, Take, Taken};
@@ -11,7 +11,9 @@ use crate::engine::reserve::{look, peek, reserve};
 use crate::engine::table::message::{Column, Receipt};
 use crate::engine::table::queue::{self, Queue};
 use crate::error::{Error, Result};
+use crate::pg::datum::text_datum;
 use crate::pg::session::check_writable;
+use crate::value::receipt;
 use crate::value::right::Right;
 use crate::worker::start;
 
@@ -33,15 +35,28 @@ fn pgq_pop(call: &Call) -> Answer {
 fn pgq_next(call: &Call) -> Answer {
     let take = Take::Lease(call.span(3, "lease")?);
     let request = request(call, 4)?;
-    // The first call of a loop has no finished messages yet.
-    let receipts = if call.is_null(1) { Vec::new() } else { receipts(call, 1, "done", 2)? };
-    let done = Asked { receipts, strict: call.required(8, "strict")? };
+    let done = Asked { receipts: done(call)?, strict: call.required(8, "strict")? };
     let shows_refused: bool = call.required(9, "show_refused")?;
     call.name(0, "queue")?;
     check_writable("pgq_next")?;
     let settled = done.settle(Verdict::Delete)?;
     let refused = if shows_refused { done.refused(&settled) } else { Vec::new() };
     hand_out(call, "pgq_next", take, request, &refused)
+}
+
+/// Reads the receipts of finished messages. The first call of a loop has none yet.
+fn done(call: &Call) -> Result<Vec<Receipt>> {
+    let has_ids = !call.is_null(1);
+    match call.optional(10, "receipts")? {
+        Some(_) if has_ids => Err(Error::invalid(
+            "receipts",
+            "must not be given together with \"done\"",
+            "Give one of the two.",
+        )),
+        Some(texts) => read_receipts("receipts", texts),
+        None if has_ids => receipts(call, 1, "done", 2),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// Reads the arguments max, filter, group_key and lifo, which follow each other from `first` on.
@@ -61,21 +76,28 @@ fn hand_out(call: &Call, function: &str, take: Take, request: Request, refused: 
     refused.iter().for_each(|&receipt| push_refused(&mut rows, receipt));
     if let Some(queue) = queue::find(&name, Right::Consume)? {
         start::ensure_running();
-        reserve(&queue, &request, take, |taken| push_row(&mut rows, &queue, &taken));
+        let is_leased = matches!(take, Take::Lease(_));
+        reserve(&queue, &request, take, |taken| push_row(&mut rows, &queue, &taken, is_leased));
     }
     rows.done()
 }
 
 /// Adds a refused receipt in the place of a message: its queue and lease are null.
 fn push_refused(rows: &mut Rows, (id, delivery): Receipt) {
-    let mut row = [None; 10];
+    let mut row = [None; 11];
     row[0] = Some(id.into());
     row[7] = delivery.map(Datum::from);
+    row[10] = delivery.map(|delivery| receipt_datum(id, delivery));
     rows.push(&row);
 }
 
-fn push_row(rows: &mut Rows, queue: &Queue, taken: &Taken) {
-    let row = taken.row;
+fn receipt_datum(id: i64, delivery: i64) -> Datum {
+    text_datum(receipt::write(id, delivery).as_bytes())
+}
+
+/// Adds a message. Only a consumer that has leased it gets its receipt.
+fn push_row(rows: &mut Rows, queue: &Queue, taken: &Taken, is_leased: bool) {
+    let (row, delivery) = (taken.row, i64::from(taken.delivery));
     rows.push(&[
         row.get(Column::Id),
         Some(queue.name.datum()),
@@ -84,9 +106,10 @@ fn push_row(rows: &mut Rows, queue: &Queue, taken: &Taken) {
         row.whole(Column::Headers),
         Some(i32::from(row.i16(Column::Priority)).into()),
         row.whole(Column::GroupKey),
-        Some(i64::from(taken.delivery).into()),
+        Some(delivery.into()),
         row.get(Column::EnqueuedAt),
         taken.leased_until.map(Datum::from),
+        is_leased.then(|| receipt_datum(row.i64(Column::Id), delivery)),
     ]);
 }
 
@@ -102,7 +125,7 @@ fn pgq_peek(call: &Call) -> Answer {
         if state == ARCHIVED {
             archive::peek(&queue, max as i64, |row| rows.push(&row.all()));
         } else {
-            peek(&queue, max, &state, |taken| push_row(&mut rows, &queue, &taken));
+            peek(&queue, max, &state, |taken| push_row(&mut rows, &queue, &taken, false));
         }
     }
     rows.done()

@@ -11,6 +11,7 @@ pub mod dead;
 pub mod manage;
 pub mod observe;
 pub mod produce;
+pub mod push_each;
 pub mod rights;
 pub mod schedule;
 pub mod settle;

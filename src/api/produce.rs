@@ -155,7 +155,7 @@ pub fn priority(priority: i64) -> Result<i16> {
     })
 }
 
-fn due(delay: Option<Millis>, deliver_at: Option<TimestampTz>) -> Result<Due> {
+pub fn due(delay: Option<Millis>, deliver_at: Option<TimestampTz>) -> Result<Due> {
     match (delay, deliver_at) {
         (None, None) | (Some(Millis::ZERO), None) => Ok(Due::Now),
         (Some(delay), None) => Ok(Due::After(delay)),
@@ -181,17 +181,23 @@ pub fn finite(deliver_at: TimestampTz) -> Result<TimestampTz> {
 }
 
 pub fn max_deliveries(call: &Call, n: usize) -> Result<Option<i32>> {
+    call.optional(n, "max_deliveries")?.map(checked_max_deliveries).transpose()
+}
+
+pub fn checked_max_deliveries(max: i64) -> Result<i32> {
     let problem = |problem| {
         Error::invalid("max_deliveries", problem, "0 means no limit; null means as the queue is set.")
     };
-    match call.optional::<i64>(n, "max_deliveries")? {
-        Some(max) if max < 0 => Err(problem("must not be negative")),
-        Some(max) => i32::try_from(max).map(Some).map_err(|_| problem("must be at most 2147483647")),
-        None => Ok(None),
+    if max < 0 {
+        return Err(problem("must not be negative"));
     }
+    i32::try_from(max).map_err(|_| problem("must be at most 2147483647"))
 }
 
 pub fn on_duplicate(call: &Call, n: usize) -> Result<OnDuplicate> {
-    let word: String = call.required(n, "on_duplicate")?;
-    OnDuplicate::of(&word).ok_or_else(|| Error::unknown_word("on_duplicate", &word, &OnDuplicate::WORDS))
+    on_duplicate_of(&call.required::<String>(n, "on_duplicate")?)
+}
+
+pub fn on_duplicate_of(word: &str) -> Result<OnDuplicate> {
+    OnDuplicate::of(word).ok_or_else(|| Error::unknown_word("on_duplicate", word, &OnDuplicate::WORDS))
 }

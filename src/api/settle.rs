@@ -1,4 +1,5 @@
-//! `pgq_delete`, `pgq_extend`, `pgq_release`, `pgq_fail`, `pgq_bury`, each for one message and for a batch.
+//! `pgq_delete`, `pgq_extend`, `pgq_release`, `pgq_fail`, `pgq_bury`, each for one message and for a batch, by id and
+//! delivery or by receipt.
 //!
 //! The Rust function `pgq_delete_one` is `pgq_delete` in SQL, and `pgq_delete` is `pgq_delete_batch`. The SQL
 //! of older versions calls the Rust functions by the plain names, and gets an error that asks for an upgrade.
@@ -12,10 +13,12 @@ use crate::engine::message::settle::{Settled, Verdict, settle};
 use crate::engine::table::catalog;
 use crate::engine::table::message::Receipt;
 use crate::error::{Error, Result};
+use crate::pg::argument::TextArray;
 use crate::pg::datum::text_datum;
-use crate::pg::memory::collected;
+use crate::pg::memory::{collected, room_for};
 use crate::pg::session::check_writable;
 use crate::value::duration::Millis;
+use crate::value::receipt;
 
 crate::export_to_sql!(
     pgq_delete,
@@ -28,6 +31,16 @@ crate::export_to_sql!(
     pgq_fail_one,
     pgq_bury,
     pgq_bury_one,
+    pgq_delete_by_receipt,
+    pgq_delete_by_receipts,
+    pgq_extend_by_receipt,
+    pgq_extend_by_receipts,
+    pgq_release_by_receipt,
+    pgq_release_by_receipts,
+    pgq_fail_by_receipt,
+    pgq_fail_by_receipts,
+    pgq_bury_by_receipt,
+    pgq_bury_by_receipts,
 );
 
 /// Receipts of a call, and whether the call fails if one of them is refused.
@@ -49,6 +62,17 @@ impl Asked {
         let id = call.required(0, "id")?;
         let delivery = call.optional::<i64>(delivery, "delivery")?;
         Ok(Self { receipts: vec![(id, delivery)], strict: call.required(strict, "strict")? })
+    }
+
+    /// Reads a receipt.
+    fn by_receipt(call: &Call, strict: usize) -> Result<Self> {
+        let text: Vec<u8> = call.required(0, "receipt")?;
+        Ok(Self { receipts: vec![receipt_of("receipt", &text)?], strict: call.required(strict, "strict")? })
+    }
+
+    fn by_receipts(call: &Call, strict: usize) -> Result<Self> {
+        let texts = call.required(0, "receipts")?;
+        Ok(Self { receipts: read_receipts("receipts", texts)?, strict: call.required(strict, "strict")? })
     }
 
     pub fn settle(&self, verdict: Verdict) -> Result<Vec<Settled>> {
@@ -100,6 +124,21 @@ pub fn receipts(call: &Call, ids: usize, argument: &str, deliveries: usize) -> R
     Ok(collected(ids.into_iter().zip(deliveries.into_iter().map(Some))))
 }
 
+/// Reads receipts: no nulls.
+pub fn read_receipts(argument: &str, TextArray(texts): TextArray) -> Result<Vec<Receipt>> {
+    let mut receipts = Vec::new();
+    room_for(&mut receipts, texts.len());
+    for text in texts {
+        receipts.push(receipt_of(argument, &text.ok_or_else(|| Error::null(argument))?)?);
+    }
+    Ok(receipts)
+}
+
+fn receipt_of(argument: &str, text: &[u8]) -> Result<Receipt> {
+    let (id, delivery) = receipt::read(text).ok_or_else(|| Error::not_a_receipt(argument, text))?;
+    Ok((id, Some(delivery)))
+}
+
 fn ids(call: &Call, ids: impl IntoIterator<Item = i64>) -> Answer {
     let mut rows = call.rows()?;
     for id in ids {
@@ -121,6 +160,15 @@ fn pgq_delete_one(call: &Call) -> Answer {
     any(&delete("pgq_delete", &Asked::one(call, 1, 2)?)?)
 }
 
+fn pgq_delete_by_receipt(call: &Call) -> Answer {
+    any(&delete("pgq_delete_by_receipt", &Asked::by_receipt(call, 1)?)?)
+}
+
+fn pgq_delete_by_receipts(call: &Call) -> Answer {
+    let deleted = delete("pgq_delete_by_receipts", &Asked::by_receipts(call, 1)?)?;
+    ids(call, deleted.iter().map(Settled::id))
+}
+
 fn delete(function: &str, asked: &Asked) -> Result<Vec<Settled>> {
     check_writable(function)?;
     asked.settle(Verdict::Delete)
@@ -132,6 +180,14 @@ fn pgq_extend(call: &Call) -> Answer {
 
 fn pgq_extend_one(call: &Call) -> Answer {
     extend(call, "pgq_extend", &Asked::one(call, 2, 3)?)
+}
+
+fn pgq_extend_by_receipt(call: &Call) -> Answer {
+    extend(call, "pgq_extend_by_receipt", &Asked::by_receipt(call, 2)?)
+}
+
+fn pgq_extend_by_receipts(call: &Call) -> Answer {
+    extend(call, "pgq_extend_by_receipts", &Asked::by_receipts(call, 2)?)
 }
 
 fn extend(call: &Call, function: &str, asked: &Asked) -> Answer {
@@ -153,6 +209,15 @@ fn pgq_release_one(call: &Call) -> Answer {
     any(&release(call, "pgq_release", &Asked::one(call, 2, 3)?)?)
 }
 
+fn pgq_release_by_receipt(call: &Call) -> Answer {
+    any(&release(call, "pgq_release_by_receipt", &Asked::by_receipt(call, 2)?)?)
+}
+
+fn pgq_release_by_receipts(call: &Call) -> Answer {
+    let released = release(call, "pgq_release_by_receipts", &Asked::by_receipts(call, 2)?)?;
+    ids(call, released.iter().map(Settled::id))
+}
+
 fn release(call: &Call, function: &str, asked: &Asked) -> Result<Vec<Settled>> {
     let delay: Millis = call.required(1, "delay")?;
     check_writable(function)?;
@@ -160,16 +225,24 @@ fn release(call: &Call, function: &str, asked: &Asked) -> Result<Vec<Settled>> {
 }
 
 fn pgq_fail(call: &Call) -> Answer {
-    fail(call, "pgq_fail_batch", &Asked::batch(call, 2, 4)?)
+    fail(call, "pgq_fail_batch", &Asked::batch(call, 2, 4)?, 3)
 }
 
 fn pgq_fail_one(call: &Call) -> Answer {
-    fail(call, "pgq_fail", &Asked::one(call, 2, 4)?)
+    fail(call, "pgq_fail", &Asked::one(call, 2, 4)?, 3)
 }
 
-fn fail(call: &Call, function: &str, asked: &Asked) -> Answer {
+fn pgq_fail_by_receipt(call: &Call) -> Answer {
+    fail(call, "pgq_fail_by_receipt", &Asked::by_receipt(call, 3)?, 2)
+}
+
+fn pgq_fail_by_receipts(call: &Call) -> Answer {
+    fail(call, "pgq_fail_by_receipts", &Asked::by_receipts(call, 3)?, 2)
+}
+
+fn fail(call: &Call, function: &str, asked: &Asked, delay: usize) -> Answer {
     let error = call.beginning(1, "error", dead::LONGEST_ERROR)?;
-    let delay: Option<Millis> = call.optional(3, "delay")?;
+    let delay: Option<Millis> = call.optional(delay, "delay")?;
     check_writable(function)?;
     let mut rows = call.rows()?;
     let failures = dead::fail(&asked.receipts, error, delay)?;
@@ -188,6 +261,15 @@ fn pgq_bury(call: &Call) -> Answer {
 
 fn pgq_bury_one(call: &Call) -> Answer {
     any(&bury(call, "pgq_bury", &Asked::one(call, 2, 3)?)?)
+}
+
+fn pgq_bury_by_receipt(call: &Call) -> Answer {
+    any(&bury(call, "pgq_bury_by_receipt", &Asked::by_receipt(call, 2)?)?)
+}
+
+fn pgq_bury_by_receipts(call: &Call) -> Answer {
+    let buried = bury(call, "pgq_bury_by_receipts", &Asked::by_receipts(call, 2)?)?;
+    ids(call, buried)
 }
 
 fn bury(call: &Call, function: &str, asked: &Asked) -> Result<Vec<i64>> {

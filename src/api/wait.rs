@@ -3,6 +3,7 @@
 //! While it sleeps it holds no snapshot, so that it does not hold back vacuum. It is a procedure because only
 //! a procedure called by itself can drop the snapshot that Postgres takes for every statement.
 
+use std::cell::RefCell;
 use std::time::Instant;
 
 use crate::api::call::{Answer, Call};
@@ -10,7 +11,7 @@ use crate::engine::reserve::{self, Outlook};
 use crate::engine::shared::sleeper::{NO_QUEUE, Sleeper, check_client};
 use crate::engine::table::name::Name;
 use crate::engine::table::queue;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pg::memory::Scratch;
 use crate::pg::snapshot::{
     let_go_of_snapshot, take_snapshot_again, with_snapshot_for_a_moment, without_leaving_locks,
@@ -25,20 +26,21 @@ fn pgq_wait(call: &Call) -> Answer {
     let name = call.name(0, "queue")?;
     let timeout: Millis = call.required(1, "timeout")?;
     let min = call.max(2, "min")?;
-    without_leaving_locks(|| queue::find(&name, Right::Consume))?;
+    let queue = without_leaving_locks(|| queue::find(&name, Right::Consume))?;
+    warn_if_missing(&name, queue.is_none());
     start::ensure_running();
     let deadline = Instant::now() + timeout.as_duration();
 
     let_go_of_snapshot()?;
     let (mut sleeper, mut scratch) = (None::<Sleeper>, Scratch::default());
-    loop {
+    let is_ready = loop {
         let seen = look(&name, sleeper.as_ref().map_or(min, Sleeper::wish), &mut scratch)?;
         if let Some(sleeper) = &mut sleeper {
             sleeper.share(seen.outlook.found);
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if seen.outlook.found >= min || left.is_zero() {
-            break;
+            break seen.outlook.found >= min;
         }
         match &mut sleeper {
             Some(sleeper) if sleeper.is_for(seen.queue) => {
@@ -51,10 +53,30 @@ fn pgq_wait(call: &Call) -> Answer {
                 sleeper = Some(Sleeper::new(seen.queue, min));
             }
         }
-    }
+    };
     drop(sleeper);
     take_snapshot_again();
-    Ok(None)
+    Ok(Some(call.record(&[Some(is_ready.into())])))
+}
+
+thread_local! {
+    /// The missing queue of which this session was warned last.
+    static WARNED_OF: RefCell<Option<Name>> = const { RefCell::new(None) };
+}
+
+/// Warns of a queue that does not exist, once for the waits that follow each other: it may be mistyped, or its
+/// first push is still to come.
+fn warn_if_missing(name: &Name, is_missing: bool) {
+    let was_warned = WARNED_OF.with_borrow_mut(|warned_of| {
+        let was_warned = warned_of.as_ref() == Some(name);
+        if is_missing != was_warned {
+            *warned_of = is_missing.then(|| name.clone());
+        }
+        was_warned
+    });
+    if is_missing && !was_warned {
+        Error::no_such_queue(&name.to_string()).warn("pgq_wait sleeps until it does.");
+    }
 }
 
 struct Seen {

@@ -1,5 +1,7 @@
 //! Argument values: reads and checks each SQL type that a call takes.
 
+use std::ffi::CString;
+
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::error::{Error, Result};
@@ -61,6 +63,17 @@ impl Argument for Millis {
         // SAFETY: the caller vouches for an interval datum.
         let interval = unsafe { &*datum.cast_mut_ptr::<pg_sys::Interval>() };
         Millis::from_interval(interval.month, interval.day, interval.time).map_err(|bad| bad_span(name, bad))
+    }
+}
+
+/// Reads a span of time from the text of an interval, in the encoding of the server. Raises an error if it is none.
+pub fn span_of(text: &[u8], name: &str) -> Result<Millis> {
+    let text = CString::new(text).expect("JSON has no NUL byte");
+    let args = [Some(Datum::from(text.as_ptr())), Some(Oid::INVALID.into()), Some((-1i32).into())];
+    // SAFETY: interval_in reads a C string, and gives an interval.
+    unsafe {
+        let interval = pgrx::direct_function_call_as_datum(pg_sys::interval_in, &args);
+        Millis::read(interval.expect("interval_in gives a value"), name)
     }
 }
 
@@ -130,6 +143,15 @@ const MOST_ELEMENTS: usize = 1_000_000;
 /// Maximum memory that a call needs per element while it works, in bytes.
 const BYTES_OF_ELEMENT: usize = 512;
 
+/// Returns an error if an array has more elements than a call takes, or if there is no memory to work on them.
+pub fn check_elements(name: &str, count: usize) -> Result<()> {
+    if count > MOST_ELEMENTS {
+        return Err(Error::array_too_long(name, count, MOST_ELEMENTS));
+    }
+    room_for(&mut Vec::<u8>::new(), count * BYTES_OF_ELEMENT);
+    Ok(())
+}
+
 /// Returns the elements of an array that has at most one dimension. An error if there is no memory to work on
 /// them.
 unsafe fn elements(datum: Datum, name: &str, element: Oid) -> Result<Vec<Option<Datum>>> {
@@ -141,10 +163,7 @@ unsafe fn elements(datum: Datum, name: &str, element: Oid) -> Result<Vec<Option<
             return Err(Error::invalid(name, "must have one dimension", "Pass a flat array."));
         }
         let count = pg_sys::ArrayGetNItems((*array).ndim, array.add(1).cast::<i32>()) as usize;
-        if count > MOST_ELEMENTS {
-            return Err(Error::array_too_long(name, count, MOST_ELEMENTS));
-        }
-        room_for(&mut Vec::<u8>::new(), count * BYTES_OF_ELEMENT);
+        check_elements(name, count)?;
         let (mut len, mut by_value, mut align) = (0, false, 0);
         pg_sys::get_typlenbyvalalign(element, &mut len, &mut by_value, &mut align);
         let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);

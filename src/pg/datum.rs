@@ -87,6 +87,15 @@ impl Jsonb<'_> {
     }
 }
 
+/// Reads a timestamptz from its text, in the encoding of the server. Raises an error if it is none.
+pub fn moment(text: &[u8]) -> i64 {
+    let text = CString::new(text).expect("JSON has no NUL byte");
+    let args = [Some(Datum::from(text.as_ptr())), Some(pg_sys::InvalidOid.into()), Some((-1i32).into())];
+    // SAFETY: timestamptz_in reads a C string.
+    unsafe { pgrx::direct_function_call::<i64>(pg_sys::timestamptz_in, &args) }
+        .expect("timestamptz_in gives a value")
+}
+
 /// Makes an interval from microseconds.
 pub fn interval(micros: i64) -> Datum {
     let moment = |at: i64| Some(Datum::from(at));

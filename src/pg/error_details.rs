@@ -13,7 +13,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use pgrx::pg_sys::{self, Datum, ErrorContextCallback, ErrorData, FunctionCallInfo};
 use pgrx::{PgLogLevel, PgSqlErrorCode};
 
-use crate::error::printable;
+use crate::error::{argument_of, printable};
 
 /// A function that Postgres calls.
 pub type Exported = unsafe extern "C-unwind" fn(FunctionCallInfo) -> Datum;
@@ -40,6 +40,8 @@ unsafe extern "C-unwind" {
 }
 
 const NAMES: usize = 5;
+/// Which of the names is that of the column.
+const COLUMN: usize = 2;
 
 #[derive(Clone)]
 struct Details {
@@ -174,6 +176,9 @@ fn pass(entry: usize, error: &ErrorData) -> Option<Box<Details>> {
             return Some(Box::new(kept.clone()));
         }
         place.map(|n| all.swap_remove(n));
+        if let Some(argument) = argument_of(error.sqlerrcode, &message(error)) {
+            return Some(Box::new(Details::with_column(error, argument)));
+        }
         let details = Details::of(error);
         if details.has_any() {
             all.push((entry, details));
@@ -212,6 +217,13 @@ unsafe fn tell(details: *mut Details) {
 }
 
 impl Details {
+    /// The details of an error of our own: the argument that it is about, as the name of a column.
+    fn with_column(error: &ErrorData, column: String) -> Self {
+        let mut details = Self::of(error);
+        details.names[COLUMN].1 = CString::new(column).ok();
+        details
+    }
+
     fn of(error: &ErrorData) -> Self {
         let names = [
             (pg_sys::PG_DIAG_SCHEMA_NAME, error.schema_name),

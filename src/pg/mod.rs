@@ -3,6 +3,7 @@
 pub mod argument;
 pub mod datum;
 pub mod error_details;
+pub mod json_objects;
 pub mod lock;
 pub mod memory;
 pub mod rests;

@@ -25,12 +25,28 @@ pub fn let_go_of_snapshot() -> Result<()> {
         }
         pg_sys::PopActiveSnapshot();
         (*portal).portalSnapshot = std::ptr::null_mut();
+        release_held(portal);
         pg_sys::InvalidateCatalogSnapshot();
         if pg_sys::ActiveSnapshotSet() || (*pg_sys::MyProc).xmin != pg_sys::InvalidTransactionId {
             return Err(Error::snapshot_must_stay());
         }
     }
     Ok(())
+}
+
+/// Releases the snapshot that a portal holds for the result row of a CALL, as a COMMIT in a procedure does
+/// (`PreCommit_Portals`). It is for values of the row that lie in TOAST tables.
+///
+/// # Safety
+/// The portal is active, and its result has no such values.
+unsafe fn release_held(portal: pg_sys::Portal) {
+    // SAFETY: the portal's own resource owner has registered it; without one it has been released.
+    unsafe {
+        let held = std::mem::replace(&mut (*portal).holdSnapshot, std::ptr::null_mut());
+        if !held.is_null() && !(*portal).resowner.is_null() {
+            pg_sys::UnregisterSnapshotFromOwner(held, (*portal).resowner);
+        }
+    }
 }
 
 /// Runs `work`, then releases the table locks it took, which otherwise are kept until the transaction ends: a

@@ -5,6 +5,7 @@ pub mod cron;
 pub mod duration;
 pub mod id_range;
 pub mod reason;
+pub mod receipt;
 pub mod right;
 pub mod settings;
 pub mod timestamp;

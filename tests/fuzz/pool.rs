@@ -58,6 +58,7 @@ pub fn values(argument: &Argument, encoding: Encoding) -> Option<Vec<String>> {
         "interval" => list(INTERVALS),
         "timestamp with time zone" => list(MOMENTS),
         "regrole" => list(&["'fuzz'", "'postgres'", "0", "4294967295", "'pg_monitor'"]),
+        "text[]" if name == "receipts" => list(RECEIPT_ARRAYS),
         "text[]" => text_arrays(encoding),
         "oid" => list(&[
             "'pgqueue.message'::regclass",
@@ -256,6 +257,7 @@ fn words(name: &str) -> Vec<String> {
         "reason" => list(&["NULL", "'failed'", "'timeout'", "'buried'", "'expired'", "'bored'"]),
         "privilege" => list(&["'push'", "'consume'", "'manage'", "'PUSH'", "'all'"]),
         "name" => list(&["'tick'", "'watcher'", "'other'"]),
+        "receipt" => list(RECEIPTS),
         "error" => list(&["'no luck'", "repeat('e', 4096)", "repeat('e', 5000)"]),
         "every" => list(EVERY),
         "time_zone" => list(TIME_ZONES),
@@ -263,6 +265,51 @@ fn words(name: &str) -> Vec<String> {
         _ => list(&["'text'"]),
     }
 }
+
+const MESSAGES: &[&str] = &[
+    r#"'[{"payload": 1}, {"payload": 2, "priority": -1, "delay": "1 h"}, {"payload": 3, "group_key": "g1"}]'"#,
+    r#"'[{"payload": {"n": [1, "x"]}, "dedup_key": "k1"}, {"payload": 2, "dedup_key": "k1", "on_duplicate": "replace"}]'"#,
+    r#"'[{"payload": 1, "dedup_key": "k1", "on_duplicate": "reject"}, {"payload": 1, "ttl": "1 ms"}]'"#,
+    r#"'[{"payload": 1, "deliver_at": "infinity"}]'"#,
+    r#"'[{"payload": 1, "deliver_at": "tomorrow"}, {"payload": 1, "lease": "1 s", "max_deliveries": 1}]'"#,
+    r#"'[{"payload": 1, "deliver_at": "99999-01-01"}]'"#,
+    r#"'[{"payload": 1, "delay": "-1 s"}]'"#,
+    r#"'[{"payload": 1, "priority": 1e400}]'"#,
+    r#"'[{"payload": 1, "unknown": {"a": [1]}}]'"#,
+    r#"'[{"priority": 1}]'"#,
+    r#"'[{}]'"#,
+    r#"'[[{"payload": 1}]]'"#,
+    r#"'[1, {"payload": 1}]'"#,
+    r#"'{"payload": 1}'"#,
+    "(SELECT jsonb_agg(jsonb_build_object('payload', n, 'group_key', 'g' || n % 3, 'priority', n % 5)) FROM generate_series(1, 1500) n)",
+    "jsonb_build_array(jsonb_build_object('payload', repeat('s', 300000), 'headers', '{\"h\": 1}'::jsonb))",
+];
+
+const RECEIPTS: &[&str] = &[
+    "(SELECT min(id) || '-' || min(deliveries) FROM pgqueue.message_state WHERE state = 'leased')",
+    "(SELECT max(id) || '-9' FROM pgqueue.message_state WHERE state = 'leased')",
+    "(SELECT max(id) || '-0' FROM pgqueue.message_state WHERE state = 'ready')",
+    "'1-1'",
+    "'9223372036854775807-9223372036854775807'",
+    "'9223372036854775808-1'",
+    "'-1-1'",
+    "'1'",
+    "'1-'",
+    "' 1-1'",
+];
+
+const RECEIPT_ARRAYS: &[&str] = &[
+    "ARRAY(SELECT id || '-' || deliveries FROM pgqueue.message_state WHERE state = 'leased' ORDER BY id DESC)",
+    "ARRAY(SELECT id || '-' || deliveries FROM pgqueue.message UNION ALL SELECT id || '-1' FROM pgqueue.dead)",
+    "'{}'",
+    "'{NULL}'",
+    "'{1-1,NULL}'",
+    "'{{1-1,2-1}}'",
+    "'[7:8]={1-1,1-2}'",
+    "'{1-1,1-1,1-2}'",
+    "'{1-1,\"\"}'",
+    "ARRAY(SELECT n || '-1' FROM generate_series(1, 3000) n)",
+];
 
 const EVERY: &[&str] = &[
     "'15 min'",
@@ -422,6 +469,7 @@ fn texts(name: &str, encoding: Encoding) -> Vec<String> {
 fn jsons(name: &str, encoding: Encoding) -> Vec<String> {
     let mut jsons = list(match name {
         "settings" => SETTINGS,
+        "messages" => MESSAGES,
         _ => &[r#"'{"n": 1}'"#],
     });
     jsons.extend(list(&[

@@ -360,7 +360,7 @@ impl Case<'_> {
         let function = if takes { "pgq_dump_dead" } else { "pgq_peek_dead" };
         let answer = self.call(&format!("SELECT id FROM {function}('{}', {max})", NAMES[queue]));
         let rows = match answer {
-            Err(state) if state == "55000" && !self.model.queues[queue].settings.dead_letter => return Ok(()),
+            Err(state) if state == "42809" && !self.model.queues[queue].settings.dead_letter => return Ok(()),
             Ok(rows) if self.model.queues[queue].settings.dead_letter => rows,
             other => return Err(format!("{other:?}")),
         };

@@ -81,7 +81,7 @@ fn a_call_over_two_partitions_is_refused() {
         .batch_execute(&format!(
             "SELECT pgq_push('{a}', '1'), pgq_push('{b}', '2'), pgq_push('{a}', '3');
              CREATE TEMP TABLE waiting AS SELECT id FROM pgq_peek('{a}', 1);
-             CREATE TEMP TABLE held AS SELECT id FROM pgq_reserve('{a}') UNION ALL SELECT id FROM pgq_reserve('{b}');
+             CREATE TEMP TABLE held AS SELECT id, receipt FROM pgq_reserve('{a}') UNION ALL SELECT id, receipt FROM pgq_reserve('{b}');
              SELECT pgq_bury(pgq_push('{a}', '5'), 'no');
              SELECT pgq_schedule('s', '{a}', '1 h', '1')"
         ))
@@ -104,6 +104,11 @@ fn a_call_over_two_partitions_is_refused() {
         format!("SELECT pgq_next('{b}', ARRAY(SELECT min(id) FROM held))"),
         format!("SELECT pgq_move_batch(ARRAY(SELECT id FROM waiting), '{b}')"),
         format!("SELECT pgq_redrive('{a}', to_queue => '{b}')"),
+        "SELECT pgq_delete_by_receipts(ARRAY(SELECT receipt FROM held), strict => true)".to_owned(),
+        "SELECT pgq_bury_by_receipts(ARRAY(SELECT receipt FROM held), 'no', strict => true)".to_owned(),
+        format!("SELECT pgq_next('{a}', receipts => ARRAY(SELECT receipt FROM held))"),
+        format!("SELECT pgq_redrive_dead(id, '{b}') FROM pgq_peek_dead('{a}')"),
+        format!("SELECT pgq_redrive_dead_batch(ARRAY(SELECT id FROM pgq_peek_dead('{a}')), '{b}')"),
         format!("SELECT pgq_create_queue('{{{a}}} new', '{{\"events_to\": \"{b}\"}}')"),
         format!("SELECT pgq_alter_queue('{a}', '{{\"events_to\": \"{b}\"}}')"),
         format!("SELECT pgq_schedule('s', '{b}', '1 h', '2')"),

@@ -24,6 +24,7 @@ def call(*sql, **options):
 PUSH = "SELECT pgq_push('q', '1') AS id"
 PUSH_TEN = "SELECT count(*) FROM pgq_push_batch('q', array_fill('1'::jsonb, ARRAY[10]))"
 RESERVE = "SELECT id, delivery FROM pgq_reserve('q', '1 h')"
+RECEIPT = "SELECT id, delivery, receipt FROM pgq_reserve('q', '1 h')"
 RESERVE_TEN = "SELECT array_agg(id) AS ids, array_agg(delivery) AS deliveries FROM pgq_reserve('q', '1 h', 10)"
 DELETE = "SELECT pgq_delete(%(id)s, %(delivery)s, strict => true)"
 DELETE_TEN = "SELECT pgq_delete_batch(%(ids)s, %(deliveries)s, strict => true)"
@@ -44,6 +45,9 @@ PRODUCE = {
     "push, group": call("SELECT pgq_push('q', '1', group_key => 'h' || gen_random_uuid()::text)"),
     "push, delayed": call("SELECT pgq_push('q', '1', delay => '2 days')"),
     "push of 10": call(PUSH_TEN),
+    "push each of 10": call(
+        "SELECT count(*) FROM pgq_push_each('q', (SELECT jsonb_agg(jsonb_build_object('payload', n, 'priority', n % 2)) FROM generate_series(1, 10) n))"
+    ),
     "push, bytes": call("SELECT pgq_push_bytes('q', 'x')"),
     "push, bytes of 10": call("SELECT pgq_push_bytes_batch('q', array_fill('x'::bytea, ARRAY[10]))"),
     "update": call("SELECT pgq_update(%(id)s, '2')", given=(PUSH,)),
@@ -84,6 +88,22 @@ CONSUME = {
     "fail": call("SELECT * FROM pgq_fail(%(id)s, 'no', %(delivery)s, '2 days')", **ONE),
     "fail batch": call("SELECT * FROM pgq_fail_batch(%(ids)s, 'no', %(deliveries)s, '2 days')", **TEN),
     "bury": call(BURY, **ONE),
+    "delete by receipt": call("SELECT pgq_delete_by_receipt(%(receipt)s, strict => true)", given=(PUSH, RECEIPT)),
+    "delete by receipts": call("SELECT pgq_delete_by_receipts(ARRAY[%(receipt)s], strict => true)", given=(PUSH, RECEIPT)),
+    "extend by receipt": call(
+        "SELECT * FROM pgq_extend_by_receipt(%(receipt)s, '1 h')", given=(PUSH, RECEIPT), after=(DELETE,)
+    ),
+    "extend by receipts": call(
+        "SELECT * FROM pgq_extend_by_receipts(ARRAY[%(receipt)s], '1 h')", given=(PUSH, RECEIPT), after=(DELETE,)
+    ),
+    "release by receipt": call("SELECT pgq_release_by_receipt(%(receipt)s)", given=(PUSH, RECEIPT)),
+    "release by receipts": call("SELECT pgq_release_by_receipts(ARRAY[%(receipt)s])", given=(PUSH, RECEIPT)),
+    "fail by receipt": call("SELECT * FROM pgq_fail_by_receipt(%(receipt)s, 'no', '2 days')", given=(PUSH, RECEIPT)),
+    "fail by receipts": call(
+        "SELECT * FROM pgq_fail_by_receipts(ARRAY[%(receipt)s], 'no', '2 days')", given=(PUSH, RECEIPT)
+    ),
+    "bury by receipt": call("SELECT pgq_bury_by_receipt(%(receipt)s, 'no')", given=(PUSH, RECEIPT)),
+    "bury by receipts": call("SELECT pgq_bury_by_receipts(ARRAY[%(receipt)s], 'no')", given=(PUSH, RECEIPT)),
     "bury batch": call("SELECT pgq_bury_batch(%(ids)s, 'no', %(deliveries)s)", **TEN),
 }
 
@@ -105,6 +125,10 @@ LOOK = {
 DEAD = {
     "dump_dead": call("SELECT id FROM pgq_dump_dead('q')", given=(PUSH, RESERVE, BURY)),
     "redrive 1": call("SELECT pgq_redrive('q', 1)", given=(PUSH, RESERVE, BURY)),
+    "redrive by id": call("SELECT pgq_redrive_dead(%(id)s)", given=(PUSH, RESERVE, BURY)),
+    "redrive by ids": call("SELECT * FROM pgq_redrive_dead_batch(ARRAY[%(id)s::bigint])", given=(PUSH, RESERVE, BURY)),
+    "delete dead": call("SELECT pgq_delete_dead(%(id)s)", given=(PUSH, RESERVE, BURY)),
+    "delete dead batch": call("SELECT pgq_delete_dead_batch(ARRAY[%(id)s::bigint])", given=(PUSH, RESERVE, BURY)),
     "redrive, rare reason": call("SELECT pgq_redrive('q', 1, reason => 'timeout')"),
 }
 

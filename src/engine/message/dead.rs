@@ -42,8 +42,11 @@ static DUMP: Statement =
 static PEEK: Statement =
     Statement::new(include_str!("../../../sql/query/peek_dead.sql"), &[pg_sys::INT4OID, pg_sys::INT8OID]);
 static REDRIVE: Statement = Statement::new(
-    include_str!("../../../sql/query/redrive.sql"),
-    &[pg_sys::INT4OID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::TEXTOID, pg_sys::BOOLOID, pg_sys::INT4OID],
+    concat!(
+        include_str!("../../../sql/query/redrive_oldest.sql"),
+        include_str!("../../../sql/query/redrive.sql")
+    ),
+    &[pg_sys::INT4OID, pg_sys::BOOLOID, pg_sys::INT4OID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::TEXTOID],
 );
 
 /// The longest error kept, in bytes: a message carries its last ten errors wherever it goes.
@@ -258,12 +261,12 @@ pub fn redrive(from: &Queue, to: &Queue, max: Option<i64>, reason: Option<&str>,
     message_id::prepare();
     let redriven = REDRIVE.run(
         &[
-            Some(from.id.into()),
             Some(to.id.into()),
-            max.map(Datum::from),
-            reason.map(|reason| text_datum(reason.as_bytes())),
             Some(reset.into()),
             Some(to.max_deliveries().into()),
+            Some(from.id.into()),
+            max.map(Datum::from),
+            reason.map(|reason| text_datum(reason.as_bytes())),
         ],
         |_| {},
     ) as i64;

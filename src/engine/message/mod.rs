@@ -7,6 +7,7 @@ pub mod dedup_window;
 pub mod events;
 pub mod group;
 pub mod key;
+pub mod letter;
 pub mod receipt;
 pub mod removal;
 pub mod settle;

@@ -17,7 +17,7 @@ pub enum Content {
 }
 
 /// When a message may first be delivered.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq)]
 pub enum Due {
     #[default]
     Now,
@@ -39,8 +39,8 @@ impl OnDuplicate {
     }
 }
 
-/// The options that all messages of a push share.
-#[derive(Default)]
+/// The options that messages of a push share.
+#[derive(Default, PartialEq)]
 pub struct Options {
     pub priority: i16,
     pub due: Due,
@@ -52,7 +52,14 @@ pub struct Options {
     pub on_duplicate: OnDuplicate,
 }
 
-/// The unique keys of the messages of one push.
+/// Messages that follow each other in a push and have the same options.
+pub struct Run<'a> {
+    pub messages: &'a [Message],
+    pub options: &'a Options,
+}
+
+/// The unique keys of the messages of one run.
+#[derive(PartialEq)]
 pub enum Keys {
     /// All messages have the same key.
     One(Name),

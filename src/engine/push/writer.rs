@@ -6,12 +6,12 @@ use smallvec::SmallVec;
 use crate::engine::commit::pending;
 use crate::engine::message::group::Group;
 use crate::engine::message::key;
-use crate::engine::push::message::{Content, Message, Options, RowValues, template};
+use crate::engine::push::message::{Content, Message, Options, RowValues, Run, template};
 use crate::engine::push::room::make_room;
 use crate::engine::queue::counter;
 use crate::engine::table::counts::Counts;
 use crate::engine::table::heap::Table;
-use crate::engine::table::message::{Column, Lane, NOT_LEASED};
+use crate::engine::table::message::{COLUMNS, Column, Lane, NOT_LEASED};
 use crate::engine::table::name::Name;
 use crate::engine::table::queue::Queue;
 use crate::engine::table::{catalog, message_id};
@@ -22,7 +22,7 @@ use crate::value::timestamp::Timestamp;
 /// How many messages are written at a time.
 const PAGE: usize = 500;
 
-/// Adds messages with the same options to a queue.
+/// Adds messages to a queue.
 pub struct Writer<'a> {
     pub table: Table,
     queue: &'a Queue,
@@ -34,20 +34,47 @@ pub struct Writer<'a> {
     /// The lane of the next message.
     lane: Lane,
     counts: Counts,
+    /// Rows that are not written yet.
+    page: Vec<RowValues>,
 }
 
 impl<'a> Writer<'a> {
-    pub fn new(queue: &'a Queue, options: &'a Options) -> Self {
-        let template = template(queue, options);
+    /// Makes a writer for these runs, of which there is one at least, and turns it to the first.
+    pub fn new(queue: &'a Queue, runs: &[Run<'a>]) -> Self {
         let table = Table::open(catalog::refresh().message);
-        table.add_without(&unneeded_indexes(&table, &template, options.keys.is_some()));
-        let is_delayed = template[Column::DueAt as usize].is_some();
-        let group = options.group_key.as_ref().filter(|_| queue.settings.keeps_order() && !is_delayed);
-        let group = group.map(|key| Group { queue: queue.id, key: key.bytes().to_vec() });
-        let lane = if is_delayed { Lane::Delayed } else { Lane::Ready };
-        let mut writer = Self { table, queue, options, template, group, lane, counts: Counts::default() };
-        writer.line_up();
+        table.add_without(&unneeded_indexes(&table, queue, runs));
+        let options = runs[0].options;
+        let mut writer = Self {
+            table,
+            queue,
+            options,
+            template: template(queue, options),
+            group: None,
+            lane: Lane::Ready,
+            counts: Counts::default(),
+            page: Vec::new(),
+        };
+        writer.begin_run();
         writer
+    }
+
+    /// Goes on to messages with other options.
+    pub fn turn_to(&mut self, options: &'a Options) {
+        self.options = options;
+        self.template = template(self.queue, options);
+        self.begin_run();
+    }
+
+    fn begin_run(&mut self) {
+        let is_delayed = self.template[Column::DueAt as usize].is_some();
+        let has_order = self.queue.settings.keeps_order() && !is_delayed;
+        let group = self.options.group_key.as_ref().filter(|_| has_order);
+        self.group = group.map(|key| Group { queue: self.queue.id, key: key.bytes().to_vec() });
+        self.lane = if is_delayed { Lane::Delayed } else { Lane::Ready };
+        if self.group.is_some() {
+            self.write_page(); // messages of the group may be among them
+        }
+        self.line_up();
     }
 
     /// Puts the next message behind one of its group, if this transaction has pushed one.
@@ -119,21 +146,29 @@ impl<'a> Writer<'a> {
         id
     }
 
-    pub fn add_all(mut self, messages: &[Message]) -> Vec<i64> {
-        if let &[message] = messages {
-            return vec![self.add(message)];
-        }
-        let mut ids = Vec::new();
-        room_for(&mut ids, messages.len());
-        for page in messages.chunks(PAGE) {
-            pg_sys::check_for_interrupts!();
-            let (new_ids, rows): (Vec<_>, Vec<_>) =
-                page.iter().map(|message| self.next_row(message, false)).unzip();
-            ids.extend(new_ids);
-            self.table.insert_all(&rows);
+    /// Adds messages without keys, and calls `each` with the id of each. `write_page` writes the last of them.
+    pub fn add_all(&mut self, messages: &[Message], mut each: impl FnMut(i64)) {
+        for message in messages {
+            if self.page.len() == PAGE {
+                self.write_page();
+            }
+            let (id, row) = self.next_row(message, false);
+            room_for(&mut self.page, 1);
+            self.page.push(row);
+            each(id);
         }
         self.count();
-        ids
+    }
+
+    /// Writes the rows that are not written yet.
+    pub fn write_page(&mut self) {
+        pg_sys::check_for_interrupts!();
+        match &self.page[..] {
+            [] => {}
+            [row] => self.table.insert(row),
+            rows => self.table.insert_all(rows),
+        }
+        self.page.clear();
     }
 
     /// Counts the added messages, and notes their due time if they are delayed.
@@ -145,10 +180,17 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The indexes in which a message with these columns has no entry.
-fn unneeded_indexes(table: &Table, row: &RowValues, has_keys: bool) -> SmallVec<[Oid; 4]> {
+/// The indexes in which no message of these runs has an entry.
+fn unneeded_indexes(table: &Table, queue: &Queue, runs: &[Run]) -> SmallVec<[Oid; 4]> {
     let catalog = catalog::known();
-    let lacks = |column: Column| row[column as usize].is_none();
+    let mut is_used = [false; COLUMNS];
+    let mut has_keys = false;
+    for run in runs {
+        let row = template(queue, run.options);
+        is_used.iter_mut().zip(row).for_each(|(is_used, value)| *is_used |= value.is_some());
+        has_keys |= run.options.keys.is_some();
+    }
+    let lacks = |column: Column| !is_used[column as usize];
     let partial = [
         (lacks(Column::DueAt), catalog.message_due),
         (lacks(Column::ExpiresAt), catalog.message_expires),

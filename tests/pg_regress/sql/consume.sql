@@ -73,6 +73,25 @@ SELECT pgq_count('nobody knows');
 SELECT * FROM pgq_stats('nobody knows');
 SELECT * FROM pgq_get(-1);
 CALL pgq_wait('nobody knows', '1 ms');
+-- it warns once in a row of a queue that is missing, and sleeps
+CALL pgq_wait('nobody knows', '1 ms');
+CALL pgq_wait('nor this', '1 ms');
+CALL pgq_wait('nobody knows', '1 ms', 1, true);
+SELECT pgq_create_queue('nobody knows');
+CALL pgq_wait('nobody knows', '1 ms');
+SELECT pgq_drop_queue('nobody knows');
+CALL pgq_wait('nobody knows', '1 ms');
+DO $$
+DECLARE r boolean;
+BEGIN
+    PERFORM pgq_push('found', '1');
+    CALL pgq_wait('found', '20 s', ready => r);
+    RAISE NOTICE 'ready: %', r;
+    CALL pgq_wait('found', '1 ms', 2, r);
+    RAISE NOTICE 'ready: %', r;
+END $$;
+DO $$ BEGIN CALL pgq_wait('found', '1 ms'); END $$;
+SELECT pgq_drop_queue('found');
 -- a paused queue takes and does not give
 SELECT pgq_push('paused', '1') IS NOT NULL AS pushed;
 SELECT pgq_pause('paused'), pgq_pause('paused');

@@ -29,6 +29,52 @@ SELECT pgq_bury(pgq_push('buried', '1'), 'x'), pgq_bury(pgq_push('unlimited', '1
 SELECT pgq_redrive('buried', reset => false), pgq_redrive('unlimited', reset => false);
 SELECT outcome FROM pgq_reserve('buried') r, pgq_fail(r.id, 'again');
 SELECT outcome FROM pgq_reserve('unlimited') r, pgq_fail(r.id, 'again');
+-- by id: one, several, to another queue; each letter once, those that are none are left out
+SELECT pgq_create_queue('dead again'), pgq_create_queue('dead desk');
+SELECT array_agg(id) AS ids FROM pgq_push_batch('dead again', ARRAY['1', '2', '3', '4', '5', '6']::jsonb[], max_deliveries => 1) AS id \gset
+SELECT count(*) FROM pgq_reserve('dead again', max => 6) m, pgq_fail(m.id, 'no');
+SELECT pgq_redrive_dead((:'ids'::bigint[])[2]) > (:'ids'::bigint[])[6] AS new_id, pgq_redrive_dead((:'ids'::bigint[])[2]) AS again;
+SELECT payload, delivery, max_deliveries FROM pgq_reserve('dead again', max => 9) r, LATERAL (SELECT max_deliveries FROM pgq_get(r.id)) g;
+SELECT pgq_redrive_dead((:'ids'::bigint[])[3], reset => false) = (:'ids'::bigint[])[3] AS same_id;
+SELECT payload, delivery, max_deliveries FROM pgq_reserve('dead again', max => 9) r, LATERAL (SELECT max_deliveries FROM pgq_get(r.id)) g;
+SELECT pgq_redrive_dead((:'ids'::bigint[])[4], 'dead desk') IS NOT NULL AS moved, pushed FROM pgq_stats('dead desk');
+SELECT queue, pushed, ready FROM pgq_stats('dead desk');
+SELECT id = (:'ids'::bigint[])[6] AS sixth, new_id > id AS risen FROM pgq_redrive_dead_batch(:'ids'::bigint[] || :'ids'::bigint[] || 0::bigint, 'dead desk') ORDER BY id;
+SELECT payload FROM pgq_peek('dead desk', 9);
+SELECT count(*) FROM pgq_redrive_dead_batch('{}');
+SELECT pgq_redrive_dead(0), pgq_delete_dead(0), pgq_delete_dead((:'ids'::bigint[])[3]);
+SELECT count(*) FROM pgq_bury_batch(ARRAY(SELECT id FROM pgq_peek('dead desk', 9)), 'x');
+SELECT pgq_delete_dead(min(id)) AS gone, pgq_delete_dead(min(id)) AS again FROM pgq_peek_dead('dead desk', 9);
+SELECT count(*) FROM pgq_delete_dead_batch(ARRAY(SELECT id FROM pgq_peek_dead('dead desk', 9)) || ARRAY(SELECT id FROM pgq_peek_dead('dead desk', 9)));
+SELECT queue, dead, ready, leased, total, died FROM pgq_stats() WHERE queue IN ('dead desk', 'dead again') ORDER BY 1;
+-- in the order of their deaths, as new messages
+SELECT array_agg(pgq_push('dead again', to_jsonb(n))) AS ids FROM generate_series(11, 13) n \gset
+SELECT pgq_bury((:'ids'::bigint[])[3], 'x');
+SELECT pgq_bury((:'ids'::bigint[])[1], 'x');
+SELECT pgq_bury((:'ids'::bigint[])[2], 'x');
+SELECT array_position(:'ids'::bigint[], id) AS letter, rank() OVER (ORDER BY new_id) FROM pgq_redrive_dead_batch(:'ids'::bigint[]) ORDER BY 1;
+SELECT payload FROM pgq_reserve('dead again', max => 9);
+-- of queues on which the caller has no right there are none; one that sees them is told
+CREATE ROLE reader; CREATE ROLE passer;
+SELECT pgq_bury(pgq_push('dead desk', '"seen"'), 'x'), pgq_grant('dead desk', 'reader', 'consume');
+SELECT id AS letter FROM pgq_peek_dead('dead desk') \gset
+SET ROLE passer;
+SELECT pgq_redrive_dead(:letter), pgq_delete_dead(:letter);
+SET ROLE reader;
+\set VERBOSITY sqlstate
+SELECT pgq_redrive_dead(:letter);
+SELECT pgq_delete_dead(:letter);
+SELECT pgq_redrive_dead(:letter, 'nowhere');
+\set VERBOSITY default
+RESET ROLE;
+SELECT pgq_redrive_dead(NULL);
+SELECT pgq_redrive_dead_batch(ARRAY[NULL]::bigint[]);
+SELECT pgq_redrive_dead(:letter, 'nowhere');
+SELECT pgq_redrive_dead(:letter, reset => NULL);
+SELECT dead FROM pgq_stats('dead desk');
+SELECT pgq_revoke('dead desk', 'reader', 'consume');
+DROP ROLE reader, passer;
+SELECT pgq_drop_queue('dead again'), pgq_drop_queue('dead desk');
 -- taking out
 SELECT payload, deliveries, reason FROM pgq_dump_dead('dead', 10);
 SELECT payload FROM pgq_dump_dead('dead', 10);

@@ -47,6 +47,37 @@ EXECUTE untyped_cancel_batch(:'ids');
 SELECT array_agg(id) AS ids FROM pgq_peek('drivers', 2) \gset
 EXECUTE untyped_move_batch(:'ids', 'drivers too');
 
+-- The same by receipt; and beside it a plain id, without a type, is an id still.
+PREPARE untyped_delete_id AS SELECT pgq_delete($1);
+PREPARE untyped_by_receipt AS SELECT pgq_delete_by_receipt($1);
+PREPARE untyped_strict_by_receipt AS SELECT pgq_delete_by_receipt($1, $2);
+PREPARE untyped_extend_by_receipt AS SELECT count(*) FROM pgq_extend_by_receipt($1, $2);
+PREPARE untyped_release_by_receipt AS SELECT pgq_release_by_receipt($1, $2);
+PREPARE untyped_fail_by_receipt AS SELECT outcome FROM pgq_fail_by_receipt($1, $2, $3);
+PREPARE untyped_bury_by_receipt AS SELECT pgq_bury_by_receipt($1, $2);
+PREPARE untyped_delete_by_receipts AS SELECT count(*) FROM pgq_delete_by_receipts($1);
+PREPARE varchar_by_receipt(varchar) AS SELECT pgq_delete_by_receipt($1);
+PREPARE varchars_by_receipts(varchar[]) AS SELECT count(*) FROM pgq_delete_by_receipts($1);
+PREPARE untyped_next_by_receipts AS SELECT count(*) FROM pgq_next($1, receipts => $2);
+SELECT name, parameter_types FROM pg_prepared_statements WHERE name ~ 'receipt|delete_id' ORDER BY 1;
+SELECT receipt FROM pgq_reserve('drivers') \gset
+EXECUTE untyped_extend_by_receipt(:'receipt', '2 h');
+EXECUTE untyped_release_by_receipt(:'receipt', '0');
+SELECT receipt FROM pgq_reserve('drivers') \gset
+EXECUTE untyped_fail_by_receipt(:'receipt', 'no', '0');
+SELECT receipt FROM pgq_reserve('drivers') \gset
+EXECUTE untyped_by_receipt(:'receipt');
+\set VERBOSITY sqlstate
+EXECUTE untyped_strict_by_receipt(:'receipt', 'true');
+\set VERBOSITY default
+EXECUTE varchar_by_receipt(:'receipt');
+SELECT receipt FROM pgq_reserve('drivers') \gset
+EXECUTE untyped_bury_by_receipt(:'receipt', 'no');
+SELECT array_agg(receipt) AS receipts FROM pgq_reserve('drivers', max => 2) \gset
+EXECUTE untyped_delete_by_receipts(:'receipts');
+EXECUTE varchars_by_receipts(:'receipts');
+EXECUTE untyped_next_by_receipts('drivers', '{}');
+
 -- Integers of any size, as the languages have them.
 PREPARE big_delete(bigint, bigint) AS SELECT pgq_delete($1, $2);
 PREPARE mixed_delete(bigint, integer) AS SELECT pgq_delete($1, $2);

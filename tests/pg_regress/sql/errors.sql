@@ -103,7 +103,7 @@ COMMIT;
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 CALL pgq_wait('q', '1 ms');
 ROLLBACK;
-CREATE FUNCTION waits() RETURNS void LANGUAGE plpgsql AS $$ BEGIN CALL pgq_wait('q', '1 ms'); END $$;
+CREATE FUNCTION waits() RETURNS void LANGUAGE plpgsql AS $$ DECLARE ready boolean; BEGIN CALL pgq_wait('q', '1 ms', ready => ready); END $$;
 SELECT waits();
 DROP FUNCTION waits;
 BEGIN;

@@ -1,0 +1,1 @@
+DELETE FROM pgqueue.dead WHERE id = ANY ($1)

@@ -1,0 +1,1 @@
+SELECT id, queue FROM pgqueue.dead WHERE id = ANY ($1)
