@@ -6,11 +6,13 @@
 mod process;
 mod programs;
 
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use postgres::Client;
 use process::Process;
 use programs::{Program, WORKERS};
+use support::pages::{Block, blocks, file, guide};
 use support::signal::Signal;
 use support::{Ask, Server, Stop, until};
 
@@ -154,7 +156,7 @@ fn it_connects_again(stage: &mut Stage) {
     stage.push("slow: in a restart");
     stage.until_under_work(1);
     stage.server.stop(Stop::Fast);
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    thread::sleep(Duration::from_secs(2));
     stage.server.launch();
     stage.session = stage.server.connect();
     stage.push("after a restart");
@@ -180,7 +182,7 @@ fn it_ends_in_order(stage: &mut Stage, mut worker: Process) {
     });
     assert!(worker.is_alive());
     worker.send_to_first(Signal::TERM);
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    thread::sleep(Duration::from_millis(300)); // the signal is handled
     stage.session.batch_execute("SELECT pg_advisory_unlock(1)").unwrap();
     let released = "SELECT count(*) = 1 FROM pgq_peek('welcome') m, pgq_get(m.id) d
                      WHERE m.payload ->> 'to' = 'reserved' AND d.attempts = 0 AND m.delivery = 1";
@@ -206,6 +208,26 @@ fn survives(name: &str) {
     what_fails_each_time_becomes_a_dead_letter(&mut stage);
     it_connects_again(&mut stage);
     it_ends_in_order(&mut stage, worker);
+}
+
+#[test]
+fn each_worker_of_the_pages_is_run() {
+    let marks = guide().into_iter().filter_map(|page| {
+        let name = page.strip_prefix("docs/workers/")?.trim_end_matches(".md").to_owned();
+        let of_workers = |block: &Block| block.mark.starts_with("worker").then(|| block.mark.clone());
+        Some(
+            blocks(&file(&page))
+                .iter()
+                .filter_map(of_workers)
+                .map(|mark| (name.clone(), mark))
+                .collect::<Vec<_>>(),
+        )
+    });
+    let mut found: Vec<(String, String)> = marks.flatten().collect();
+    let mut known: Vec<_> = WORKERS.iter().map(|it| (it.page.to_owned(), it.mark.to_owned())).collect();
+    found.sort();
+    known.sort();
+    assert_eq!(found, known);
 }
 
 #[test]

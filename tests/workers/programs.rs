@@ -17,8 +17,8 @@ use crate::process::Process;
 pub struct Worker {
     /// Its block's mark is `worker`, or `worker=name` where a page has several.
     pub name: &'static str,
-    page: &'static str,
-    mark: &'static str,
+    pub page: &'static str,
+    pub mark: &'static str,
     /// How its lease of 30 seconds is written.
     lease: &'static str,
     /// What stands before a line of its `handle`, and the line that raises an error for poison.
@@ -77,13 +77,13 @@ pub const WORKERS: &[Worker] = &[
         name: "java", page: "java", mark: "worker", lease: "LEASE = 30",
         how: Run(&["java", "-cp", "/usr/share/java/postgresql.jar"], "Worker.java"),
         poison: ("static void handle(Connection db, String payload) throws Exception {\n",
-                 "        if (payload.contains(\"poison\\\"\")) throw new Exception(\"bad \\0 \\ud800\");\n"),
+                 "        if (payload.contains(\"\\\"poison\")) throw new Exception(\"bad \\0 \\ud800\");\n"),
         stored: "bad  ?",
     },
     Worker {
         name: "go", page: "go", mark: "worker", lease: "30 * time.Second\n)", how: Go,
         poison: ("func handle(db pgx.Tx, payload []byte) error {\n",
-                 "\tif strings.Contains(string(payload), `poison\"`) {\n\t\treturn fmt.Errorf(\"bad \\x00 \\xff\")\n\t}\n"),
+                 "\tif strings.Contains(string(payload), `\"poison`) {\n\t\treturn fmt.Errorf(\"bad \\x00 \\xff\")\n\t}\n"),
         stored: "bad  ?",
     },
     Worker {
