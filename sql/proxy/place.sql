@@ -48,7 +48,7 @@ COMMENT ON FUNCTION pgqueue_proxy.has_null(bigint[]) IS 'whether an array, of ho
 -- A text that is no receipt goes anywhere: it is the partition that refuses it.
 CREATE OR REPLACE FUNCTION pgqueue_proxy.id_of(receipt text)
     RETURNS bigint LANGUAGE sql IMMUTABLE
-    RETURN CASE WHEN receipt ~ '^\d{1,18}-' THEN split_part(receipt, '-', 1)::bigint END;
+    RETURN CASE WHEN receipt ~ '^[0-9]{1,18}-' THEN split_part(receipt, '-', 1)::bigint END;
 COMMENT ON FUNCTION pgqueue_proxy.id_of(text) IS 'the message of a receipt; null if it is none';
 
 CREATE OR REPLACE FUNCTION pgqueue_proxy.ids_of(receipts text[])

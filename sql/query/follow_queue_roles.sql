@@ -1,6 +1,7 @@
 -- Updates the names of renamed roles in queues ($1) and up to $2 of their grants. Queues of dropped roles have no
 -- owner, grants to dropped roles are deleted. Returns the number of grants that were corrected, and of rows that
--- were left, because another transaction has locked them.
+-- were left, because another transaction has locked them. The new name is the newest, as pin_role looks up numbers:
+-- one of the snapshot may be another role's by now.
 WITH wrong_queues AS MATERIALIZED (
     SELECT q.id
       FROM pgqueue.queue q
@@ -10,7 +11,7 @@ WITH wrong_queues AS MATERIALIZED (
     SELECT id FROM pgqueue.queue
      WHERE id = ANY (ARRAY(SELECT id FROM wrong_queues)) FOR NO KEY UPDATE SKIP LOCKED
 ), named_queues AS (
-    UPDATE pgqueue.queue SET owner = (SELECT rolname FROM pg_roles WHERE oid = owner_id)
+    UPDATE pgqueue.queue SET owner = nullif(pg_get_userbyid(owner_id), 'unknown (OID=' || owner_id || ')')
      WHERE id = ANY (ARRAY(SELECT id FROM free_queues))
 ), wrong_grants AS MATERIALIZED (
     -- Grants have no key; a ctid identifies each.
@@ -24,7 +25,7 @@ WITH wrong_queues AS MATERIALIZED (
     SELECT ctid AS place FROM pgqueue.privilege
      WHERE ctid = ANY (ARRAY(SELECT place FROM wrong_grants)) FOR UPDATE SKIP LOCKED
 ), named_grants AS (
-    UPDATE pgqueue.privilege SET role = (SELECT rolname FROM pg_roles WHERE oid = role_id)
+    UPDATE pgqueue.privilege SET role = nullif(pg_get_userbyid(role_id), 'unknown (OID=' || role_id || ')')
      WHERE ctid = ANY (ARRAY(SELECT place FROM free_grants))
        AND EXISTS (SELECT FROM pg_roles WHERE oid = role_id)
 ), deleted_grants AS (

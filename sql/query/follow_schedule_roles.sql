@@ -1,5 +1,5 @@
 -- Updates the names of renamed owners of schedules ($1); schedules of dropped roles have no owner. Returns the
--- number of those that were left, because another transaction has locked them.
+-- number of those that were left, because another transaction has locked them. Names as in follow_queue_roles.sql.
 WITH wrong AS MATERIALIZED (
     SELECT s.name
       FROM pgqueue.schedule s
@@ -9,7 +9,7 @@ WITH wrong AS MATERIALIZED (
     SELECT name FROM pgqueue.schedule
      WHERE name = ANY (ARRAY(SELECT name FROM wrong)) FOR NO KEY UPDATE SKIP LOCKED
 ), named AS (
-    UPDATE pgqueue.schedule SET owner = (SELECT rolname FROM pg_roles WHERE oid = owner_id)
+    UPDATE pgqueue.schedule SET owner = nullif(pg_get_userbyid(owner_id), 'unknown (OID=' || owner_id || ')')
      WHERE name = ANY (ARRAY(SELECT name FROM free))
 )
 SELECT (SELECT count(*) FROM wrong) - (SELECT count(*) FROM free)

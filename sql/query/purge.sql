@@ -9,7 +9,8 @@ WITH messages AS (
             OR EXISTS (SELECT FROM pgqueue.message_state s
                         WHERE s.id = m.id AND s.state = $2
                           -- after a wait for another transaction's change, s still shows the row before that change
-                          AND (m.lease_until, m.deliveries, m.lane) = (s.lease_until, s.deliveries, s.lane)))
+                          AND (m.lease_until, m.deliveries, m.lane) = (s.lease_until, s.deliveries, s.lane)
+                        OFFSET 0)) -- not as a hash of all messages
     RETURNING 1
 )
 SELECT count(*) FROM messages

@@ -158,6 +158,7 @@ impl Call {
         &self,
         n: usize,
         argument: &str,
+        most_fields: usize,
         mut each: impl FnMut(usize, &[Field]) -> Result<()>,
     ) -> Result<()> {
         let array: Datum = self.required(n, argument)?;
@@ -170,7 +171,7 @@ impl Call {
         let mut number = 0;
         // SAFETY: as above; it is an array.
         let end = unsafe {
-            json_objects::each_object(array, |object| {
+            json_objects::each_object(array, most_fields, |object| {
                 number += 1;
                 let read = match object {
                     Ok(fields) => each(number, fields),

@@ -35,7 +35,8 @@ const FIELDS: [&str; 11] = [
 fn pgq_push_each(call: &Call) -> Answer {
     let name = call.name(0, "queue")?;
     let mut batches = Vec::new();
-    call.each_object(1, "messages", |number, fields| {
+    // Of more fields one is unknown.
+    call.each_object(1, "messages", FIELDS.len() + 1, |number, fields| {
         let draft = Draft::read(fields).map_err(|error| error.of_message(number))?;
         add(&mut batches, draft);
         Ok(())

@@ -70,12 +70,13 @@ pub unsafe fn elements(datum: Datum) -> Option<usize> {
     }
 }
 
-/// Calls `each` with the fields of each object of an array, until it breaks.
+/// Calls `each` with the first `most` fields of each object of an array, until it breaks.
 ///
 /// # Safety
 /// The datum must be a jsonb array.
 pub unsafe fn each_object<B>(
     datum: Datum,
+    most: usize,
     mut each: impl FnMut(Result<&[Field], NoObject>) -> ControlFlow<B>,
 ) -> ControlFlow<B> {
     // SAFETY: the caller vouches for a jsonb array. Values point into it, and the iterators go over it once;
@@ -86,9 +87,10 @@ pub unsafe fn each_object<B>(
         let mut element: pg_sys::JsonbValue = std::mem::zeroed();
         let mut values = Vec::new();
         loop {
+            pgrx::check_for_interrupts!();
             match pg_sys::JsonbIteratorNext(&raw mut array, &raw mut element, true) {
                 Token::WJB_BEGIN_ARRAY => {}
-                Token::WJB_ELEM if read_object(&element, &mut values) => {
+                Token::WJB_ELEM if read_object(&element, most, &mut values) => {
                     let fields: SmallVec<[Field; 12]> =
                         values.iter().map(|(key, value)| field(key, value)).collect();
                     each(Ok(&fields))?;
@@ -109,12 +111,13 @@ fn field<'a>(key: &'a pg_sys::JsonbValue, value: &'a pg_sys::JsonbValue) -> Fiel
     Field { key, value }
 }
 
-/// Reads the keys and values of an object. False if the value is none.
+/// Reads the first `most` keys and values of an object. False if the value is none.
 ///
 /// # Safety
 /// An iterator over a jsonb has given the value.
 unsafe fn read_object(
     value: &pg_sys::JsonbValue,
+    most: usize,
     fields: &mut Vec<(pg_sys::JsonbValue, pg_sys::JsonbValue)>,
 ) -> bool {
     fields.clear();
@@ -129,7 +132,9 @@ unsafe fn read_object(
         if pg_sys::JsonbIteratorNext(&raw mut object, &raw mut key, true) != Token::WJB_BEGIN_OBJECT {
             return false;
         }
-        while pg_sys::JsonbIteratorNext(&raw mut object, &raw mut key, true) == Token::WJB_KEY {
+        while fields.len() < most
+            && pg_sys::JsonbIteratorNext(&raw mut object, &raw mut key, true) == Token::WJB_KEY
+        {
             pg_sys::JsonbIteratorNext(&raw mut object, &raw mut value, true);
             room_for(fields, 1);
             fields.push((key, value));

@@ -11,7 +11,7 @@ pub fn read(text: &[u8]) -> Option<(i64, i64)> {
     let text = std::str::from_utf8(text).ok()?;
     let (id, delivery) = text.split_once('-')?;
     let (id, delivery) = (id.parse().ok()?, delivery.parse().ok()?);
-    (write(id, delivery) == text).then_some((id, delivery))
+    (delivery >= 0 && write(id, delivery) == text).then_some((id, delivery))
 }
 
 #[cfg(test)]

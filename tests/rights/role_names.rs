@@ -100,3 +100,17 @@ fn names_that_a_prepared_transaction_has_written_are_followed_when_it_ends() {
     let end = |alice: &mut Client| alice.batch_execute("COMMIT PREPARED 'x'").unwrap();
     assert_is_followed_after("PREPARE TRANSACTION 'x'", end);
 }
+
+#[test]
+fn a_round_by_hand_that_is_rolled_back_or_sees_former_roles_is_done_again() {
+    let server = Server::bare("pgqueue.auto_vacuum = off");
+    let mut root = server.connect();
+    root.batch_execute("CREATE EXTENSION pgqueue; CREATE ROLE bob LOGIN").unwrap();
+    server.connect_as("bob").batch_execute("SELECT pgq_create_queue('q')").unwrap();
+    root.batch_execute("SELECT FROM pgq_vacuum(); ALTER ROLE bob RENAME TO robert").unwrap();
+    root.batch_execute("BEGIN; SELECT FROM pgq_vacuum(); ROLLBACK").unwrap();
+    root.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM pgq_vacuum(); COMMIT").unwrap();
+    assert_eq!(root.one::<String>("SELECT owner::text FROM pgqueue.queue"), "bob");
+    root.batch_execute("SELECT FROM pgq_vacuum()").unwrap();
+    assert_eq!(root.one::<String>("SELECT owner::text FROM pgqueue.queue"), "robert");
+}

@@ -60,6 +60,10 @@ pub fn delete(ids: &[i64]) -> Result<Vec<i64>> {
 /// the old.
 pub fn redrive(ids: &[i64], to: Option<&Queue>, reset: bool) -> Result<Vec<(i64, i64)>> {
     let queues = lock(ids)?;
+    // This right, too, may have changed during the wait.
+    if let Some(to) = to.map(|to| queue::by_id(to.id)).transpose()?.flatten() {
+        to.check(Right::Push)?;
+    }
     if reset {
         message_id::prepare();
     }

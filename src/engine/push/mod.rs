@@ -51,6 +51,7 @@ fn push_one_by_one(
 ) -> Result<()> {
     let options = run.options;
     for (n, &message) in run.messages.iter().enumerate() {
+        pgrx::check_for_interrupts!();
         pushed.push(match options.keys.as_ref().and_then(|keys| keys.of(n)) {
             Some(key) => {
                 let keyed = Keyed { queue, key, on_duplicate: options.on_duplicate, message };

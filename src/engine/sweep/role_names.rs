@@ -14,6 +14,7 @@ use crate::engine::sweep::report::Report;
 use crate::engine::table::statement::Statement;
 use crate::pg::datum::{i32_array, text_array, text_datum};
 use crate::pg::role;
+use crate::pg::session::has_one_snapshot;
 use crate::pg::timeout::is_worker;
 use crate::pg::turn::{Parts, TURN};
 
@@ -63,8 +64,12 @@ thread_local! {
 }
 
 /// Corrects the names of roles in the tables, and removes what belonged to dropped roles: in the worker for a
-/// turn, the next time from there on.
+/// turn, the next time from there on. By hand all, each time: the caller's transaction may be rolled back. One
+/// that sees the roles of an earlier moment corrects nothing.
 pub fn follow(report: &mut Report) {
+    if has_one_snapshot() {
+        return;
+    }
     // An error leaves nothing here, and the next call begins anew.
     let mut followed = FOLLOWED.take();
     followed.begin_if_needed();
@@ -82,7 +87,9 @@ pub fn follow(report: &mut Report) {
         }
     }
     report.left_work |= followed.pass.is_some();
-    FOLLOWED.set(followed);
+    if is_worker() {
+        FOLLOWED.set(followed);
+    }
 }
 
 impl Followed {
