@@ -37,12 +37,19 @@ pub fn act_as<R>(owner: Oid, work: impl FnOnce() -> R) -> R {
     act(owner, pg_sys::SECURITY_LOCAL_USERID_CHANGE, &[SEARCH_PATH], work)
 }
 
-/// Like `act_as`; a statement that is planned meanwhile reads tables by their indexes only.
+/// Like `act_as`; a statement that is planned meanwhile reads tables by their indexes only, one row after the
+/// other.
 ///
 /// An estimate that rows of one queue are most of a table would make each other queue pay for that one, and a
 /// high estimate would have the statement compiled, which takes longer than it runs.
 pub fn act_by_index<R>(owner: Oid, work: impl FnOnce() -> R) -> R {
-    const BY_INDEX: [Setting; 3] = [SEARCH_PATH, (c"enable_seqscan", c"off"), (c"jit", c"off")];
+    const BY_INDEX: [Setting; 5] = [
+        SEARCH_PATH,
+        (c"enable_seqscan", c"off"),
+        (c"enable_hashjoin", c"off"),
+        (c"enable_mergejoin", c"off"),
+        (c"jit", c"off"),
+    ];
     act(owner, pg_sys::SECURITY_LOCAL_USERID_CHANGE, &BY_INDEX, work)
 }
 

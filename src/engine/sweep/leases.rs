@@ -22,7 +22,7 @@ static WINDOW: Statement = Statement::new(
     include_str!("../../../sql/query/sweep_window.sql"),
     &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID, pg_sys::INT8OID, pg_sys::INT8OID],
 );
-static CLOSELY: Statement = Statement::new(
+static CLOSELY: Statement = Statement::by_index(
     include_str!("../../../sql/query/sweep_closely.sql"),
     &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8ARRAYOID],
 );
