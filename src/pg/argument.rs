@@ -1,11 +1,9 @@
 //! Argument values: reads and checks each SQL type that a call takes.
 
-use std::ffi::CString;
-
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::error::{Error, Result};
-use crate::pg::datum::varlena_bytes;
+use crate::pg::datum::{input, varlena_bytes};
 use crate::pg::memory::{collected, room_for};
 use crate::value::duration::{BadSpan, Millis};
 
@@ -68,13 +66,8 @@ impl Argument for Millis {
 
 /// Reads a span of time from the text of an interval, in the encoding of the server. Raises an error if it is none.
 pub fn span_of(text: &[u8], name: &str) -> Result<Millis> {
-    let text = CString::new(text).expect("JSON has no NUL byte");
-    let args = [Some(Datum::from(text.as_ptr())), Some(Oid::INVALID.into()), Some((-1i32).into())];
-    // SAFETY: interval_in reads a C string, and gives an interval.
-    unsafe {
-        let interval = pgrx::direct_function_call_as_datum(pg_sys::interval_in, &args);
-        Millis::read(interval.expect("interval_in gives a value"), name)
-    }
+    // SAFETY: the input function of a type with a modifier, which gives an interval.
+    unsafe { Millis::read(input(pg_sys::interval_in, text), name) }
 }
 
 pub fn bad_span(argument: &str, bad: BadSpan) -> Error {

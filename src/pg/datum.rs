@@ -89,11 +89,19 @@ impl Jsonb<'_> {
 
 /// Reads a timestamptz from its text, in the encoding of the server. Raises an error if it is none.
 pub fn moment(text: &[u8]) -> i64 {
+    // SAFETY: the input function of a type with a modifier.
+    unsafe { input(pg_sys::timestamptz_in, text) }.value() as i64
+}
+
+/// Calls the input function of a type that has a modifier, without one.
+///
+/// # Safety
+/// `function` is such a function.
+pub unsafe fn input(function: unsafe fn(pg_sys::FunctionCallInfo) -> Datum, text: &[u8]) -> Datum {
     let text = CString::new(text).expect("JSON has no NUL byte");
     let args = [Some(Datum::from(text.as_ptr())), Some(pg_sys::InvalidOid.into()), Some((-1i32).into())];
-    // SAFETY: timestamptz_in reads a C string.
-    unsafe { pgrx::direct_function_call::<i64>(pg_sys::timestamptz_in, &args) }
-        .expect("timestamptz_in gives a value")
+    // SAFETY: it reads a C string, a type and a modifier.
+    unsafe { pgrx::direct_function_call_as_datum(function, &args) }.expect("an input function gives a value")
 }
 
 /// Makes an interval from microseconds.

@@ -15,7 +15,7 @@ pub struct Field<'a> {
     value: &'a pg_sys::JsonbValue,
 }
 
-/// What stands in an array in place of an object.
+/// An element that is no object.
 pub struct NoObject;
 
 impl Field<'_> {

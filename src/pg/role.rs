@@ -12,9 +12,17 @@ use std::sync::Once;
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
-type Setting<'a> = (&'static CStr, &'a CStr);
+pub type Setting<'a> = (&'static CStr, &'a CStr);
 
 const SEARCH_PATH: Setting = (c"search_path", c"pg_catalog, pg_temp");
+
+/// Settings with which tables are read by their indexes only, one row after the other.
+pub const BY_INDEX: [Setting; 4] = [
+    (c"enable_seqscan", c"off"),
+    (c"enable_hashjoin", c"off"),
+    (c"enable_mergejoin", c"off"),
+    (c"jit", c"off"),
+];
 
 /// Settings with which the text of a value is exact and the same for every caller.
 const PLAIN_TEXT: [Setting; 12] = [
@@ -43,14 +51,8 @@ pub fn act_as<R>(owner: Oid, work: impl FnOnce() -> R) -> R {
 /// An estimate that rows of one queue are most of a table would make each other queue pay for that one, and a
 /// high estimate would have the statement compiled, which takes longer than it runs.
 pub fn act_by_index<R>(owner: Oid, work: impl FnOnce() -> R) -> R {
-    const BY_INDEX: [Setting; 5] = [
-        SEARCH_PATH,
-        (c"enable_seqscan", c"off"),
-        (c"enable_hashjoin", c"off"),
-        (c"enable_mergejoin", c"off"),
-        (c"jit", c"off"),
-    ];
-    act(owner, pg_sys::SECURITY_LOCAL_USERID_CHANGE, &BY_INDEX, work)
+    const SETTINGS: [Setting; 5] = [SEARCH_PATH, BY_INDEX[0], BY_INDEX[1], BY_INDEX[2], BY_INDEX[3]];
+    act(owner, pg_sys::SECURITY_LOCAL_USERID_CHANGE, &SETTINGS, work)
 }
 
 /// Like `act_as`, with a short lock timeout.

@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 
 use crate::engine::table::installed_version;
+use crate::pg::role::{BY_INDEX, Setting};
 
 pub fn extension_exists() -> bool {
     // SAFETY: a catalog look-up in a transaction of its own.
@@ -21,13 +22,8 @@ pub fn extension_exists() -> bool {
 /// A plan made while a table is small is kept while roles fill it, and an estimate that most rows of a table
 /// match would make one role pay for the rows of all others.
 pub fn plan_by_index() {
-    set(&[
-        (c"enable_seqscan", c"off"),
-        (c"enable_hashjoin", c"off"),
-        (c"enable_mergejoin", c"off"),
-        (c"jit", c"off"),
-        (c"plan_cache_mode", c"force_generic_plan"),
-    ]);
+    set(&BY_INDEX);
+    set(&[(c"plan_cache_mode", c"force_generic_plan")]);
 }
 
 /// Sets what a worker needs, whatever the database's defaults are. A round waits only briefly for locks. A
@@ -46,7 +42,7 @@ pub fn set_own_settings(name: &CStr) {
     ]);
 }
 
-fn set(settings: &[(&CStr, &CStr)]) {
+fn set(settings: &[Setting]) {
     for (name, value) in settings {
         // SAFETY: names and values are C strings.
         unsafe {

@@ -21,9 +21,9 @@ pub struct Worker {
     pub mark: &'static str,
     /// How its lease of 30 seconds is written.
     lease: &'static str,
-    /// What stands before a line of its `handle`, and the line that raises an error for poison.
+    /// The head of its `handle`, and the line to put behind it, which raises an error for poison.
     poison: (&'static str, &'static str),
-    /// What is stored of that error.
+    /// The text of that error as it is stored.
     stored: &'static str,
     how: How,
 }

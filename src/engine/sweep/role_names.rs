@@ -11,6 +11,7 @@ use std::time::Instant;
 use pgrx::pg_sys;
 
 use crate::engine::sweep::report::Report;
+use crate::engine::sweep::tour;
 use crate::engine::table::statement::Statement;
 use crate::pg::datum::{i32_array, text_array, text_datum};
 use crate::pg::role;
@@ -45,7 +46,7 @@ enum Place {
     End,
 }
 
-/// What a session knows of the names.
+/// How far a session has followed the roles.
 #[derive(Default)]
 struct Followed {
     /// The number of changes of roles that the names are to follow; none before the first pass.
@@ -116,8 +117,7 @@ impl Followed {
     }
 
     fn correct_queues(&mut self, behind: i32) -> Place {
-        let mut ids = Vec::new();
-        NEXT_QUEUES.run(&[Some(behind.into()), Some(PAGE.into())], |row| ids.push(row.i32(0)));
+        let ids = tour::next(&NEXT_QUEUES, behind, PAGE);
         if ids.is_empty() {
             return Place::Schedule(Vec::new());
         }

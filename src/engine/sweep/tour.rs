@@ -62,7 +62,7 @@ impl Tour {
 }
 
 /// The next queues from `having`.
-fn next(having: &'static Statement, behind: i32, most: i64) -> Vec<i32> {
+pub(super) fn next(having: &'static Statement, behind: i32, most: i64) -> Vec<i32> {
     let mut queues = Vec::new();
     having.run(&[Some(behind.into()), Some(most.into())], |row| queues.push(row.i32(0)));
     queues
