@@ -1057,6 +1057,35 @@ fn a_move_that_waited_for_the_window_sees_the_messages_that_wait_by_then() {
 }
 
 #[test]
+fn no_push_of_a_key_waits_for_one_that_waits_for_the_next_of_a_group() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off");
+    let (mut holder, mut victim) = (server.connect(), server.connect());
+    victim.batch_execute("SELECT pgq_create_queue('q'), pgq_create_queue('other')").unwrap();
+    for (leave, queue) in [
+        ("SELECT pgq_move(id, 'other') FROM pgq_peek('q')", "other"),
+        ("SELECT pgq_push('q', '9', dedup_key => 'k', on_duplicate => 'replace', group_key => 'h')", "q"),
+        ("SELECT pgq_update(id, payload => '7', priority => 5) FROM pgq_peek('q')", "q"),
+    ] {
+        let mut leaving = server.connect();
+        let first = "SELECT pgq_push('q', '1', group_key => 'g', dedup_key => 'k')";
+        let next = "SELECT pgq_push('q', '2', group_key => 'g')";
+        victim.batch_execute(&format!("{first}; {next}; SET statement_timeout = '5s'")).unwrap();
+        victim.batch_execute("UPDATE pgqueue.message SET lane = 'b' WHERE payload = '2'").unwrap();
+        holder.batch_execute("BEGIN; SELECT pgq_update(id, headers => '{}') FROM pgq_peek('q', 1, 'blocked')").unwrap();
+        let leaves = thread::spawn(move || leaving.batch_execute(leave));
+        until_blocked(&mut holder, 1);
+        let push = format!("SELECT pgq_push('{queue}', '3', dedup_key => 'k')");
+        victim.batch_execute(&push).unwrap_or_else(|error| panic!("beside {leave}: {error:?}"));
+        holder.batch_execute("ROLLBACK").unwrap();
+        leaves.join().unwrap().expect(leave);
+        let state = "SELECT count(*) FROM pgqueue.message WHERE lane = 'b'";
+        assert_eq!(victim.one::<i64>(state), 0, "the next has the turn: {leave}");
+        victim.batch_execute("SELECT pgq_purge('q'), pgq_purge('other')").unwrap();
+    }
+}
+
+#[test]
 fn a_moved_message_lives_as_long_as_the_pushes_that_reused_it() {
     let server = Server::start();
     let (mut first, mut second) = (server.connect(), server.connect());

@@ -516,6 +516,34 @@ fn the_next_of_a_group_is_found_in_any_lane_when_the_first_is_removed() {
 }
 
 #[test]
+fn a_change_of_all_messages_takes_the_first_of_a_group_before_the_next() {
+    let server = without_help();
+    let (mut consumer, mut observer) = (server.connect(), server.connect());
+    for change in [
+        "SELECT pgq_purge('q')",
+        "SELECT pgq_purge('q', group_key => 'a')",
+        "SELECT pgq_drop_queue('q')",
+        r#"SELECT pgq_alter_queue('q', '{"groups": "parallel"}')"#,
+    ] {
+        let mut manager = server.connect();
+        let next: i64 = consumer.one("SELECT pgq_push('q', '2', group_key => 'a', priority => 5)");
+        let first: i64 = consumer.one("SELECT pgq_push('q', '1', group_key => 'a')");
+        assert_eq!(consumer.all::<i64>("SELECT id FROM pgq_reserve('q', max => 9)"), [first]);
+        consumer.execute("UPDATE pgqueue.message SET lane = 'b' WHERE id = $1", &[&next]).unwrap();
+        // The next lies before the first in the table, as by id.
+        consumer.execute("UPDATE pgqueue.message SET priority = 1 WHERE id = $1", &[&first]).unwrap();
+        consumer.batch_execute(&format!("BEGIN; SELECT pgq_extend({first}, '1 h')")).unwrap();
+        let changing = thread::spawn(move || manager.execute(change, &[]).map(|_| ()));
+        until_blocked(&mut observer, 1);
+        // A change that had the next would now be waited for, and wait itself.
+        consumer.batch_execute(&format!("SELECT pgq_delete({first}); COMMIT")).expect(change);
+        changing.join().unwrap().expect(change);
+        let is_left = change.contains("alter");
+        assert_eq!(consumer.all::<i64>("SELECT id FROM pgq_reserve('q')"), [next][..usize::from(is_left)]);
+    }
+}
+
+#[test]
 fn of_two_that_decide_at_once_one_takes_the_turn() {
     let server = Server::start();
     server.set("pgqueue.auto_vacuum = off");

@@ -310,7 +310,7 @@ const PUSH: &str = "SELECT pgq_push('q', '1')";
 const POP: &str = "SELECT pgq_pop('q')";
 
 /// What is put on a table, how it is taken away, a call that it is in the way of, and the error.
-const REFUSED: [(&str, &str, &str, &str); 7] = [
+const REFUSED: [(&str, &str, &str, &str); 11] = [
     (
         "CREATE TRIGGER first BEFORE INSERT ON pgqueue.message FOR EACH ROW EXECUTE FUNCTION nothing()",
         "DROP TRIGGER first ON pgqueue.message",
@@ -354,6 +354,30 @@ const REFUSED: [(&str, &str, &str, &str); 7] = [
         "CALL give('postgres')",
         PUSH,
         "pgqueue cannot use pgqueue.message: its row security is forced upon its owner",
+    ),
+    (
+        "ALTER SEQUENCE pgqueue.message_id CACHE 10",
+        "ALTER SEQUENCE pgqueue.message_id CACHE 1",
+        PUSH,
+        "pgqueue cannot use pgqueue.message_id: sessions draw numbers before they need them",
+    ),
+    (
+        "ALTER SEQUENCE pgqueue.message_id SET UNLOGGED",
+        "ALTER SEQUENCE pgqueue.message_id SET LOGGED",
+        "SELECT pgq_push('q', '1', dedup_key => 'k' || random())",
+        "pgqueue cannot use pgqueue.message_id: a crash sets it back",
+    ),
+    (
+        "ALTER SEQUENCE pgqueue.message_id INCREMENT BY -1",
+        "ALTER SEQUENCE pgqueue.message_id INCREMENT BY 1",
+        "SELECT pgq_redrive('q')",
+        "pgqueue cannot use pgqueue.message_id: its numbers do not rise by one",
+    ),
+    (
+        "ALTER SEQUENCE pgqueue.queue_id CYCLE",
+        "ALTER SEQUENCE pgqueue.queue_id NO CYCLE",
+        "SELECT pgq_create_queue('of another number')",
+        "pgqueue cannot use pgqueue.queue_id: its numbers do not rise by one",
     ),
 ];
 

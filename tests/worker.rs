@@ -383,8 +383,8 @@ fn an_open_transaction_does_not_block_the_clearing_of_other_queues() {
 fn the_worker_goes_on_behind_expired_messages_that_take_longer_than_its_turn() {
     let server = Server::start();
     server.set("pgqueue.auto_vacuum = off\npgqueue.vacuum_interval = '1s'");
-    let mut holder = hold_up_expired_messages(&server, 1_500);
-    the_worker_clears_one_behind_those(&server, &mut holder, 1_500);
+    let mut holder = hold_up_expired_messages(&server, 8_000);
+    the_worker_clears_one_behind_those(&server, &mut holder, 8_000);
 }
 
 #[test]

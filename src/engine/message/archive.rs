@@ -15,7 +15,7 @@ use crate::pg::memory::Scratch;
 use crate::pg::session::now;
 
 static PEEK: Statement =
-    Statement::new(include_str!("../../../sql/query/peek_archived.sql"), &[pg_sys::INT4OID, pg_sys::INT8OID]);
+    Statement::by_index(include_str!("../../../sql/query/peek_archived.sql"), &[pg_sys::INT4OID, pg_sys::INT8OID]);
 
 /// Keeps a message that is just being removed, where its queue has an archive.
 ///

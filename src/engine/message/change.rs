@@ -25,7 +25,7 @@ use crate::value::right::Right;
 use crate::value::timestamp::Timestamp;
 
 static WAITING: Statement =
-    Statement::new(include_str!("../../../sql/query/waiting_messages.sql"), &[pg_sys::INT8ARRAYOID]);
+    Statement::by_index(include_str!("../../../sql/query/waiting_messages.sql"), &[pg_sys::INT8ARRAYOID]);
 static UPDATE: Statement = Statement::new(
     include_str!("../../../sql/query/update_message.sql"),
     &[

@@ -18,7 +18,7 @@ static NAME_CLAIMED: Statement = Statement::new(
 );
 
 static SEEN: Statement =
-    Statement::new(include_str!("../../../sql/query/seen_key.sql"), &[pg_sys::INT4OID, pg_sys::TEXTOID]);
+    Statement::by_index(include_str!("../../../sql/query/seen_key.sql"), &[pg_sys::INT4OID, pg_sys::TEXTOID]);
 
 /// The message with which a key was pushed or moved within the queue's `dedup_window`. If there is none,
 /// claims the key. Waits for a transaction that is pushing the key at this moment.

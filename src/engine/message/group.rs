@@ -15,7 +15,7 @@
 //! - A transaction that removes a message looks for the next afterwards, at what is committed then.
 //! - A message behind one that is just being removed is looked at again: the remover may not have seen it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -30,7 +30,7 @@ use crate::engine::table::heap::{Fate, Patience, Table};
 use crate::engine::table::message::{Column, Lane, is_leased};
 use crate::engine::table::message_index::ById;
 use crate::engine::table::queue::{self, Queue};
-use crate::engine::table::row::{Intent, TableRow};
+use crate::engine::table::row::{Intent, Own, TableRow};
 use crate::engine::table::scan::{Condition, Scan};
 use crate::engine::table::short_lock::{Kind, ShortLock};
 use crate::error::{Error, Result};
@@ -127,6 +127,21 @@ impl Group {
         let snapshot = Snapshot::latest();
         let mut rows = self.rows(table, &snapshot);
         rows.next().is_some_and(|first| first.bool(Column::InTurn) && !is_gone(&first))
+    }
+
+    /// Takes the first message from all other transactions until this one ends. False if another has it.
+    pub fn take_first(&self, table: &Table, patience: Patience) -> bool {
+        loop {
+            pg_sys::check_for_interrupts!();
+            let snapshot = Snapshot::latest();
+            let mut rows = self.rows(table, &snapshot);
+            let Some(first) = rows.next().filter(|first| first.own() != Own::Change) else { return true };
+            match table.lock(&first, Intent::Remove, patience) {
+                Fate::Done => return true,
+                Fate::Busy => return false,
+                Fate::Changed | Fate::Gone => {}
+            }
+        }
     }
 
     /// Does `work` unless another session is deciding about the turn of this group.
@@ -251,6 +266,8 @@ impl Freed {
 
 thread_local! {
     static WAITS: Cell<bool> = const { Cell::new(true) };
+    /// Groups to free when the work is done that is under way (`freeing_afterwards`).
+    static POSTPONED: RefCell<Option<Freed>> = const { RefCell::new(None) };
 }
 
 /// Does `work`, which fails where it would wait for a transaction that is changing the next message of a
@@ -334,7 +351,39 @@ fn set_lane(table: &Table, row: &TableRow, lane: Lane) -> Fate {
 /// Frees a group after a statement has removed messages of it, or moved them back, the first from `place`.
 pub fn removed(queue: i32, key: Vec<u8>, place: GroupPosition) -> Result<()> {
     if queue::by_id(queue)?.is_some_and(|queue| queue.settings.keeps_order()) {
-        Group { queue, key }.free(&Table::open(catalog::refresh().message), place);
+        free(Group { queue, key }, place);
     }
     Ok(())
+}
+
+fn free(group: Group, place: GroupPosition) {
+    let is_postponed = POSTPONED.with_borrow_mut(|postponed| {
+        postponed.as_mut().map(|freed| freed.add(group.clone(), place)).is_some()
+    });
+    if !is_postponed {
+        group.free(&Table::open(catalog::refresh().message), place);
+    }
+}
+
+/// Does `work`, under a lock with which no transaction may be waited for. Groups from which its statements
+/// remove messages are freed when it is done.
+pub fn freeing_afterwards<R>(work: impl FnOnce() -> R) -> R {
+    struct Forget;
+    impl Drop for Forget {
+        fn drop(&mut self) {
+            POSTPONED.set(None);
+        }
+    }
+    if POSTPONED.with_borrow(Option::is_some) {
+        return work(); // a trigger of a user, inside of such work
+    }
+    POSTPONED.set(Some(Freed::default()));
+    let forget = Forget;
+    let result = work();
+    let freed = POSTPONED.take().filter(|freed| !freed.0.is_empty());
+    std::mem::drop(forget);
+    if let Some(freed) = freed {
+        freed.free_all(&Table::open(catalog::refresh().message));
+    }
+    result
 }

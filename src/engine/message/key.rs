@@ -6,6 +6,7 @@ use pgrx::pg_sys::{self, Datum, TransactionId};
 
 use crate::engine::commit::pending;
 use crate::engine::message::dedup_window::{note_in_window, seen_lately};
+use crate::engine::message::group;
 use crate::engine::message::siblings::{
     ECHO, LEASED_BLINDLY, REPLACEMENT, Sibling, Siblings, UNSEEN, Version,
 };
@@ -35,11 +36,13 @@ static DROP_SUPERSEDED: Statement = Statement::new(
 static DROP_ECHOES: Statement =
     Statement::new(include_str!("../../../sql/query/drop_echoes.sql"), &[pg_sys::INT8ARRAYOID]);
 
-/// Does `work` while no other session decides about messages with the key.
+/// Does `work` while no other session decides about messages with the key. Groups that it frees are freed after
+/// that: this may wait for a transaction.
 pub fn deciding<R>(queue: i32, key: &[u8], work: impl FnOnce() -> R) -> R {
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
-    ShortLock::new(Kind::Key, queue, hasher.finish() as u32).hold(work)
+    let lock = ShortLock::new(Kind::Key, queue, hasher.finish() as u32);
+    group::freeing_afterwards(|| lock.hold(work))
 }
 
 /// The end of the first of two lives, if it is longer than the second. No end: for ever.

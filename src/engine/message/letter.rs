@@ -19,7 +19,7 @@ use crate::value::right::Right;
 use crate::value::timestamp::Timestamp;
 
 static FIND: Statement =
-    Statement::new(include_str!("../../../sql/query/find_letters.sql"), &[pg_sys::INT8ARRAYOID]);
+    Statement::by_index(include_str!("../../../sql/query/find_letters.sql"), &[pg_sys::INT8ARRAYOID]);
 static LOCK: Statement =
     Statement::new(include_str!("../../../sql/query/lock_letters.sql"), &[pg_sys::INT8ARRAYOID]);
 static DELETE: Statement =

@@ -125,7 +125,7 @@ pub fn length(queue: i32) -> i64 {
 
 fn written_length(queue: i32, drains: u64, counted: &Tally) -> i64 {
     static LENGTH: Statement =
-        Statement::new(include_str!("../../../sql/query/written_length.sql"), &[pg_sys::INT4OID]);
+        Statement::by_index(include_str!("../../../sql/query/written_length.sql"), &[pg_sys::INT4OID]);
     const MOST_REMEMBERED: usize = 10_000;
     const GOOD_FOR: Duration = Duration::from_secs(1);
     let known = WRITTEN.with_borrow(|all| all.get(&queue).copied()).filter(|_| !counted.has_prepared);

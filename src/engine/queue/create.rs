@@ -11,6 +11,7 @@ use crate::engine::queue::{grants, slots};
 use crate::engine::shared::sleeper::NO_QUEUE;
 use crate::engine::table::name::Name;
 use crate::engine::table::queue::{Queue, bad_setting, events_to, existing, find, named};
+use crate::engine::table::sequence;
 use crate::engine::table::statement::Statement;
 use crate::error::{Error, Result};
 use crate::guc;
@@ -60,6 +61,7 @@ pub fn create_for(name: &Name, owner: Oid, settings: Value) -> Result<Option<i32
     let limit = check_settings(name, &settings)?.max_leased;
     let settings = jsonb_datum(&settings.to_string());
     let mut made = None;
+    sequence::check();
     CREATE
         .run(&[Some(name.datum()), Some(text_datum(&owner)), Some(settings)], |row| made = Some(row.i32(0)));
     if let Some(queue) = made {

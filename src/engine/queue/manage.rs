@@ -1,19 +1,17 @@
 //! Changing queues: settings, pause, purge, drop.
 
-use pgrx::pg_sys::{self, Datum};
+use pgrx::pg_sys;
 use serde_json::Value;
 
 use crate::engine::commit::{callbacks, pending};
+use crate::engine::queue::pages::{Messages, each_page_of};
 use crate::engine::queue::{counter, create, slots};
 use crate::engine::table::counts::Counts;
-use crate::engine::table::heap::Table;
 use crate::engine::table::name::Name;
 use crate::engine::table::queue::{self, Queue, bad_setting};
 use crate::engine::table::statement::Statement;
-use crate::engine::table::{catalog, message_index};
 use crate::error::{Error, Result};
-use crate::pg::datum::{i64_array, jsonb_datum, text_datum};
-use crate::pg::memory::Scratch;
+use crate::pg::datum::{jsonb_datum, text_datum};
 use crate::value::settings::{Settings, merge};
 
 static SETTINGS: Statement =
@@ -28,8 +26,10 @@ static DROP_MESSAGES: Statement = Statement::new(
 );
 static DROP_REST: Statement =
     Statement::new(include_str!("../../../sql/query/drop_queue_rest.sql"), &[pg_sys::INT4OID]);
-static REGROUP: Statement =
-    Statement::new(include_str!("../../../sql/query/regroup.sql"), &[pg_sys::INT4OID, pg_sys::BOOLOID]);
+static GIVE_TURNS: Statement =
+    Statement::new(include_str!("../../../sql/query/give_turns.sql"), &[pg_sys::INT4OID]);
+static END_TURNS: Statement =
+    Statement::new(include_str!("../../../sql/query/end_turns.sql"), &[pg_sys::INT4OID, pg_sys::INT8ARRAYOID]);
 static PURGE: Statement = Statement::new(
     include_str!("../../../sql/query/purge.sql"),
     &[pg_sys::INT4OID, pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT8ARRAYOID],
@@ -41,9 +41,6 @@ static PURGE_REST: Statement = Statement::new(
 static PAUSE: Statement =
     Statement::new(include_str!("../../../sql/query/pause_queue.sql"), &[pg_sys::INT4OID, pg_sys::BOOLOID]);
 
-/// Maximum number of messages that one statement deletes. Triggers get a copy of each.
-const PAGE: usize = 10_000;
-
 /// Merges changes into the settings of a queue, and returns the new settings.
 pub fn alter(queue: &Queue, changes: Value) -> Result<Value> {
     let before = settings_for_update(queue)?;
@@ -51,8 +48,17 @@ pub fn alter(queue: &Queue, changes: Value) -> Result<Value> {
     let before = Settings::read(&before).map_err(bad_setting)?;
     let settings = create::check_settings(&queue.name, &merged)?;
     ALTER.run(&[Some(queue.id.into()), Some(jsonb_datum(&merged.to_string()))], |_| {});
-    if settings.groups != before.groups {
-        REGROUP.run(&[Some(queue.id.into()), Some(settings.keeps_order().into())], |_| {});
+    match (before.keeps_order(), settings.keeps_order()) {
+        (false, true) => {
+            GIVE_TURNS.run(&[Some(queue.id.into())], |_| {});
+        }
+        (true, false) => {
+            let all = Messages { in_order: true, ..all_of(queue, None) };
+            each_page_of(all, |page| {
+                END_TURNS.run(&[Some(queue.id.into()), Some(page)], |_| {});
+            });
+        }
+        _ => {}
     }
     if settings.max_leased != before.max_leased {
         slots::lay_out(queue.id, settings.max_leased.map(|max| max.0));
@@ -83,31 +89,30 @@ pub fn drop(queue: &Queue) -> Result<i64> {
     callbacks::dropped(queue.id);
     DROP.run(&[Some(queue.id.into())], |_| {});
     let mut gone = 0;
-    each_page_of(queue, None, |page| {
+    each_page_of(all_of(queue, None), |page| {
         gone += DROP_MESSAGES.run(&[Some(queue.id.into()), Some(page)], |_| {}) as i64;
     });
     DROP_REST.run(&[Some(queue.id.into())], |row| gone += row.i64(0));
     Ok(gone)
 }
 
-/// Calls `work` with arrays of the ids of a queue's messages, or of one group's. The ids come by the indexes of
-/// the lanes, in order; messages of other queues are not scanned.
-fn each_page_of(queue: &Queue, group_key: Option<&Name>, mut work: impl FnMut(Datum)) {
-    let ids = message_index::ids_of(&Table::open_to_read(catalog::refresh().message), queue.id, group_key);
-    let mut scratch = Scratch::default();
-    ids.chunks(PAGE).for_each(|page| scratch.with(|| work(i64_array(page))));
+fn all_of<'a>(queue: &Queue, group_key: Option<&'a Name>) -> Messages<'a> {
+    Messages { queue: queue.id, group_key, in_order: queue.settings.keeps_order() }
 }
 
 /// Removes the messages of a queue, of one state or group if given, and returns how many.
 pub fn purge(queue: &Queue, state: Option<&str>, group_key: Option<&Name>) -> i64 {
     pending::removed(queue.id);
     let (mut messages, mut kept) = (0, 0);
+    let is_of_kept = matches!(state, Some("dead" | "archived"));
     let state = state.map(|state| text_datum(state.as_bytes()));
     let args = [Some(queue.id.into()), state, group_key.map(Name::datum)];
-    each_page_of(queue, group_key, |page| {
-        let [queue, state, group_key] = args;
-        PURGE.run(&[queue, state, group_key, Some(page)], |row| messages += row.i64(0));
-    });
+    if !is_of_kept {
+        each_page_of(all_of(queue, group_key), |page| {
+            let [queue, state, group_key] = args;
+            PURGE.run(&[queue, state, group_key, Some(page)], |row| messages += row.i64(0));
+        });
+    }
     PURGE_REST.run(&args, |row| kept = row.i64(0));
     counter::add(queue.id, Counts { deleted: messages, ..Counts::default() });
     messages + kept

@@ -5,6 +5,7 @@ pub mod counter;
 pub mod create;
 pub mod grants;
 pub mod manage;
+pub mod pages;
 pub mod roles;
 pub mod slot_search;
 pub mod slots;

@@ -47,7 +47,7 @@ static PUT: Statement = Statement::new(
     ],
 );
 static FIND: Statement =
-    Statement::new(include_str!("../../../sql/query/find_schedule.sql"), &[pg_sys::TEXTOID]);
+    Statement::by_index(include_str!("../../../sql/query/find_schedule.sql"), &[pg_sys::TEXTOID]);
 static REMOVE: Statement = Statement::new(
     include_str!("../../../sql/query/remove_schedule.sql"),
     &[pg_sys::TEXTOID, pg_sys::OIDOID, pg_sys::TEXTOID],

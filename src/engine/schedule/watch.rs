@@ -30,7 +30,7 @@ use crate::pg::role::{act_plainly, act_restricted};
 use crate::value::timestamp::Timestamp;
 
 static SEEN: Statement =
-    Statement::new(include_str!("../../../sql/query/watch_seen.sql"), &[pg_sys::TEXTOID]);
+    Statement::by_index(include_str!("../../../sql/query/watch_seen.sql"), &[pg_sys::TEXTOID]);
 static REMEMBER: Statement = Statement::new(
     include_str!("../../../sql/query/watch_remember.sql"),
     &[pg_sys::TEXTOID, pg_sys::TEXTARRAYOID, pg_sys::TEXTARRAYOID, pg_sys::TEXTARRAYOID],

@@ -1,11 +1,13 @@
 //! Deaths in passing: messages that no consumer will get any more become dead letters, or go.
 //!
 //! A death may cost very much: its event may go to a full queue that has to drop thousands of messages, or
-//! wait for a lock. So where messages cannot be buried all at once, each owner's are buried on their own. If
-//! that takes longer than a turn, the owner's messages rest.
+//! wait for a lock. So where messages cannot be buried all at once, each queue's are buried on their own. If
+//! an owner's take longer than a turn, the owner's messages rest; those of a queue that alone took so long
+//! rest longer, so that the owner's other queues come first.
 
 use std::cell::RefCell;
-use std::time::Instant;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use pgrx::pg_sys::Oid;
 
@@ -17,10 +19,26 @@ use crate::pg::turn::TURN;
 use crate::value::reason::Reason;
 
 /// How long the messages of an owner rest, as a multiple of the time that they took.
-const REST: u32 = 50;
+const OWNER_REST: u32 = 50;
+
+/// The same for a queue: the owner has three turns without it.
+const QUEUE_REST: u32 = 4 * OWNER_REST;
 
 thread_local! {
-    static RESTING: RefCell<Rests<Oid>> = RefCell::default();
+    static RESTING: RefCell<Resting> = RefCell::default();
+}
+
+/// Owners and queues whose messages rest.
+#[derive(Default)]
+struct Resting {
+    owners: Rests<Oid>,
+    queues: Rests<i32>,
+}
+
+impl Resting {
+    fn contains(&self, gone: &Gone) -> bool {
+        self.queues.is_resting(gone.queue) || self.owners.is_resting(owner_of(gone))
+    }
 }
 
 /// A message that will not be delivered again.
@@ -31,12 +49,10 @@ pub struct Gone {
     pub reason: Reason,
 }
 
-/// Buries messages. By hand it tries all, the worker those of owners that do not rest, for two turns. Returns
-/// also the messages that it has not tried.
+/// Buries messages. By hand it tries all, the worker those that do not rest, for two turns. Returns also the
+/// messages that it has not tried.
 pub fn bury(mut messages: Vec<Gone>) -> (Buried, Vec<Gone>) {
-    if is_worker() {
-        messages.retain(|gone| !RESTING.with_borrow(|resting| resting.is_resting(owner_of(gone))));
-    }
+    leave_out_resting(&mut messages);
     if messages.is_empty() {
         return (Buried::default(), messages);
     }
@@ -44,21 +60,40 @@ pub fn bury(mut messages: Vec<Gone>) -> (Buried, Vec<Gone>) {
     if let Some(buried) = dead::in_passing(|| dead::bury_exhausted(&all)) {
         return (buried, Vec::new());
     }
-    let (begun, mut buried) = (Instant::now(), Buried::default());
-    while let Some(first) = messages.first()
+    let (begun, mut buried, mut spent) = (Instant::now(), Buried::default(), HashMap::new());
+    while let Some(first) = messages.first().copied()
         && !(is_worker() && begun.elapsed() >= TURN)
     {
         pgrx::check_for_interrupts!();
-        let owner = owner_of(first);
-        let (theirs, others) = messages.into_iter().partition::<Vec<_>, _>(|gone| owner_of(gone) == owner);
+        let of_queue = messages.extract_if(.., |gone| gone.queue == first.queue).collect::<Vec<_>>();
         let started = Instant::now();
-        buried += dead::bury_without_waiting(&as_pairs(&theirs));
-        if is_worker() && started.elapsed() >= TURN {
-            RESTING.with_borrow_mut(|resting| resting.begin(owner, started.elapsed() * REST));
+        buried += dead::bury_without_waiting(&as_pairs(&of_queue));
+        let by_owner: &mut Duration = spent.entry(owner_of(&first)).or_default();
+        *by_owner += started.elapsed();
+        if is_worker() {
+            rest(&first, started.elapsed(), *by_owner);
         }
-        messages = others;
+        leave_out_resting(&mut messages);
     }
     (buried, messages)
+}
+
+/// Lets the queue and the owner of a message rest if they took too long.
+fn rest(gone: &Gone, by_queue: Duration, by_owner: Duration) {
+    RESTING.with_borrow_mut(|resting| {
+        if by_queue >= TURN {
+            resting.queues.begin(gone.queue, by_queue * QUEUE_REST);
+        }
+        if by_owner >= TURN {
+            resting.owners.begin(owner_of(gone), by_owner * OWNER_REST);
+        }
+    });
+}
+
+fn leave_out_resting(messages: &mut Vec<Gone>) {
+    if is_worker() {
+        RESTING.with_borrow(|resting| messages.retain(|gone| !resting.contains(gone)));
+    }
 }
 
 fn as_pairs(messages: &[Gone]) -> Vec<(i64, Reason)> {

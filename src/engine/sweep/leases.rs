@@ -18,7 +18,7 @@ use crate::pg::timeout::is_worker;
 use crate::pg::turn::{Parts, TURN};
 use crate::value::reason::Reason;
 
-static WINDOW: Statement = Statement::new(
+static WINDOW: Statement = Statement::by_index(
     include_str!("../../../sql/query/sweep_window.sql"),
     &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID, pg_sys::INT8OID, pg_sys::INT8OID],
 );

@@ -6,9 +6,9 @@
 
 use pgrx::pg_sys;
 
-use crate::engine::table::catalog;
 use crate::engine::table::short_lock::{Kind, ShortLock};
 use crate::engine::table::statement::Statement;
+use crate::engine::table::{catalog, sequence};
 use crate::error::Error;
 use crate::value::id_range::next_range;
 
@@ -17,12 +17,14 @@ static SKIP: Statement = Statement::new(include_str!("../../../sql/query/skip_id
 
 /// Returns the id of the next message.
 pub fn next() -> i64 {
+    sequence::check();
     let id = step();
     if next_range(id, timeline()).is_none() { id } else { one_at_a_time().hold(in_next_range) }
 }
 
 /// Moves the sequence to this timeline's ids, for a statement that takes ids from the sequence.
 pub fn prepare() {
+    sequence::check();
     let mut last = 0;
     LAST.run(&[], |row| last = row.i64(0));
     if next_range(last, timeline()).is_some() {

@@ -4,8 +4,7 @@ use pgrx::pg_sys;
 
 use crate::engine::table::catalog;
 use crate::engine::table::heap::Table;
-use crate::engine::table::index::Index;
-use crate::engine::table::message::{Column, Lane};
+use crate::engine::table::message::Column;
 use crate::engine::table::name::Name;
 use crate::engine::table::row::TableRow;
 use crate::engine::table::scan::{Condition, Entry, Scan};
@@ -83,31 +82,53 @@ pub fn delayed<'a>(table: &'a Table, snapshot: &'a Snapshot, queue: i32, from: T
     Scan::begin(table, catalog::known().message_due, snapshot, &[queue_is(queue), from], false)
 }
 
-/// Returns the ids of all messages of a queue, or of one of its groups, in order.
-pub fn ids_of(table: &Table, queue: i32, group_key: Option<&Name>) -> Vec<i64> {
+/// A message of a queue.
+#[derive(Clone, Copy)]
+pub struct Listed {
+    pub id: i64,
+    pub place: Place,
+}
+
+/// Where a listed message stands in its group.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It is in no group.
+    Alone,
+    First,
+    /// Behind the message that is listed before it.
+    Behind,
+}
+
+/// Lists all messages of a queue, or of one of its groups: each group in order.
+pub fn list(table: &Table, queue: i32, group_key: Option<&Name>) -> Vec<Listed> {
     let known = catalog::known();
     let snapshot = Snapshot::take();
-    let mut ids = Vec::new();
-    let mut add = |index: Index, conditions: &[Condition], wanted: fn(&TableRow) -> bool| {
-        let mut rows = Scan::begin(table, index, &snapshot, conditions, false);
-        while let Some(row) = rows.next() {
-            if wanted(&row) {
-                room_for(&mut ids, 1);
-                ids.push(row.i64(Column::Id));
+    let mut listed = Vec::new();
+    let mut add = |row: &TableRow, place| {
+        room_for(&mut listed, 1);
+        listed.push(Listed { id: row.i64(Column::Id), place });
+    };
+    let mut conditions = vec![queue_is(queue)];
+    conditions.extend(group_key.map(|key| Condition::equals(2, pg_sys::F_TEXTEQ, key.datum())));
+    let mut of_groups = Scan::begin(table, known.message_group, &snapshot, &conditions, false);
+    let mut last = None;
+    while let Some(row) = of_groups.next() {
+        let key = row.text(Column::GroupKey);
+        let place = if key == last { Place::Behind } else { Place::First };
+        last = key;
+        add(&row, place);
+    }
+    if group_key.is_none() {
+        for lane in [known.message_ready, known.message_due] {
+            let mut rows = Scan::begin(table, lane, &snapshot, &[queue_is(queue)], false);
+            while let Some(row) = rows.next() {
+                if row.get(Column::GroupKey).is_none() {
+                    add(&row, Place::Alone);
+                }
             }
         }
-    };
-    if let Some(key) = group_key {
-        let is_it = Condition::equals(2, pg_sys::F_TEXTEQ, key.datum());
-        add(known.message_group, &[queue_is(queue), is_it], |_| true);
-    } else {
-        add(known.message_ready, &[queue_is(queue)], |_| true);
-        add(known.message_due, &[queue_is(queue)], |_| true);
-        // Only messages of groups are in the blocked lane.
-        add(known.message_group, &[queue_is(queue)], |row| row.lane() == Lane::Blocked);
     }
-    ids.sort_unstable();
-    ids
+    listed
 }
 
 /// A scan of messages by their ids.

@@ -18,6 +18,7 @@ pub mod queue;
 pub mod queue_changes;
 pub mod row;
 pub mod scan;
+pub mod sequence;
 pub mod short_lock;
 pub mod slot_rows;
 pub mod statement;

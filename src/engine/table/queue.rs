@@ -24,7 +24,7 @@ use crate::value::right::Right;
 use crate::value::settings::{BadSetting, DeadLetter, NOT_A_BOOLEAN, Settings};
 
 static FIND: Statement =
-    Statement::new(include_str!("../../../sql/query/queue.sql"), &[pg_sys::TEXTOID, pg_sys::INT4OID]);
+    Statement::by_index(include_str!("../../../sql/query/queue.sql"), &[pg_sys::TEXTOID, pg_sys::INT4OID]);
 
 /// Maximum number of queues in a session's cache.
 const MOST_REMEMBERED: usize = 10_000;

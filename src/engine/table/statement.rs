@@ -5,7 +5,7 @@
 
 use std::ffi::{CStr, c_char};
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
@@ -19,6 +19,8 @@ pub struct Statement {
     text: &'static str,
     types: &'static [Oid],
     by_index: bool,
+    /// A statement by index has had a plan.
+    is_planned: AtomicBool,
     plan: AtomicPtr<pg_sys::_SPI_plan>,
 }
 
@@ -103,11 +105,13 @@ impl Row {
 
 impl Statement {
     pub const fn new(text: &'static str, types: &'static [Oid]) -> Self {
-        Self { text, types, by_index: false, plan: AtomicPtr::new(ptr::null_mut()) }
+        let (is_planned, plan) = (AtomicBool::new(false), AtomicPtr::new(ptr::null_mut()));
+        Self { text, types, by_index: false, is_planned, plan }
     }
 
     /// Makes a statement that reads tables by their indexes, with one plan for all arguments, whatever the
-    /// statistics say. It only reads: triggers of others would be planned like that too.
+    /// statistics say: a plan that was made while a table was small would read it from its beginning to its end
+    /// when it has grown.
     pub const fn by_index(text: &'static str, types: &'static [Oid]) -> Self {
         Self { by_index: true, ..Self::new(text, types) }
     }
@@ -143,11 +147,8 @@ impl Statement {
             if !trigger.is_null() {
                 check(pg_sys::SPI_register_trigger_data(trigger), "SPI_register_trigger_data");
             }
-            let (owner, execute) =
-                (catalog::refresh().owner, || self.execute(sees, values.as_mut_ptr(), nulls.as_ptr()));
-            let code =
-                if self.by_index { role::act_by_index(owner, execute) } else { role::act_as(owner, execute) };
-            check(code, self.text);
+            let execute = || self.execute(sees, values.as_mut_ptr(), nulls.as_ptr());
+            check(role::act_as(catalog::refresh().owner, execute), self.text);
             let (touched, table) = (pg_sys::SPI_processed, pg_sys::SPI_tuptable);
             if !table.is_null() {
                 for n in 0..touched as usize {
@@ -212,8 +213,24 @@ impl Statement {
         }
     }
 
-    /// Returns the saved plan. Postgres makes a new plan itself when tables change.
+    /// Returns the saved plan. Postgres makes a new plan itself when tables change, but not by index.
     unsafe fn plan(&self) -> pg_sys::SPIPlanPtr {
+        // SAFETY: called between SPI_connect and SPI_finish.
+        unsafe {
+            let plan = self.prepared();
+            if self.by_index && !(self.is_planned.load(Ordering::Relaxed) && pg_sys::SPI_plan_is_valid(plan)) {
+                role::act_by_index(catalog::known().owner, || {
+                    let planned = pg_sys::SPI_plan_get_cached_plan(plan);
+                    pg_sys::ReleaseCachedPlan(planned, pg_sys::CurrentResourceOwner);
+                });
+                self.is_planned.store(true, Ordering::Relaxed);
+            }
+            plan
+        }
+    }
+
+    /// Returns the saved statement.
+    unsafe fn prepared(&self) -> pg_sys::SPIPlanPtr {
         let saved = self.plan.load(Ordering::Relaxed);
         if !saved.is_null() {
             return saved;
