@@ -1072,7 +1072,9 @@ fn no_push_of_a_key_waits_for_one_that_waits_for_the_next_of_a_group() {
         let next = "SELECT pgq_push('q', '2', group_key => 'g')";
         victim.batch_execute(&format!("{first}; {next}; SET statement_timeout = '5s'")).unwrap();
         victim.batch_execute("UPDATE pgqueue.message SET lane = 'b' WHERE payload = '2'").unwrap();
-        holder.batch_execute("BEGIN; SELECT pgq_update(id, headers => '{}') FROM pgq_peek('q', 1, 'blocked')").unwrap();
+        holder
+            .batch_execute("BEGIN; SELECT pgq_update(id, headers => '{}') FROM pgq_peek('q', 1, 'blocked')")
+            .unwrap();
         let leaves = thread::spawn(move || leaving.batch_execute(leave));
         until_blocked(&mut holder, 1);
         let push = format!("SELECT pgq_push('{queue}', '3', dedup_key => 'k')");

@@ -544,6 +544,42 @@ fn a_change_of_all_messages_takes_the_first_of_a_group_before_the_next() {
 }
 
 #[test]
+fn a_removal_in_passing_waits_for_no_transaction_that_has_the_next() {
+    let server = without_help();
+    let (mut holder, mut session) = (server.connect(), server.connect());
+    session
+        .batch_execute(
+            r#"SET statement_timeout = '5 s';
+               SELECT pgq_create_queue('full', '{"max_length": 3, "on_full": "drop_oldest"}'), pgq_create_queue('replaced');
+               SELECT pgq_push('full', '1', group_key => 'a'), pgq_push('full', '2', group_key => 'a'), pgq_push('full', '3');
+               SELECT pgq_push('replaced', '1', group_key => 'a', dedup_key => 'k'), pgq_push('replaced', '2', group_key => 'a');
+               UPDATE pgqueue.message SET lane = 'b' WHERE payload = '2'"#,
+        )
+        .unwrap();
+    // Its push cannot change the message that the other holds, and leaves a replacement behind it.
+    holder.batch_execute("BEGIN; SELECT pgq_update(id, headers => '{}') FROM pgq_peek('replaced')").unwrap();
+    let replace =
+        "SELECT pgq_push('replaced', '9', dedup_key => 'k', on_duplicate => 'replace', group_key => 'b')";
+    session.batch_execute(replace).unwrap();
+    holder.batch_execute("COMMIT; BEGIN").unwrap();
+    for queue in ["full", "replaced"] {
+        let hold = format!("SELECT pgq_update(id, headers => '{{}}') FROM pgq_peek('{queue}', 1, 'blocked')");
+        assert_eq!(holder.execute(&hold, &[]).unwrap(), 1);
+    }
+    session.execute("SELECT pgq_push('full', '4')", &[]).expect("it drops another message");
+    assert_eq!(
+        session.all::<String>("SELECT payload::text FROM pgqueue.message WHERE queue = 1 ORDER BY id"),
+        ["1", "2", "4"]
+    );
+    session.execute("SELECT pgq_reserve('replaced')", &[]).expect("it leaves the message alone");
+    holder.batch_execute("COMMIT").unwrap();
+    until("the replacement and the next are delivered", || {
+        session.all::<String>("SELECT payload::text FROM pgq_reserve('replaced', max => 9)");
+        session.one("SELECT count(*) = 2 FROM pgq_peek('replaced', 9, 'leased') WHERE payload IN ('9', '2')")
+    });
+}
+
+#[test]
 fn of_two_that_decide_at_once_one_takes_the_turn() {
     let server = Server::start();
     server.set("pgqueue.auto_vacuum = off");

@@ -99,7 +99,7 @@ def measure():
 
 
 def of_language(server, language, engines):
-    count, rounds = size(10_000, 300), size(7, 1)
+    count, rounds = size(10_000, 300), size(3, 1)
     runs = {name: [] for name in engines}
     for n in range(rounds):
         for name, engine in engines.items():

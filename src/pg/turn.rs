@@ -19,8 +19,9 @@ pub const TURN: Duration = Duration::from_millis(200);
 /// A part that took too long is followed by one that is this many times smaller.
 const SMALLER: i64 = 16;
 
-/// The largest part: a sum with an id must not overflow.
-const LARGEST: i64 = 1 << 40;
+/// The largest part: a sum with an id must not overflow. Ids of a partition may begin at 255 × 10¹³, so a smaller
+/// one would take thousands of parts to get there.
+const LARGEST: i64 = 1 << 56;
 
 /// The size of the parts in which a step goes through something. It follows the time that the last part took.
 pub struct Parts(Cell<i64>);

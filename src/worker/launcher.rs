@@ -96,7 +96,9 @@ fn look_after(database: &Database, known: &mut Known) {
     }
     if start(database.oid, Asked::ByLauncher) {
         let in_vain = known.in_vain.saturating_add(1);
-        *known = Known { started: Some(Instant::now()), in_vain, ..Known::default() };
+        // A worker that ended before it was seen is no sign that the extension is gone.
+        let had_worker = known.had_worker && in_vain <= 3;
+        *known = Known { started: Some(Instant::now()), had_worker, in_vain, refusals: 0 };
         return;
     }
     known.refusals += 1;

@@ -14,8 +14,10 @@ use crate::engine::table::statement::{Row, Statement};
 use crate::pg::memory::Scratch;
 use crate::pg::session::now;
 
-static PEEK: Statement =
-    Statement::by_index(include_str!("../../../sql/query/peek_archived.sql"), &[pg_sys::INT4OID, pg_sys::INT8OID]);
+static PEEK: Statement = Statement::by_index(
+    include_str!("../../../sql/query/peek_archived.sql"),
+    &[pg_sys::INT4OID, pg_sys::INT8OID],
+);
 
 /// Keeps a message that is just being removed, where its queue has an archive.
 ///

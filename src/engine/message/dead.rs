@@ -39,8 +39,10 @@ static BURY: Statement = Statement::new(
 );
 static DUMP: Statement =
     Statement::new(include_str!("../../../sql/query/dump_dead.sql"), &[pg_sys::INT4OID, pg_sys::INT8OID]);
-static PEEK: Statement =
-    Statement::by_index(include_str!("../../../sql/query/peek_dead.sql"), &[pg_sys::INT4OID, pg_sys::INT8OID]);
+static PEEK: Statement = Statement::by_index(
+    include_str!("../../../sql/query/peek_dead.sql"),
+    &[pg_sys::INT4OID, pg_sys::INT8OID],
+);
 static REDRIVE: Statement = Statement::new(
     concat!(
         include_str!("../../../sql/query/redrive_oldest.sql"),

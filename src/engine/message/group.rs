@@ -144,6 +144,40 @@ impl Group {
         }
     }
 
+    /// Takes the messages from other transactions that `free` has to move when this one is removed. False if another
+    /// transaction has one of them: the removal would wait for it.
+    pub fn take_next(&self, table: &Table, removed: &TableRow) -> bool {
+        let (id, place) = (removed.i64(Column::Id), place_of(removed));
+        loop {
+            let snapshot = Snapshot::latest();
+            let mut rows = self.rows(table, &snapshot);
+            let mut has_changed = false;
+            while let Some(row) = rows.next() {
+                pg_sys::check_for_interrupts!();
+                if row.i64(Column::Id) == id {
+                    continue;
+                }
+                if place_of(&row) >= place && row.lane() == Lane::Blocked {
+                    match table.lock(&row, Intent::Change, Patience::Skip) {
+                        Fate::Done => {}
+                        Fate::Busy => return false,
+                        Fate::Changed | Fate::Gone if row.own() == Own::Change => {}
+                        Fate::Changed | Fate::Gone => {
+                            has_changed = true;
+                            break;
+                        }
+                    }
+                }
+                if row_is_met(&row) && !row.is_busy(Intent::Change) {
+                    break;
+                }
+            }
+            if !has_changed {
+                return true;
+            }
+        }
+    }
+
     /// Does `work` unless another session is deciding about the turn of this group.
     pub fn deciding<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
         let mut hasher = DefaultHasher::new();

@@ -28,8 +28,10 @@ static DROP_REST: Statement =
     Statement::new(include_str!("../../../sql/query/drop_queue_rest.sql"), &[pg_sys::INT4OID]);
 static GIVE_TURNS: Statement =
     Statement::new(include_str!("../../../sql/query/give_turns.sql"), &[pg_sys::INT4OID]);
-static END_TURNS: Statement =
-    Statement::new(include_str!("../../../sql/query/end_turns.sql"), &[pg_sys::INT4OID, pg_sys::INT8ARRAYOID]);
+static END_TURNS: Statement = Statement::new(
+    include_str!("../../../sql/query/end_turns.sql"),
+    &[pg_sys::INT4OID, pg_sys::INT8ARRAYOID],
+);
 static PURGE: Statement = Statement::new(
     include_str!("../../../sql/query/purge.sql"),
     &[pg_sys::INT4OID, pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::INT8ARRAYOID],

@@ -104,7 +104,8 @@ impl<F: FnMut(Taken)> Show<F> {
 
 /// Shows one message, if the caller may consume it: for another role it does not exist.
 pub fn one(id: i64, mut each: impl FnMut(&[Option<Datum>])) -> Result<()> {
-    static GET: Statement = Statement::by_index(include_str!("../../../sql/query/get.sql"), &[pg_sys::INT8OID]);
+    static GET: Statement =
+        Statement::by_index(include_str!("../../../sql/query/get.sql"), &[pg_sys::INT8OID]);
     let mut problem = Ok(());
     GET.run(&[Some(id.into())], |row| match queue::by_id(row.i32(0)) {
         Ok(queue) if queue.as_ref().is_some_and(|queue| queue.allows(Right::Consume)) => {

@@ -422,7 +422,7 @@ impl<'a> Reservation<'a> {
     /// Removes a message whose content another replaces, and hands out the replacement in its place, if that
     /// is free now.
     fn take_replacement(&mut self, row: &TableRow, replacement: i64, echoes: &Echoes) -> Fate {
-        let fate = self.table.delete(row, Patience::Skip);
+        let fate = self.remove_without_waiting(row);
         if fate != Fate::Done {
             return fate;
         }
@@ -440,6 +440,12 @@ impl<'a> Reservation<'a> {
         self.take_row(&row, false)
     }
 
+    /// Removes a message, unless another transaction would have to be waited for to free its group.
+    fn remove_without_waiting(&self, row: &TableRow) -> Fate {
+        let would_wait = Group::of(row, self.queue).is_some_and(|group| !group.take_next(self.table, row));
+        if would_wait { Fate::Busy } else { self.table.delete(row, Patience::Skip) }
+    }
+
     fn take_this(&mut self, row: &TableRow, takes_turn: bool) -> Fate {
         let delivery = row.i32(Column::Deliveries) + 1;
         let leased_until = match self.take {
@@ -449,6 +455,7 @@ impl<'a> Reservation<'a> {
         };
         let fate = match leased_until {
             Some(until) => self.lease(row, delivery, until, takes_turn),
+            None if matches!(self.take, Take::Drop) => self.remove_without_waiting(row),
             None => self.table.delete(row, Patience::Skip),
         };
         if fate == Fate::Done {

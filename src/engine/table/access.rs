@@ -16,8 +16,10 @@ use crate::pg::datum::oid_array;
 use crate::pg::role;
 use crate::value::right::Right;
 
-static GRANTED: Statement =
-    Statement::by_index(include_str!("../../../sql/query/granted.sql"), &[pg_sys::INT4OID, pg_sys::OIDARRAYOID]);
+static GRANTED: Statement = Statement::by_index(
+    include_str!("../../../sql/query/granted.sql"),
+    &[pg_sys::INT4OID, pg_sys::OIDARRAYOID],
+);
 
 /// Role number of PUBLIC in `pgqueue.privilege`, as in Postgres's own access lists.
 pub const PUBLIC: u32 = 0;

@@ -218,7 +218,8 @@ impl Statement {
         // SAFETY: called between SPI_connect and SPI_finish.
         unsafe {
             let plan = self.prepared();
-            if self.by_index && !(self.is_planned.load(Ordering::Relaxed) && pg_sys::SPI_plan_is_valid(plan)) {
+            if self.by_index && !(self.is_planned.load(Ordering::Relaxed) && pg_sys::SPI_plan_is_valid(plan))
+            {
                 role::act_by_index(catalog::known().owner, || {
                     let planned = pg_sys::SPI_plan_get_cached_plan(plan);
                     pg_sys::ReleaseCachedPlan(planned, pg_sys::CurrentResourceOwner);
