@@ -24,7 +24,7 @@ fn pgq_revoke(call: &Call) -> Answer {
 }
 
 fn role_and_right(call: &Call) -> Result<(Role, Right)> {
-    let role = Role::or_public(call.required(1, "role")?, "role")?;
+    let role = Role::or_public(&call.name(1, "role")?, "role")?;
     let word: String = call.required(2, "privilege")?;
     let right = serde_json::from_value(word.as_str().into())
         .map_err(|_| Error::unknown_word("privilege", &word, &Right::GRANTABLE))?;
@@ -60,5 +60,5 @@ fn pgq_reassign_owned(call: &Call) -> Answer {
 }
 
 fn role(call: &Call, n: usize, argument: &str) -> Result<Role> {
-    Role::named(call.required(n, argument)?, argument)
+    Role::named(&call.name(n, argument)?, argument)
 }

@@ -43,16 +43,19 @@ pub struct Role {
 }
 
 impl Role {
-    pub fn named(name: Vec<u8>, argument: &str) -> Result<Self> {
-        let Some(id) = role::role(&name) else {
-            return Err(Error::no_such_role(argument, &String::from_utf8_lossy(&name)));
-        };
-        Ok(Self { id, name })
+    pub fn named(name: &Name, argument: &str) -> Result<Self> {
+        match role::role(name.bytes()) {
+            Some(id) => Ok(Self { id, name: name.bytes().to_vec() }),
+            None => Err(Error::no_such_role(argument, &name.to_string())),
+        }
     }
 
     /// Like `named`; `public` stands for all roles. Postgres lets no role have that name.
-    pub fn or_public(name: Vec<u8>, argument: &str) -> Result<Self> {
-        if name == EVERYBODY { Ok(Self { id: Oid::from(PUBLIC), name }) } else { Self::named(name, argument) }
+    pub fn or_public(name: &Name, argument: &str) -> Result<Self> {
+        match name.bytes() {
+            EVERYBODY => Ok(Self { id: Oid::from(PUBLIC), name: EVERYBODY.to_vec() }),
+            _ => Self::named(name, argument),
+        }
     }
 }
 
