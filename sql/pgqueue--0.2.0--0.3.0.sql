@@ -82,7 +82,7 @@ COMMENT ON COLUMN pgqueue.message.given_back
 COMMENT ON COLUMN pgqueue.message.max_deliveries IS 'attempts before the message is dead; 0: no limit; null: as the queue says';
 ALTER TABLE pgqueue.dead ADD COLUMN given_back integer;
 ALTER TABLE pgqueue.archive ADD COLUMN given_back integer;
-ALTER TYPE @extschema@.pgq_message_details ADD ATTRIBUTE attempts integer;
+ALTER TYPE @extschema@.pgq_message_details ADD ATTRIBUTE attempts bigint;
 
 -- Tenants: schedules that rest.
 ALTER TABLE pgqueue.schedule ADD COLUMN retry_at timestamptz;
@@ -453,14 +453,14 @@ COMMENT ON FUNCTION @extschema@.pgq_move(bigint, text)
     IS 'makes a message that is not leased a new message of another queue and returns its new id; null if it was not there';
 
 CREATE FUNCTION @extschema@.pgq_dump_dead(queue text, max bigint DEFAULT 1)
-    RETURNS TABLE (id bigint, payload jsonb, body bytea, headers jsonb, deliveries integer, reason text,
+    RETURNS TABLE (id bigint, payload jsonb, body bytea, headers jsonb, delivery bigint, reason text,
                    errors jsonb, enqueued_at timestamptz, died_at timestamptz)
     LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_dump_dead';
 COMMENT ON FUNCTION @extschema@.pgq_dump_dead(text, bigint)
     IS 'removes up to max dead letters from the database, oldest first, and returns them';
 
 CREATE FUNCTION @extschema@.pgq_peek_dead(queue text, max bigint DEFAULT 1)
-    RETURNS TABLE (id bigint, payload jsonb, body bytea, headers jsonb, deliveries integer, reason text,
+    RETURNS TABLE (id bigint, payload jsonb, body bytea, headers jsonb, delivery bigint, reason text,
                    errors jsonb, enqueued_at timestamptz, died_at timestamptz)
     LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_peek_dead';
 COMMENT ON FUNCTION @extschema@.pgq_peek_dead(text, bigint)
@@ -520,14 +520,70 @@ CREATE FUNCTION @extschema@.pgq_watch(
     queue     text,
     query     text,
     every     text,
-    max       bigint DEFAULT 1000,
-    time_zone text    DEFAULT 'UTC'
+    page_size bigint DEFAULT 1000,
+    time_zone text   DEFAULT 'UTC'
 ) RETURNS timestamptz LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_watch';
 COMMENT ON FUNCTION @extschema@.pgq_watch(text, text, text, text, bigint, text)
     IS 'has the worker run a query of (object_id, hash) again and again and push what has changed, and returns when it will first';
 
 -- Drivers: a number beside an interval, which not every client reads.
 ALTER TYPE @extschema@.pgq_queue_stats ADD ATTRIBUTE oldest_ready_seconds double precision;
+
+-- Names: what is one thing has one name, and a name one type. A role is named as pg_roles has it.
+ALTER TYPE @extschema@.pgq_message ALTER ATTRIBUTE priority TYPE bigint;
+ALTER TYPE @extschema@.pgq_message_details ALTER ATTRIBUTE priority TYPE bigint;
+ALTER TYPE @extschema@.pgq_message_details ALTER ATTRIBUTE max_deliveries TYPE bigint;
+ALTER TYPE @extschema@.pgq_message_details RENAME ATTRIBUTE due_at TO deliver_at;
+DROP FUNCTION @extschema@.pgq_list_queues();
+DROP FUNCTION @extschema@.pgq_list_schedules();
+DROP FUNCTION @extschema@.pgq_list_watches();
+DROP FUNCTION @extschema@.pgq_grant(text, regrole, text);
+DROP FUNCTION @extschema@.pgq_revoke(text, regrole, text);
+DROP FUNCTION @extschema@.pgq_list_grants(text);
+DROP FUNCTION @extschema@.pgq_set_owner(text, regrole);
+DROP FUNCTION @extschema@.pgq_reassign_owned(regrole, regrole);
+CREATE TYPE @extschema@.pgq_queue_grant AS (queue text, role text, privilege text);
+COMMENT ON TYPE @extschema@.pgq_queue_grant IS 'a right that was granted on a queue; role public: to every role';
+
+CREATE FUNCTION @extschema@.pgq_list_queues()
+    RETURNS TABLE (queue text, owner text, settings jsonb, created_at timestamptz, paused boolean)
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_list_queues';
+COMMENT ON FUNCTION @extschema@.pgq_list_queues() IS 'the queues the caller has a right on';
+
+CREATE FUNCTION @extschema@.pgq_list_schedules()
+    RETURNS TABLE (name text, queue text, every text, time_zone text, payload jsonb, headers jsonb, priority bigint,
+                   next_run timestamptz, last_run timestamptz, last_error text, owner text)
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_list_schedules';
+COMMENT ON FUNCTION @extschema@.pgq_list_schedules() IS 'the schedules the caller has a right on';
+
+CREATE FUNCTION @extschema@.pgq_list_watches()
+    RETURNS TABLE (name text, queue text, query text, every text, time_zone text, page_size bigint,
+                   next_run timestamptz, last_run timestamptz, last_error text, owner text)
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_list_watches';
+COMMENT ON FUNCTION @extschema@.pgq_list_watches() IS 'the watches the caller has a right on';
+
+CREATE FUNCTION @extschema@.pgq_grant(queue text, role text, privilege text)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_grant';
+COMMENT ON FUNCTION @extschema@.pgq_grant(text, text, text)
+    IS 'grants push, consume, manage or monitor on a queue to a role, or to every role (public); false if it was granted';
+
+CREATE FUNCTION @extschema@.pgq_revoke(queue text, role text, privilege text)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_revoke';
+COMMENT ON FUNCTION @extschema@.pgq_revoke(text, text, text) IS 'takes back what pgq_grant granted; false if it was not granted';
+
+CREATE FUNCTION @extschema@.pgq_list_grants(queue text DEFAULT NULL)
+    RETURNS SETOF @extschema@.pgq_queue_grant LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_list_grants';
+COMMENT ON FUNCTION @extschema@.pgq_list_grants(text) IS 'what was granted on the queues the caller has a right on; role public: to every role';
+
+CREATE FUNCTION @extschema@.pgq_set_owner(queue text, owner text)
+    RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_set_owner';
+COMMENT ON FUNCTION @extschema@.pgq_set_owner(text, text)
+    IS 'gives a queue to a role that the caller is a member of; false if it was its owner';
+
+CREATE FUNCTION @extschema@.pgq_reassign_owned(old_owner text, new_owner text)
+    RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_reassign_owned';
+COMMENT ON FUNCTION @extschema@.pgq_reassign_owned(text, text)
+    IS 'gives all queues, schedules and watches of one role to another and returns how many; the caller is a member of both';
 
 -- Drivers: the roles that could call the old functions can call the new ones. A GRANT in a script counts as the
 -- extension's own, which no dump has; these are the users'.
@@ -602,6 +658,12 @@ BEGIN
         SELECT format('%s %s', CASE c.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, c.oid::regclass)
           FROM pg_catalog.pg_class c
          WHERE c.relnamespace = 'pgqueue'::regnamespace AND c.relkind IN ('r', 'v') AND c.relowner <> owner
+         UNION ALL
+        SELECT format('TYPE %s', t.oid::regtype)
+          FROM pg_catalog.pg_depend d
+          JOIN pg_catalog.pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
+          JOIN pg_catalog.pg_type t ON d.classid = 'pg_type'::regclass AND d.objid = t.oid
+         WHERE e.extname = 'pgqueue' AND t.typowner <> owner
          UNION ALL
         SELECT format('ROUTINE %s', p.oid::regprocedure)
           FROM pg_catalog.pg_depend d

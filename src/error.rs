@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 
-use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
+use pgrx::pg_sys::panic::{CaughtError, ErrorReport, ErrorReportWithLevel};
 use pgrx::{PgLogLevel, PgSqlErrorCode, PgTryBuilder, pg_sys};
 
 use crate::value::right::Right;
@@ -49,14 +49,26 @@ pub fn with_printable_errors<R>(work: impl FnOnce() -> R) -> R {
         .catch_others(|caught| match caught {
             CaughtError::PostgresError(report)
             | CaughtError::ErrorReport(report)
-            | CaughtError::RustPanic { ereport: report, .. } => Error {
-                code: report.sql_error_code(),
-                message: report.message().to_owned(),
-                detail: report.detail().map(str::to_owned),
-                hint: report.hint().map(str::to_owned),
-                argument: None,
+            | CaughtError::RustPanic { ereport: report, .. } => Error::of_postgres(&report).raise(),
+        })
+        .execute()
+}
+
+/// Runs `work`. An error about data (class 22) that Postgres raises in it is returned as one about an argument.
+///
+/// The error is caught without a subtransaction: the caller must raise what is returned.
+pub fn about_argument<R>(argument: &str, work: impl FnOnce() -> R) -> Result<R> {
+    const CLASS: i32 = 0xfff;
+    let is_of_data =
+        |code: PgSqlErrorCode| (code as i32 ^ PgSqlErrorCode::ERRCODE_DATA_EXCEPTION as i32) & CLASS == 0;
+    PgTryBuilder::new(AssertUnwindSafe(|| Ok(work())))
+        .catch_others(|caught| match caught {
+            CaughtError::PostgresError(report) if is_of_data(report.sql_error_code()) => {
+                let mut error = Error::of_postgres(&report).argument(argument);
+                error.message = format!("argument \"{argument}\": {}", error.message);
+                Err(error)
             }
-            .raise(),
+            other => other.rethrow(),
         })
         .execute()
 }
@@ -89,6 +101,16 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     fn new(code: PgSqlErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), detail: None, hint: None, argument: None }
+    }
+
+    fn of_postgres(report: &ErrorReportWithLevel) -> Self {
+        Self {
+            code: report.sql_error_code(),
+            message: report.message().to_owned(),
+            detail: report.detail().map(str::to_owned),
+            hint: report.hint().map(str::to_owned),
+            argument: None,
+        }
     }
 
     fn detail(mut self, detail: impl Into<String>) -> Self {
@@ -348,10 +370,14 @@ impl Error {
             .hint(format!("Use another name; {remove} removes it."))
     }
 
-    /// 42704: no role has this number.
-    pub fn no_such_role(number: u32) -> Self {
-        Self::new(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT, format!("role {number} does not exist"))
-            .hint("Name a role, as in 'app'::regrole.")
+    /// 42704: no role has this name.
+    pub fn no_such_role(argument: &str, name: &str) -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+            format!("argument \"{argument}\": role \"{name}\" does not exist"),
+        )
+        .argument(argument)
+        .hint("Give the name as pg_roles has it, without quotes. pgq_grant and pgq_revoke take public for all roles.")
     }
 
     /// 42704: the role that owned something was dropped.

@@ -72,7 +72,7 @@ fn steps(row: &Row) -> Vec<Step<'_>> {
 fn prepare(session: &mut Client) -> [(&'static str, String); 3] {
     session
         .batch_execute(
-            "SELECT pgq_drop_queue(name) FROM pgq_list_queues();
+            "SELECT pgq_drop_queue(queue) FROM pgq_list_queues();
              SELECT pgq_push('jobs', '0', max_deliveries => 1);
              SELECT pgq_reserve('jobs', lease => '1 ms');
              SELECT pg_sleep(0.005);

@@ -53,7 +53,7 @@ fn a_dump_restored_has_the_same_stats_and_goes_on_counting() {
     assert_eq!(restored.all::<String>(rows), messages);
     assert!(restored.one::<i64>("SELECT pgq_push('states', '1')") > highest);
     assert_eq!(
-        restored.one::<i64>("SELECT count(*) FROM pgq_list_queues() WHERE paused AND name = 'bytes'"),
+        restored.one::<i64>("SELECT count(*) FROM pgq_list_queues() WHERE paused AND queue = 'bytes'"),
         1
     );
     restored.execute("SELECT pgq_push('a queue of its own', '1')", &[]).unwrap();

@@ -265,7 +265,7 @@ fn the_worker_stays_flat_over_its_rounds_and_nothing_is_left_of_queues_that_are_
                 session.batch_execute(&format!("SELECT pgq_drop_queue('q{}')", n - 100)).unwrap();
             }
         }
-        session.batch_execute("SELECT pgq_drop_queue(name) FROM pgq_list_queues()").unwrap();
+        session.batch_execute("SELECT pgq_drop_queue(queue) FROM pgq_list_queues()").unwrap();
         wait_for_rounds(session, 300);
     };
     let queues = calls().map_or(500, |calls| calls / 100);

@@ -180,7 +180,7 @@ fn a_watch_runs_by_itself_and_pushes_each_change_once() {
     session
         .batch_execute(
             "CREATE TABLE part (id int PRIMARY KEY, v int);
-             SELECT pgq_watch('parts', 'parts', 'SELECT id, v FROM part', '1 s', max => 7)",
+             SELECT pgq_watch('parts', 'parts', 'SELECT id, v FROM part', '1 s', page_size => 7)",
         )
         .unwrap();
     thread::scope(|scope| {
@@ -225,7 +225,7 @@ fn watch_parts_slowly(session: &mut Client) {
         .batch_execute(
             "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.02); RETURN NULL; END $$;
              CREATE TRIGGER slow AFTER INSERT ON pgqueue.watch_seen EXECUTE FUNCTION slow();
-             SELECT pgq_watch('parts', 'parts', 'SELECT id, v FROM part WHERE (SELECT asked())', '1 h', max => 3);
+             SELECT pgq_watch('parts', 'parts', 'SELECT id, v FROM part WHERE (SELECT asked())', '1 h', page_size => 3);
              UPDATE pgqueue.schedule SET next_run = now()",
         )
         .unwrap();
@@ -284,7 +284,7 @@ fn a_watch_that_is_put_again_between_two_parts_pushes_what_its_new_query_gives()
     until("some are pushed", || pushed(&mut session, "parts") > 0);
     session
         .batch_execute(
-            "SELECT pgq_watch('parts', 'parts', 'SELECT id, ''new'' FROM part WHERE (SELECT asked())', '1 h', max => 3);
+            "SELECT pgq_watch('parts', 'parts', 'SELECT id, ''new'' FROM part WHERE (SELECT asked())', '1 h', page_size => 3);
              ALTER TABLE pgqueue.watch_seen DISABLE TRIGGER slow;
              UPDATE pgqueue.schedule SET next_run = now()",
         )
@@ -306,7 +306,7 @@ fn a_watch_that_always_finds_more_delays_no_other() {
     let mut session = server.connect();
     session
         .batch_execute(
-            "SELECT pgq_watch('restless', 'changes', 'SELECT n, random() FROM generate_series(1, 3) n', '1 s', max => 1),
+            "SELECT pgq_watch('restless', 'changes', 'SELECT n, random() FROM generate_series(1, 3) n', '1 s', page_size => 1),
                     pgq_schedule('tick', 'ticks', '1 s', '1')",
         )
         .unwrap();

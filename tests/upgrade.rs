@@ -117,7 +117,10 @@ fn objects_of_an_upgrade_belong_to_the_owner_of_the_extension() {
               WHERE relowner <> 'maker{n}'::regrole AND relnamespace = 'pgqueue'::regnamespace
              UNION ALL
              SELECT oid::regprocedure::text FROM pg_proc
-              WHERE proowner <> 'maker{n}'::regrole AND proname ~ '^(pgq_|pin_role)'"
+              WHERE proowner <> 'maker{n}'::regrole AND proname ~ '^(pgq_|pin_role)'
+             UNION ALL
+             SELECT oid::regtype::text FROM pg_type
+              WHERE typowner <> 'maker{n}'::regrole AND typname ~ '^pgq_'"
         ));
         assert_eq!(others, [""; 0], "{version}");
     }
@@ -133,6 +136,8 @@ fn privileges_on_functions_survive_an_upgrade_and_a_dump() {
              REVOKE EXECUTE ON FUNCTION pgq_delete(bigint[], integer[]), pgq_delete(bigint, integer), pgq_move(bigint[], text) FROM PUBLIC;
              REVOKE EXECUTE ON FUNCTION pgq_push_batch FROM PUBLIC;
              REVOKE EXECUTE ON PROCEDURE pgq_wait FROM PUBLIC;
+             REVOKE EXECUTE ON FUNCTION pgq_grant, pgq_list_queues FROM PUBLIC;
+             GRANT EXECUTE ON FUNCTION pgq_grant TO consumer;
              GRANT EXECUTE ON FUNCTION pgq_delete(bigint[], integer[]) TO consumer;
              GRANT EXECUTE ON FUNCTION pgq_push_batch TO consumer;
              GRANT EXECUTE ON PROCEDURE pgq_wait TO \"The Boss\" WITH GRANT OPTION;
@@ -152,7 +157,8 @@ fn check_privileges(session: &mut Client) {
     let may: Vec<String> = session.all(
         "SELECT format('%s may %s', role, p.proname)
            FROM unnest(ARRAY['anybody', 'consumer', 'The Boss']) role, pg_proc p
-          WHERE p.proname IN ('pgq_delete', 'pgq_delete_batch', 'pgq_move', 'pgq_move_batch', 'pgq_push_batch', 'pgq_wait', 'pgq_push')
+          WHERE p.proname IN ('pgq_delete', 'pgq_delete_batch', 'pgq_move', 'pgq_move_batch', 'pgq_push_batch', 'pgq_wait', 'pgq_push',
+                             'pgq_grant', 'pgq_list_queues')
             AND has_function_privilege(role, p.oid, 'EXECUTE')
           ORDER BY 1",
     );
@@ -161,6 +167,7 @@ fn check_privileges(session: &mut Client) {
         "The Boss may pgq_wait",
         "anybody may pgq_push",
         "consumer may pgq_delete_batch",
+        "consumer may pgq_grant",
         "consumer may pgq_push",
         "consumer may pgq_push_batch",
     ];

@@ -58,14 +58,5 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION pgqueue_proxy.name_is_free(text, text) IS 'that no schedule of this name is on another partition';
 
--- A role travels by name. One that is not here would travel by its number, which is somebody
--- else's on the partition.
-CREATE OR REPLACE FUNCTION pgqueue_proxy.role_is_here(role regrole)
-    RETURNS boolean LANGUAGE plpgsql AS $$
-BEGIN
-    IF role <> 0 AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE oid = role) THEN
-        RAISE EXCEPTION 'role with number % does not exist', role::oid USING ERRCODE = 'undefined_object';
-    END IF;
-    RETURN true;
-END $$;
-COMMENT ON FUNCTION pgqueue_proxy.role_is_here(regrole) IS 'that a role, if it is not everybody, is one of this server';
+-- Up to 0.2, a role was a number here.
+DROP FUNCTION IF EXISTS pgqueue_proxy.role_is_here(regrole);

@@ -67,11 +67,11 @@ VALUES
     ('pgq_resume(queue)',           'of_queue(queue)', NULL, NULL),
     ('pgq_vacuum()',                'ALL',             NULL, NULL),
 
-    ('pgq_grant(queue)',            'of_queue(queue)', 'role_is_here(role)', NULL),
-    ('pgq_revoke(queue)',           'of_queue(queue)', 'role_is_here(role)', NULL),
+    ('pgq_grant(queue)',            'of_queue(queue)', NULL, NULL),
+    ('pgq_revoke(queue)',           'of_queue(queue)', NULL, NULL),
     ('pgq_list_grants(queue)',      'of_queue_or_all(queue)', NULL, NULL),
-    ('pgq_set_owner(queue)',        'of_queue(queue)', 'role_is_here(owner)', NULL),
-    ('pgq_reassign_owned(old_owner)', 'ALL',           'role_is_here(new_owner)', NULL),
+    ('pgq_set_owner(queue)',        'of_queue(queue)', NULL, NULL),
+    ('pgq_reassign_owned(old_owner)', 'ALL',           NULL, NULL),
 
     ('pgq_schedule(name)',          'of_queue(queue)', 'name_is_free(name, queue)', NULL),
     ('pgq_unschedule(name)',        'ALL',             NULL, NULL), -- see unschedule.sql

@@ -9,6 +9,6 @@ WITH oldest AS (
 ), taken AS (
     DELETE FROM pgqueue.dead WHERE id = ANY (ARRAY(TABLE oldest)) RETURNING *
 )
-SELECT id, payload, body, headers, deliveries, reason, errors, enqueued_at, died_at
+SELECT id, payload, body, headers, deliveries::bigint, reason, errors, enqueued_at, died_at
   FROM taken
  ORDER BY died_at, id

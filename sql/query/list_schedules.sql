@@ -1,5 +1,5 @@
 -- The first column is for the check of rights.
-SELECT s.owner_id, s.name, s.queue, s.every, s.time_zone, s.payload, s.headers, s.priority::integer,
+SELECT s.owner_id, s.name, s.queue, s.every, s.time_zone, s.payload, s.headers, s.priority::bigint,
        s.next_run, s.last_run, s.last_error, r.rolname::text
   FROM pgqueue.schedule s
   LEFT JOIN pg_roles r ON r.oid = s.owner_id

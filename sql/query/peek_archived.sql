@@ -1,5 +1,5 @@
 -- Archived messages, the last settled first: users look for those.
-SELECT a.id, q.name, a.payload, a.body, a.headers, a.priority::integer, a.group_key, a.deliveries::bigint, a.enqueued_at,
+SELECT a.id, q.name, a.payload, a.body, a.headers, a.priority::bigint, a.group_key, a.deliveries::bigint, a.enqueued_at,
        NULL::timestamptz, NULL::text
   FROM pgqueue.archive a
   JOIN pgqueue.queue q ON q.id = a.queue

@@ -1,4 +1,4 @@
-SELECT id, payload, body, headers, deliveries, reason, errors, enqueued_at, died_at
+SELECT id, payload, body, headers, deliveries::bigint, reason, errors, enqueued_at, died_at
   FROM pgqueue.dead
  WHERE queue = $1
  ORDER BY died_at, id

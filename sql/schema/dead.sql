@@ -1,14 +1,14 @@
 -- Dead letters: looking at them, taking them out, sending them back.
 
 CREATE FUNCTION pgq_dump_dead(queue text, max bigint DEFAULT 1)
-    RETURNS TABLE (id bigint, payload jsonb, body bytea, headers jsonb, deliveries integer, reason text,
+    RETURNS TABLE (id bigint, payload jsonb, body bytea, headers jsonb, delivery bigint, reason text,
                    errors jsonb, enqueued_at timestamptz, died_at timestamptz)
     LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_dump_dead';
 COMMENT ON FUNCTION pgq_dump_dead(text, bigint)
     IS 'removes up to max dead letters from the database, oldest first, and returns them';
 
 CREATE FUNCTION pgq_peek_dead(queue text, max bigint DEFAULT 1)
-    RETURNS TABLE (id bigint, payload jsonb, body bytea, headers jsonb, deliveries integer, reason text,
+    RETURNS TABLE (id bigint, payload jsonb, body bytea, headers jsonb, delivery bigint, reason text,
                    errors jsonb, enqueued_at timestamptz, died_at timestamptz)
     LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_peek_dead';
 COMMENT ON FUNCTION pgq_peek_dead(text, bigint)

@@ -11,7 +11,7 @@ COMMENT ON FUNCTION pgq_stats(text, boolean)
     IS 'a row a queue: its messages by state now, and what has happened since it was made';
 
 CREATE FUNCTION pgq_list_queues()
-    RETURNS TABLE (name text, owner text, settings jsonb, created_at timestamptz, paused boolean)
+    RETURNS TABLE (queue text, owner text, settings jsonb, created_at timestamptz, paused boolean)
     LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_list_queues';
 COMMENT ON FUNCTION pgq_list_queues() IS 'the queues the caller has a right on';
 

@@ -74,26 +74,25 @@ SELECT pg_catalog.pg_extension_config_dump('pgqueue.privilege', '');
 
 SET LOCAL search_path TO @extschema@, pg_temp;
 
-CREATE FUNCTION pgq_grant(queue text, role regrole, privilege text)
+CREATE FUNCTION pgq_grant(queue text, role text, privilege text)
     RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_grant';
-COMMENT ON FUNCTION pgq_grant(text, regrole, text)
-    IS 'grants push, consume, manage or monitor on a queue to a role, or to everybody (''-''); false if it was granted';
+COMMENT ON FUNCTION pgq_grant(text, text, text)
+    IS 'grants push, consume, manage or monitor on a queue to a role, or to every role (public); false if it was granted';
 
-CREATE FUNCTION pgq_revoke(queue text, role regrole, privilege text)
+CREATE FUNCTION pgq_revoke(queue text, role text, privilege text)
     RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_revoke';
-COMMENT ON FUNCTION pgq_revoke(text, regrole, text) IS 'takes back what pgq_grant granted; false if it was not granted';
+COMMENT ON FUNCTION pgq_revoke(text, text, text) IS 'takes back what pgq_grant granted; false if it was not granted';
 
 CREATE FUNCTION pgq_list_grants(queue text DEFAULT NULL)
-    RETURNS TABLE (queue_name text, role text, privilege text)
-    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_list_grants';
-COMMENT ON FUNCTION pgq_list_grants(text) IS 'what was granted on the queues the caller has a right on; role public: to everybody';
+    RETURNS SETOF pgq_queue_grant LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_list_grants';
+COMMENT ON FUNCTION pgq_list_grants(text) IS 'what was granted on the queues the caller has a right on; role public: to every role';
 
-CREATE FUNCTION pgq_set_owner(queue text, owner regrole)
+CREATE FUNCTION pgq_set_owner(queue text, owner text)
     RETURNS boolean LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_set_owner';
-COMMENT ON FUNCTION pgq_set_owner(text, regrole)
+COMMENT ON FUNCTION pgq_set_owner(text, text)
     IS 'gives a queue to a role that the caller is a member of; false if it was its owner';
 
-CREATE FUNCTION pgq_reassign_owned(old_owner regrole, new_owner regrole)
+CREATE FUNCTION pgq_reassign_owned(old_owner text, new_owner text)
     RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_reassign_owned';
-COMMENT ON FUNCTION pgq_reassign_owned(regrole, regrole)
+COMMENT ON FUNCTION pgq_reassign_owned(text, text)
     IS 'gives all queues, schedules and watches of one role to another and returns how many; the caller is a member of both';

@@ -76,7 +76,7 @@ CREATE FUNCTION pgq_unschedule(name text)
 COMMENT ON FUNCTION pgq_unschedule(text) IS 'removes a schedule; true if it was there';
 
 CREATE FUNCTION pgq_list_schedules()
-    RETURNS TABLE (name text, queue text, every text, time_zone text, payload jsonb, headers jsonb, priority integer,
+    RETURNS TABLE (name text, queue text, every text, time_zone text, payload jsonb, headers jsonb, priority bigint,
                    next_run timestamptz, last_run timestamptz, last_error text, owner text)
     LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_list_schedules';
 COMMENT ON FUNCTION pgq_list_schedules() IS 'the schedules the caller has a right on';

@@ -6,7 +6,7 @@ CREATE TYPE pgq_message AS (
     payload      jsonb,
     body         bytea,
     headers      jsonb,
-    priority     integer,
+    priority     bigint,
     group_key    text,
     delivery     bigint,
     enqueued_at  timestamptz,
@@ -22,20 +22,20 @@ CREATE TYPE pgq_message_details AS (
     payload        jsonb,
     body           bytea,
     headers        jsonb,
-    priority       integer,
+    priority       bigint,
     group_key      text,
     dedup_key      text,
     delivery       bigint,
-    max_deliveries integer,
+    max_deliveries bigint,
     enqueued_at    timestamptz,
     leased_until   timestamptz,
-    due_at         timestamptz,
+    deliver_at     timestamptz,
     expires_at     timestamptz,
     settled_at     timestamptz,
     died_at        timestamptz,
     reason         text,
     errors         jsonb,
-    attempts       integer
+    attempts       bigint
 );
 COMMENT ON TYPE pgq_message_details IS 'all that is known of a message: alive, dead or archived';
 
@@ -63,6 +63,9 @@ CREATE TYPE pgq_queue_stats AS (
     oldest_ready_seconds double precision
 );
 COMMENT ON TYPE pgq_queue_stats IS 'what is in a queue now, and what has happened in it since it was made';
+
+CREATE TYPE pgq_queue_grant AS (queue text, role text, privilege text);
+COMMENT ON TYPE pgq_queue_grant IS 'a right that was granted on a queue; role public: to every role';
 
 CREATE TYPE pgq_push_outcome AS (id bigint, outcome text);
 COMMENT ON TYPE pgq_push_outcome IS 'the message that carries a push, and what became of it: pushed, ignored or replaced';

@@ -15,8 +15,8 @@ CREATE FUNCTION pgq_watch(
     queue     text,
     query     text,
     every     text,
-    max       bigint DEFAULT 1000,
-    time_zone text    DEFAULT 'UTC'
+    page_size bigint DEFAULT 1000,
+    time_zone text   DEFAULT 'UTC'
 ) RETURNS timestamptz LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_watch';
 COMMENT ON FUNCTION pgq_watch(text, text, text, text, bigint, text)
     IS 'has the worker run a query of (object_id, hash) again and again and push what has changed, and returns when it will first';
@@ -26,7 +26,7 @@ CREATE FUNCTION pgq_unwatch(name text)
 COMMENT ON FUNCTION pgq_unwatch(text) IS 'removes a watch and what it has seen; true if it was there';
 
 CREATE FUNCTION pgq_list_watches()
-    RETURNS TABLE (name text, queue text, query text, every text, time_zone text, max integer,
+    RETURNS TABLE (name text, queue text, query text, every text, time_zone text, page_size bigint,
                    next_run timestamptz, last_run timestamptz, last_error text, owner text)
     LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME', 'pgq_list_watches';
 COMMENT ON FUNCTION pgq_list_watches() IS 'the watches the caller has a right on';

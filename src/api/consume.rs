@@ -104,7 +104,7 @@ fn push_row(rows: &mut Rows, queue: &Queue, taken: &Taken, is_leased: bool) {
         row.whole(Column::Payload),
         row.whole(Column::Body),
         row.whole(Column::Headers),
-        Some(i32::from(row.i16(Column::Priority)).into()),
+        Some(i64::from(row.i16(Column::Priority)).into()),
         row.whole(Column::GroupKey),
         Some(delivery.into()),
         row.get(Column::EnqueuedAt),

@@ -7,8 +7,7 @@ use crate::engine::push::push_runs;
 use crate::engine::queue::create;
 use crate::engine::table::name::Name;
 use crate::error::{Error, Result};
-use crate::pg::argument::{bad_span, span_of};
-use crate::pg::datum::moment;
+use crate::pg::argument::{bad_span, moment_of, span_of};
 use crate::pg::json_objects::Field;
 use crate::pg::memory::{collected, room_for};
 use crate::pg::session::check_writable;
@@ -112,7 +111,7 @@ impl Draft {
                 "headers" => headers = Some(field.jsonb()),
                 "priority" => options.priority = priority(integer(field, name)?)?,
                 "delay" => delay = Some(span(field, name)?),
-                "deliver_at" => deliver_at = Some(moment(&text(field, name)?)),
+                "deliver_at" => deliver_at = Some(moment_of(&text(field, name)?, name)?),
                 "ttl" => options.ttl = Some(positive(field, name)?),
                 "group_key" => options.group_key = Some(Name::check(text(field, name)?, name)?),
                 "dedup_key" => key = Some(Name::check(text(field, name)?, name)?),

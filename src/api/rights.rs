@@ -2,10 +2,8 @@
 
 use std::rc::Rc;
 
-use pgrx::pg_sys::Oid;
-
 use crate::api::call::{Answer, Call};
-use crate::engine::queue::grants;
+use crate::engine::queue::grants::{self, Role};
 use crate::engine::table::queue::{self, Queue};
 use crate::error::{Error, Result};
 use crate::pg::session::check_writable;
@@ -16,17 +14,17 @@ crate::export_to_sql!(pgq_grant, pgq_revoke, pgq_list_grants, pgq_set_owner, pgq
 fn pgq_grant(call: &Call) -> Answer {
     let (role, right) = role_and_right(call)?;
     let queue = own_queue(call, "pgq_grant")?;
-    Ok(Some(grants::grant(&queue, role, right)?.into()))
+    Ok(Some(grants::grant(&queue, &role, right).into()))
 }
 
 fn pgq_revoke(call: &Call) -> Answer {
     let (role, right) = role_and_right(call)?;
     let queue = own_queue(call, "pgq_revoke")?;
-    Ok(Some(grants::revoke(&queue, role, right).into()))
+    Ok(Some(grants::revoke(&queue, &role, right).into()))
 }
 
-fn role_and_right(call: &Call) -> Result<(Oid, Right)> {
-    let role = call.required(1, "role")?;
+fn role_and_right(call: &Call) -> Result<(Role, Right)> {
+    let role = Role::or_public(&call.name(1, "role")?, "role")?;
     let word: String = call.required(2, "privilege")?;
     let right = serde_json::from_value(word.as_str().into())
         .map_err(|_| Error::unknown_word("privilege", &word, &Right::GRANTABLE))?;
@@ -50,13 +48,17 @@ fn pgq_list_grants(call: &Call) -> Answer {
 }
 
 fn pgq_set_owner(call: &Call) -> Answer {
-    let owner = call.required(1, "owner")?;
+    let owner = role(call, 1, "owner")?;
     let queue = own_queue(call, "pgq_set_owner")?;
-    Ok(Some(grants::set_owner(&queue, owner)?.into()))
+    Ok(Some(grants::set_owner(&queue, &owner)?.into()))
 }
 
 fn pgq_reassign_owned(call: &Call) -> Answer {
-    let (old, new) = (call.required(0, "old_owner")?, call.required(1, "new_owner")?);
+    let (old, new) = (role(call, 0, "old_owner")?, role(call, 1, "new_owner")?);
     check_writable("pgq_reassign_owned")?;
-    Ok(Some(grants::reassign_owned(old, new)?.into()))
+    Ok(Some(grants::reassign_owned(&old, &new)?.into()))
+}
+
+fn role(call: &Call, n: usize, argument: &str) -> Result<Role> {
+    Role::named(&call.name(n, argument)?, argument)
 }

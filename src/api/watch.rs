@@ -23,7 +23,7 @@ fn pgq_watch(call: &Call) -> Answer {
         work: Work::Watch(Watch {
             query: call.short(2, "query", LONGEST_QUERY)?,
             search_path: watch::search_path(),
-            max: max(call)?,
+            page_size: page_size(call)?,
         }),
     };
     check_writable("pgq_watch")?;
@@ -32,14 +32,17 @@ fn pgq_watch(call: &Call) -> Answer {
     Ok(Some(schedule::put(&wish)?.into()))
 }
 
-/// Reads the maximum number of changes that a run pushes.
-fn max(call: &Call) -> Result<i32> {
-    let max = call.max(4, "max")?;
-    if max > MOST_CHANGES as usize {
-        let problem = format!("must be at most {MOST_CHANGES}");
-        return Err(Error::invalid("max", problem, "Further changes are pushed right afterwards."));
+/// Reads how many changes are pushed in a transaction at most.
+fn page_size(call: &Call) -> Result<i32> {
+    let further = "Further changes are pushed right afterwards.";
+    let size: i64 = call.required(4, "page_size")?;
+    if size < 1 {
+        return Err(Error::invalid("page_size", "must be 1 or more", further));
     }
-    Ok(max as i32)
+    if size > i64::from(MOST_CHANGES) {
+        return Err(Error::invalid("page_size", format!("must be at most {MOST_CHANGES}"), further));
+    }
+    Ok(size as i32)
 }
 
 fn pgq_unwatch(call: &Call) -> Answer {

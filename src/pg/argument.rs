@@ -2,7 +2,7 @@
 
 use pgrx::pg_sys::{self, Datum, Oid};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, about_argument};
 use crate::pg::datum::{input, varlena_bytes};
 use crate::pg::memory::{collected, room_for};
 use crate::value::duration::{BadSpan, Millis};
@@ -64,10 +64,19 @@ impl Argument for Millis {
     }
 }
 
-/// Reads a span of time from the text of an interval, in the encoding of the server. Raises an error if it is none.
+/// Reads a span of time from the text of an interval, in the encoding of the server.
 pub fn span_of(text: &[u8], name: &str) -> Result<Millis> {
-    // SAFETY: the input function of a type with a modifier, which gives an interval.
-    unsafe { Millis::read(input(pg_sys::interval_in, text), name) }
+    // SAFETY: the input function of a type with a modifier.
+    let interval = about_argument(name, || unsafe { input(pg_sys::interval_in, text) })?;
+    // SAFETY: it gives an interval.
+    unsafe { Millis::read(interval, name) }
+}
+
+/// Reads a timestamptz from its text, in the encoding of the server.
+pub fn moment_of(text: &[u8], name: &str) -> Result<i64> {
+    // SAFETY: the input function of a type with a modifier.
+    let moment = about_argument(name, || unsafe { input(pg_sys::timestamptz_in, text) })?;
+    Ok(moment.value() as i64)
 }
 
 pub fn bad_span(argument: &str, bad: BadSpan) -> Error {

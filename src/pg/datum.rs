@@ -87,12 +87,6 @@ impl Jsonb<'_> {
     }
 }
 
-/// Reads a timestamptz from its text, in the encoding of the server. Raises an error if it is none.
-pub fn moment(text: &[u8]) -> i64 {
-    // SAFETY: the input function of a type with a modifier.
-    unsafe { input(pg_sys::timestamptz_in, text) }.value() as i64
-}
-
 /// Calls the input function of a type that has a modifier, without one.
 ///
 /// # Safety

@@ -133,8 +133,11 @@ pub fn is_session_s_own() -> bool {
     caller() == unsafe { pg_sys::GetOuterUserId() }
 }
 
-/// Returns the number of the role with this name.
+/// Returns the number of the role with exactly this name.
 pub fn role(name: &[u8]) -> Option<Oid> {
+    if name.len() >= pg_sys::NAMEDATALEN as usize {
+        return None; // no role has so long a name
+    }
     let name = CString::new(name).ok()?;
     // SAFETY: a cached look-up by a C string.
     let role = unsafe { pg_sys::get_role_oid(name.as_ptr(), true) };

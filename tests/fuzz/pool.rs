@@ -57,7 +57,6 @@ pub fn values(argument: &Argument, encoding: Encoding) -> Option<Vec<String>> {
         "boolean" => list(&["false", "true"]),
         "interval" => list(INTERVALS),
         "timestamp with time zone" => list(MOMENTS),
-        "regrole" => list(&["'fuzz'", "'postgres'", "0", "4294967295", "'pg_monitor'"]),
         "text[]" if name == "receipts" => list(RECEIPT_ARRAYS),
         "text[]" => text_arrays(encoding),
         "oid" => list(&[
@@ -255,6 +254,9 @@ fn words(name: &str) -> Vec<String> {
             "'READY'",
         ]),
         "reason" => list(&["NULL", "'failed'", "'timeout'", "'buried'", "'expired'", "'bored'"]),
+        "role" | "owner" | "old_owner" | "new_owner" => {
+            list(&["'fuzz'", "'postgres'", "'public'", "'pg_monitor'", "'-'", "'Fuzz'", "repeat('r', 64)"])
+        }
         "privilege" => list(&["'push'", "'consume'", "'manage'", "'PUSH'", "'all'"]),
         "name" => list(&["'tick'", "'watcher'", "'other'"]),
         "receipt" => list(RECEIPTS),

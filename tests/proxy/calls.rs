@@ -50,7 +50,7 @@ const DAY: &[&str] = &[
     "SELECT pgq_create_queue('{day} jobs', '{\"lease\": \"5 min\", \"events_to\": \"{day} events\"}')",
     "SELECT pgq_create_queue('{day} jobs')",
     "SELECT pgq_alter_queue('{day} jobs', '{\"max_deliveries\": 3, \"archive\": \"1 day\"}')",
-    "SELECT name, owner, settings, created_at <= clock_timestamp(), paused FROM pgq_list_queues() ORDER BY name",
+    "SELECT queue, owner, settings, created_at <= clock_timestamp(), paused FROM pgq_list_queues() ORDER BY queue",
     // Each way to push.
     "SELECT pgq_push('{day} jobs', '{\"n\": 1.10}', '{\"h\": 1}', priority => 5, group_key => 'g', max_deliveries => 1) > 0",
     "SELECT outcome FROM pgq_push_result('{day} jobs', '2', dedup_key => 'k', lease => '2 h 2 ms')",
@@ -120,9 +120,9 @@ const DAY: &[&str] = &[
     "SELECT pgq_move(min(id), '{day} events') > min(id), pgq_move(min(id), '{day} events') IS NULL FROM waiting",
     "SELECT new_id > id FROM pgq_move_batch(ARRAY(SELECT id FROM waiting), '{day} events')",
     // The dead.
-    "SELECT payload, deliveries, reason, errors -> 0 ->> 'error' FROM pgq_peek_dead('{day} jobs', 10)",
+    "SELECT payload, delivery, reason, errors -> 0 ->> 'error' FROM pgq_peek_dead('{day} jobs', 10)",
     "SELECT pgq_redrive('{day} jobs', max => 1, to_queue => '{day} events')",
-    "SELECT payload, deliveries, reason FROM pgq_dump_dead('{day} jobs', 10)",
+    "SELECT payload, delivery, reason FROM pgq_dump_dead('{day} jobs', 10)",
     "CREATE TEMP TABLE letter AS SELECT pgq_push('{day} jobs', n::text::jsonb) AS id FROM generate_series(31, 35) n",
     "SELECT pgq_bury(id, 'x') FROM letter",
     "SELECT pgq_redrive_dead(min(id)) > max(id), pgq_redrive_dead(min(id)) IS NULL, pgq_delete_dead(max(id)), pgq_delete_dead(max(id)) FROM letter",
@@ -144,9 +144,9 @@ const DAY: &[&str] = &[
     "SELECT count(*) > 0, bool_and(last_run IS NOT NULL), bool_and(errors = '{}') FROM pgq_vacuum()",
     "SELECT count(*) > 0, bool_and(page_size = 1000) FROM pgq_vacuum_stats",
     "SELECT pgq_grant('{day} jobs', 'pg_monitor', 'push'), pgq_grant('{day} jobs', 'pg_monitor', 'push')",
-    "SELECT pgq_grant('{day} events', '-', 'consume')",
+    "SELECT pgq_grant('{day} events', 'public', 'consume')",
     "SELECT * FROM pgq_list_grants('{day} jobs')",
-    "SELECT * FROM pgq_list_grants() ORDER BY queue_name",
+    "SELECT * FROM pgq_list_grants() ORDER BY queue",
     "SELECT pgq_revoke('{day} jobs', 'pg_monitor', 'push'), pgq_revoke('{day} jobs', 'pg_monitor', 'push')",
     "SELECT pgq_set_owner('{day} jobs', 'pg_monitor'), pgq_set_owner('{day} jobs', 'pg_monitor')",
     "SELECT pgq_reassign_owned('pg_monitor', 'postgres'), pgq_reassign_owned('pg_monitor', 'postgres')",
@@ -233,7 +233,9 @@ const MISTAKES: &[&str] = &[
     "SELECT pgq_create_queue('z', '{\"events_to\": \"\"}')",
     "SELECT pgq_create_queue('z', '{\"events_to\": 5}')",
     "SELECT pgq_extend_batch('{1, 10000000000001}'::bigint[], '1 h', '{{1}, {1}}')",
-    "SELECT pgq_grant('q', 999999, 'push')",
+    "SELECT pgq_grant('q', 'gone', 'push')",
+    "SELECT pgq_revoke('q', NULL, 'push')",
+    "SELECT pgq_set_owner('q', 'public')",
 ];
 
 #[test]
@@ -282,7 +284,7 @@ fn values_arrive_as_they_were_whatever_the_session_s_formats() {
     let sharded = Sharded::on_one_server();
     let mut proxy = sharded.proxy();
     let push = "SELECT pgq_push('q', '{\"n\": 1.10000000000000000000001}', deliver_at => '2100-02-01 10:00+00', ttl => '100000 h 30 min')";
-    let seen = "SELECT due_at = '2100-02-01T10:00Z', expires_at BETWEEN now() + interval '99999 h' AND now() + interval '100001 h', payload::text FROM pgq_get($1)";
+    let seen = "SELECT deliver_at = '2100-02-01T10:00Z', expires_at BETWEEN now() + interval '99999 h' AND now() + interval '100001 h', payload::text FROM pgq_get($1)";
     for formats in [
         "SET DateStyle = 'SQL, DMY'; SET IntervalStyle = sql_standard; SET TimeZone = 'America/St_Johns'",
         "SET DateStyle = 'German'; SET IntervalStyle = iso_8601; SET TimeZone = 'Asia/Kolkata'",

@@ -56,7 +56,7 @@ fn receipts_that_cannot_be_read_change_nothing_on_any_partition() {
     }
     proxy
         .batch_execute(
-            "CREATE TEMP TABLE held AS SELECT m.id FROM pgq_list_queues() q, pgq_reserve(q.name) m",
+            "CREATE TEMP TABLE held AS SELECT m.id FROM pgq_list_queues() q, pgq_reserve(q.queue) m",
         )
         .unwrap();
     let ids = "ARRAY(SELECT id FROM held ORDER BY id)";
@@ -89,7 +89,7 @@ fn a_call_over_two_partitions_is_refused() {
     let state = |proxy: &mut Client| {
         let messages = "SELECT queue, ready, leased, dead, delivered FROM pgq_stats() ORDER BY queue";
         let schedules = "SELECT name, queue, payload FROM pgq_list_schedules()";
-        [messages, "SELECT name, settings FROM pgq_list_queues() ORDER BY name", schedules]
+        [messages, "SELECT queue, settings FROM pgq_list_queues() ORDER BY queue", schedules]
             .map(|query| answer(proxy, query))
     };
     let before = state(&mut proxy);
@@ -139,7 +139,7 @@ fn queues_with_the_same_part_in_braces_are_on_one_partition() {
         .unwrap();
     let queues: Vec<String> = proxy.all("SELECT queue || ' ' || total FROM pgq_stats() ORDER BY queue");
     assert_eq!(queues, ["orders to {shop}s 0", "shop 0", "{shop} events 1", "{shop} orders 1"]);
-    assert_eq!(proxy.one::<i64>("SELECT count(DISTINCT pgq_shard(name)) FROM pgq_list_queues()"), 1);
+    assert_eq!(proxy.one::<i64>("SELECT count(DISTINCT pgq_shard(queue)) FROM pgq_list_queues()"), 1);
     assert_eq!(proxy.all::<String>("SELECT payload::text FROM pgq_list_schedules()"), ["2"]);
     // Empty or open braces hold nothing.
     for names in ["'{}a', '{}b', '{}c', '{}d'", "'{a', '{b', '{c', '{d'", "'}{a', '}{b', '}{c', '}{d'"] {

@@ -41,7 +41,7 @@ fn each_message_is_delivered_once_by_many_sessions_on_three_servers() {
         clients.into_iter().map(|client| client.join().unwrap()).collect()
     });
     let mut session = sharded.proxy();
-    let left = "SELECT m.id, m.payload::text::int FROM pgq_list_queues() q, pgq_pop(q.name, 1000) m";
+    let left = "SELECT m.id, m.payload::text::int FROM pgq_list_queues() q, pgq_pop(q.queue, 1000) m";
     let left = session.query(left, &[]).unwrap();
     let all = done.into_iter().flatten().chain(left.iter().map(|row| (row.get(0), row.get(1))));
     let (mut ids, mut numbers): (Vec<i64>, Vec<i32>) = all.unzip();
@@ -55,7 +55,7 @@ fn each_message_is_delivered_once_by_many_sessions_on_three_servers() {
     for n in 0..PARTITIONS {
         let mut partition = sharded.partition(n);
         assert!(partition.one::<i64>("SELECT sum(deleted)::bigint FROM pgq_stats()") > 0);
-        for queue in partition.all::<String>("SELECT name FROM pgq_list_queues()") {
+        for queue in partition.all::<String>("SELECT queue FROM pgq_list_queues()") {
             let shard: String = session.query_one("SELECT pgq_shard($1)", &[&queue]).unwrap().get(0);
             assert_eq!(shard, sharded.address(n));
         }
@@ -125,7 +125,7 @@ fn a_proxy_call_has_the_rights_of_the_role_in_the_user_mapping() {
     let [mut ann, mut bob, mut carl, mut dave] =
         ["ann", "bob", "carl", "dave"].map(|role| sharded.proxy_as(role));
     let id: i64 = ann.one("SELECT pgq_push('hers', '1')");
-    let owners = "SELECT name || ' ' || owner FROM pgq_list_queues() ORDER BY name";
+    let owners = "SELECT queue || ' ' || owner FROM pgq_list_queues() ORDER BY queue";
     assert_eq!(ann.all::<String>(owners), ["hers ann"]);
     for call in
         ["pgq_push('hers', '2')", "pgq_reserve('hers')", "pgq_drop_queue('hers')", "pgq_count('hers')"]

@@ -144,16 +144,16 @@ pub const CALLS: &[SqlCall] = &[
     call("pgq_purge(text,text,text)", "SELECT pgq_purge('q') = 3", &[Manage]),
     call("pgq_pause(text)", "SELECT pgq_pause('q')", &[Manage]),
     call("pgq_resume(text)", "SELECT NOT pgq_resume('q')", &[Manage]),
-    call("pgq_grant(text,regrole,text)", "SELECT pgq_grant('q', 'stranger', 'push')", &[Own]),
-    call("pgq_revoke(text,regrole,text)", "SELECT pgq_revoke('q', 'pusher', 'push')", &[Own]),
-    call("pgq_set_owner(text,regrole)", "SELECT NOT pgq_set_owner('q', 'owner')", &[Own]),
+    call("pgq_grant(text,text,text)", "SELECT pgq_grant('q', 'stranger', 'push')", &[Own]),
+    call("pgq_revoke(text,text,text)", "SELECT pgq_revoke('q', 'pusher', 'push')", &[Own]),
+    call("pgq_set_owner(text,text)", "SELECT NOT pgq_set_owner('q', 'owner')", &[Own]),
     // Its own owner: what `stranger` owns is nobody else's to give away.
     call(
-        "pgq_reassign_owned(regrole,regrole)",
-        "SELECT pgq_reassign_owned(current_user::regrole, current_user::regrole) >= 0",
+        "pgq_reassign_owned(text,text)",
+        "SELECT pgq_reassign_owned(current_user, current_user) >= 0",
         &[Nothing],
     ),
-    call("pgq_reassign_owned(regrole,regrole)", "SELECT pgq_reassign_owned('owner', 'owner') = 4", &[Own]),
+    call("pgq_reassign_owned(text,text)", "SELECT pgq_reassign_owned('owner', 'owner') = 4", &[Own]),
     call(
         "pgq_schedule(text,text,text,jsonb,jsonb,bigint,text,interval,text,text,text,interval,bigint)",
         "SELECT pgq_schedule('new', 'q', '1 day', '1') IS NOT NULL",

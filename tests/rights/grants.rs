@@ -18,7 +18,7 @@ fn server() -> Server {
 fn grant_to_many(session: &mut Client, roles: i32) {
     let grant = format!(
         "DO $$ BEGIN FOR n IN 1..{roles} LOOP EXECUTE 'CREATE ROLE r' || n; END LOOP; END $$;
-         SELECT count(pgq_grant('q', ('r' || n)::regrole, right_of_four))
+         SELECT count(pgq_grant('q', 'r' || n, right_of_four))
            FROM generate_series(1, {roles}) n, unnest('{{push,consume,manage,monitor}}'::text[]) right_of_four;
          ANALYZE pgqueue.privilege"
     );

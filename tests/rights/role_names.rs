@@ -57,7 +57,7 @@ fn all_grants_on_one_queue_are_followed() {
     root.batch_execute("DO $$ BEGIN FOR i IN 1 .. 3000 LOOP EXECUTE 'CREATE ROLE r' || i; END LOOP; END $$")
         .unwrap();
     let grant = "SELECT pgq_create_queue('q');
-                 SELECT count(pgq_grant('q', ('r' || g)::regrole, 'push')) FROM generate_series(1, 3000) g";
+                 SELECT count(pgq_grant('q', 'r' || g, 'push')) FROM generate_series(1, 3000) g";
     server.connect_as("alice").batch_execute(grant).unwrap();
     root.batch_execute(
         "DO $$ BEGIN FOR i IN 1 .. 3000 LOOP EXECUTE CASE WHEN i % 2 = 0 THEN 'DROP ROLE r' || i

@@ -235,7 +235,7 @@ fn a_watch_that_gives_too_much_fails_and_takes_no_memory_of_the_worker() {
     assert_eq!(
         server
             .connect_as("mallory")
-            .sqlstate("SELECT pgq_watch('w', 'm q', 'SELECT 1, 1', '1 s', max => 2147483647)"),
+            .sqlstate("SELECT pgq_watch('w', 'm q', 'SELECT 1, 1', '1 s', page_size => 2147483647)"),
         "22023"
     );
 }

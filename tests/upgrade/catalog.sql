@@ -8,6 +8,8 @@ WITH member AS (
     SELECT c.* FROM pg_class c WHERE c.relnamespace = 'pgqueue'::regnamespace
      UNION
     SELECT c.* FROM pg_class c JOIN member m ON m.classid = 'pg_class'::regclass AND m.objid = c.oid
+     UNION
+    SELECT c.* FROM pg_class c JOIN member m ON m.classid = 'pg_type'::regclass AND m.objid = c.reltype
 )
 SELECT format('member %s: %s', name, obj_description(objid, classid::regclass::name)) FROM member
 UNION ALL

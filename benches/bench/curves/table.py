@@ -363,8 +363,8 @@ RIGHTS = {
         (
             """DO $$ BEGIN FOR i IN 1 .. %(n)s LOOP
                  IF to_regrole('granted_' || i) IS NULL THEN EXECUTE 'CREATE ROLE granted_' || i; END IF; END LOOP; END $$""",
-            each("pgq_grant('q', ('granted_' || i)::regrole, 'push')"),
-            each("pgq_grant('q', ('granted_' || i)::regrole, 'consume')", "1"),
+            each("pgq_grant('q', 'granted_' || i, 'push')"),
+            each("pgq_grant('q', 'granted_' || i, 'consume')", "1"),
         ),
         MANAGE
         | {name: PRODUCE[name] for name in ("push", "push, new key")}

@@ -138,7 +138,7 @@ impl Call {
             Self::Settle { verdict, receipts, ms } => settle(*verdict, receipts, *ms),
             Self::Purge => select(NOTHING, &format!("pgq_purge('{queue}')")),
             Self::DumpDead { max } => select(
-                ["id", "deliveries", "payload", "NULL", "true", "NULL"],
+                ["id", "delivery", "payload", "NULL", "true", "NULL"],
                 &format!("pgq_dump_dead('{queue}', {max})"),
             ),
             Self::Redrive => select(NOTHING, &format!("pgq_redrive('{queue}', reset => false)")),

@@ -109,14 +109,14 @@ struct Books {
 struct DeadLetter {
     package: String,
     reason: String,
-    deliveries: i32,
+    delivery: i64,
     errors: Value,
 }
 
 impl Books {
     fn read(client: &mut Client) -> Result<Books> {
         const DEAD: &str =
-            "SELECT payload, reason, deliveries, errors FROM pgq_peek_dead('audit', max => 10)";
+            "SELECT payload, reason, delivery, errors FROM pgq_peek_dead('audit', max => 10)";
         Ok(Books {
             stats: Stats::read(client)?,
             audited: client.query_one("SELECT count(*) FROM audit", &[])?.get(0),
@@ -152,8 +152,8 @@ impl Books {
     fn dead_letters(&self) -> String {
         let mut text = String::from("\nDead letters, from pgq_peek_dead('audit')\n");
         for letter in &self.dead {
-            let DeadLetter { package, reason, deliveries, errors } = letter;
-            text += &format!("  {package}: {reason} after {deliveries} deliveries\n");
+            let DeadLetter { package, reason, delivery, errors } = letter;
+            text += &format!("  {package}: {reason} after {delivery} deliveries\n");
             for error in errors.as_array().into_iter().flatten() {
                 let what = error["error"].as_str().unwrap_or_default();
                 text += &format!("    delivery {}: {what}\n", error["delivery"]);
@@ -200,7 +200,7 @@ fn dead_letter(row: &Row) -> DeadLetter {
     DeadLetter {
         package: payload["package"].as_str().unwrap_or_default().to_owned(),
         reason: row.get("reason"),
-        deliveries: row.get("deliveries"),
+        delivery: row.get("delivery"),
         errors: row.get::<_, Option<Value>>("errors").unwrap_or_default(),
     }
 }

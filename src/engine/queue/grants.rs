@@ -11,7 +11,7 @@ use crate::engine::table::statement::Statement;
 use crate::error::{Error, Result};
 use crate::guc;
 use crate::pg::datum::text_datum;
-use crate::pg::role::{self, role_name};
+use crate::pg::role;
 use crate::value::right::Right;
 
 static GRANT: Statement = Statement::new(
@@ -36,10 +36,32 @@ static REASSIGN: Statement = Statement::new(
 /// The name that stands for all roles in place of a role's.
 pub(super) const EVERYBODY: &[u8] = b"public";
 
+/// A role as a caller names it: exactly as `pg_roles` has it, not folded to lower case.
+pub struct Role {
+    id: Oid,
+    name: Vec<u8>,
+}
+
+impl Role {
+    pub fn named(name: &Name, argument: &str) -> Result<Self> {
+        match role::role(name.bytes()) {
+            Some(id) => Ok(Self { id, name: name.bytes().to_vec() }),
+            None => Err(Error::no_such_role(argument, &name.to_string())),
+        }
+    }
+
+    /// Like `named`; `public` stands for all roles. Postgres lets no role have that name.
+    pub fn or_public(name: &Name, argument: &str) -> Result<Self> {
+        match name.bytes() {
+            EVERYBODY => Ok(Self { id: Oid::from(PUBLIC), name: EVERYBODY.to_vec() }),
+            _ => Self::named(name, argument),
+        }
+    }
+}
+
 /// Grants a right. False if it was granted already.
-pub fn grant(queue: &Queue, role: Oid, right: Right) -> Result<bool> {
-    let role = if role == Oid::from(PUBLIC) { EVERYBODY.to_vec() } else { existing(role)? };
-    Ok(grant_by_name(queue.id, &role, right))
+pub fn grant(queue: &Queue, role: &Role, right: Right) -> bool {
+    grant_by_name(queue.id, &role.name, right)
 }
 
 fn grant_by_name(queue: i32, role: &[u8], right: Right) -> bool {
@@ -48,9 +70,9 @@ fn grant_by_name(queue: i32, role: &[u8], right: Right) -> bool {
 }
 
 /// Takes a right back. False if it was not granted.
-pub fn revoke(queue: &Queue, role: Oid, right: Right) -> bool {
+pub fn revoke(queue: &Queue, role: &Role, right: Right) -> bool {
     let right = text_datum(right.word().as_bytes());
-    REVOKE.run(&[Some(queue.id.into()), Some(role.into()), Some(right)], |_| {}) > 0
+    REVOKE.run(&[Some(queue.id.into()), Some(role.id.into()), Some(right)], |_| {}) > 0
 }
 
 /// Grants on a new queue the rights that its maker has set as defaults.
@@ -81,37 +103,32 @@ pub fn list(queue: Option<&Name>, mut each: impl FnMut(&[Option<Datum>])) {
 }
 
 /// Gives a queue to a role that the caller is a member of. False if the role owned it already.
-pub fn set_owner(queue: &Queue, owner: Oid) -> Result<bool> {
-    let name = existing(owner)?;
-    check_can_be(owner, &name)?;
-    if queue.owner() == owner {
+pub fn set_owner(queue: &Queue, owner: &Role) -> Result<bool> {
+    check_can_be(owner)?;
+    if queue.owner() == owner.id {
         return Ok(false);
     }
-    SET_OWNER.run(&[Some(queue.id.into()), Some(text_datum(&name)), Some(owner.into())], |_| {});
+    SET_OWNER.run(&[Some(queue.id.into()), Some(text_datum(&owner.name)), Some(owner.id.into())], |_| {});
     Ok(true)
 }
 
 /// Gives everything a role owns to another role, and returns how much that was.
-pub fn reassign_owned(old: Oid, new: Oid) -> Result<i64> {
-    let (old_name, name) = (existing(old)?, existing(new)?);
-    if !has_rights_of(role::caller(), old) {
-        return Err(not_a_member(&old_name));
+pub fn reassign_owned(old: &Role, new: &Role) -> Result<i64> {
+    if !has_rights_of(role::caller(), old.id) {
+        return Err(not_a_member(old));
     }
-    check_can_be(new, &name)?;
+    check_can_be(new)?;
     let mut count = 0;
-    REASSIGN.run(&[Some(old.into()), Some(text_datum(&name)), Some(new.into())], |row| count = row.i64(0));
+    let args = [Some(old.id.into()), Some(text_datum(&new.name)), Some(new.id.into())];
+    REASSIGN.run(&args, |row| count = row.i64(0));
     Ok(count)
 }
 
-fn existing(role: Oid) -> Result<Vec<u8>> {
-    role_name(role).ok_or_else(|| Error::no_such_role(role.to_u32()))
-}
-
 /// An error unless the caller could become a role: a caller who gives something to a role must.
-fn check_can_be(role: Oid, name: &[u8]) -> Result<()> {
-    if role::caller_can_become(role) { Ok(()) } else { Err(not_a_member(name)) }
+fn check_can_be(role: &Role) -> Result<()> {
+    if role::caller_can_become(role.id) { Ok(()) } else { Err(not_a_member(role)) }
 }
 
-fn not_a_member(name: &[u8]) -> Error {
-    Error::not_a_member(&String::from_utf8_lossy(name))
+fn not_a_member(role: &Role) -> Error {
+    Error::not_a_member(&String::from_utf8_lossy(&role.name))
 }

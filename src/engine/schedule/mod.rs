@@ -124,7 +124,7 @@ impl Message {
 
 impl Watch {
     fn columns(&self) -> [Option<Datum>; 3] {
-        [Some(text_datum(&self.query)), Some(text_datum(&self.search_path)), Some(self.max.into())]
+        [Some(text_datum(&self.query)), Some(text_datum(&self.search_path)), Some(self.page_size.into())]
     }
 }
 

@@ -380,7 +380,8 @@ fn run_as_owner(row: &Row) -> Result<Option<Part>> {
 }
 
 fn watch_of(row: &Row) -> Watch {
-    Watch { query: bytes(row, 12), search_path: bytes(row, 13), max: row.i32(14).min(watch::MOST_CHANGES) }
+    let page_size = row.i32(14).min(watch::MOST_CHANGES);
+    Watch { query: bytes(row, 12), search_path: bytes(row, 13), page_size }
 }
 
 fn next_run(row: &Row) -> Result<Timestamp> {

@@ -4,7 +4,7 @@
 //! when the owner put the watch. Its result is compared with `pgqueue.watch_seen`, which belongs to pgqueue.
 //! Changes are remembered there in the transaction that pushes them.
 //!
-//! The query runs once for all its changes. They are pushed in parts of `max`, each in a transaction of its own,
+//! The query runs once for all its changes. They are pushed in parts of `page_size`, each in a transaction of its own,
 //! and this process keeps the rest of them until all are pushed (`Run`). If the process ends before, or another
 //! session has run the watch meanwhile, the query runs again, and the watch goes on behind the last object that
 //! was pushed (`seen_to`).
@@ -42,7 +42,7 @@ static FORGET_OBJECTS: Statement = Statement::new(
 static FORGET: Statement =
     Statement::new(include_str!("../../../sql/query/forget_watch.sql"), &[pg_sys::TEXTOID]);
 
-/// How many changes one run of a watch may push.
+/// The largest page of a watch: how many changes it pushes in a transaction.
 pub const MOST_CHANGES: i32 = 10_000;
 
 /// How many objects the query of a watch may return.
@@ -62,7 +62,7 @@ const SEEN_PAGE: i64 = 500;
 pub struct Watch {
     pub query: Vec<u8>,
     pub search_path: Vec<u8>,
-    pub max: i32,
+    pub page_size: i32,
 }
 
 /// The result of a query: ids, and the hash of each.
@@ -252,7 +252,7 @@ impl Run {
     /// Pushes the next changes, as many as the watch allows at a time, and remembers them.
     fn push_part(&mut self, queue: &Queue) -> Result<()> {
         let rest = &self.changes.all[self.pushed..];
-        let part = &rest[..rest.len().min(self.watch.max as usize)];
+        let part = &rest[..rest.len().min(self.watch.page_size as usize)];
         if part.is_empty() {
             return Ok(());
         }

@@ -193,7 +193,7 @@ DROP TABLE "Exact";
 CREATE TRIGGER t BEFORE INSERT ON wrong FOR EACH ROW EXECUTE FUNCTION pgq_capture('wrong', 'x');
 INSERT INTO wrong VALUES (1);
 SELECT count(*) FROM wrong;
-SELECT count(*) FROM pgq_list_queues() WHERE name = 'wrong';
+SELECT count(*) FROM pgq_list_queues() WHERE queue = 'wrong';
 DROP TABLE "We ""ird. tab'le", keyless, parted, bulk, loose, wrong CASCADE;
 -- what jsonb cannot hold comes as its text, and nothing that the table takes is refused
 CREATE TABLE odd (id int PRIMARY KEY, j json, js json[], n numeric, d date, t timestamptz);
@@ -372,7 +372,7 @@ SELECT m.queue, count(*) FILTER (WHERE wanted.doc::text = (payload -> 'new')::te
 -- a cast that is made later is used for the next row
 CREATE FUNCTION mood_json(mood) RETURNS json LANGUAGE sql AS $$ SELECT '{"a": "mood"}'::json $$;
 CREATE CAST (mood AS json) WITH FUNCTION mood_json(mood);
-SELECT count(pgq_purge(name)) FROM pgq_list_queues() WHERE name IN ('every row', 'plain row');
+SELECT count(pgq_purge(queue)) FROM pgq_list_queues() WHERE queue IN ('every row', 'plain row');
 UPDATE plain SET m = 'good' WHERE id = 0;
 DROP CAST (mood AS json);
 UPDATE plain SET m = 'so''so' WHERE id = 0;

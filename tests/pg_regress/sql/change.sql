@@ -6,9 +6,9 @@ SELECT pgq_update(:one, '"new"'), pgq_update(:two, headers => '{"h": 2}', priori
 SELECT payload, headers, priority, delivery, state FROM unnest(:'ids'::bigint[]) id, pgq_get(id) g;
 SELECT payload FROM pgq_peek('change', 9);
 SELECT pgq_update(:three, deliver_at => now() - '1 h'::interval, priority => 5), pgq_update(:two, deliver_at => now() + '1 h'::interval), pgq_update(:one);
-SELECT payload, headers, priority, state, due_at IS NULL AS now FROM unnest(:'ids'::bigint[]) id, pgq_get(id) g;
+SELECT payload, headers, priority, state, deliver_at IS NULL AS now FROM unnest(:'ids'::bigint[]) id, pgq_get(id) g;
 SELECT pgq_update(:two, deliver_at => now() + '2 h'::interval);
-SELECT round(extract(epoch FROM due_at - now())) FROM pgq_get(:two);
+SELECT round(extract(epoch FROM deliver_at - now())) FROM pgq_get(:two);
 -- it is found at its new place
 SELECT pgq_update(:two, deliver_at => '2000-01-01');
 SELECT payload, priority, delivery FROM pgq_reserve('change', max => 9);
@@ -102,7 +102,7 @@ SELECT pgq_move_batch('{}'::bigint[], 'there');
 SELECT pgq_move_batch(ARRAY[1]::bigint[], NULL);
 SELECT pgq_move_batch(ARRAY[1]::bigint[], '');
 SELECT pgq_move_batch(ARRAY[1]::bigint[], 'nobody knows');
-SELECT count(*) FROM pgq_list_queues() WHERE name = 'nobody knows';
+SELECT count(*) FROM pgq_list_queues() WHERE queue = 'nobody knows';
 BEGIN READ ONLY;
 SELECT pgq_update(1);
 ROLLBACK;

@@ -6,7 +6,7 @@ SELECT count(*) FROM pgq_reserve('dead', max => 2);
 SELECT pgq_bury((:'ids'::bigint[])[2], 'permanent', 1) AS buried;
 SELECT outcome FROM pgq_fail((:'ids'::bigint[])[3], 'failed');
 -- looking
-SELECT payload, body, headers, deliveries, reason, errors -> 0 ->> 'error' AS error FROM pgq_peek_dead('dead', max => 10);
+SELECT payload, body, headers, delivery, reason, errors -> 0 ->> 'error' AS error FROM pgq_peek_dead('dead', max => 10);
 SELECT count(*) FROM pgq_peek_dead('dead');
 SELECT dead, ready, total, died FROM pgq_stats('dead');
 -- sending back: one, of one reason, to another queue; as a new message, so that no old
@@ -22,7 +22,7 @@ SELECT payload, reason FROM pgq_peek_dead('dead', max => 10);
 SELECT pgq_redrive('dead', reset => false);
 SELECT payload, delivery, id = ANY (:'ids'::bigint[]) AS old_id FROM pgq_reserve('dead');
 SELECT outcome FROM pgq_fail((:'ids'::bigint[])[2], 'again');
-SELECT payload, deliveries, reason, jsonb_array_length(errors) FROM pgq_peek_dead('dead', max => 10);
+SELECT payload, delivery, reason, jsonb_array_length(errors) FROM pgq_peek_dead('dead', max => 10);
 -- where some are left, or there is no limit, none is set
 SELECT pgq_create_queue('buried', '{"max_deliveries": 5}'), pgq_create_queue('unlimited', '{"max_deliveries": 0}');
 SELECT pgq_bury(pgq_push('buried', '1'), 'x'), pgq_bury(pgq_push('unlimited', '1'), 'x');
@@ -76,7 +76,7 @@ SELECT pgq_revoke('dead desk', 'reader', 'consume');
 DROP ROLE reader, passer;
 SELECT pgq_drop_queue('dead again'), pgq_drop_queue('dead desk');
 -- taking out
-SELECT payload, deliveries, reason FROM pgq_dump_dead('dead', 10);
+SELECT payload, delivery, reason FROM pgq_dump_dead('dead', 10);
 SELECT payload FROM pgq_dump_dead('dead', 10);
 SELECT pgq_redrive('dead');
 -- a queue that keeps none has none to give

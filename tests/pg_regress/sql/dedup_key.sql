@@ -76,5 +76,5 @@ SELECT seen_at <= clock_timestamp() AS is_right FROM pgqueue.recent_key;
 SELECT outcome FROM pgq_push_result('kg', '1', dedup_key => 'x', group_key => 'a');
 SELECT outcome FROM pgq_push_result('kg', '2', dedup_key => 'y', group_key => 'a');
 SELECT payload FROM pgq_reserve('kg', max => 10);
-SELECT pgq_drop_queue(name) >= 0 AS dropped FROM pgq_list_queues();
+SELECT pgq_drop_queue(queue) >= 0 AS dropped FROM pgq_list_queues();
 SELECT count(*) FROM pgqueue.recent_key;

@@ -219,7 +219,7 @@ SELECT count(*) FROM pgq_next('next', '{}', '{}');
 SELECT count(*) FROM pgq_push_batch('nothing', '{}');
 SELECT count(*) FROM pgq_push_batch('nothing', '{}', '{}', dedup_keys => '{}');
 SELECT count(*) FROM pgq_push_bytes_batch('nothing', '{}');
-SELECT count(*) FROM pgq_list_queues() WHERE name = 'nothing';
+SELECT count(*) FROM pgq_list_queues() WHERE queue = 'nothing';
 SELECT pgq_delete_batch('{}', '{1}');
 SELECT pgq_delete_batch('{1}', '{}');
 SELECT pgq_push_batch('nothing', '{}', '{1}');
@@ -228,7 +228,7 @@ SELECT pgq_fail_batch('{}', NULL);
 
 -- A channel that needs no quotes; an age that needs no interval.
 SELECT pgq_create_queue('channel', '{"notify": "orders_ready"}');
-SELECT settings FROM pgq_list_queues() WHERE name = 'channel';
+SELECT settings FROM pgq_list_queues() WHERE queue = 'channel';
 SELECT pgq_alter_queue('channel', jsonb_build_object('notify', repeat('c', 63))) IS NOT NULL;
 SELECT pgq_alter_queue('channel', jsonb_build_object('notify', repeat('c', 64)));
 SELECT pgq_alter_queue('channel', '{"notify": ""}');

@@ -112,7 +112,7 @@ FETCH c;
 CALL pgq_wait('q', '1 ms');
 ROLLBACK;
 -- nothing of this has changed anything
-SELECT count(*) FROM pgq_list_queues() WHERE name = 'q';
+SELECT count(*) FROM pgq_list_queues() WHERE queue = 'q';
 -- in full: what it says, and what to do
 \set VERBOSITY default
 SELECT pgq_push('q', NULL);

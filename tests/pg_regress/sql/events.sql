@@ -4,9 +4,9 @@ CREATE FUNCTION events(queue text) RETURNS TABLE (event jsonb) LANGUAGE sql AS $
 $$;
 -- the target is made; it can't be the queue itself
 SELECT pgq_create_queue('jobs', '{"events_to": "ops", "max_deliveries": 2}');
-SELECT name, settings FROM pgq_list_queues() WHERE name = 'ops';
+SELECT queue, settings FROM pgq_list_queues() WHERE queue = 'ops';
 SELECT pgq_create_queue('jobs', '{"events_to": "not made: the queue is there"}');
-SELECT count(*) FROM pgq_list_queues() WHERE name ~ '^not made';
+SELECT count(*) FROM pgq_list_queues() WHERE queue ~ '^not made';
 \set VERBOSITY sqlstate
 SELECT pgq_create_queue('selfish', '{"events_to": "selfish"}');
 SELECT pgq_alter_queue('jobs', '{"events_to": "jobs"}');
@@ -14,11 +14,11 @@ SELECT pgq_create_queue('nobody', '{"events_to": ""}');
 SELECT pgq_create_queue('nobody', jsonb_build_object('events_to', repeat('x', 513)));
 SELECT pgq_create_queue('nobody', '{"events_to": 1}');
 \set VERBOSITY default
-SELECT count(*) FROM pgq_list_queues() WHERE name IN ('selfish', 'nobody');
+SELECT count(*) FROM pgq_list_queues() WHERE queue IN ('selfish', 'nobody');
 -- pgq_fail: a retry, then a death
 SELECT pgq_push('jobs', '1') AS id \gset
 SELECT pgq_fail(id, 'first', delivery, '1 h') IS NOT NULL AS failed FROM pgq_reserve('jobs');
-SELECT (payload ->> 'id')::bigint = :id AS same_id, (payload ->> 'retry_at')::timestamptz = (SELECT due_at FROM pgq_get(:id)) AS same_time
+SELECT (payload ->> 'id')::bigint = :id AS same_id, (payload ->> 'retry_at')::timestamptz = (SELECT deliver_at FROM pgq_get(:id)) AS same_time
   FROM pgq_peek('ops');
 SELECT * FROM events('ops');
 UPDATE pgqueue.message SET due_at = now() - '1 s'::interval WHERE id = :id;
@@ -107,7 +107,7 @@ SELECT pgq_alter_queue('mine', '{"events_to": "theirs"}');
 SELECT pgq_drop_queue('told');
 SET ROLE regress_consumer;
 SELECT pgq_bury(pgq_push('mine', '1'), 'x');
-SELECT name, owner FROM pgq_list_queues() ORDER BY 1;
+SELECT queue, owner FROM pgq_list_queues() ORDER BY 1;
 -- nothing is told to a queue that somebody else has made in its place
 RESET ROLE;
 SELECT pgq_drop_queue('told');
@@ -133,7 +133,7 @@ SELECT pgq_create_queue('one', '{"events_to": "two", "ttl": "1 ms", "on_expire":
 SELECT pgq_drop_queue('four');
 SELECT pgq_alter_queue('three', '{"events_to": "three"}');
 \set VERBOSITY default
-SELECT name, settings -> 'events_to' AS events_to FROM pgq_list_queues() WHERE name IN ('one', 'two', 'three') ORDER BY name;
+SELECT queue, settings -> 'events_to' AS events_to FROM pgq_list_queues() WHERE queue IN ('one', 'two', 'three') ORDER BY queue;
 -- one that is there nevertheless (two changes at once, a name that goes to another queue) ends; a queue outside tells into it
 UPDATE pgqueue.queue SET settings = settings || '{"events_to": "one", "ttl": "1 ms", "on_expire": "dead"}' WHERE name = 'three';
 SELECT pgq_create_queue('outside', '{"events_to": "one"}');
@@ -147,9 +147,9 @@ SELECT count(*) FROM pgq_vacuum();
 SELECT pg_sleep(0.01);
 SELECT count(*) FROM pgq_vacuum();
 RESET client_min_messages;
-SELECT name, dead, total FROM pgq_list_queues() q, pgq_stats(q.name) s WHERE name IN ('one', 'two', 'three', 'outside') ORDER BY name;
+SELECT q.queue, dead, total FROM pgq_list_queues() q, pgq_stats(q.queue) s WHERE q.queue IN ('one', 'two', 'three', 'outside') ORDER BY q.queue;
 UPDATE pgqueue.queue SET settings = settings - 'events_to' WHERE name = 'three';
-SELECT count(pgq_drop_queue(name)) AS dropped FROM pgq_list_queues() WHERE name IN ('one', 'two', 'three', 'outside');
+SELECT count(pgq_drop_queue(queue)) AS dropped FROM pgq_list_queues() WHERE queue IN ('one', 'two', 'three', 'outside');
 -- nor is a chain without an end
 SELECT count(pgq_create_queue('link ' || n, jsonb_build_object('events_to', 'link ' || n - 1))) FROM generate_series(1, 30) n;
 SELECT pgq_create_queue('link 31', '{"events_to": "link 30"}');
@@ -161,4 +161,4 @@ SELECT count(pgq_push('first', '1'));
 SELECT f.outcome FROM pgq_reserve('first') m, pgq_fail(m.id, 'no', m.delivery) f;
 SELECT total FROM pgq_stats('link 5');
 SELECT pgq_drop_queue('first');
-SELECT count(pgq_drop_queue(name)) AS dropped FROM pgq_list_queues() WHERE name LIKE 'link %';
+SELECT count(pgq_drop_queue(queue)) AS dropped FROM pgq_list_queues() WHERE queue LIKE 'link %';

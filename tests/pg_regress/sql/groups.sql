@@ -147,4 +147,4 @@ SELECT s.queue FROM pgq_stats() s JOIN pgqueue.queue q ON q.name = s.queue
   JOIN (SELECT queue, sum(ready) AS ready, sum(leased) AS leased, sum(delayed) AS delayed, sum(blocked) AS blocked, sum(dead) AS dead
           FROM (TABLE pgqueue.counter UNION ALL SELECT * FROM pgqueue.pending_counts()) c GROUP BY queue) c ON c.queue = q.id
  WHERE c.ready + c.delayed + c.blocked + c.dead <> s.total OR c.leased <> s.leased OR c.dead <> s.dead;
-SELECT pgq_drop_queue(name) >= 0 AS dropped FROM pgq_list_queues();
+SELECT pgq_drop_queue(queue) >= 0 AS dropped FROM pgq_list_queues();

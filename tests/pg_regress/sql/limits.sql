@@ -91,4 +91,4 @@ SELECT pgq_create_queue('bad', '{"max_leased": 0}');
 SELECT pgq_create_queue('bad', '{"max_leased": 10001}');
 SELECT pgq_create_queue('bad', '{"max_length": 0}');
 SELECT pgq_create_queue('bad', '{"on_full": "wait"}');
-SELECT pgq_drop_queue(name) >= 0 AS dropped FROM pgq_list_queues();
+SELECT pgq_drop_queue(queue) >= 0 AS dropped FROM pgq_list_queues();

@@ -1,14 +1,14 @@
 -- making
 SELECT pgq_create_queue('made', '{"lease": "45 s", "max_deliveries": 7, "backoff": {"base": "2 s"}}');
 SELECT pgq_create_queue('made', '{"lease": "1 s"}');
-SELECT name, settings, paused FROM pgq_list_queues() WHERE name = 'made';
+SELECT queue, settings, paused FROM pgq_list_queues() WHERE queue = 'made';
 -- changing: what is named is laid over, a null takes a setting back
 SELECT pgq_alter_queue('made', '{"lease": "1 min", "backoff": null, "ttl": "7 days"}');
 SELECT pgq_alter_queue('made', '{"lease": null, "max_deliveries": null, "ttl": null}');
 SELECT pgq_alter_queue('made', '{}');
 -- nothing is changed by a mistake
 SELECT pgq_alter_queue('made', '{"lease": "20 s", "order": "sideways"}');
-SELECT settings FROM pgq_list_queues() WHERE name = 'made';
+SELECT settings FROM pgq_list_queues() WHERE queue = 'made';
 -- a change is seen at the next call
 SELECT pgq_push('made', '1') IS NOT NULL AS pushed;
 SELECT pgq_alter_queue('made', '{"lease": "1000 s"}');
@@ -38,7 +38,7 @@ SELECT total, pushed, deleted, died FROM pgq_stats('purge');
 SELECT count(*) FROM pgq_push_batch('dropped', ARRAY['1', '2', '3']::jsonb[]);
 SELECT pgq_bury(id, 'dead') FROM pgq_reserve('dropped');
 SELECT pgq_drop_queue('dropped');
-SELECT count(*) FROM pgq_list_queues() WHERE name = 'dropped';
+SELECT count(*) FROM pgq_list_queues() WHERE queue = 'dropped';
 SELECT * FROM pgq_reserve('dropped');
 SELECT pgq_push('dropped', '"new"') IS NOT NULL AS pushed;
 SELECT payload FROM pgq_reserve('dropped');

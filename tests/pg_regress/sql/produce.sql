@@ -1,10 +1,10 @@
 -- one message; its queue appears with it
 SELECT pgq_push('mail', '{"to": "a@b.c"}') AS id \gset
 SELECT payload, body, headers, priority, delivery FROM pgq_reserve('mail');
-SELECT name, owner, settings, paused FROM pgq_list_queues();
+SELECT queue, owner, settings, paused FROM pgq_list_queues();
 -- all the options
 SELECT pgq_push('options', '1', headers => '{"trace": 7}', priority => 5, lease => '90 s', max_deliveries => 2) AS id \gset
-SELECT state, headers, priority, max_deliveries, delivery, due_at IS NULL AS due_now FROM pgq_get(:id);
+SELECT state, headers, priority, max_deliveries, delivery, deliver_at IS NULL AS due_now FROM pgq_get(:id);
 SELECT headers, priority, leased_until - clock_timestamp() BETWEEN '80 s' AND '90 s' AS own_lease FROM pgq_reserve('options');
 -- delayed messages wait, and are there when their time has come
 SELECT pgq_push('later', '"in an hour"', delay => '1 h') IS NOT NULL AS pushed;
@@ -36,7 +36,7 @@ SELECT pgq_push('undone', '1') IS NOT NULL AS pushed;
 SELECT pgq_count('undone');
 ROLLBACK;
 SELECT pgq_count('undone');
-SELECT count(*) FROM pgq_list_queues() WHERE name = 'undone';
+SELECT count(*) FROM pgq_list_queues() WHERE queue = 'undone';
 -- from a trigger, and from a procedure
 CREATE TABLE signup (email text);
 CREATE FUNCTION welcome() RETURNS trigger LANGUAGE plpgsql AS
@@ -72,7 +72,7 @@ SELECT id - min(id) OVER () AS nth FROM pgq_push_each('each', '[
     {"payload": 8, "headers": null, "priority": null, "delay": "0 s", "ttl": null, "dedup_key": null, "deliver_at": null,
      "group_key": null, "on_duplicate": null, "lease": null, "max_deliveries": null}]') WITH ORDINALITY AS m(id, n) ORDER BY n;
 SELECT g.payload, g.state, g.headers, g.priority, g.group_key, g.max_deliveries,
-       g.due_at - g.enqueued_at BETWEEN '59 min 59 s' AND '1 h' AS delayed, g.due_at > now() + '1 year' AS far,
+       g.deliver_at - g.enqueued_at BETWEEN '59 min 59 s' AND '1 h' AS delayed, g.deliver_at > now() + '1 year' AS far,
        round(extract(epoch FROM g.expires_at - g.enqueued_at) / 86400) AS days
   FROM pgqueue.message m JOIN pgqueue.queue q ON q.id = m.queue AND q.name = 'each', pgq_get(m.id) g ORDER BY m.id;
 SELECT payload, leased_until > now() + '1 h' AS for_long FROM pgq_reserve('each', max => 9);
@@ -110,7 +110,7 @@ SELECT pgq_push_each('each', '[{"payload": 8}]');
 SELECT pgq_drop_queue('each');
 -- none of them
 SELECT count(*) FROM pgq_push_each('not made', '[]');
-SELECT count(*) FROM pgq_list_queues() WHERE name = 'not made';
+SELECT count(*) FROM pgq_list_queues() WHERE queue = 'not made';
 -- mistakes: the message and its field are named, and nothing is pushed
 SELECT pgq_push_each('not made', '[{"payload": 1}, {"payload": 2, "delya": "1 h"}]');
 SELECT pgq_push_each('not made', '[{"payload": 1}, {"priority": 1}]');
@@ -127,6 +127,10 @@ SELECT pgq_push_each('not made', '[{"payload": 1, "priority": "1"}]');
 SELECT pgq_push_each('not made', '[{"payload": 1, "priority": 1e30}]');
 SELECT pgq_push_each('not made', '[{"payload": 1, "delay": 10}]');
 SELECT pgq_push_each('not made', '[{"payload": 1, "delay": "soon"}]');
+SELECT pgq_push_each('not made', '[{"payload": 1, "delay": "1 h"}, {"payload": 2, "ttl": "1 fortnight"}]');
+SELECT pgq_push_each('not made', '[{"payload": 1}, {"payload": 2, "lease": "999999999999 years"}]');
+SELECT pgq_push_each('not made', '[{"payload": 1, "deliver_at": "2100-13-01"}]');
+SELECT pgq_push_each('not made', '[{"payload": 1, "deliver_at": "2100-01-01 Europe/Nowhere"}]');
 SELECT pgq_push_each('not made', '[{"payload": 1, "delay": "1 h", "deliver_at": "2100-01-01"}]');
 SELECT pgq_push_each('not made', '[{"payload": 1, "deliver_at": "infinity"}]');
 SELECT pgq_push_each('not made', '[{"payload": 1, "deliver_at": "whenever"}]');
@@ -136,4 +140,4 @@ SELECT pgq_push_each('not made', jsonb_build_array(jsonb_build_object('payload',
 SELECT pgq_push_each('not made', '[{"payload": 1, "on_duplicate": "skip"}]');
 SELECT pgq_push_each('not made', '[{"payload": 1, "max_deliveries": -1}]');
 SELECT pgq_push_each('not made', (SELECT jsonb_agg(1) FROM generate_series(1, 1000001)));
-SELECT count(*) FROM pgq_list_queues() WHERE name = 'not made';
+SELECT count(*) FROM pgq_list_queues() WHERE queue = 'not made';

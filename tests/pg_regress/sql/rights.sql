@@ -4,7 +4,7 @@ CREATE ROLE regress_member IN ROLE regress_team;
 CREATE ROLE regress_stranger;
 SET ROLE regress_team;
 SELECT pgq_push('team', '"secret"') AS id \gset
-SELECT name, owner FROM pgq_list_queues();
+SELECT queue, owner FROM pgq_list_queues();
 SELECT queue, total FROM pgq_stats();
 RESET ROLE;
 SET ROLE regress_member;
@@ -61,6 +61,39 @@ RESET search_path;
 RESET ROLE;
 SELECT state, delivery FROM pgq_get(:id);
 SELECT pgq_drop_queue('own'), pgq_drop_queue('team');
+-- a role is named exactly as pg_roles has it; public is every role, and no other name is
+CREATE ROLE "Regress Boss";
+CREATE ROLE "regress boss";
+SELECT pgq_create_queue('named');
+SELECT pgq_grant('named', 'Regress Boss', 'push'), pgq_grant('named', 'public', 'consume'), pgq_grant('named', current_user, 'monitor');
+SELECT queue, replace(role, current_user, 'caller') AS role, privilege FROM pgq_list_grants() ORDER BY privilege;
+\set VERBOSITY terse
+SELECT pgq_grant('named', '"Regress Boss"', 'push');
+SELECT pgq_grant('named', 'REGRESS BOSS', 'push');
+SELECT pgq_grant('named', 'PUBLIC', 'push');
+SELECT pgq_grant('named', '-', 'push');
+SELECT pgq_grant('named', '', 'push');
+SELECT pgq_grant('named', repeat('r', 100), 'push');
+SELECT pgq_grant('named', repeat('r', 513), 'push');
+SELECT pgq_grant('named', '10', 'push');
+SELECT pgq_grant('named', '"Regress Boss"'::regrole, 'push');
+SELECT pgq_revoke('named', 'gone', 'push');
+SELECT pgq_grant('named', NULL, 'push');
+SELECT pgq_set_owner('named', 'public');
+SELECT pgq_set_owner('named', NULL);
+SELECT pgq_reassign_owned('public', current_user);
+SELECT pgq_reassign_owned(current_user, 'Regress');
+CREATE ROLE public;
+CREATE ROLE "public";
+ALTER ROLE "regress boss" RENAME TO public;
+\set VERBOSITY default
+SELECT pgq_set_owner('named', 'Regress Boss');
+SELECT owner FROM pgq_list_queues() WHERE queue = 'named';
+SELECT pgq_reassign_owned('Regress Boss', 'regress boss'), pgq_reassign_owned('Regress Boss', 'regress boss') AS again;
+SELECT owner FROM pgq_list_queues() WHERE queue = 'named';
+SELECT pgq_revoke('named', 'Regress Boss', 'push'), pgq_revoke('named', 'public', 'consume'), pgq_revoke('named', 'public', 'consume') AS again;
+SELECT pgq_drop_queue('named');
+DROP ROLE "Regress Boss", "regress boss";
 -- a queue whose owner is gone is left to superusers
 SET ROLE regress_stranger;
 SELECT pgq_create_queue('left behind');

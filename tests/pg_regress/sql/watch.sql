@@ -11,7 +11,7 @@ CREATE FUNCTION changes(q text) RETURNS SETOF jsonb LANGUAGE sql AS $$ SELECT pa
 CREATE TABLE part (id int, name text);
 INSERT INTO part VALUES (1, 'one'), (2, 'two'), (10, 'ten');
 SELECT round(extract(epoch FROM pgq_watch('parts', 'parts', 'SELECT id, md5(name) FROM part', '1 h') - clock_timestamp())) AS seconds;
-SELECT name, queue, query, every, time_zone, max, last_run, last_error, owner = current_user AS own FROM pgq_list_watches();
+SELECT name, queue, query, every, time_zone, page_size, last_run, last_error, owner = current_user AS own FROM pgq_list_watches();
 SELECT count(*) FROM pgq_list_schedules();
 SELECT due('parts');
 SELECT * FROM changes('parts');
@@ -34,14 +34,14 @@ SELECT due('parts');
 SELECT * FROM changes('parts');
 -- max at a time, by object_id, all of them in one round; the query runs once for them
 CREATE FUNCTION runs() RETURNS boolean LANGUAGE plpgsql STABLE AS $$ BEGIN RAISE NOTICE 'the query runs'; RETURN true; END $$;
-SELECT pgq_watch('pages', 'pages', 'SELECT n, n FROM generate_series(1, 25) n WHERE (SELECT runs())', '1 h', max => 10) IS NOT NULL AS put;
+SELECT pgq_watch('pages', 'pages', 'SELECT n, n FROM generate_series(1, 25) n WHERE (SELECT runs())', '1 h', page_size => 10) IS NOT NULL AS put;
 SELECT due('pages');
 SELECT count(*), array_agg(payload ->> 'object_id' ORDER BY n) = array_agg(n::text ORDER BY n::text COLLATE "C") AS in_order
   FROM (SELECT payload, row_number() OVER (ORDER BY id) AS n FROM pgq_pop('pages', max => 100)) m;
 SELECT due('pages');
 SELECT pgq_count('pages');
 -- a round by hand ends after fifty parts, and the next goes on there
-SELECT pgq_watch('many', 'pages', 'SELECT n, clock_timestamp() FROM generate_series(1, 60) n WHERE (SELECT runs())', '1 h', max => 1) IS NOT NULL AS put;
+SELECT pgq_watch('many', 'pages', 'SELECT n, clock_timestamp() FROM generate_series(1, 60) n WHERE (SELECT runs())', '1 h', page_size => 1) IS NOT NULL AS put;
 SELECT due('many');
 SELECT count(*), max(payload ->> 'object_id') FROM pgq_pop('pages', max => 100);
 SELECT count(*) FROM pgq_vacuum();
@@ -49,7 +49,7 @@ SELECT count(*), min(payload ->> 'object_id') FROM pgq_pop('pages', max => 100);
 SELECT count(*) FROM pgq_vacuum();
 SELECT pgq_count('pages'), pgq_unwatch('many');
 -- each object once a run, and the run's time is kept
-SELECT pgq_watch('moves', 'moves', 'SELECT n, CASE WHEN n < 3 THEN clock_timestamp()::text ELSE ''x'' END FROM generate_series(1, 4) n', '20 s', max => 2) AS first \gset
+SELECT pgq_watch('moves', 'moves', 'SELECT n, CASE WHEN n < 3 THEN clock_timestamp()::text ELSE ''x'' END FROM generate_series(1, 4) n', '20 s', page_size => 2) AS first \gset
 UPDATE pgqueue.schedule SET next_run = next_run - '1 min'::interval WHERE name = 'moves';
 SELECT count(*) FROM pgq_vacuum();
 SELECT payload ->> 'object_id' AS id FROM pgq_pop('moves', max => 100);
@@ -59,14 +59,14 @@ UPDATE pgqueue.schedule SET next_run = now() WHERE name = 'moves';
 SELECT count(*) FROM pgq_vacuum();
 SELECT payload ->> 'object_id' AS id FROM pgq_pop('moves', max => 100);
 -- objects that are gone, changed and new, more than max of each
-SELECT pgq_watch('moves', 'moves', 'SELECT n, n % 4 FROM generate_series(3, 8) n', '20 s', max => 2) IS NOT NULL AS put;
+SELECT pgq_watch('moves', 'moves', 'SELECT n, n % 4 FROM generate_series(3, 8) n', '20 s', page_size => 2) IS NOT NULL AS put;
 SELECT due('moves');
 SELECT payload - 'watch' - CASE payload ->> 'op' WHEN 'delete' THEN 'old_hash' ELSE '' END AS change FROM pgq_pop('moves', max => 100);
 SELECT due('moves');
 SELECT pgq_count('moves'), pgq_unwatch('moves');
 -- one that fails goes on where it was
 SELECT pgq_create_queue('narrow', '{"max_length": 2}');
-SELECT pgq_watch('moves', 'narrow', 'SELECT n, CASE WHEN n < 3 THEN clock_timestamp()::text ELSE ''x'' END FROM generate_series(1, 4) n', '20 s', max => 2) IS NOT NULL AS put;
+SELECT pgq_watch('moves', 'narrow', 'SELECT n, CASE WHEN n < 3 THEN clock_timestamp()::text ELSE ''x'' END FROM generate_series(1, 4) n', '20 s', page_size => 2) IS NOT NULL AS put;
 SELECT due('moves');
 SELECT payload ->> 'object_id' AS id FROM pgq_pop('narrow', max => 100);
 SELECT due('moves');
@@ -146,7 +146,7 @@ SELECT pgq_watch(NULL, 'q', 'SELECT 1, 2', '1 h');
 SELECT pgq_watch('w', 'q', NULL, '1 h');
 SELECT pgq_watch('w', 'q', 'SELECT 1, 2', NULL);
 SELECT pgq_watch('w', 'q', 'SELECT 1, 2', 'often');
-SELECT pgq_watch('w', 'q', 'SELECT 1, 2', '1 h', max => 0);
+SELECT pgq_watch('w', 'q', 'SELECT 1, 2', '1 h', page_size => 0);
 SELECT pgq_watch('w', 'q', '', '1 h');
 SELECT pgq_watch('w', 'q', 'SELEKT 1', '1 h');
 SELECT pgq_watch('w', 'q', 'SELECT 1 FROM nowhere', '1 h');

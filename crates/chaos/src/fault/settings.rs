@@ -20,9 +20,9 @@ const CHANGES: [&str; 10] = [
     "SELECT pgq_alter_queue('loose', '{\"groups\": \"ordered\"}')",
     "SELECT pgq_alter_queue('mortal', '{\"max_deliveries\": 1}')",
     "SELECT pgq_alter_queue('mortal', '{\"max_deliveries\": 3, \"backoff\": {\"base\": \"10 ms\"}}')",
-    "SELECT pgq_pause(name) FROM pgq_list_queues() ORDER BY random() LIMIT 3",
+    "SELECT pgq_pause(queue) FROM pgq_list_queues() ORDER BY random() LIMIT 3",
 ];
-const RESUME: &str = "SELECT pgq_resume(name) FROM pgq_list_queues()";
+const RESUME: &str = "SELECT pgq_resume(queue) FROM pgq_list_queues()";
 
 #[derive(Default)]
 pub struct Settings {
