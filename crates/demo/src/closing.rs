@@ -115,8 +115,7 @@ struct DeadLetter {
 
 impl Books {
     fn read(client: &mut Client) -> Result<Books> {
-        const DEAD: &str =
-            "SELECT payload, reason, delivery, errors FROM pgq_peek_dead('audit', max => 10)";
+        const DEAD: &str = "SELECT payload, reason, delivery, errors FROM pgq_peek_dead('audit', max => 10)";
         Ok(Books {
             stats: Stats::read(client)?,
             audited: client.query_one("SELECT count(*) FROM audit", &[])?.get(0),
