@@ -22,10 +22,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use pgrx::pg_sys;
 
 use crate::engine::commit::pending;
-use crate::engine::message::key;
+use crate::engine::message::siblings;
 use crate::engine::queue::counter;
 use crate::engine::table::catalog;
 use crate::engine::table::counts::Counts;
+pub use crate::engine::table::group_rows::Group;
 use crate::engine::table::heap::{Fate, Patience, Table};
 use crate::engine::table::message::{Column, Lane, is_leased};
 use crate::engine::table::message_index::ById;
@@ -34,18 +35,10 @@ use crate::engine::table::row::{Intent, Own, TableRow};
 use crate::engine::table::scan::{Condition, Scan};
 use crate::engine::table::short_lock::{Kind, ShortLock};
 use crate::error::{Error, Result};
-use crate::pg::datum::text_datum;
 use crate::pg::session::now;
 use crate::pg::snapshot::{Dirty, Snapshot};
 use crate::stop::{self, Point};
 use crate::value::timestamp::Timestamp;
-
-/// A group of a queue.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Group {
-    pub queue: i32,
-    pub key: Vec<u8>,
-}
 
 /// A message's place in the order of its group; smaller comes first.
 pub type GroupPosition = (bool, i16, i64);
@@ -65,13 +58,6 @@ impl Group {
     pub fn of(row: &TableRow, queue: &Queue) -> Option<Self> {
         let key = if queue.settings.keeps_order() { row.text(Column::GroupKey)? } else { return None };
         Some(Self { queue: queue.id, key })
-    }
-
-    fn conditions(&self) -> [Condition; 2] {
-        [
-            Condition::equals(1, pg_sys::F_INT4EQ, self.queue.into()),
-            Condition::equals(2, pg_sys::F_TEXTEQ, text_datum(&self.key)),
-        ]
     }
 
     /// Whether a message has the turn, for a session that is about to take it.
@@ -94,10 +80,6 @@ impl Group {
             }
         }
         Turn::Now
-    }
-
-    fn rows<'a>(&self, table: &'a Table, snapshot: &'a Snapshot) -> Scan<'a> {
-        Scan::begin(table, catalog::known().message_group, snapshot, &self.conditions(), false)
     }
 
     /// Whether a message has the turn, by a dirty scan. A message that `is_gone` will never be delivered
@@ -127,21 +109,6 @@ impl Group {
         let snapshot = Snapshot::latest();
         let mut rows = self.rows(table, &snapshot);
         rows.next().is_some_and(|first| first.bool(Column::InTurn) && !is_gone(&first))
-    }
-
-    /// Takes the first message from all other transactions until this one ends. False if another has it.
-    pub fn take_first(&self, table: &Table, patience: Patience) -> bool {
-        loop {
-            pg_sys::check_for_interrupts!();
-            let snapshot = Snapshot::latest();
-            let mut rows = self.rows(table, &snapshot);
-            let Some(first) = rows.next().filter(|first| first.own() != Own::Change) else { return true };
-            match table.lock(&first, Intent::Remove, patience) {
-                Fate::Done => return true,
-                Fate::Busy => return false,
-                Fate::Changed | Fate::Gone => {}
-            }
-        }
     }
 
     /// Takes the messages from other transactions that `free` has to move when this one is removed. False if another
@@ -274,7 +241,7 @@ pub fn is_met(lane: Lane, expires_at: Option<Timestamp>) -> bool {
 
 /// An echo may be skipped in its group, while a sibling of its key is to be delivered first.
 fn row_is_met(row: &TableRow) -> bool {
-    is_met(row.lane(), row.expires_at()) && !key::is_echo(row)
+    is_met(row.lane(), row.expires_at()) && !siblings::is_echo(row)
 }
 
 /// Groups from which messages were removed, each with the place of the first of them.

@@ -8,7 +8,7 @@ use crate::engine::commit::pending;
 use crate::engine::message::dedup_window::{note_in_window, seen_lately};
 use crate::engine::message::group;
 use crate::engine::message::siblings::{
-    ECHO, LEASED_BLINDLY, REPLACEMENT, Sibling, Siblings, UNSEEN, Version,
+    ECHO, LEASED_BLINDLY, REPLACEMENT, Sibling, Siblings, UNSEEN, Version, is_echo,
 };
 use crate::engine::queue::counter;
 use crate::engine::table::counts::Counts;
@@ -211,15 +211,6 @@ pub fn place_of_lease(row: &TableRow) -> i64 {
 /// Whether a message stands behind a sibling of its key, which is delivered in its place.
 pub fn stands_behind(table: &Table, queue: &Queue, row: &TableRow) -> bool {
     is_echo(row) && matches!(turn(table, queue, row), Turn::Later { .. })
-}
-
-/// Whether a message was pushed while an older one of its key was waiting.
-pub fn is_echo(row: &TableRow) -> bool {
-    is_place_of_echo(row.i64(Column::KeyPlace))
-}
-
-pub fn is_place_of_echo(place: i64) -> bool {
-    place < UNSEEN
 }
 
 /// Removes superseded messages, except those that a push has counted on, or a consumer has leased, since they

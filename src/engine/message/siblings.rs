@@ -242,3 +242,12 @@ fn note(all: &mut Vec<Sibling>, id: i64, doing: Doing, version: Version) {
         None => sibling.settled = Some(version),
     }
 }
+
+/// Whether a message was pushed while an older one of its key was waiting.
+pub fn is_echo(row: &TableRow) -> bool {
+    is_place_of_echo(row.i64(Column::KeyPlace))
+}
+
+pub fn is_place_of_echo(place: i64) -> bool {
+    place < UNSEEN
+}

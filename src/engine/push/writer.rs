@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use crate::engine::commit::pending;
 use crate::engine::message::group::Group;
-use crate::engine::message::key;
+use crate::engine::message::siblings;
 use crate::engine::push::message::{Content, Message, Options, RowValues, Run, template};
 use crate::engine::push::room::make_room;
 use crate::engine::queue::counter;
@@ -137,7 +137,7 @@ impl<'a> Writer<'a> {
 
     /// Adds a message with a key, at its place among its siblings.
     pub fn add_keyed(&mut self, message: &Message, key: &Name, place: i64, floor: Option<i64>) -> i64 {
-        let (id, mut row) = self.next_row(message, key::is_place_of_echo(place));
+        let (id, mut row) = self.next_row(message, siblings::is_place_of_echo(place));
         row[Column::DedupKey as usize] = Some(key.datum());
         row[Column::KeyPlace as usize] = Some(place.into());
         row[Column::KeyFloor as usize] = Some(floor.unwrap_or(id).into());

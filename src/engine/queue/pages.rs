@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use pgrx::pg_sys::{self, Datum};
 
-use crate::engine::message::group::Group;
 use crate::engine::table::catalog;
+use crate::engine::table::group_rows::Group;
 use crate::engine::table::heap::{Patience, Table};
 use crate::engine::table::message::Column;
 use crate::engine::table::message_index::{self, ById, Listed, Place};

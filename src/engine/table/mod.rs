@@ -4,6 +4,7 @@ pub mod access;
 pub mod catalog;
 pub mod counter_rows;
 pub mod counts;
+pub mod group_rows;
 pub mod guests;
 pub mod heap;
 pub mod in_place;
