@@ -129,7 +129,7 @@ SELECT pgq_push_each('not made', '[{"payload": 1, "delay": 10}]');
 SELECT pgq_push_each('not made', '[{"payload": 1, "delay": "soon"}]');
 SELECT pgq_push_each('not made', '[{"payload": 1, "delay": "1 h"}, {"payload": 2, "ttl": "1 fortnight"}]');
 SELECT pgq_push_each('not made', '[{"payload": 1}, {"payload": 2, "lease": "999999999999 years"}]');
-SELECT pgq_push_each('not made', '[{"payload": 1, "deliver_at": "2100-13-01"}]');
+SELECT pgq_push_each('not made', '[{"payload": 1, "deliver_at": "2100-02-30"}]');
 SELECT pgq_push_each('not made', '[{"payload": 1, "deliver_at": "2100-01-01 Europe/Nowhere"}]');
 SELECT pgq_push_each('not made', '[{"payload": 1, "delay": "1 h", "deliver_at": "2100-01-01"}]');
 SELECT pgq_push_each('not made', '[{"payload": 1, "deliver_at": "infinity"}]');
