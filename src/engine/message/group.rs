@@ -114,35 +114,36 @@ impl Group {
     /// Takes the messages from other transactions that `free` has to move when this one is removed. False if another
     /// transaction has one of them: the removal would wait for it.
     pub fn take_next(&self, table: &Table, removed: &TableRow) -> bool {
-        let (id, place) = (removed.i64(Column::Id), place_of(removed));
         loop {
-            let snapshot = Snapshot::latest();
-            let mut rows = self.rows(table, &snapshot);
-            let mut has_changed = false;
-            while let Some(row) = rows.next() {
-                pg_sys::check_for_interrupts!();
-                if row.i64(Column::Id) == id {
-                    continue;
-                }
-                if place_of(&row) >= place && row.lane() == Lane::Blocked {
-                    match table.lock(&row, Intent::Change, Patience::Skip) {
-                        Fate::Done => {}
-                        Fate::Busy => return false,
-                        Fate::Changed | Fate::Gone if row.own() == Own::Change => {}
-                        Fate::Changed | Fate::Gone => {
-                            has_changed = true;
-                            break;
-                        }
-                    }
-                }
-                if row_is_met(&row) && !row.is_busy(Intent::Change) {
-                    break;
-                }
-            }
-            if !has_changed {
-                return true;
+            if let Some(are_ours) = self.try_take_next(table, removed) {
+                return are_ours;
             }
         }
+    }
+
+    /// None: it has to look again, as another transaction has changed a message meanwhile.
+    fn try_take_next(&self, table: &Table, removed: &TableRow) -> Option<bool> {
+        let (id, place) = (removed.i64(Column::Id), place_of(removed));
+        let snapshot = Snapshot::latest();
+        let mut rows = self.rows(table, &snapshot);
+        while let Some(row) = rows.next() {
+            pg_sys::check_for_interrupts!();
+            if row.i64(Column::Id) == id {
+                continue;
+            }
+            let has_to_move = place_of(&row) >= place && row.lane() == Lane::Blocked;
+            if has_to_move && row.own() != Own::Change {
+                match table.lock(&row, Intent::Change, Patience::Skip) {
+                    Fate::Done => {}
+                    Fate::Busy => return Some(false),
+                    Fate::Changed | Fate::Gone => return None,
+                }
+            }
+            if row_is_met(&row) && !row.is_busy(Intent::Change) {
+                break;
+            }
+        }
+        Some(true)
     }
 
     /// Does `work` unless another session is deciding about the turn of this group.
@@ -379,11 +380,9 @@ pub fn freeing_afterwards<R>(work: impl FnOnce() -> R) -> R {
         return work(); // a trigger of a user, inside of such work
     }
     POSTPONED.set(Some(Freed::default()));
-    let forget = Forget;
+    let _forget = Forget;
     let result = work();
-    let freed = POSTPONED.take().filter(|freed| !freed.0.is_empty());
-    std::mem::drop(forget);
-    if let Some(freed) = freed {
+    if let Some(freed) = POSTPONED.take().filter(|freed| !freed.0.is_empty()) {
         freed.free_all(&Table::open(catalog::refresh().message));
     }
     result

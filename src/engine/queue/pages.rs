@@ -28,7 +28,6 @@ const PAGE: usize = 10_000;
 const TRIES: u32 = 9;
 
 /// The messages of a queue, or of one of its groups.
-#[derive(Clone, Copy)]
 pub struct Messages<'a> {
     pub queue: i32,
     pub group_key: Option<&'a Name>,

@@ -68,10 +68,10 @@ pub fn bury(mut messages: Vec<Gone>) -> (Buried, Vec<Gone>) {
         let of_queue = messages.extract_if(.., |gone| gone.queue == first.queue).collect::<Vec<_>>();
         let started = Instant::now();
         buried += dead::bury_without_waiting(&as_pairs(&of_queue));
-        let by_owner: &mut Duration = spent.entry(owner_of(&first)).or_default();
-        *by_owner += started.elapsed();
+        let (took, by_owner) = (started.elapsed(), spent.entry(owner_of(&first)).or_default());
+        *by_owner += took;
         if is_worker() {
-            rest(&first, started.elapsed(), *by_owner);
+            rest(&first, took, *by_owner);
         }
         leave_out_resting(&mut messages);
     }

@@ -17,24 +17,24 @@ static CHANGED: Statement = Statement::new(include_str!("../../../sql/query/chan
 thread_local! {
     /// How many changes of sequences this session has heard of.
     static CHANGES: Cell<u64> = const { Cell::new(0) };
-    /// What the session had heard at the last check that found nothing.
+    /// The changes that this session had heard of at the last check that found nothing.
     static CHECKED: Cell<Option<(u64, u64)>> = const { Cell::new(None) };
 }
 
 /// Raises an error if a sequence of the extension is not as the extension has made it.
 pub fn check() {
     listen();
-    let heard = || (catalog::generation(), CHANGES.get());
-    if CHECKED.get() == Some(heard()) {
+    // Taken before the look: a change that comes during it is looked for at the next check.
+    let heard = Some((catalog::generation(), CHANGES.get()));
+    if CHECKED.get() == heard {
         return;
     }
-    let heard_before = heard();
     CHANGED.run(&[], |row| {
         let text = |n| String::from_utf8_lossy(&row.text(n).unwrap_or_default()).into_owned();
         let [name, problem, mend] = [0, 1, 2].map(text);
         Error::table_is_changed(&name, &problem, &mend).raise()
     });
-    CHECKED.set(Some(heard_before));
+    CHECKED.set(heard);
 }
 
 fn listen() {
