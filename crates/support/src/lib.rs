@@ -10,6 +10,7 @@ pub mod pooler;
 pub mod python;
 pub mod signal;
 mod standby;
+mod template;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -57,12 +58,7 @@ impl Server {
     /// The same, of an installation that is named, made with more arguments of initdb.
     pub fn of(bin: PathBuf, initdb: &[&str], settings: &str) -> Self {
         let server = Self { place: Self::new_place(), bin };
-        run(server
-            .program("initdb")
-            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"])
-            .args(initdb)
-            .arg("-D")
-            .arg(server.data()));
+        template::copy(&server.bin, initdb, &server.data());
         server.configure(&format!(
             "listen_addresses = ''\nunix_socket_directories = '{}'\nmax_worker_processes = 32\n\
              max_prepared_transactions = 50\nmax_connections = 200\n{settings}\n",
@@ -282,10 +278,8 @@ pub fn bindir(variable: &str) -> PathBuf {
 
 /// A command as the user the server runs as: Postgres refuses to be root.
 pub fn as_user(program: impl AsRef<Path>) -> Command {
-    let root =
-        fs::metadata("/proc/self").map(|me| std::os::unix::fs::MetadataExt::uid(&me)).unwrap_or(1) == 0;
     let program = program.as_ref();
-    let mut command = if root {
+    let mut command = if is_root() {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "--"]).arg(program);
         command
@@ -294,6 +288,10 @@ pub fn as_user(program: impl AsRef<Path>) -> Command {
     };
     command.current_dir("/").env_remove("RUST_BACKTRACE").stdin(Stdio::null());
     command
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").map(|me| std::os::unix::fs::MetadataExt::uid(&me)).unwrap_or(1) == 0
 }
 
 fn run(command: &mut Command) {
