@@ -65,6 +65,37 @@ CREATE EVENT TRIGGER pgqueue_proxy ON ddl_command_end WHEN TAG IN ('CREATE SERVE
     EXECUTE FUNCTION pgqueue_proxy.addresses_changed();
 COMMENT ON EVENT TRIGGER pgqueue_proxy IS 'checks connection strings of partitions when they are written';
 
+-- A role with USAGE on a server may change its own user mapping. It could name any user there, and would be that one
+-- on the partitions if they let this server in without a password, as they may let its operating system's user.
+CREATE OR REPLACE FUNCTION pgqueue_proxy.mapping_changed()
+    RETURNS event_trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    servers text[];
+BEGIN
+    IF TG_EVENT = 'sql_drop' THEN
+        servers := ARRAY(SELECT address_args[1] FROM pg_event_trigger_dropped_objects() WHERE object_type = 'user mapping');
+    ELSE
+        servers := ARRAY(SELECT m.srvname
+                           FROM pg_event_trigger_ddl_commands() c
+                           JOIN pg_user_mappings m ON c.classid = 'pg_user_mapping'::regclass AND m.umid = c.objid);
+    END IF;
+    IF EXISTS (SELECT FROM pg_foreign_server
+                WHERE srvname = 'pgqueue' AND srvname = ANY (servers) AND NOT pg_has_role(srvowner, 'USAGE')) THEN
+        RAISE EXCEPTION 'permission denied for user mappings of the server "pgqueue"'
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Its owner makes and changes them.';
+    END IF;
+END $$;
+COMMENT ON FUNCTION pgqueue_proxy.mapping_changed() IS 'lets the owner of the server "pgqueue" alone write its user mappings';
+
+DROP EVENT TRIGGER IF EXISTS pgqueue_proxy_mapping;
+CREATE EVENT TRIGGER pgqueue_proxy_mapping ON ddl_command_end WHEN TAG IN ('CREATE USER MAPPING', 'ALTER USER MAPPING')
+    EXECUTE FUNCTION pgqueue_proxy.mapping_changed();
+COMMENT ON EVENT TRIGGER pgqueue_proxy_mapping IS 'lets the owner of the server "pgqueue" alone write its user mappings';
+DROP EVENT TRIGGER IF EXISTS pgqueue_proxy_mapping_dropped;
+CREATE EVENT TRIGGER pgqueue_proxy_mapping_dropped ON sql_drop WHEN TAG IN ('DROP USER MAPPING')
+    EXECUTE FUNCTION pgqueue_proxy.mapping_changed();
+COMMENT ON EVENT TRIGGER pgqueue_proxy_mapping_dropped IS 'lets the owner of the server "pgqueue" alone drop its user mappings';
+
 -- Where the extension's functions are on the partitions, if those are what they should be.
 CREATE OR REPLACE FUNCTION pgqueue_proxy.checked_schema()
     RETURNS text LANGUAGE plpgsql AS $$

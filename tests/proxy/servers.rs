@@ -150,6 +150,51 @@ fn a_proxy_call_has_the_rights_of_the_role_in_the_user_mapping() {
     assert_eq!(anybody.all::<String>(owners), ["his carl"]);
 }
 
+/// With USAGE on a server Postgres lets a role write its own mapping, and PL/Proxy asks for no password.
+#[test]
+fn a_role_cannot_name_another_in_its_user_mapping() {
+    let sharded = Sharded::on_one_server();
+    sharded.everywhere("CREATE ROLE ann LOGIN; CREATE ROLE bob LOGIN");
+    let mut owner = sharded.proxy();
+    owner
+        .batch_execute(
+            "GRANT USAGE ON FOREIGN SERVER pgqueue TO ann, bob;
+             CREATE USER MAPPING FOR ann SERVER pgqueue OPTIONS (user 'ann');
+             CREATE SERVER other FOREIGN DATA WRAPPER plproxy OPTIONS (p0 'dbname=postgres');
+             GRANT USAGE ON FOREIGN SERVER other TO ann;
+             CREATE SCHEMA of_ann AUTHORIZATION ann",
+        )
+        .unwrap();
+    let (mut ann, mut bob) = (sharded.proxy_as("ann"), sharded.proxy_as("bob"));
+    // Operators of a role's own do not answer for those of Postgres.
+    ann.batch_execute(
+        "CREATE FUNCTION of_ann.never(name, text) RETURNS boolean LANGUAGE sql AS 'SELECT false';
+         CREATE OPERATOR of_ann.= (LEFTARG = name, RIGHTARG = text, FUNCTION = of_ann.never);
+         SET search_path = of_ann, pg_catalog, public",
+    )
+    .unwrap();
+    for change in [
+        "ALTER USER MAPPING FOR ann SERVER pgqueue OPTIONS (SET user 'postgres')",
+        "ALTER USER MAPPING FOR CURRENT_USER SERVER pgqueue OPTIONS (DROP user)",
+        "DROP USER MAPPING FOR ann SERVER pgqueue",
+    ] {
+        assert_eq!(ann.sqlstate(change), "42501", "{change}");
+    }
+    let create = "CREATE USER MAPPING FOR bob SERVER pgqueue OPTIONS (user 'postgres')";
+    assert_eq!(bob.sqlstate(create), "42501");
+    ann.batch_execute("CREATE USER MAPPING FOR ann SERVER other OPTIONS (user 'ann')").unwrap();
+    ann.batch_execute("ALTER USER MAPPING FOR ann SERVER other OPTIONS (SET user 'ann'); DROP USER MAPPING FOR ann SERVER other")
+        .unwrap();
+    ann.batch_execute("RESET search_path; SELECT pgq_push('hers', '1')").unwrap();
+    assert_eq!(ann.all::<String>("SELECT owner::text FROM pgq_list_queues()"), ["ann"]);
+    owner
+        .batch_execute(
+            "ALTER USER MAPPING FOR ann SERVER pgqueue OPTIONS (SET user 'bob');
+             DROP USER MAPPING FOR ann SERVER pgqueue",
+        )
+        .unwrap();
+}
+
 #[test]
 fn a_call_that_is_cancelled_is_cancelled_on_its_partition_too() {
     let sharded = Sharded::on_one_server();
