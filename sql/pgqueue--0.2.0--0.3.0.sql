@@ -618,6 +618,50 @@ BEGIN
     END LOOP;
 END $$;
 
+-- Tools: a TRUNCATE of messages is refused.
+CREATE FUNCTION pgqueue.refuse_truncate() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'refuse_truncate';
+REVOKE ALL ON FUNCTION pgqueue.refuse_truncate() FROM PUBLIC;
+COMMENT ON FUNCTION pgqueue.refuse_truncate()
+    IS 'raises: a TRUNCATE does not say which messages go, so they would stay counted, and their limits used up';
+
+CREATE TRIGGER refuse_truncate
+    BEFORE TRUNCATE ON pgqueue.message
+    FOR EACH STATEMENT EXECUTE FUNCTION pgqueue.refuse_truncate();
+ALTER TABLE pgqueue.message ENABLE ALWAYS TRIGGER refuse_truncate;
+CREATE TRIGGER refuse_truncate
+    BEFORE TRUNCATE ON pgqueue.dead
+    FOR EACH STATEMENT EXECUTE FUNCTION pgqueue.refuse_truncate();
+ALTER TABLE pgqueue.dead ENABLE ALWAYS TRIGGER refuse_truncate;
+
+-- Queues: a push waits for no other transaction that is making its queue.
+CREATE TABLE pgqueue.begun_queue (
+    queue    integer NOT NULL,
+    name     text    NOT NULL COLLATE "C",
+    owner    name,
+    owner_id oid,
+    grants   text
+) USING heap;
+SELECT pg_catalog.pg_extension_config_dump('pgqueue.begun_queue', '');
+CREATE INDEX begun_queue_by_name ON pgqueue.begun_queue (name);
+CREATE INDEX begun_queue_by_number ON pgqueue.begun_queue (queue);
+ALTER TABLE pgqueue.begun_queue REPLICA IDENTITY FULL; -- it has no key, and may be published
+COMMENT ON TABLE pgqueue.begun_queue
+    IS 'one row a transaction that has pushed to a queue which another open one was making: if that is rolled back, the queue is made as these rows say';
+COMMENT ON COLUMN pgqueue.begun_queue.grants IS 'rights on it that the transaction has set for other roles (pgqueue.default_grants)';
+
+CREATE TRIGGER pin_role
+    BEFORE INSERT OR UPDATE OR DELETE ON pgqueue.begun_queue
+    FOR EACH ROW EXECUTE FUNCTION pgqueue.pin_role('owner', 'owner_id');
+ALTER TABLE pgqueue.begun_queue ENABLE ALWAYS TRIGGER pin_role;
+CREATE TRIGGER refuse_truncate
+    BEFORE TRUNCATE ON pgqueue.begun_queue
+    FOR EACH STATEMENT EXECUTE FUNCTION pgqueue.pin_role('owner', 'owner_id');
+ALTER TABLE pgqueue.begun_queue ENABLE ALWAYS TRIGGER refuse_truncate;
+SELECT pgqueue.close_to(a.grantee, c.tableoid, c.oid)
+  FROM pg_class c, aclexplode(c.relacl) a
+ WHERE c.oid = 'pgqueue.begun_queue'::regclass AND a.grantee <> c.relowner;
+
 -- Queues: sessions read anew only the queue that has changed.
 DROP TRIGGER forget_queues ON pgqueue.queue;
 CREATE TRIGGER forget_queue

@@ -258,6 +258,17 @@ impl Error {
         .detail(format!("It has {bytes} bytes, at most {limit} are allowed."))
     }
 
+    /// 54000: a content whose text no session could read.
+    pub fn too_long_as_text(argument: &str, bytes: usize, limit: usize) -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            format!("argument \"{argument}\" is too long as text"),
+        )
+        .argument(argument)
+        .detail(format!("As text it would have up to {bytes} bytes, at most {limit} are allowed."))
+        .hint("Store it elsewhere, and push where it is.")
+    }
+
     /// 54000: an array of more elements than a call takes.
     pub fn array_too_long(argument: &str, elements: usize, limit: usize) -> Self {
         Self::new(
@@ -343,6 +354,15 @@ impl Error {
             "queues, rights and schedules are written by pgqueue's functions and the owner of its tables alone",
         )
         .hint("pgq_create_queue, pgq_grant, pgq_schedule and the like write them.")
+    }
+
+    /// 0A000: a statement that empties a table without telling what was in it.
+    pub fn no_truncate() -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            "messages and dead letters cannot be removed by TRUNCATE",
+        )
+        .hint("pgq_purge empties a queue, pgq_drop_queue removes it.")
     }
 
     /// 22023: the setting is unreadable, or names a role that does not exist.

@@ -495,6 +495,61 @@ fn an_index_is_used_only_if_it_is_valid() {
     assert_eq!(session.all::<i64>("SELECT id FROM pgq_pop('other', max => 99)").len(), INDEXES.len());
 }
 
+#[test]
+fn an_index_of_queues_is_used_only_if_it_is_valid() {
+    let server = server_with_queues();
+    let (mut dba, mut session) = (server.connect(), server.connect());
+    for name in ["queue_name_is_unique", "begun_queue_by_name"] {
+        dba.batch_execute(&format!(
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'pgqueue.{name}'::regclass"
+        ))
+        .unwrap();
+        let (code, told) = refusal(&mut session, "SELECT pgq_push('new', '1')");
+        assert_eq!(code, "55000", "{told}");
+        assert!(told.starts_with(&format!("pgqueue cannot use index pgqueue.{name}")), "{told}");
+        session.batch_execute("SELECT pgq_push('q', '1')").unwrap(); // a queue that is there needs none
+        dba.batch_execute(&format!("REINDEX INDEX pgqueue.{name}")).unwrap();
+        session.batch_execute("BEGIN; SELECT pgq_push('new', '1'); ROLLBACK").unwrap();
+    }
+}
+
+#[test]
+fn a_truncate_of_messages_is_refused() {
+    let server = Server::start();
+    let mut dba = server.connect();
+    dba.batch_execute("SELECT pgq_push('q', '1')").unwrap();
+    for table in ["message", "dead"] {
+        assert_eq!(dba.sqlstate(&format!("TRUNCATE pgqueue.{table}")), "0A000");
+    }
+    dba.batch_execute("SELECT pgq_pop('q')").unwrap();
+}
+
+/// A subscriber would keep a message whose delete is not published.
+#[test]
+fn a_publication_that_leaves_messages_out_by_other_columns_than_their_id_is_obeyed() {
+    let server = Server::start();
+    let (mut dba, mut session) = (server.connect(), server.connect());
+    session.batch_execute("SELECT pgq_push('q', '1')").unwrap();
+    for publication in
+        ["FOR TABLE pgqueue.message WHERE (priority = 0)", "FOR TABLE pgqueue.message (payload, queue)"]
+    {
+        dba.batch_execute(&format!("SET client_min_messages = error; CREATE PUBLICATION p {publication}"))
+            .unwrap();
+        for call in
+            ["pgq_pop('q')", "pgq_reserve('q')", "pgq_cancel_batch(ARRAY(SELECT id FROM pgqueue.message))"]
+        {
+            assert_eq!(session.sqlstate(&format!("SELECT {call}")), "42P10", "{publication}: {call}");
+        }
+        session.batch_execute("SELECT pgq_push('q', '2')").unwrap();
+        dba.batch_execute("DROP PUBLICATION p").unwrap();
+    }
+    for publication in ["FOR TABLE pgqueue.message WHERE (id > 0)", "FOR ALL TABLES"] {
+        dba.batch_execute(&format!("CREATE PUBLICATION p {publication}")).unwrap();
+        session.batch_execute("SELECT pgq_pop('q')").unwrap();
+        dba.batch_execute("DROP PUBLICATION p").unwrap();
+    }
+}
+
 /// Indexes that are not what their name says: they differ in one thing.
 fn others_named(name: &str, table: &str, made_by: &str) -> Vec<String> {
     let created = |rest: &str| format!("CREATE INDEX {name} ON {rest}");

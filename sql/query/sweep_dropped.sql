@@ -33,3 +33,4 @@ DELETE FROM pgqueue.dropped_queue d
    AND NOT EXISTS (SELECT FROM pgqueue.slot r WHERE r.queue = d.queue)
    AND NOT EXISTS (SELECT FROM pgqueue.counter r WHERE r.queue = d.queue)
    AND NOT EXISTS (SELECT FROM pgqueue.privilege r WHERE r.queue = d.queue)
+   AND NOT EXISTS (SELECT FROM pgqueue.begun_queue r WHERE r.queue = d.queue)

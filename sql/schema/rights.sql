@@ -35,6 +35,15 @@ CREATE TRIGGER refuse_truncate
 ALTER TABLE pgqueue.queue ENABLE ALWAYS TRIGGER refuse_truncate;
 
 CREATE TRIGGER pin_role
+    BEFORE INSERT OR UPDATE OR DELETE ON pgqueue.begun_queue
+    FOR EACH ROW EXECUTE FUNCTION pgqueue.pin_role('owner', 'owner_id');
+ALTER TABLE pgqueue.begun_queue ENABLE ALWAYS TRIGGER pin_role;
+CREATE TRIGGER refuse_truncate
+    BEFORE TRUNCATE ON pgqueue.begun_queue
+    FOR EACH STATEMENT EXECUTE FUNCTION pgqueue.pin_role('owner', 'owner_id');
+ALTER TABLE pgqueue.begun_queue ENABLE ALWAYS TRIGGER refuse_truncate;
+
+CREATE TRIGGER pin_role
     BEFORE INSERT OR UPDATE OR DELETE ON pgqueue.schedule
     FOR EACH ROW EXECUTE FUNCTION pgqueue.pin_role('owner', 'owner_id');
 ALTER TABLE pgqueue.schedule ENABLE ALWAYS TRIGGER pin_role;

@@ -55,6 +55,20 @@ CREATE TABLE pgqueue.dropped_queue (
 COMMENT ON TABLE pgqueue.dropped_queue
     IS 'queues whose last messages may have yet to commit; of a queue that is just not there, as in the middle of a restore, nothing is cleared away';
 
+CREATE TABLE pgqueue.begun_queue (
+    queue    integer NOT NULL,
+    name     text    NOT NULL COLLATE "C",
+    owner    name,
+    owner_id oid,
+    grants   text
+) USING heap;
+CREATE INDEX begun_queue_by_name ON pgqueue.begun_queue (name);
+CREATE INDEX begun_queue_by_number ON pgqueue.begun_queue (queue);
+ALTER TABLE pgqueue.begun_queue REPLICA IDENTITY FULL; -- it has no key, and may be published
+COMMENT ON TABLE pgqueue.begun_queue
+    IS 'one row a transaction that has pushed to a queue which another open one was making: if that is rolled back, the queue is made as these rows say';
+COMMENT ON COLUMN pgqueue.begun_queue.grants IS 'rights on it that the transaction has set for other roles (pgqueue.default_grants)';
+
 CREATE SEQUENCE pgqueue.message_id;
 COMMENT ON SEQUENCE pgqueue.message_id IS 'ids of messages, unique over all queues';
 
@@ -139,6 +153,17 @@ CREATE TRIGGER announce_removal
     FOR EACH STATEMENT EXECUTE FUNCTION pgqueue.announce_removal();
 ALTER TABLE pgqueue.message ENABLE ALWAYS TRIGGER announce_removal;
 
+CREATE FUNCTION pgqueue.refuse_truncate() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'refuse_truncate';
+REVOKE ALL ON FUNCTION pgqueue.refuse_truncate() FROM PUBLIC;
+COMMENT ON FUNCTION pgqueue.refuse_truncate()
+    IS 'raises: a TRUNCATE does not say which messages go, so they would stay counted, and their limits used up';
+
+CREATE TRIGGER refuse_truncate
+    BEFORE TRUNCATE ON pgqueue.message
+    FOR EACH STATEMENT EXECUTE FUNCTION pgqueue.refuse_truncate();
+ALTER TABLE pgqueue.message ENABLE ALWAYS TRIGGER refuse_truncate;
+
 CREATE TABLE pgqueue.recent_key (
     queue     integer     NOT NULL,
     dedup_key text        NOT NULL COLLATE "C",
@@ -192,6 +217,11 @@ CREATE TRIGGER count_letter
     AFTER INSERT OR DELETE ON pgqueue.dead
     FOR EACH ROW EXECUTE FUNCTION pgqueue.count_letter();
 ALTER TABLE pgqueue.dead ENABLE ALWAYS TRIGGER count_letter;
+
+CREATE TRIGGER refuse_truncate
+    BEFORE TRUNCATE ON pgqueue.dead
+    FOR EACH STATEMENT EXECUTE FUNCTION pgqueue.refuse_truncate();
+ALTER TABLE pgqueue.dead ENABLE ALWAYS TRIGGER refuse_truncate;
 
 -- The engine adds rows by attribute number (src/engine/archive.rs): columns may be added
 -- at the end, never moved.
@@ -321,6 +351,7 @@ COMMENT ON VIEW pgqueue.message_state IS 'live messages with their state at this
 
 -- What pg_dump carries: all that users put in. The last round is not theirs.
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.queue', '');
+SELECT pg_catalog.pg_extension_config_dump('pgqueue.begun_queue', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.message', '');
 SELECT pg_catalog.pg_extension_config_dump('pgqueue.recent_key', '');
 -- Slots are laid out anew, from the leases.

@@ -4,7 +4,7 @@
 use crate::api::call::{Answer, Call};
 use crate::api::produce;
 use crate::engine::message::change::{self, Change};
-use crate::engine::table::queue;
+use crate::engine::table::{content, queue};
 use crate::pg::session::check_writable;
 use crate::value::right::Right;
 
@@ -18,6 +18,8 @@ fn pgq_update(call: &Call) -> Answer {
         priority: call.optional(3, "priority")?.map(produce::priority).transpose()?,
         deliver_at: call.optional(4, "deliver_at")?.map(produce::finite).transpose()?,
     };
+    change.payload.map_or(Ok(()), content::check_payload)?;
+    change.headers.map_or(Ok(()), content::check_headers)?;
     check_writable("pgq_update")?;
     Ok(Some(change::update(id, &change)?.into()))
 }

@@ -41,7 +41,7 @@ fn settings(call: &Call) -> Result<Value> {
 fn queue_for(right: Right, call: &Call, function: &str) -> Result<Rc<Queue>> {
     let name = call.name(0, "queue")?;
     check_writable(function)?;
-    queue::existing(&name, right)
+    create::existing_with_row(&name, right)
 }
 
 fn pgq_create_queue(call: &Call) -> Answer {

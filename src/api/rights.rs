@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::api::call::{Answer, Call};
+use crate::engine::queue::create;
 use crate::engine::queue::grants::{self, Role};
 use crate::engine::table::queue::{self, Queue};
 use crate::error::{Error, Result};
@@ -34,7 +35,7 @@ fn role_and_right(call: &Call) -> Result<(Role, Right)> {
 fn own_queue(call: &Call, function: &str) -> Result<Rc<Queue>> {
     let name = call.name(0, "queue")?;
     check_writable(function)?;
-    queue::existing(&name, Right::Own)
+    create::existing_with_row(&name, Right::Own)
 }
 
 fn pgq_list_grants(call: &Call) -> Answer {

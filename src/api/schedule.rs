@@ -4,6 +4,7 @@ use crate::api::call::{Answer, Call};
 use crate::api::produce::{max_deliveries, on_duplicate, priority};
 use crate::engine::queue::create;
 use crate::engine::schedule::{self, Kind, Message, Wish, Work};
+use crate::engine::table::content;
 use crate::error::Result;
 use crate::pg::session::check_writable;
 use crate::worker::start;
@@ -32,9 +33,12 @@ fn wish(call: &Call) -> Result<Wish> {
 }
 
 fn message(call: &Call) -> Result<Message> {
+    let (payload, headers) = (call.required(3, "payload")?, call.optional(4, "headers")?);
+    content::check_payload(payload)?;
+    headers.map_or(Ok(()), content::check_headers)?;
     Ok(Message {
-        payload: call.required(3, "payload")?,
-        headers: call.optional(4, "headers")?,
+        payload,
+        headers,
         priority: priority(call.required(5, "priority")?)?,
         ttl: call.span(7, "ttl")?,
         group_key: call.optional_name(8, "group_key")?,

@@ -21,6 +21,7 @@ crate::export_to_sql!(
     begin_anew,
     forget_queues,
     pin_role,
+    refuse_truncate,
     announce_message,
     announce_removal,
     count_letter,
@@ -84,6 +85,11 @@ fn forget_queues(call: &Call) -> Answer {
 /// Trigger on the tables that name roles: gives a written or restored name the role's number in this server.
 fn pin_role(call: &Call) -> Answer {
     roles::pin(call.trigger()?).map(Some)
+}
+
+/// Trigger on the tables of messages and dead letters.
+fn refuse_truncate(_: &Call) -> Answer {
+    Err(Error::no_truncate())
 }
 
 /// Trigger on `pgqueue.message`: counts and announces, at commit, the rows that any statement writes. For

@@ -11,6 +11,7 @@ pub mod role;
 pub mod session;
 pub mod snapshot;
 pub mod subtransaction;
+pub mod text_length;
 pub mod timeout;
 pub mod transaction;
 pub mod trigger;

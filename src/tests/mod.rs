@@ -5,6 +5,7 @@
 
 mod reserve;
 mod rows;
+mod text_length;
 
 use pgrx::Spi;
 use pgrx::datum::{FromDatum, IntoDatum};

@@ -498,6 +498,54 @@ fn a_call_with_more_than_there_is_memory_for_fails_and_ends_no_other_session() {
     assert_eq!(root.one::<i64>("SELECT count(*) FROM pgqueue.message"), 60_000);
 }
 
+/// Postgres stores a jsonb of a few kilobytes whose text is longer than a gigabyte, which it cannot make.
+#[test]
+fn a_message_that_no_session_could_read_is_refused() {
+    let server = shared();
+    let mut mallory = server.connect_as("mallory");
+    mallory
+        .batch_execute(
+            "CREATE TEMP TABLE content AS
+             SELECT ('[' || repeat('1e131071,', 8199) || '1]')::jsonb AS long, '1'::jsonb AS short,
+                    ('{\"a\": [' || repeat('1e131071,', 2100) || '1]}')::jsonb AS long_headers;
+             CREATE TEMP TABLE captured (n int PRIMARY KEY, value jsonb)",
+        )
+        .unwrap();
+    let calls = [
+        "pgq_push('m q', long)",
+        "pgq_push_result('m q', long)",
+        "pgq_push('m q', short, headers => long_headers)",
+        "pgq_push_batch('m q', ARRAY[short, long])",
+        "pgq_push_each('m q', jsonb_build_array(jsonb_build_object('payload', short), jsonb_build_object('payload', long)))",
+        "pgq_push_bytes('m q', convert_to(repeat('x', 450000001), 'UTF8'))",
+        "pgq_update(pgq_push('m q', '1', delay => '1 h'), long)",
+        "pgq_schedule('late', 'm q', '1 h', long)",
+    ];
+    for call in calls {
+        let refused = mallory.batch_execute(&format!("SELECT {call} FROM content")).unwrap_err();
+        let refused = refused.as_db_error().unwrap();
+        assert_eq!(refused.code().code(), "54000", "{call}: {refused:?}");
+        assert!(["payload", "headers", "body"].contains(&refused.column().unwrap()), "{call}: {refused:?}");
+    }
+    // A change of a table is pushed without the value.
+    mallory
+        .batch_execute(
+            "CREATE TRIGGER capture AFTER INSERT ON captured FOR EACH ROW EXECUTE FUNCTION pgq_capture('m q', 'n');
+             INSERT INTO captured SELECT 1, long FROM content",
+        )
+        .unwrap();
+    assert!(
+        mallory
+            .one::<bool>("SELECT payload ? 'truncated' AND payload #>> '{new,n}' = '1' FROM pgq_pop('m q')")
+    );
+    // A long one that can be read is taken.
+    mallory
+        .batch_execute("SELECT pgq_push('m q', ('[' || repeat('1e131071,', 2100) || '1]')::jsonb)")
+        .unwrap();
+    mallory.batch_execute("SET client_min_messages = warning").unwrap();
+    assert_eq!(mallory.one::<i64>("SELECT length(payload::text)::bigint FROM pgq_pop('m q')"), 275_255_403);
+}
+
 #[test]
 fn an_array_has_a_longest_length() {
     let server = shared();

@@ -24,6 +24,7 @@ use crate::engine::capture::target::Target;
 use crate::engine::push::message::{Content, Options};
 use crate::engine::push::push;
 use crate::engine::queue::create;
+use crate::engine::table::content;
 use crate::engine::table::name::Name;
 use crate::engine::table::queue::{self, Queue};
 use crate::error::{Error, Result};
@@ -380,7 +381,8 @@ impl Changes<'_> {
         if is_cut {
             message.add(Value::bool(true));
         }
-        message.end().map(|bytes| bytes_datum(&bytes))
+        let message = message.end().map(|bytes| bytes_datum(&bytes));
+        message.filter(|&message| content::check_payload(message).is_ok())
     }
 
     /// The key of a row as an object.

@@ -165,6 +165,8 @@ fn target(queue: &Queue) -> Result<Option<Rc<Queue>>> {
     if let Some(target) = queue::named(&name)? {
         return Ok(Some(target));
     }
-    create::create_for(&name, queue.owner(), serde_json::json!({}))?;
+    if !create::join_begun(&name, queue.owner())? {
+        create::create_for(&name, queue.owner(), serde_json::json!({}))?;
+    }
     queue::named(&name)
 }

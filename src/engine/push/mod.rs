@@ -5,10 +5,11 @@ pub mod room;
 pub mod unique;
 pub mod writer;
 
-use crate::engine::push::message::{Message, Options, Outcome, Run};
+use crate::engine::push::message::{Content, Message, Options, Outcome, Run};
 use crate::engine::push::room::make_room;
 use crate::engine::push::unique::Keyed;
 use crate::engine::push::writer::Writer;
+use crate::engine::table::content;
 use crate::engine::table::queue::Queue;
 use crate::error::Result;
 use crate::pg::memory::room_for;
@@ -23,6 +24,7 @@ pub fn push_runs(queue: &Queue, runs: &[Run]) -> Result<Vec<(i64, Outcome)>> {
     let count = runs.iter().map(|run| run.messages.len()).sum();
     let mut pushed = Vec::new();
     room_for(&mut pushed, count);
+    runs.iter().flat_map(|run| run.messages).try_for_each(check)?;
     let has_keys = runs.iter().any(|run| run.options.keys.is_some());
     if !has_keys {
         make_room(queue, count)?;
@@ -40,6 +42,15 @@ pub fn push_runs(queue: &Queue, runs: &[Run]) -> Result<Vec<(i64, Outcome)>> {
     }
     writer.write_page();
     Ok(pushed)
+}
+
+/// An error if a message is too long for those that read it.
+fn check(&(content, headers): &Message) -> Result<()> {
+    match content {
+        Content::Payload(payload) => content::check_payload(payload)?,
+        Content::Body(body) => content::check_body(body)?,
+    }
+    headers.map_or(Ok(()), content::check_headers)
 }
 
 /// Pushes messages of which some have keys.

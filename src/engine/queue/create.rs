@@ -2,17 +2,18 @@
 
 use std::rc::Rc;
 
-use pgrx::pg_sys::{self, Oid};
+use pgrx::pg_sys::{self, Datum, Oid};
 use serde_json::Value;
 
 use crate::engine::commit::pending;
 use crate::engine::queue::channel::check_channel;
 use crate::engine::queue::{grants, slots};
 use crate::engine::shared::sleeper::NO_QUEUE;
+use crate::engine::table::begun;
 use crate::engine::table::name::Name;
 use crate::engine::table::queue::{Queue, bad_setting, events_to, existing, find, named};
 use crate::engine::table::sequence;
-use crate::engine::table::statement::Statement;
+use crate::engine::table::statement::{Sees, Statement};
 use crate::error::{Error, Result};
 use crate::guc;
 use crate::pg::datum::{jsonb_datum, text_datum};
@@ -22,18 +23,34 @@ use crate::value::settings::Settings;
 
 static CREATE: Statement = Statement::new(
     include_str!("../../../sql/query/create_queue.sql"),
-    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::JSONBOID],
+    &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::JSONBOID, pg_sys::INT4OID],
 );
+static NOTE_OF: Statement =
+    Statement::by_index(include_str!("../../../sql/query/note_of_begun.sql"), &[pg_sys::TEXTOID]);
 
 /// The queue with this name. Makes it if it does not exist.
 pub fn for_push(name: &Name) -> Result<Rc<Queue>> {
     if let Some(queue) = find(name, Right::Push)? {
+        if queue.is_begun && !begun::is_being_added(name) {
+            make_begun(name)?;
+        }
         return Ok(queue);
     }
-    if guc::auto_create() {
+    if guc::auto_create() && !join_begun(name, role::caller())? {
         create(name, Value::Object(serde_json::Map::new()))?;
     }
     existing(name, Right::Push)
+}
+
+/// The queue with this name, for a change of its row: of a queue that an open transaction has begun, the change
+/// waits for it.
+pub fn existing_with_row(name: &Name, right: Right) -> Result<Rc<Queue>> {
+    let queue = existing(name, right)?;
+    if !queue.is_begun {
+        return Ok(queue);
+    }
+    make_begun(name)?;
+    existing(name, right)
 }
 
 /// Makes a queue that belongs to the caller, with the rights that the caller has set for other roles. False
@@ -45,25 +62,65 @@ pub fn for_push(name: &Name) -> Result<Rc<Queue>> {
 /// The name is looked up first: a queue number drawn in vain is lost.
 pub fn create(name: &Name, settings: Value) -> Result<bool> {
     check_settings(name, &settings)?;
-    if named(name)?.is_some() {
+    if named(name)?.is_some_and(|queue| !queue.is_begun) {
         return Ok(false);
     }
     let made = create_for(name, role::caller(), settings)?;
-    if let Some(queue) = made.filter(|_| role::is_session_s_own()) {
-        grants::grant_defaults(queue)?;
+    if let (Some(queue), Some(grants)) = (made, own_default_grants()) {
+        grants::grant_defaults(queue, &grants::read_defaults(&grants)?);
     }
     Ok(made.is_some())
 }
 
+/// Has this transaction use a queue that another open one is making. False if none is, or if its owner's rights
+/// are not those of `role`.
+pub fn join_begun(name: &Name, role: Oid) -> Result<bool> {
+    let grants = own_default_grants();
+    grants.as_deref().map(grants::read_defaults).transpose()?;
+    Ok(begun::join(name, role, grants.as_deref()))
+}
+
+fn own_default_grants() -> Option<String> {
+    guc::default_grants().filter(|_| role::is_session_s_own())
+}
+
 /// Makes a queue that belongs to a role, which need not be the caller. None if the name is taken.
 pub fn create_for(name: &Name, owner: Oid, settings: Value) -> Result<Option<i32>> {
-    let owner = role::role_name(owner).ok_or_else(|| Error::owner_is_gone(&name.to_string()))?;
+    if role::role_name(owner).is_none() {
+        return Err(Error::owner_is_gone(&name.to_string()));
+    }
+    add(name, owner, settings)
+}
+
+/// Makes the row of a queue that transactions have pushed to while another was making it, which was rolled back.
+/// Waits for one that is making it now. Does nothing if the row is there.
+pub fn make_begun(name: &Name) -> Result<()> {
+    let mut note = None;
+    NOTE_OF.run_seeing(Sees::Latest, &[Some(name.datum())], |row| {
+        let owner = row.get(0).map_or(Oid::INVALID, |owner| Oid::from(owner.value() as u32));
+        note = Some((owner, row.text(1).map(|grants| String::from_utf8_lossy(&grants).into_owned())));
+    });
+    let Some((owner, grants)) = note else { return Ok(()) };
+    let made = add(name, owner, Value::Object(serde_json::Map::new()))?;
+    let grants = grants.and_then(|grants| serde_json::from_str(&grants).ok());
+    if let (Some(queue), Some(grants)) = (made, grants) {
+        grants::grant_defaults(queue, &grants);
+    }
+    Ok(())
+}
+
+/// Adds the row of a queue; one without an owner belongs to superusers. None if the name is taken.
+fn add(name: &Name, owner: Oid, settings: Value) -> Result<Option<i32>> {
     let limit = check_settings(name, &settings)?.max_leased;
-    let settings = jsonb_datum(&settings.to_string());
     let mut made = None;
     sequence::check();
-    CREATE
-        .run(&[Some(name.datum()), Some(text_datum(&owner)), Some(settings)], |row| made = Some(row.i32(0)));
+    let is_taken = || matches!(named(name), Ok(Some(queue)) if !queue.is_begun);
+    begun::add(name, owner, is_taken, |number| {
+        let owner = role::role_name(owner).map(|owner| text_datum(&owner));
+        let settings = jsonb_datum(&settings.to_string());
+        let values = [Some(name.datum()), owner, Some(settings), number.map(Datum::from)];
+        CREATE.run(&values, |row| made = Some(row.i32(0)));
+    });
     if let Some(queue) = made {
         slots::lay_out_new(queue, limit.map(|limit| limit.0));
         pending::resumed(NO_QUEUE);

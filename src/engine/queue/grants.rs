@@ -9,7 +9,6 @@ use crate::engine::table::name::Name;
 use crate::engine::table::queue::Queue;
 use crate::engine::table::statement::Statement;
 use crate::error::{Error, Result};
-use crate::guc;
 use crate::pg::datum::text_datum;
 use crate::pg::role;
 use crate::value::right::Right;
@@ -75,20 +74,30 @@ pub fn revoke(queue: &Queue, role: &Role, right: Right) -> bool {
     REVOKE.run(&[Some(queue.id.into()), Some(role.id.into()), Some(right)], |_| {}) > 0
 }
 
-/// Grants on a new queue the rights that its maker has set as defaults.
-pub fn grant_defaults(queue: i32) -> Result<()> {
-    let Some(defaults) = guc::default_grants() else { return Ok(()) };
-    let defaults: BTreeMap<String, Vec<Right>> =
-        serde_json::from_str(&defaults).map_err(|error| Error::bad_default_grants(&error.to_string()))?;
-    for (role, rights) in defaults {
-        if role.as_bytes() != EVERYBODY && role::role(role.as_bytes()).is_none() {
-            return Err(Error::bad_default_grants(&format!("role \"{role}\" does not exist")));
-        }
-        for right in rights {
+/// Rights that the maker of a queue has set for other roles.
+pub type Defaults = BTreeMap<String, Vec<Right>>;
+
+/// Reads default grants; an error if one is for a role that does not exist.
+pub fn read_defaults(text: &str) -> Result<Defaults> {
+    let defaults: Defaults =
+        serde_json::from_str(text).map_err(|error| Error::bad_default_grants(&error.to_string()))?;
+    match defaults.keys().find(|role| !is_role(role)) {
+        Some(role) => Err(Error::bad_default_grants(&format!("role \"{role}\" does not exist"))),
+        None => Ok(defaults),
+    }
+}
+
+/// Grants them on a new queue, to those roles that are still there.
+pub fn grant_defaults(queue: i32, defaults: &Defaults) {
+    for (role, rights) in defaults.iter().filter(|(role, _)| is_role(role)) {
+        for &right in rights {
             grant_by_name(queue, role.as_bytes(), right);
         }
     }
-    Ok(())
+}
+
+fn is_role(name: &str) -> bool {
+    name.as_bytes() == EVERYBODY || role::role(name.as_bytes()).is_some()
 }
 
 /// Shows the grants on one queue or all, as far as the caller has a right on them.

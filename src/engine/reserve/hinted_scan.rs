@@ -242,6 +242,7 @@ impl<'a> HintedScan<'a> {
         let mut scan = walk.scan;
         reservation.with_noted(|reservation| {
             for entry in &walk.found {
+                pgrx::check_for_interrupts!();
                 reservation.begin_walk();
                 if let Some(row) = scan.fetch_entry(entry, &snapshot) {
                     reservation.offer(&row);

@@ -6,6 +6,7 @@
 //! fails is logged and noted, and the others go on. By hand (`pgq_vacuum`) all steps are part of the caller's
 //! transaction.
 
+pub mod begun;
 pub mod deaths;
 pub mod due;
 pub mod leases;
@@ -64,13 +65,14 @@ pub const RESCAN_PART: u64 = 50_000;
 
 pub type Step = (&'static str, fn(&mut Report));
 
-pub const STEPS: [Step; 11] = [
+pub const STEPS: [Step; 12] = [
     ("due", due::promote_next),
     ("leases", leases::sweep),
     ("ttl", outlived::clear),
     ("dead", trim_dead),
     ("archive", trim_archive),
     ("keys", forget_keys),
+    ("begun", |_| begun::finish()),
     ("dropped", clear_dropped),
     ("counters", fold_counters),
     ("prepared", settle_prepared),

@@ -19,6 +19,9 @@ use crate::error::Error;
 pub struct Catalog {
     pub owner: Oid,
     pub queue: Oid,
+    pub queue_by_name: Index,
+    pub begun_queue: Oid,
+    pub begun_queue_by_name: Index,
     pub message: Oid,
     pub message_by_id: Index,
     pub message_ready: Index,
@@ -133,9 +136,12 @@ unsafe extern "C-unwind" fn on_change(_: Datum, relation: Oid) {
 }
 
 impl Catalog {
-    fn relations(&self) -> [Oid; 14] {
+    fn relations(&self) -> [Oid; 17] {
         [
             self.queue,
+            self.queue_by_name.oid,
+            self.begun_queue,
+            self.begun_queue_by_name.oid,
             self.message,
             self.message_by_id.oid,
             self.message_ready.oid,
@@ -170,6 +176,9 @@ fn look_up() -> Catalog {
         Catalog {
             owner: owner_of(find(c"message")),
             queue: find(c"queue"),
+            queue_by_name: index(index::QUEUES),
+            begun_queue: find(c"begun_queue"),
+            begun_queue_by_name: index(index::BEGUN),
             message: find(c"message"),
             message_by_id: index(index::BY_ID),
             message_ready: index(index::READY),

@@ -52,7 +52,7 @@ const SHAPES: [Shape; 4] = {
                 c"message_key_has_place",
                 c"message_has_payload_or_body",
             ],
-            triggers: &[c"announce_message", c"announce_removal"],
+            triggers: &[c"announce_message", c"announce_removal", c"refuse_truncate"],
             may_fire: true,
         },
         Shape {
@@ -88,7 +88,7 @@ pub struct Guests {
     /// Triggers, including those of foreign keys.
     pub triggers: bool,
     pub constraints: bool,
-    /// The replica identity is not the primary key.
+    /// The replica identity is not the primary key, or a publication asks for other columns.
     pub identity: bool,
 }
 
@@ -142,7 +142,8 @@ unsafe fn judge(relation: pg_sys::Relation, is_for_changes: bool) -> Result<Gues
         Ok(Guests {
             triggers: table.has_triggers()?,
             constraints: table.has_constraints()?,
-            identity: matches!((*(*relation).rd_rel).relreplident as u8, b'n' | b'i'),
+            identity: matches!((*(*relation).rd_rel).relreplident as u8, b'n' | b'i')
+                || table.is_published_without_its_key(),
         })
     }
 }
@@ -157,6 +158,20 @@ struct Table<'a> {
 }
 
 impl Table<'_> {
+    /// True if a publication leaves out rows or columns by others than those of the replica identity: Postgres
+    /// refuses changes of such rows.
+    unsafe fn is_published_without_its_key(&self) -> bool {
+        // SAFETY: the relation is open; the description is kept with it.
+        unsafe {
+            let mut published = pg_sys::PublicationDesc::default();
+            pg_sys::RelationBuildPublicationDesc(self.relation, &mut published);
+            !(published.rf_valid_for_update
+                && published.rf_valid_for_delete
+                && published.cols_valid_for_update
+                && published.cols_valid_for_delete)
+        }
+    }
+
     unsafe fn check_storage(&self) -> Result<()> {
         // SAFETY: the relation is open.
         unsafe {

@@ -45,8 +45,10 @@ pub const EXPIRES: usize = 3;
 pub const GROUP: usize = 4;
 pub const KEY: usize = 5;
 pub const SLOTS: usize = 6;
+pub const QUEUES: usize = 7;
+pub const BEGUN: usize = 8;
 
-pub const SHAPES: [Shape; 7] = [
+pub const SHAPES: [Shape; 9] = [
     Shape {
         name: c"message_id_is_unique",
         columns: &[at(Column::Id)],
@@ -94,6 +96,18 @@ pub const SHAPES: [Shape; 7] = [
         columns: &[(1, false), (2, false)],
         rows: Rows::All,
         made_by: "ALTER TABLE pgqueue.slot ADD CONSTRAINT slot_is_unique PRIMARY KEY (queue, number)",
+    },
+    Shape {
+        name: c"queue_name_is_unique",
+        columns: &[(2, false)],
+        rows: Rows::All,
+        made_by: "ALTER TABLE pgqueue.queue ADD CONSTRAINT queue_name_is_unique UNIQUE (name)",
+    },
+    Shape {
+        name: c"begun_queue_by_name",
+        columns: &[(2, false)],
+        rows: Rows::All,
+        made_by: "CREATE INDEX begun_queue_by_name ON pgqueue.begun_queue (name)",
     },
 ];
 

@@ -1,7 +1,9 @@
 //! Tables: finds, reads and writes rows.
 
 pub mod access;
+pub mod begun;
 pub mod catalog;
+pub mod content;
 pub mod counter_rows;
 pub mod counts;
 pub mod group_rows;

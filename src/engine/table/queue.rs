@@ -25,6 +25,10 @@ use crate::value::settings::{BadSetting, DeadLetter, NOT_A_BOOLEAN, Settings};
 
 static FIND: Statement =
     Statement::by_index(include_str!("../../../sql/query/queue.sql"), &[pg_sys::TEXTOID, pg_sys::INT4OID]);
+static FIND_BEGUN: Statement = Statement::by_index(
+    include_str!("../../../sql/query/begun_queue.sql"),
+    &[pg_sys::TEXTOID, pg_sys::INT4OID],
+);
 
 /// Maximum number of queues in a session's cache.
 const MOST_REMEMBERED: usize = 10_000;
@@ -35,6 +39,8 @@ pub struct Queue {
     pub name: Name,
     pub paused: bool,
     pub settings: Settings,
+    /// It has no row yet (`table::begun`).
+    pub is_begun: bool,
     access: Access,
 }
 
@@ -140,7 +146,7 @@ fn read(key: &[Option<Datum>]) -> Result<Option<Rc<Queue>>> {
     let changes = catalog::changes();
     let mut found = None;
     FIND.run_seeing(Sees::Latest, key, |row| found = Some(Queue::from_row(row)));
-    let Some(queue) = found.transpose()?.map(Rc::new) else { return Ok(None) };
+    let Some(queue) = found.transpose()?.map(Rc::new) else { return read_begun(key) };
     REMEMBERED.with_borrow_mut(|all| {
         // If a change came during the read, the result is used but not cached.
         if all.generation == catalog::generation() && catalog::changes() == changes {
@@ -152,6 +158,14 @@ fn read(key: &[Option<Datum>]) -> Result<Option<Rc<Queue>>> {
     Ok(Some(queue))
 }
 
+/// Reads a queue that has no row, by what was noted of it. It is not cached, as a note is no change of a queue.
+fn read_begun(key: &[Option<Datum>]) -> Result<Option<Rc<Queue>>> {
+    let mut found = None;
+    FIND_BEGUN.run_seeing(Sees::Latest, key, |row| found = Some(Queue::from_row(row)));
+    let queue = found.transpose()?;
+    Ok(queue.map(|queue| Rc::new(Queue { is_begun: true, ..queue })))
+}
+
 impl Queue {
     fn from_row(row: &Row) -> Result<Self> {
         let settings = row.jsonb(3).and_then(|settings| serde_json::from_str(&settings.text()).ok());
@@ -160,6 +174,7 @@ impl Queue {
             name: Name::known(row.text(4).unwrap_or_default()),
             paused: row.bool(5),
             settings: Settings::read(&settings.unwrap_or(Value::Null)).map_err(bad_setting)?,
+            is_begun: false,
             access: Access::from_row(row, 0),
         })
     }

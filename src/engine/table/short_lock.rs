@@ -19,6 +19,7 @@ pub enum Kind {
     Ids = 0x7069,
     Key = 0x706a,
     Slots = 0x706b,
+    Name = 0x706c,
 }
 
 /// A short lock. Two purposes with the same numbers share one.

@@ -1,0 +1,1 @@
+SELECT FROM pgqueue.dropped_queue WHERE queue = $1
