@@ -600,7 +600,7 @@ fn a_move_that_had_to_wait_drives_out_nothing() {
 #[test]
 fn a_key_costs_the_same_whatever_was_consumed_with_it_beside_an_old_snapshot() {
     let server = Server::start();
-    server.set("pgqueue.auto_vacuum = off");
+    server.set("pgqueue.auto_vacuum = off\nautovacuum = off");
     let (mut session, mut old) = (server.connect(), server.connect());
     session.batch_execute("SELECT pgq_create_queue('q')").unwrap();
     old.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class").unwrap();

@@ -236,6 +236,13 @@ const MISTAKES: &[(&str, &str, &str, Option<&str>)] = &[
     ("no_such_queue", "SELECT pgq_drop_queue('q')", "42704", None),
     ("not_allowed", "SET ROLE nobody; SELECT pgq_push('there', '1')", "42501", None),
     ("not_a_member", "SET ROLE nobody; SELECT pgq_reassign_owned('postgres', 'nobody')", "42501", None),
+    (
+        "too_long_as_text",
+        "SELECT pgq_push('q', ('[' || repeat('1e131071,', 8199) || '1]')::jsonb)",
+        "54000",
+        Some("payload"),
+    ),
+    ("no_truncate", "TRUNCATE pgqueue.message", "0A000", None),
     ("not_for_hands", "SET ROLE writer; DELETE FROM pgqueue.queue", "42501", None),
     ("bad_default_grants", "SET pgqueue.default_grants = '{'; SELECT pgq_push('q', '1')", "22023", None),
     ("not_your_schedule", "SET ROLE nobody; SELECT pgq_unschedule('tick')", "42501", None),

@@ -591,6 +591,7 @@ fn leases_leave_nothing_in_the_slots_that_a_held_snapshot_keeps() {
 #[test]
 fn a_queue_all_of_whose_slots_are_taken_is_not_looked_through_by_every_reserve() {
     let server = Server::start();
+    server.set("autovacuum = off");
     let mut session = server.connect();
     queue_with(&mut session, r#"{"max_leased": 2000}"#, 3_000);
     assert_eq!(reserve(&mut session, 3_000).len(), 2_000);

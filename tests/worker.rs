@@ -35,6 +35,22 @@ fn the_launcher_finds_every_database_also_later_ones() {
     assert!(has_worker(&mut session, "postgres"));
 }
 
+/// Before the launcher has seen it. Nothing calls pgqueue meanwhile, which would start a worker too.
+#[test]
+fn a_worker_that_ends_in_its_first_moments_comes_back_soon() {
+    let server = Server::start();
+    server.stop(Stop::Fast);
+    server.launch();
+    let mut session = server.connect();
+    until("the worker is there", || has_worker(&mut session, "postgres"));
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'pgqueue worker'";
+    session.execute(end, &[]).unwrap();
+    until("it is gone", || !has_worker(&mut session, "postgres"));
+    let gone = std::time::Instant::now();
+    until("a worker is there again", || has_worker(&mut session, "postgres"));
+    assert!(gone.elapsed().as_secs() < 20, "it took {:?}", gone.elapsed());
+}
+
 #[test]
 fn a_killed_worker_comes_back() {
     let server = Server::start();

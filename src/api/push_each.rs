@@ -3,7 +3,7 @@
 use crate::api::call::{Answer, Call};
 use crate::api::produce::{checked_max_deliveries, due, on_duplicate_of, priority};
 use crate::engine::push::message::{Content, Keys, Message, Options, Run};
-use crate::engine::push::push_runs;
+use crate::engine::push::{check, push_runs};
 use crate::engine::queue::create;
 use crate::engine::table::name::Name;
 use crate::error::{Error, Result};
@@ -124,7 +124,9 @@ impl Draft {
         }
         options.due = due(delay, deliver_at)?;
         let payload = payload.ok_or_else(|| Error::null("payload"))?;
-        Ok(Self { message: (Content::Payload(payload), headers), options, key })
+        let message = (Content::Payload(payload), headers);
+        check(&message)?;
+        Ok(Self { message, options, key })
     }
 }
 

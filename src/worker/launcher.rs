@@ -19,8 +19,10 @@ use crate::worker::start::{Asked, start};
 /// Interval at which the list of databases is read.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Pause before a worker that left a database is started there again.
+/// Pause before a worker that left a database is started there again. It may have ended before it was seen, so
+/// that this is tried a few times.
 const RETRY: Duration = Duration::from_secs(3);
+const MOST_RETRIES: u32 = 3;
 
 /// Pause before a database that seems to lack the extension is asked again. It doubles each time, up to the
 /// longest. The first call of the extension starts a worker sooner.
@@ -36,7 +38,6 @@ const MOST_REFUSALS: u32 = 15;
 struct Known {
     /// When the launcher last started a worker, or first saw one that a call had started.
     started: Option<Instant>,
-    had_worker: bool,
     /// Number of starts in a row after which no worker was seen.
     in_vain: u32,
     /// Number of times in a row that no worker slot was free.
@@ -45,11 +46,10 @@ struct Known {
 
 impl Known {
     fn pause(&self) -> Duration {
-        if self.had_worker {
-            return RETRY;
+        match self.in_vain.checked_sub(MOST_RETRIES + 1) {
+            None => RETRY,
+            Some(times) => (ASK_AGAIN * 2u32.pow(times.min(16))).min(ASK_AT_LEAST),
         }
-        let times = self.in_vain.saturating_sub(1).min(16);
-        (ASK_AGAIN * 2u32.pow(times)).min(ASK_AT_LEAST)
     }
 }
 
@@ -88,7 +88,7 @@ pub extern "C-unwind" fn pgqueue_launcher(_argument: pg_sys::Datum) {
 fn look_after(database: &Database, known: &mut Known) {
     if !WorkerLock::of(database.oid).is_free() {
         known.started.get_or_insert_with(Instant::now);
-        (known.had_worker, known.in_vain, known.refusals) = (true, 0, 0);
+        (known.in_vain, known.refusals) = (0, 0);
         return;
     }
     if known.started.is_some_and(|started| started.elapsed() < known.pause()) {
@@ -96,9 +96,7 @@ fn look_after(database: &Database, known: &mut Known) {
     }
     if start(database.oid, Asked::ByLauncher) {
         let in_vain = known.in_vain.saturating_add(1);
-        // A worker that ended before it was seen is no sign that the extension is gone.
-        let had_worker = known.had_worker && in_vain <= 3;
-        *known = Known { started: Some(Instant::now()), had_worker, in_vain, refusals: 0 };
+        *known = Known { started: Some(Instant::now()), in_vain, refusals: 0 };
         return;
     }
     known.refusals += 1;
@@ -172,10 +170,9 @@ mod tests {
 
     #[test]
     fn a_database_that_lacks_the_extension_is_asked_less_and_less_often() {
-        assert_eq!(times_asked(30), 1);
-        assert_eq!(times_asked(24 * 3600), 148);
-        let known = Known { had_worker: true, in_vain: 9, ..Known::default() };
-        assert_eq!(known.pause(), RETRY, "one that had a worker is not");
+        assert_eq!(times_asked(30), 4);
+        assert_eq!(times_asked(24 * 3600), 151);
+        assert_eq!(Known { in_vain: 1, ..Known::default() }.pause(), RETRY, "a worker may have ended unseen");
         assert_eq!(Known { in_vain: u32::MAX, ..Known::default() }.pause(), ASK_AT_LEAST);
     }
 }

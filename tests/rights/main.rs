@@ -134,6 +134,7 @@ fn functions_without_public_execute_are_a_deliberate_list() {
             "pending_counts",
             "pgq_vacuum",
             "pin_role",
+            "refuse_truncate",
         ]
     );
 }

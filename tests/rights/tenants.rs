@@ -525,7 +525,8 @@ fn a_message_that_no_session_could_read_is_refused() {
         let refused = mallory.batch_execute(&format!("SELECT {call} FROM content")).unwrap_err();
         let refused = refused.as_db_error().unwrap();
         assert_eq!(refused.code().code(), "54000", "{call}: {refused:?}");
-        assert!(["payload", "headers", "body"].contains(&refused.column().unwrap()), "{call}: {refused:?}");
+        let argument = refused.column().and_then(|argument| argument.rsplit('.').next()).unwrap();
+        assert!(["payload", "headers", "body"].contains(&argument), "{call}: {refused:?}");
     }
     // A change of a table is pushed without the value.
     mallory

@@ -14,9 +14,9 @@ use pgrx::pg_sys::{self, Datum};
 
 use crate::engine::queue::{counter, create};
 use crate::engine::table::counts::Counts;
-use crate::engine::table::message_id;
 use crate::engine::table::queue::{self, Queue};
 use crate::engine::table::statement::Statement;
+use crate::engine::table::{begun, message_id};
 use crate::error::{Error, Result};
 use crate::guc;
 use crate::pg::datum::{i32_array, i64_array, text_datum, timestamp_array};
@@ -165,7 +165,7 @@ fn target(queue: &Queue) -> Result<Option<Rc<Queue>>> {
     if let Some(target) = queue::named(&name)? {
         return Ok(Some(target));
     }
-    if !create::join_begun(&name, queue.owner())? {
+    if !begun::join(&name, queue.owner(), None) {
         create::create_for(&name, queue.owner(), serde_json::json!({}))?;
     }
     queue::named(&name)

@@ -45,7 +45,7 @@ pub fn push_runs(queue: &Queue, runs: &[Run]) -> Result<Vec<(i64, Outcome)>> {
 }
 
 /// An error if a message is too long for those that read it.
-fn check(&(content, headers): &Message) -> Result<()> {
+pub fn check(&(content, headers): &Message) -> Result<()> {
     match content {
         Content::Payload(payload) => content::check_payload(payload)?,
         Content::Body(body) => content::check_body(body)?,

@@ -36,7 +36,7 @@ pub fn for_push(name: &Name) -> Result<Rc<Queue>> {
         }
         return Ok(queue);
     }
-    if guc::auto_create() && !join_begun(name, role::caller())? {
+    if guc::auto_create() && !join_begun(name)? {
         create(name, Value::Object(serde_json::Map::new()))?;
     }
     existing(name, Right::Push)
@@ -73,11 +73,11 @@ pub fn create(name: &Name, settings: Value) -> Result<bool> {
 }
 
 /// Has this transaction use a queue that another open one is making. False if none is, or if its owner's rights
-/// are not those of `role`.
-pub fn join_begun(name: &Name, role: Oid) -> Result<bool> {
+/// are not the caller's.
+fn join_begun(name: &Name) -> Result<bool> {
     let grants = own_default_grants();
     grants.as_deref().map(grants::read_defaults).transpose()?;
-    Ok(begun::join(name, role, grants.as_deref()))
+    Ok(begun::join(name, role::caller(), grants.as_deref()))
 }
 
 fn own_default_grants() -> Option<String> {

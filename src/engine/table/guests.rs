@@ -52,7 +52,7 @@ const SHAPES: [Shape; 4] = {
                 c"message_key_has_place",
                 c"message_has_payload_or_body",
             ],
-            triggers: &[c"announce_message", c"announce_removal", c"refuse_truncate"],
+            triggers: &[c"announce_message", c"announce_removal"],
             may_fire: true,
         },
         Shape {
