@@ -167,13 +167,26 @@ impl<'a> Session<'a> {
                 let committed = self.execute("COMMIT");
                 transaction.end = end_of(&committed, invoked);
                 self.history.push(transaction);
+                if matches!(committed, Err(Failure::Cancelled)) {
+                    let _ = self.roll_back();
+                }
                 committed
             }
             Ending::Rollback => {
                 self.history.push(transaction);
-                self.execute("ROLLBACK")
+                self.roll_back()
             }
             Ending::Prepare { commit } => self.prepare(transaction, commit),
+        }
+    }
+
+    /// Leaves a transaction, also if that is cancelled, before it has done anything.
+    fn roll_back(&mut self) -> Outcome<()> {
+        loop {
+            match self.execute("ROLLBACK") {
+                Err(Failure::Cancelled) => {}
+                outcome => return outcome,
+            }
         }
     }
 
@@ -187,6 +200,9 @@ impl<'a> Session<'a> {
         }
         if prepared.is_err() || self.stage.leaves_prepared.load(Ordering::Relaxed) {
             self.leave(transaction, since);
+            if matches!(prepared, Err(Failure::Cancelled)) {
+                let _ = self.roll_back();
+            }
             return prepared;
         }
         self.pause(300);
