@@ -1,2 +1,2 @@
--- Names of queues that transactions have noted as begun, and that have no row, up to $1.
+-- Names of queues that are noted as begun, in up to $1 notes.
 SELECT DISTINCT b.name FROM (SELECT name FROM pgqueue.begun_queue LIMIT $1) b

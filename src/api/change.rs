@@ -18,8 +18,7 @@ fn pgq_update(call: &Call) -> Answer {
         priority: call.optional(3, "priority")?.map(produce::priority).transpose()?,
         deliver_at: call.optional(4, "deliver_at")?.map(produce::finite).transpose()?,
     };
-    change.payload.map_or(Ok(()), content::check_payload)?;
-    change.headers.map_or(Ok(()), content::check_headers)?;
+    content::check(change.payload, change.headers)?;
     check_writable("pgq_update")?;
     Ok(Some(change::update(id, &change)?.into()))
 }

@@ -34,8 +34,7 @@ fn wish(call: &Call) -> Result<Wish> {
 
 fn message(call: &Call) -> Result<Message> {
     let (payload, headers) = (call.required(3, "payload")?, call.optional(4, "headers")?);
-    content::check_payload(payload)?;
-    headers.map_or(Ok(()), content::check_headers)?;
+    content::check(Some(payload), headers)?;
     Ok(Message {
         payload,
         headers,

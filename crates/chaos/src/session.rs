@@ -164,12 +164,9 @@ impl<'a> Session<'a> {
         match ending {
             Ending::Commit => {
                 let invoked = now();
-                let committed = self.execute("COMMIT");
+                let committed = self.leave_by("COMMIT");
                 transaction.end = end_of(&committed, invoked);
                 self.history.push(transaction);
-                if matches!(committed, Err(Failure::Cancelled)) {
-                    let _ = self.roll_back();
-                }
                 committed
             }
             Ending::Rollback => {
@@ -178,6 +175,15 @@ impl<'a> Session<'a> {
             }
             Ending::Prepare { commit } => self.prepare(transaction, commit),
         }
+    }
+
+    /// Ends a transaction by COMMIT or PREPARE TRANSACTION. If that is cancelled, the session is still in it.
+    fn leave_by(&mut self, statement: &str) -> Outcome<()> {
+        let outcome = self.execute(statement);
+        if matches!(outcome, Err(Failure::Cancelled)) {
+            let _ = self.roll_back();
+        }
+        outcome
     }
 
     /// Leaves a transaction, also if that is cancelled, before it has done anything.
@@ -193,16 +199,13 @@ impl<'a> Session<'a> {
     fn prepare(&mut self, mut transaction: Transaction, commit: bool) -> Outcome<()> {
         let name = transaction.number;
         let since = now();
-        let prepared = self.execute(&format!("PREPARE TRANSACTION '{name}'"));
+        let prepared = self.leave_by(&format!("PREPARE TRANSACTION '{name}'"));
         if matches!(prepared, Err(Failure::Refused)) {
             self.history.push(transaction);
             return prepared;
         }
         if prepared.is_err() || self.stage.leaves_prepared.load(Ordering::Relaxed) {
             self.leave(transaction, since);
-            if matches!(prepared, Err(Failure::Cancelled)) {
-                let _ = self.roll_back();
-            }
             return prepared;
         }
         self.pause(300);

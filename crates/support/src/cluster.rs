@@ -12,7 +12,7 @@ use postgres::config::TargetSessionAttrs;
 use postgres::{Client, Config, NoTls};
 
 use super::signal::{self, Signal};
-use super::{Ask, Server, as_user, bindir, processes_in, run, until};
+use super::{Ask, Server, as_user, bindir, processes_in, run, template, until};
 
 const HOST: &str = "127.0.0.1";
 
@@ -103,9 +103,7 @@ impl Cluster {
     }
 
     fn init(&self, member: &Member, settings: &str) {
-        run(as_user(bindir("PGQUEUE_BINDIR").join("initdb"))
-            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N", "-D"])
-            .arg(&member.data));
+        template::copy(&bindir("PGQUEUE_BINDIR"), &[], &member.data);
         let settings = format!(
             "unix_socket_directories = '{}'\nshared_buffers = '128MB'\nmax_worker_processes = 32\n{settings}\n",
             self.place.display()

@@ -382,7 +382,7 @@ impl Changes<'_> {
             message.add(Value::bool(true));
         }
         let message = message.end().map(|bytes| bytes_datum(&bytes));
-        message.filter(|&message| content::check_payload(message).is_ok())
+        message.filter(|&message| content::check(Some(message), None).is_ok())
     }
 
     /// The key of a row as an object.

@@ -17,7 +17,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use pgrx::pg_sys;
 
@@ -148,9 +147,7 @@ impl Group {
 
     /// Does `work` unless another session is deciding about the turn of this group.
     pub fn deciding<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
-        let mut hasher = DefaultHasher::new();
-        self.key.hash(&mut hasher);
-        ShortLock::new(Kind::Group, self.queue, hasher.finish() as u32).try_hold(work)
+        ShortLock::of_text(Kind::Group, self.queue, &self.key).try_hold(work)
     }
 
     /// Whether this transaction has itself written an earlier message of the group: no other transaction can

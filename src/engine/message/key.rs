@@ -1,7 +1,5 @@
 //! Unique keys: how a message stands among its siblings (`siblings`), and what its removal means for them.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use pgrx::pg_sys::{self, Datum, TransactionId};
 
 use crate::engine::commit::pending;
@@ -39,9 +37,7 @@ static DROP_ECHOES: Statement =
 /// Does `work` while no other session decides about messages with the key. Groups that it frees are freed after
 /// that: this may wait for a transaction.
 pub fn deciding<R>(queue: i32, key: &[u8], work: impl FnOnce() -> R) -> R {
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    let lock = ShortLock::new(Kind::Key, queue, hasher.finish() as u32);
+    let lock = ShortLock::of_text(Kind::Key, queue, key);
     group::freeing_afterwards(|| lock.hold(work))
 }
 

@@ -47,10 +47,9 @@ pub fn push_runs(queue: &Queue, runs: &[Run]) -> Result<Vec<(i64, Outcome)>> {
 /// An error if a message is too long for those that read it.
 pub fn check(&(content, headers): &Message) -> Result<()> {
     match content {
-        Content::Payload(payload) => content::check_payload(payload)?,
-        Content::Body(body) => content::check_body(body)?,
+        Content::Payload(payload) => content::check(Some(payload), headers),
+        Content::Body(body) => content::check_body(body).and_then(|()| content::check(None, headers)),
     }
-    headers.map_or(Ok(()), content::check_headers)
 }
 
 /// Pushes messages of which some have keys.

@@ -9,11 +9,12 @@ use crate::engine::commit::pending;
 use crate::engine::queue::channel::check_channel;
 use crate::engine::queue::{grants, slots};
 use crate::engine::shared::sleeper::NO_QUEUE;
+use crate::engine::table::access::Access;
 use crate::engine::table::begun;
 use crate::engine::table::name::Name;
 use crate::engine::table::queue::{Queue, bad_setting, events_to, existing, find, named};
 use crate::engine::table::sequence;
-use crate::engine::table::statement::{Sees, Statement};
+use crate::engine::table::statement::Statement;
 use crate::error::{Error, Result};
 use crate::guc;
 use crate::pg::datum::{jsonb_datum, text_datum};
@@ -25,8 +26,6 @@ static CREATE: Statement = Statement::new(
     include_str!("../../../sql/query/create_queue.sql"),
     &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::JSONBOID, pg_sys::INT4OID],
 );
-static NOTE_OF: Statement =
-    Statement::by_index(include_str!("../../../sql/query/note_of_begun.sql"), &[pg_sys::TEXTOID]);
 
 /// The queue with this name. Makes it if it does not exist.
 pub fn for_push(name: &Name) -> Result<Rc<Queue>> {
@@ -62,7 +61,7 @@ pub fn existing_with_row(name: &Name, right: Right) -> Result<Rc<Queue>> {
 /// The name is looked up first: a queue number drawn in vain is lost.
 pub fn create(name: &Name, settings: Value) -> Result<bool> {
     check_settings(name, &settings)?;
-    if named(name)?.is_some_and(|queue| !queue.is_begun) {
+    if has_row(name)? {
         return Ok(false);
     }
     let made = create_for(name, role::caller(), settings)?;
@@ -78,6 +77,10 @@ fn join_begun(name: &Name) -> Result<bool> {
     let grants = own_default_grants();
     grants.as_deref().map(grants::read_defaults).transpose()?;
     Ok(begun::join(name, role::caller(), grants.as_deref()))
+}
+
+fn has_row(name: &Name) -> Result<bool> {
+    Ok(named(name)?.is_some_and(|queue| !queue.is_begun))
 }
 
 fn own_default_grants() -> Option<String> {
@@ -96,9 +99,9 @@ pub fn create_for(name: &Name, owner: Oid, settings: Value) -> Result<Option<i32
 /// Waits for one that is making it now. Does nothing if the row is there.
 pub fn make_begun(name: &Name) -> Result<()> {
     let mut note = None;
-    NOTE_OF.run_seeing(Sees::Latest, &[Some(name.datum())], |row| {
-        let owner = row.get(0).map_or(Oid::INVALID, |owner| Oid::from(owner.value() as u32));
-        note = Some((owner, row.text(1).map(|grants| String::from_utf8_lossy(&grants).into_owned())));
+    begun::find(&[Some(name.datum()), None], |row| {
+        let grants = row.text(6).map(|grants| String::from_utf8_lossy(&grants).into_owned());
+        note = Some((Access::from_row(row, 0).owner(), grants));
     });
     let Some((owner, grants)) = note else { return Ok(()) };
     let made = add(name, owner, Value::Object(serde_json::Map::new()))?;
@@ -114,13 +117,17 @@ fn add(name: &Name, owner: Oid, settings: Value) -> Result<Option<i32>> {
     let limit = check_settings(name, &settings)?.max_leased;
     let mut made = None;
     sequence::check();
-    let is_taken = || matches!(named(name), Ok(Some(queue)) if !queue.is_begun);
-    begun::add(name, owner, is_taken, |number| {
-        let owner = role::role_name(owner).map(|owner| text_datum(&owner));
-        let settings = jsonb_datum(&settings.to_string());
-        let values = [Some(name.datum()), owner, Some(settings), number.map(Datum::from)];
-        CREATE.run(&values, |row| made = Some(row.i32(0)));
-    });
+    begun::add(
+        name,
+        owner,
+        || matches!(has_row(name), Ok(true)),
+        |number| {
+            let owner = role::role_name(owner).map(|owner| text_datum(&owner));
+            let settings = jsonb_datum(&settings.to_string());
+            let values = [Some(name.datum()), owner, Some(settings), number.map(Datum::from)];
+            CREATE.run(&values, |row| made = Some(row.i32(0)));
+        },
+    );
     if let Some(queue) = made {
         slots::lay_out_new(queue, limit.map(|limit| limit.0));
         pending::resumed(NO_QUEUE);

@@ -7,9 +7,7 @@
 //! Invariant: a name has one number until its queue is dropped. Whatever begins a queue decides on the number
 //! and writes it under the lock of the name, having seen what other transactions have begun.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
-use pgrx::pg_sys::{self, Oid, TransactionId};
+use pgrx::pg_sys::{self, Datum, Oid, TransactionId};
 
 use crate::engine::table::access::has_rights_of;
 use crate::engine::table::catalog;
@@ -19,12 +17,16 @@ use crate::engine::table::name::Name;
 use crate::engine::table::row::TableRow;
 use crate::engine::table::scan::{Condition, Scan};
 use crate::engine::table::short_lock::{Kind, ShortLock};
-use crate::engine::table::statement::Statement;
+use crate::engine::table::statement::{Row, Sees, Statement};
 use crate::pg::datum::{Jsonb, text_datum};
 use crate::pg::role;
 use crate::pg::snapshot::Dirty;
 use crate::pg::transaction::wait_for;
 
+static FIND: Statement = Statement::by_index(
+    include_str!("../../../sql/query/begun_queue.sql"),
+    &[pg_sys::TEXTOID, pg_sys::INT4OID],
+);
 static IS_DROPPED: Statement =
     Statement::by_index(include_str!("../../../sql/query/is_dropped.sql"), &[pg_sys::INT4OID]);
 static NOTE: Statement = Statement::new(
@@ -49,11 +51,17 @@ struct Noted {
     writer: Option<TransactionId>,
 }
 
-/// What a session does that wants to add the row of a queue.
+/// The outcome of a try to add the row of a queue.
 enum Turn {
     Taken,
     Added,
     WaitFor(TransactionId),
+}
+
+/// Finds a note by the name or the number of its queue, committed or our own. The row has the columns of a queue's,
+/// and then the grants that the transaction has set.
+pub fn find(key: &[Option<Datum>], each: impl FnMut(&Row)) {
+    FIND.run_seeing(Sees::Latest, key, each);
 }
 
 /// Notes that this transaction pushes to a queue that another open one is making. False if none is, or if its
@@ -146,7 +154,5 @@ fn number(row: &TableRow, column: usize) -> u32 {
 }
 
 fn lock_of(name: &Name) -> ShortLock {
-    let mut hasher = DefaultHasher::new();
-    name.bytes().hash(&mut hasher);
-    ShortLock::new(Kind::Name, 0, hasher.finish() as u32)
+    ShortLock::of_text(Kind::Name, 0, name.bytes())
 }

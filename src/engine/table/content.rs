@@ -15,14 +15,10 @@ const LONGEST_CONTENT: usize = 900_000_000;
 /// Longest text of headers, in bytes.
 const LONGEST_HEADERS: usize = 100_000_000;
 
-/// An error if a payload is too long to be written as text.
-pub fn check_payload(payload: Datum) -> Result<()> {
-    check_length("payload", jsonb_length(payload), LONGEST_CONTENT)
-}
-
-/// An error if headers are too long to be written as text.
-pub fn check_headers(headers: Datum) -> Result<()> {
-    check_length("headers", jsonb_length(headers), LONGEST_HEADERS)
+/// An error if a payload or headers are too long to be written as text.
+pub fn check(payload: Option<Datum>, headers: Option<Datum>) -> Result<()> {
+    check_length("payload", payload.map_or(0, jsonb_length), LONGEST_CONTENT)?;
+    check_length("headers", headers.map_or(0, jsonb_length), LONGEST_HEADERS)
 }
 
 /// An error if a body is too long to be written as text.

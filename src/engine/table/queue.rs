@@ -11,6 +11,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use serde_json::Value;
 
 use crate::engine::table::access::Access;
+use crate::engine::table::begun;
 use crate::engine::table::catalog::{self, Heard};
 use crate::engine::table::name::Name;
 use crate::engine::table::statement::{Row, Sees, Statement};
@@ -25,10 +26,6 @@ use crate::value::settings::{BadSetting, DeadLetter, NOT_A_BOOLEAN, Settings};
 
 static FIND: Statement =
     Statement::by_index(include_str!("../../../sql/query/queue.sql"), &[pg_sys::TEXTOID, pg_sys::INT4OID]);
-static FIND_BEGUN: Statement = Statement::by_index(
-    include_str!("../../../sql/query/begun_queue.sql"),
-    &[pg_sys::TEXTOID, pg_sys::INT4OID],
-);
 
 /// Maximum number of queues in a session's cache.
 const MOST_REMEMBERED: usize = 10_000;
@@ -161,7 +158,7 @@ fn read(key: &[Option<Datum>]) -> Result<Option<Rc<Queue>>> {
 /// Reads a queue that has no row, by what was noted of it. It is not cached, as a note is no change of a queue.
 fn read_begun(key: &[Option<Datum>]) -> Result<Option<Rc<Queue>>> {
     let mut found = None;
-    FIND_BEGUN.run_seeing(Sees::Latest, key, |row| found = Some(Queue::from_row(row)));
+    begun::find(key, |row| found = Some(Queue::from_row(row)));
     let queue = found.transpose()?;
     Ok(queue.map(|queue| Rc::new(Queue { is_begun: true, ..queue })))
 }

@@ -5,6 +5,8 @@
 //! they cause no deadlock, and each is held for microseconds. Only the lock of a queue's slots is kept for
 //! longer (`keep`), and it is never the second.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use pgrx::pg_sys;
 
 use crate::pg::lock::Lock;
@@ -28,6 +30,13 @@ pub struct ShortLock(Lock);
 impl ShortLock {
     pub fn new(kind: Kind, queue: i32, number: u32) -> Self {
         Self(Lock::of_ours(kind as u16, database(), queue as u32, number))
+    }
+
+    /// The lock of a name or key. Two with the same hash share one.
+    pub fn of_text(kind: Kind, queue: i32, text: &[u8]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        Self::new(kind, queue, hasher.finish() as u32)
     }
 
     /// Runs `work` under the lock.
