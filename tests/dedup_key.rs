@@ -616,10 +616,14 @@ fn a_key_costs_the_same_whatever_was_consumed_with_it_beside_an_old_snapshot() {
         observer.batch_execute("SELECT pg_stat_clear_snapshot()").unwrap();
         observer.one("SELECT heap_blks_hit + heap_blks_read + idx_blks_hit + idx_blks_read FROM pg_statio_all_tables WHERE relid = 'pgqueue.message'::regclass")
     };
+    // The least of some parts: a routine rescan, which comes by the clock, is in one or the other of them.
     let mut cost = |cycles: &mut dyn FnMut(i32)| {
-        let before = blocks();
-        cycles(100);
-        blocks() - before
+        let parts = (0..10).map(|_| {
+            let before = blocks();
+            cycles(10);
+            blocks() - before
+        });
+        parts.min().expect("there are some")
     };
     // The indexes have a second level by then.
     cycles(600);
