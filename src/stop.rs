@@ -25,6 +25,8 @@ pub enum Point {
     NextIsLookedFor,
     /// A scan for a group's turn has seen a message that is gone.
     TurnPassedOne,
+    /// A push has looked at the messages of its key, and is to write.
+    KeyIsLookedAt,
     /// Echoes behind a message that was just leased were seen, and are to be removed.
     EchoesAreSeen,
     /// A push into a full queue looks for dead messages.

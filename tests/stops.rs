@@ -241,6 +241,49 @@ fn a_message_that_gets_a_new_place_during_a_look_at_its_group_is_not_passed() {
     assert_eq!(reserve(&mut session, ""), [first]);
 }
 
+/// Messages 'old' and 'new' are pushed with one key; `meanwhile` is done with the first when the second push
+/// has seen it wait. The new message can be reserved then.
+fn assert_pushed_beside(settings: &str, meanwhile: &[&str]) {
+    let server = without_rounds();
+    let mut session = server.connect();
+    for on_duplicate in ["ignore", "replace"] {
+        session
+            .batch_execute(&format!(
+                "SELECT pgq_create_queue('q', '{settings}'); SELECT pgq_push('q', '\"old\"', dedup_key => 'k')"
+            ))
+            .unwrap();
+        let push = Stopped::at("KeyIsLookedAt", &server, move |session| {
+            session
+                .execute(
+                    "SELECT pgq_push('q', '\"new\"', dedup_key => 'k', on_duplicate => $1)",
+                    &[&on_duplicate],
+                )
+                .unwrap();
+        });
+        meanwhile.iter().for_each(|statement| session.batch_execute(statement).unwrap());
+        push.go_on();
+        let waiting: Vec<String> = session.all("SELECT payload::text FROM pgq_reserve('q', max => 9)");
+        assert_eq!(waiting, ["\"new\""], "{on_duplicate}");
+        session.batch_execute("SELECT pgq_drop_queue('q')").unwrap();
+    }
+}
+
+#[test]
+fn a_push_counts_on_no_message_that_a_consumer_has_leased_since_it_looked() {
+    assert_pushed_beside("{}", &["SELECT pgq_reserve('q', lease => '1 h')"]);
+}
+
+#[test]
+fn a_push_counts_on_no_message_that_a_consumer_has_deleted_since_it_looked() {
+    assert_pushed_beside("{}", &["SELECT pgq_pop('q')"]);
+}
+
+#[test]
+fn a_push_counts_on_no_message_that_has_lost_its_last_delivery_since_it_looked() {
+    let lease_ends = ["SELECT pgq_reserve('q', lease => '1 ms')", "SELECT pg_sleep(0.01)"];
+    assert_pushed_beside(r#"{"max_deliveries": 1}"#, &lease_ends);
+}
+
 #[test]
 fn an_echo_that_becomes_a_replacement_before_it_is_removed_stays() {
     let server = without_rounds();

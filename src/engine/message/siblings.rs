@@ -58,7 +58,7 @@ pub enum Standing {
 }
 
 impl Version {
-    fn of(row: &TableRow, queue: &Queue, now: Timestamp) -> Self {
+    pub fn of(row: &TableRow, queue: &Queue, now: Timestamp) -> Self {
         let standing = if is_leased(row.i64(Column::LeaseUntil), now) {
             Standing::Leased
         } else if row.has_expired(now) {

@@ -30,9 +30,10 @@ use crate::engine::table::queue::Queue;
 use crate::engine::table::row::Intent;
 use crate::engine::table::statement::Statement;
 use crate::error::{Error, Result};
-use crate::pg::session::has_one_snapshot;
+use crate::pg::session::{has_one_snapshot, now};
 use crate::pg::snapshot::Snapshot;
 use crate::pg::transaction::wait_for;
+use crate::stop::{self, Point};
 use crate::value::timestamp::Timestamp;
 
 static REPLACE: Statement = Statement::new(
@@ -72,6 +73,18 @@ enum Step {
     },
     /// The end of another transaction decides whether a message waits.
     Depends(TransactionId),
+    /// A consumer has changed the message to count on since the look.
+    Again,
+}
+
+/// The fate of a message that a push was to count on.
+#[derive(PartialEq, Eq)]
+enum Touch {
+    Done,
+    /// Another transaction is changing it, or this one does not see it as it is.
+    Refused,
+    /// It is no longer as the look has shown it.
+    Changed,
 }
 
 /// The conditions met by a push that adds a message. Room counts only until the push waits again.
@@ -99,6 +112,7 @@ pub fn push(keyed: &Keyed, writer: &mut Writer) -> Result<(i64, Outcome)> {
                 wait_for(transaction);
                 permit.has_room = false;
             }
+            Step::Again => {}
             Step::Adds { needs_room } => {
                 if let Some(seen) = keyed.meet_conditions(&mut permit, writer, needs_room)? {
                     return keyed.repeated(seen);
@@ -133,6 +147,7 @@ impl Keyed<'_> {
     /// Decides and writes, under the lock of the key.
     fn decide(&self, writer: &mut Writer, permit: Permit) -> Result<Step> {
         let siblings = Siblings::look(&writer.table, self.queue, self.key.datum());
+        stop::at(Point::KeyIsLookedAt);
         let met = match self.on_duplicate {
             OnDuplicate::Reject => self.refuse(&siblings)?,
             OnDuplicate::Ignore => self.count_on(writer, &siblings),
@@ -194,29 +209,64 @@ impl Keyed<'_> {
         });
         if let Some((sibling, version)) = ours {
             let lives_on = lives_longer(until, version.expires_at).is_none();
-            if lives_on || touch(&writer.table, sibling.id, version.place, until) {
+            if lives_on || self.touch(&writer.table, sibling.id, version, version.place, until) == Touch::Done
+            {
                 return Some(self.ignored(siblings, sibling.id));
             }
         }
-        let (sibling, place) = self.to_count_on(siblings)?;
-        touch(&writer.table, sibling.id, place, until).then(|| self.ignored(siblings, sibling.id))
+        let (sibling, version, place) = self.to_count_on(siblings)?;
+        match self.touch(&writer.table, sibling.id, version, place, until) {
+            Touch::Done => Some(self.ignored(siblings, sibling.id)),
+            Touch::Refused => None,
+            Touch::Changed => Some(Step::Again),
+        }
     }
 
-    /// The message to count on: the newest if it waits, else an echo that is not the next to be delivered.
-    fn to_count_on<'a>(&self, siblings: &'a Siblings) -> Option<(&'a Sibling, i64)> {
+    /// The message to count on, and its `key_place` then: the newest if it waits, else an echo that is not the
+    /// next to be delivered.
+    fn to_count_on<'a>(&self, siblings: &'a Siblings) -> Option<(&'a Sibling, &'a Version, i64)> {
         let newest = siblings.alive().next()?;
         if let Some(version) = newest.free().filter(|version| version.waits()) {
             let is_next = !siblings.has_unseen_before(newest.id);
             return match version.is_unseen() {
                 true if is_next && hint_cache::is_waited_for_key(self.queue.id) => None,
-                true => Some((newest, version.place)),
-                false => Some((newest, if is_next { UNSEEN } else { NAMED_ECHO })),
+                true => Some((newest, version, version.place)),
+                false => Some((newest, version, if is_next { UNSEEN } else { NAMED_ECHO })),
             };
         }
         siblings.alive().find_map(|sibling| {
             let version = sibling.free().filter(|version| version.place < UNSEEN && version.waits())?;
-            siblings.has_unseen_before(sibling.id).then_some((sibling, version.place))
+            siblings.has_unseen_before(sibling.id).then_some((sibling, version, version.place))
         })
+    }
+
+    /// Writes a new version of a waiting message, at `place`, which lives at least until `until`. Reserves hold
+    /// no lock of the key: the message may have been leased since it was `seen`.
+    fn touch(&self, table: &Table, id: i64, seen: &Version, place: i64, until: Option<Timestamp>) -> Touch {
+        let snapshot = Snapshot::latest();
+        let mut messages = ById::open(table, &snapshot);
+        let row = messages.find(id).filter(|row| {
+            let found = Version::of(row, self.queue, now());
+            found.place == seen.place && found.waits()
+        });
+        let Some(row) = row else { return if seen.is_ours { Touch::Refused } else { Touch::Changed } };
+        // This transaction would take its own version for one that it has seen.
+        if has_one_snapshot() && !row.is_seen_by(&Snapshot::take()) {
+            return Touch::Refused;
+        }
+        let (queue, priority) = (row.i32(Column::Queue), row.i16(Column::Priority));
+        pending::touched(queue, priority, id);
+        let mut changes = vec![(Column::KeyPlace, Some(place.into()))];
+        changes.extend(longer_life(&row, until)); // only a longer life: an index has the column
+        if table.update(&row, &changes, Patience::Skip) != Fate::Done {
+            return Touch::Refused;
+        }
+        match row.lane() {
+            Lane::Delayed => pending::delayed(queue, row.i64(Column::DueAt)),
+            Lane::Ready => pending::ready(queue, priority, id),
+            Lane::Blocked => {}
+        }
+        Touch::Done
     }
 
     fn ignored(&self, siblings: &Siblings, id: i64) -> Step {
@@ -280,29 +330,4 @@ impl Keyed<'_> {
             replaced => Ok(replaced == 1),
         }
     }
-}
-
-/// Writes a new version of a waiting message, which lives at least until `until`. False if another
-/// transaction is changing it.
-fn touch(table: &Table, id: i64, place: i64, until: Option<Timestamp>) -> bool {
-    let snapshot = Snapshot::latest();
-    let mut messages = ById::open(table, &snapshot);
-    let Some(row) = messages.find(id) else { return false };
-    // This transaction would take its own version for one that it has seen.
-    if has_one_snapshot() && !row.is_seen_by(&Snapshot::take()) {
-        return false;
-    }
-    let (queue, priority) = (row.i32(Column::Queue), row.i16(Column::Priority));
-    pending::touched(queue, priority, id);
-    let mut changes = vec![(Column::KeyPlace, Some(place.into()))];
-    changes.extend(longer_life(&row, until)); // only a longer life: an index has the column
-    if table.update(&row, &changes, Patience::Skip) != Fate::Done {
-        return false;
-    }
-    match row.lane() {
-        Lane::Delayed => pending::delayed(queue, row.i64(Column::DueAt)),
-        Lane::Ready => pending::ready(queue, priority, id),
-        Lane::Blocked => {}
-    }
-    true
 }
