@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 use crate::pg::role;
 use crate::pg::trigger::{Trigger, TriggerRow};
 
-/// The trigger's row, with the number of the role that it names. The trigger's arguments name both columns.
+/// The trigger's row, with the number of the role that it names. The trigger's arguments name both columns; one
+/// without arguments is on a table that names no roles.
 ///
 /// Only a role with the rights of the table's owner may write such a row, as all statements of pgqueue do.
 /// Any other role that may write tables (`pg_write_all_data`) could make itself any role with it. The same
@@ -26,8 +27,10 @@ pub fn pin(trigger: Trigger) -> Result<Datum> {
         return Ok(trigger.old_row().map_or(Datum::null(), TriggerRow::datum));
     };
     let mut columns = trigger.arguments();
-    let (Some(name), Some(number)) = (columns.next(), columns.next()) else {
-        return Err(Error::not_a_trigger());
+    let (name, number) = match (columns.next(), columns.next()) {
+        (Some(name), Some(number)) => (name, number),
+        (None, _) => return Ok(row.datum()),
+        (Some(_), None) => return Err(Error::not_a_trigger()),
     };
     let role_in = |row: TriggerRow| (row.name(name), row.oid(number));
     if trigger.old_row().is_some_and(|old| role_in(old) == role_in(row)) {

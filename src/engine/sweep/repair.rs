@@ -14,6 +14,7 @@ use crate::engine::table::statement::{Statement, run_impatiently};
 
 static WEAKENED: Statement = Statement::new(include_str!("../../../sql/query/weakened_triggers.sql"), &[]);
 static REPIN_QUEUES: Statement = Statement::new(include_str!("../../../sql/query/repin_queues.sql"), &[]);
+static REPIN_TOPICS: Statement = Statement::new(include_str!("../../../sql/query/repin_topics.sql"), &[]);
 static REPIN_SCHEDULES: Statement =
     Statement::new(include_str!("../../../sql/query/repin_schedules.sql"), &[]);
 static REPIN_PRIVILEGES: Statement =
@@ -54,6 +55,8 @@ pub fn enable_triggers() -> bool {
     for table in plain.iter().filter(|trigger| trigger.pins_roles).map(|trigger| trigger.table.as_str()) {
         match table {
             "queue" => _ = REPIN_QUEUES.run(&[], |_| {}),
+            "topic" => _ = REPIN_TOPICS.run(&[], |_| {}),
+            "subscription" => {} // it names no roles
             "schedule" => _ = REPIN_SCHEDULES.run(&[], |_| {}),
             _ => _ = REPIN_PRIVILEGES.run(&[], |_| {}),
         }
