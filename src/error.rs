@@ -400,7 +400,7 @@ impl Error {
     pub fn not_for_hands() -> Self {
         Self::new(
             PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-            "queues, rights and schedules are written by pgqueue's functions and the owner of its tables alone",
+            "queues, topics, rights and schedules are written by pgqueue's functions and the owner of its tables alone",
         )
         .hint("pgq_create_queue, pgq_grant, pgq_schedule and the like write them.")
     }

@@ -23,6 +23,7 @@ fn pgq_publish(call: &Call) -> Answer {
     let content = Content::Payload(call.required(1, "payload")?);
     let routing_key = routing_key(call.required(2, "routing_key")?, "routing_key")?;
     let headers = call.jsonb(HEADERS);
+    check_headers(headers)?;
     publish_checked(call, "pgq_publish", &[Publication { routing_key, content, headers }])
 }
 
@@ -46,7 +47,16 @@ fn headers(call: &Call, messages: usize) -> Result<Vec<Option<Jsonb<'_>>>> {
     if headers.len() != messages {
         return Err(Error::wrong_length("headers", messages, headers.len()));
     }
+    headers.iter().try_for_each(|&headers| check_headers(headers))?;
     Ok(headers)
+}
+
+/// An error unless headers are an object: the topic and the routing key are added to it.
+fn check_headers(headers: Option<Jsonb>) -> Result<()> {
+    if headers.is_none_or(Jsonb::is_object) {
+        return Ok(());
+    }
+    Err(Error::invalid("headers", "must be an object", "Pass a JSON object, such as {\"source\": \"shop\"}."))
 }
 
 /// The number of messages that were pushed is for the owner of the topic: others learn nothing of the queues.

@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use crate::api::call::{Answer, Call};
 use crate::api::rights::role;
-use crate::engine::queue::create;
 use crate::engine::queue::grants::{self, Role};
 use crate::engine::table::queue;
 use crate::engine::table::topic::{self, Topic};
@@ -57,7 +56,7 @@ fn pgq_subscribe(call: &Call) -> Answer {
     let pattern = pattern(call.required(2, "pattern")?)?;
     check_writable("pgq_subscribe")?;
     let topic = topic::named(&name)?;
-    let queue = create::for_owner(&queue)?;
+    let queue = subscribe::queue_for(&topic, &queue)?;
     Ok(Some(subscribe::subscribe(&topic, &queue, &pattern)?.into()))
 }
 

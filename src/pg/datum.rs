@@ -79,17 +79,20 @@ impl Jsonb<'_> {
         }
     }
 
-    /// The object with the fields of another, which take precedence. None: it is no object.
-    pub fn with_fields(self, fields: Datum) -> Option<Datum> {
+    pub fn is_object(self) -> bool {
         const IS_OBJECT: u32 = 0x2000_0000;
         // SAFETY: a jsonb begins with its header.
-        let is_object = unsafe {
+        unsafe {
             let jsonb = pg_sys::pg_detoast_datum(self.0.cast_mut_ptr()).cast::<pg_sys::Jsonb>();
             (*jsonb).root.header & IS_OBJECT != 0
-        };
-        let both = [Some(self.0), Some(fields)];
+        }
+    }
+
+    /// Adds the fields of another object, which take precedence.
+    pub fn with_fields(self, fields: Datum) -> Datum {
         // SAFETY: both are jsonb.
-        is_object.then(|| unsafe { pgrx::direct_function_call_as_datum(pg_sys::jsonb_concat, &both) })?
+        unsafe { pgrx::direct_function_call_as_datum(pg_sys::jsonb_concat, &[Some(self.0), Some(fields)]) }
+            .expect("jsonb_concat gives a value")
     }
 
     /// True if it contains another, as the operator `@>`.

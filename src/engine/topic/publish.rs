@@ -11,7 +11,7 @@ use crate::engine::push::push;
 use crate::engine::table::queue::{self, Queue};
 use crate::engine::table::topic::Topic;
 use crate::engine::topic::routes::Routes;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::pg::datum::{Jsonb, bytes_datum};
 use crate::pg::memory::{collected, room_for};
 use crate::value::right::Right;
@@ -24,6 +24,7 @@ const PART: usize = 100_000;
 pub struct Publication<'a> {
     pub routing_key: Vec<u8>,
     pub content: Content,
+    /// An object.
     pub headers: Option<Jsonb<'a>>,
 }
 
@@ -49,7 +50,7 @@ pub fn publish(topic: &Topic, publications: &[Publication], options: &Options) -
     for (n, publication) in publications.iter().enumerate() {
         let queues = routes.find(&publication.routing_key)?;
         in_part += queues.len();
-        publisher.collect(n, &queues)?;
+        publisher.collect(n, &queues);
         if in_part >= PART {
             publisher.push_collected()?;
             in_part = 0;
@@ -60,28 +61,22 @@ pub fn publish(topic: &Topic, publications: &[Publication], options: &Options) -
 }
 
 impl Publisher<'_> {
-    fn collect(&mut self, n: usize, queues: &[i32]) -> Result<()> {
+    fn collect(&mut self, n: usize, queues: &[i32]) {
         if !queues.is_empty() {
-            self.messages[n] = Some(self.with_headers(&self.publications[n])?);
+            self.messages[n] = Some(self.with_headers(&self.publications[n]));
         }
         for &queue in queues {
             let places = self.collected.entry(queue).or_default();
             room_for(places, 1);
             places.push(n);
         }
-        Ok(())
     }
 
     /// The message with the headers `topic` and `routing_key`, which a publisher cannot set otherwise.
-    fn with_headers(&self, publication: &Publication) -> Result<Message> {
+    fn with_headers(&self, publication: &Publication) -> Message {
         let ours = self.own_headers(publication);
-        let all = match publication.headers {
-            None => Some(ours),
-            Some(headers) => headers.with_fields(ours),
-        };
-        let hint = "Pass a JSON object, such as {\"source\": \"shop\"}.";
-        let all = all.ok_or_else(|| Error::invalid("headers", "must be an object", hint))?;
-        Ok((publication.content, Some(all)))
+        let all = publication.headers.map_or(ours, |headers| headers.with_fields(ours));
+        (publication.content, Some(all))
     }
 
     fn own_headers(&self, publication: &Publication) -> Datum {

@@ -3,8 +3,11 @@
 //! The owner of a queue subscribes it, if the owner has the right `subscribe` on the topic. That right is asked
 //! for again at each publish (`publish`), so a subscription lasts as long as it does.
 
-use pgrx::pg_sys::{self, Datum};
+use std::rc::Rc;
 
+use pgrx::pg_sys::{self, Datum, Oid};
+
+use crate::engine::queue::create;
 use crate::engine::table::access::Access;
 use crate::engine::table::name::Name;
 use crate::engine::table::queue::{self, Queue};
@@ -12,6 +15,7 @@ use crate::engine::table::statement::Statement;
 use crate::engine::table::topic::{self, Topic};
 use crate::error::{Error, Result};
 use crate::pg::datum::text_datum;
+use crate::pg::role;
 use crate::value::right::Right;
 
 static KEEP: Statement = Statement::new(
@@ -28,6 +32,14 @@ static UNSUBSCRIBE: Statement = Statement::new(
 );
 static LIST: Statement =
     Statement::new(include_str!("../../../sql/query/list_subscriptions.sql"), &[pg_sys::TEXTOID]);
+
+/// The queue of the caller with this name, to be subscribed to a topic. Makes it if it does not exist.
+pub fn queue_for(topic: &Topic, name: &Name) -> Result<Rc<Queue>> {
+    if queue::named(name)?.is_none() {
+        check_open_to(topic, role::caller())?; // a queue number drawn in vain is lost
+    }
+    create::for_owner(name)
+}
 
 /// Subscribes a queue of the caller to a topic. False if it is subscribed with this pattern already.
 pub fn subscribe(topic: &Topic, queue: &Queue, pattern: &[u8]) -> Result<bool> {
@@ -49,7 +61,11 @@ pub fn subscribe(topic: &Topic, queue: &Queue, pattern: &[u8]) -> Result<bool> {
 /// pass the queue over.
 fn check_rights(topic: &Topic, queue: &Queue) -> Result<()> {
     queue.check(Right::Own)?;
-    if topic.is_open_to(queue.owner()) {
+    check_open_to(topic, queue.owner())
+}
+
+fn check_open_to(topic: &Topic, owner: Oid) -> Result<()> {
+    if topic.is_open_to(owner) {
         return Ok(());
     }
     Err(Error::not_allowed_on_topic(&topic.name.to_string(), Right::Subscribe))
