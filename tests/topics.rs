@@ -352,7 +352,7 @@ fn the_right_to_subscribe_is_judged_at_each_publish() {
     reader.batch_execute("SELECT pgq_subscribe('news', 'read')").unwrap();
     const PUBLISH: &str = "SELECT pgq_publish('news', '1')";
     let active = "SELECT active FROM pgq_list_subscriptions('news') WHERE queue = 'read'";
-    let mut is_read = |boss: &mut Client, expected: bool, when: &str| {
+    let is_read = |boss: &mut Client, expected: bool, when: &str| {
         assert_eq!(boss.one::<i64>(PUBLISH), if expected { 2 } else { 1 }, "{when}");
         assert_eq!(boss.one::<bool>(active), expected, "{when}");
     };

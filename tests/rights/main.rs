@@ -286,8 +286,8 @@ fn queues_of_a_role_are_reassigned_before_it_is_dropped() {
     root.batch_execute("SET ROLE broker").unwrap();
     assert_eq!(
         root.one::<i64>("SELECT pgq_reassign_owned('owner', 'heir')"),
-        4,
-        "two queues, a schedule, a watch"
+        5,
+        "two queues, a topic, a schedule, a watch"
     );
     root.batch_execute("RESET ROLE; DROP OWNED BY owner; DROP ROLE owner").unwrap();
     assert!(works(&mut root, "heir", "SELECT pgq_pause('q')"));
