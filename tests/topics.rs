@@ -236,7 +236,7 @@ fn subscribing_beside_publishers_loses_no_message_and_doubles_none() {
         };
         let publishing: Vec<_> = (0..PUBLISHERS).map(|n| scope.spawn(publisher(n))).collect();
         let mut session = server.connect();
-        let mut next = || phase.fetch_add(1, Ordering::SeqCst);
+        let next = || phase.fetch_add(1, Ordering::SeqCst);
         for _ in 0..60 {
             session.batch_execute("SELECT pgq_subscribe('news', 'some', 'a.*')").unwrap();
             next();
@@ -359,7 +359,7 @@ fn the_right_to_subscribe_is_judged_at_each_publish() {
     is_read(&mut boss, true, "granted");
     boss.batch_execute("SELECT pgq_revoke_topic('news', 'reader', 'subscribe')").unwrap();
     is_read(&mut boss, false, "revoked");
-    assert_eq!(reader.one::<bool>(active), false, "its owner sees why");
+    assert!(!reader.one::<bool>(active), "its owner sees why");
     boss.batch_execute("SELECT pgq_grant_topic('news', 'public', 'subscribe')").unwrap();
     is_read(&mut boss, true, "granted to all");
     boss.batch_execute("SELECT pgq_revoke_topic('news', 'public', 'subscribe')").unwrap();
@@ -403,7 +403,7 @@ fn owners_of_topics_are_renamed_dropped_and_replaced_like_those_of_queues() {
     assert_eq!(root.one::<i64>("SELECT pgq_reassign_owned('chief', 'other')"), 2, "the topic and the queue");
     assert_eq!(session_of(&server, "other").one::<i64>("SELECT pgq_publish('news', '1')"), 1);
     root.batch_execute("REVOKE chief FROM mate; DROP ROLE other, author; SELECT FROM pgq_vacuum()").unwrap();
-    assert_eq!(root.one::<bool>("SELECT owner IS NULL AND owner_id IS NULL FROM pgqueue.topic"), true);
+    assert!(root.one::<bool>("SELECT owner IS NULL AND owner_id IS NULL FROM pgqueue.topic"));
     assert_eq!(root.one::<i64>("SELECT count(*) FROM pgqueue.privilege"), 1, "grants go with their role");
     root.batch_execute("CREATE ROLE other").unwrap();
     assert_eq!(session_of(&server, "other").sqlstate("SELECT pgq_publish('news', '1')"), "42501");
