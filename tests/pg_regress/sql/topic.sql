@@ -133,6 +133,23 @@ SELECT pgq_subscribe('orders', 'made by no topic');
 RESET pgqueue.auto_create;
 \set VERBOSITY default
 SELECT count(*) FROM pgq_list_subscriptions('orders');
+-- a publisher is warned of nothing that befalls the queues of others
+CREATE ROLE regress_publisher;
+CREATE ROLE regress_subscriber;
+SELECT pgq_grant_topic('orders', 'regress_publisher', 'publish'), pgq_grant_topic('orders', 'regress_subscriber', 'subscribe');
+SELECT pgq_create_queue('bell'), pgq_grant('bell', 'regress_subscriber', 'push');
+SET ROLE regress_subscriber;
+SELECT pgq_create_queue('small', '{"max_length": 1, "on_expire": "dead", "events_to": "bell"}'), pgq_subscribe('orders', 'small');
+RESET ROLE;
+SELECT pgq_revoke('bell', 'regress_subscriber', 'push');
+SELECT pgq_push('small', '1', ttl => '1 ms') IS NOT NULL AS pushed, pg_sleep(0.01);
+SET ROLE regress_publisher;
+SELECT pgq_publish('orders', '2', ttl => '1 ms'), pg_sleep(0.01);
+SELECT pgq_publish_batch('orders', '{3,4}');
+RESET ROLE;
+SELECT pgq_publish('orders', '5');
+SELECT pgq_drop_queue('small') AS letters_and_message, pgq_drop_queue('bell');
+DROP ROLE regress_publisher, regress_subscriber;
 SELECT pgq_drop_topic('orders');
 SELECT pgq_drop_queue(queue) FROM pgq_list_queues() WHERE queue ~ '^p:';
 SELECT pgq_drop_queue('orders'), pgq_drop_queue('billing'), pgq_drop_queue('europe');
