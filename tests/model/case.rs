@@ -158,12 +158,13 @@ impl Case<'_> {
         self.picks(picks).into_iter().map(|id| (id, of(id))).collect()
     }
 
-    /// All the pushes or none. Their ids are the newest.
+    /// All the pushes or none. Their ids are the newest. Each message gets a payload of its own afterwards, by
+    /// which it is known again.
     fn publish(&mut self, options: &PushOptions, to: [bool; QUEUES]) -> Result<(), Difference> {
         let payload = self.next_payload();
         let queues: Vec<usize> = (0..QUEUES).filter(|&queue| to[queue]).collect();
-        let push_to = |&queue: &usize| Push { queue, ..push_of(options, payload) };
-        let pushes: Vec<Push> = queues.iter().map(push_to).collect();
+        let mut push_to = |&queue: &usize| Push { queue, ..push_of(options, self.next_payload()) };
+        let pushes: Vec<Push> = queues.iter().map(&mut push_to).collect();
         let answer = self.call(&publish_sql(&push_of(options, payload), to));
         let mut after = self.model.clone();
         let ids = match &answer {
@@ -187,10 +188,18 @@ impl Case<'_> {
             }
             (Ok(_), Ok(_)) => {
                 self.model = after;
-                Ok(())
+                ids.iter().zip(&pushes).try_for_each(|(id, push)| self.give_payload(*id, payload, push))
             }
             (expected, answer) => Err(format!("expected {expected:?}, got {answer:?}")),
         }
+    }
+
+    fn give_payload(&mut self, id: Id, published: i64, push: &Push) -> Result<(), Difference> {
+        let rows = self.rows(&format!(
+            "UPDATE pgqueue.message SET payload = '{}' WHERE id = {id} AND payload = '{published}' RETURNING id",
+            push.payload
+        ))?;
+        same(vec![id], rows.iter().map(|row| number(row, 0)).collect())
     }
 
     fn newest_ids(&mut self, count: usize) -> Result<Vec<Id>, Difference> {
