@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::op::{Ask, Delivery, Op, Part, Pick, PushOptions, QUEUES, Setting};
+use crate::op::{Ask, Delivery, Op, Part, Pick, PushOptions, Setting};
 use crate::queues::{Answer, NAMES, Picture, Queues, Shown, hours, settings_json};
 use crate::reference::{
     Change, Hours, Id, OnDuplicate, Outcome, Push, Receipt, Reference, Settings, State, Wish,
@@ -74,7 +74,6 @@ impl Case<'_> {
         match op {
             Op::Push(options) => self.push(options, 1),
             Op::PushBatch(options, count) => self.push(options, *count),
-            Op::Publish(options, to) => self.publish(options, *to),
             Op::Reserve(ask, lease) => self.reserve(ask, *lease),
             Op::Pop(ask) => self.pop(ask),
             Op::Next(ask, done, delivery) => self.next(ask, done, *delivery),
@@ -156,57 +155,6 @@ impl Case<'_> {
             Delivery::Earlier => Some(last(id) - 1),
         };
         self.picks(picks).into_iter().map(|id| (id, of(id))).collect()
-    }
-
-    /// All the pushes or none. Their ids are the newest. Each message gets a payload of its own afterwards, by
-    /// which it is known again.
-    fn publish(&mut self, options: &PushOptions, to: [bool; QUEUES]) -> Result<(), Difference> {
-        let payload = self.next_payload();
-        let queues: Vec<usize> = (0..QUEUES).filter(|&queue| to[queue]).collect();
-        let mut push_to = |&queue: &usize| Push { queue, ..push_of(options, self.next_payload()) };
-        let pushes: Vec<Push> = queues.iter().map(&mut push_to).collect();
-        let answer = self.call(&publish_sql(&push_of(options, payload), to));
-        let mut after = self.model.clone();
-        let ids = match &answer {
-            Ok(rows) if rows.iter().map(|row| number(row, 0)).eq([pushes.len() as i64]) => {
-                self.newest_ids(pushes.len())?
-            }
-            Ok(rows) => return Err(format!("expected {} messages, got {rows:?}", pushes.len())),
-            Err(_) => (0..pushes.len() as i64).map(|n| UNKNOWN + n).collect(),
-        };
-        let expected: Result<Vec<_>, _> = pushes
-            .iter()
-            .zip(&ids)
-            .map(|(push, id)| after.push_all(std::slice::from_ref(push), std::slice::from_ref(id)))
-            .collect();
-        let may_be_full = queues.iter().any(|&queue| self.model.may_be_full(queue, 1));
-        match (expected, answer) {
-            (Err(expected), Err(state)) if expected == state => Ok(()),
-            (Ok(_), Err(state)) if state == "53400" && may_be_full => Ok(()),
-            (Ok(_), Ok(_)) if ids.iter().any(|id| self.model.messages.contains_key(id)) => {
-                Err(format!("expected new messages, got {ids:?}"))
-            }
-            (Ok(_), Ok(_)) => {
-                self.model = after;
-                ids.iter().zip(&pushes).try_for_each(|(id, push)| self.give_payload(*id, payload, push))
-            }
-            (expected, answer) => Err(format!("expected {expected:?}, got {answer:?}")),
-        }
-    }
-
-    fn give_payload(&mut self, id: Id, published: i64, push: &Push) -> Result<(), Difference> {
-        let rows = self.rows(&format!(
-            "UPDATE pgqueue.message SET payload = '{}' WHERE id = {id} AND payload = '{published}' RETURNING id",
-            push.payload
-        ))?;
-        same(vec![id], rows.iter().map(|row| number(row, 0)).collect())
-    }
-
-    fn newest_ids(&mut self, count: usize) -> Result<Vec<Id>, Difference> {
-        let rows = self.rows(&format!(
-            "SELECT id FROM (SELECT id FROM pgqueue.message ORDER BY id DESC LIMIT {count}) m ORDER BY id"
-        ))?;
-        Ok(rows.iter().map(|row| number(row, 0)).collect())
     }
 
     fn push(&mut self, options: &PushOptions, count: usize) -> Result<(), Difference> {
@@ -729,7 +677,8 @@ fn headers_of(kind: bool) -> String {
     format!("{{\"kind\": {kind}}}")
 }
 
-fn options_sql(first: &Push) -> String {
+fn push_sql(pushes: &[Push]) -> String {
+    let first = &pushes[0];
     let mut options = format!(", priority => {}", first.priority);
     for (name, span) in [("delay", first.delay), ("ttl", first.ttl), ("lease", first.lease)] {
         if let Some(span) = span {
@@ -750,19 +699,6 @@ fn options_sql(first: &Push) -> String {
     if let Some(max) = first.max_deliveries {
         options += &format!(", max_deliveries => {max}");
     }
-    options
-}
-
-fn publish_sql(push: &Push, to: [bool; QUEUES]) -> String {
-    let words = to.map(|is_to| if is_to { "in" } else { "out" });
-    let headers = push.kind.map_or(String::new(), |kind| format!(", headers => '{}'", headers_of(kind)));
-    let options = options_sql(push);
-    format!("SELECT pgq_publish('t', '{}', '{}'{headers}{options})", push.payload, words.join("."))
-}
-
-fn push_sql(pushes: &[Push]) -> String {
-    let first = &pushes[0];
-    let options = options_sql(first);
     let name = NAMES[first.queue];
     if let [one] = pushes {
         let headers = one.kind.map_or(String::new(), |kind| format!(", headers => '{}'", headers_of(kind)));

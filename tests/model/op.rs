@@ -55,8 +55,6 @@ pub enum Part {
 pub enum Op {
     Push(PushOptions),
     PushBatch(PushOptions, usize),
-    /// To a topic, into each of these queues; without a key.
-    Publish(PushOptions, [bool; QUEUES]),
     Reserve(Ask, Option<Hours>),
     Pop(Ask),
     Next(Ask, Vec<Pick>, Delivery),
@@ -282,8 +280,6 @@ pub fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => push().prop_map(Op::Push),
         2 => (push(), 2..4usize).prop_map(|(push, count)| Op::PushBatch(push, count)),
-        2 => (push(), any::<[bool; QUEUES]>())
-            .prop_map(|(push, to)| Op::Publish(PushOptions { key: None, ..push }, to)),
         10 => handing_out(),
         8 => settling(),
         3 => changing(),

@@ -11,10 +11,6 @@ use crate::reference::{Hours, Settings};
 
 pub const NAMES: [&str; QUEUES] = ["a", "b", "c"];
 
-/// With which each queue is subscribed to the topic `t`: a message that goes to `a` and `c` has the key
-/// `in.out.in`.
-const PATTERNS: [&str; QUEUES] = ["in.#", "*.in.*", "#.in"];
-
 /// An answer: its rows as texts, or a SQLSTATE.
 pub type Answer = Result<Vec<Vec<Option<String>>>, String>;
 
@@ -46,8 +42,7 @@ pub struct Queues {
 }
 
 /// Empty queues under ids that begin anew, so that the script can be run again.
-const RESET: &str = "DELETE FROM pgqueue.topic;
-SELECT pgq_drop_queue(name) FROM pgqueue.queue;
+const RESET: &str = "SELECT pgq_drop_queue(name) FROM pgqueue.queue;
 DELETE FROM pgqueue.counter;
 ALTER SEQUENCE pgqueue.message_id RESTART";
 
@@ -70,10 +65,6 @@ impl Queues {
         }
         for (name, settings) in NAMES.iter().zip(settings) {
             self.run(&format!("SELECT pgq_create_queue('{name}', '{}')", settings_json(settings))).unwrap();
-        }
-        self.run("SELECT pgq_create_topic('t')").unwrap();
-        for (name, pattern) in NAMES.iter().zip(PATTERNS) {
-            self.run(&format!("SELECT pgq_subscribe('t', '{name}', '{pattern}')")).unwrap();
         }
     }
 
