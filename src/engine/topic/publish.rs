@@ -8,6 +8,7 @@ use pgrx::pg_sys::Datum;
 use crate::engine::capture::jsonb::{Object, Value};
 use crate::engine::push::message::{Content, Keys, Message, Options};
 use crate::engine::push::push;
+use crate::engine::table::content;
 use crate::engine::table::queue::{self, Queue};
 use crate::engine::table::topic::Topic;
 use crate::engine::topic::routes::Routes;
@@ -48,9 +49,10 @@ pub fn publish(topic: &Topic, publications: &[Publication], options: &Options) -
         Publisher { topic, publications, options, collected: BTreeMap::new(), messages, pushed: 0 };
     let mut in_part = 0;
     for (n, publication) in publications.iter().enumerate() {
+        check(publication.content)?;
         let queues = routes.find(&publication.routing_key)?;
         in_part += queues.len();
-        publisher.collect(n, &queues);
+        publisher.collect(n, &queues)?;
         if in_part >= PART {
             publisher.push_collected()?;
             in_part = 0;
@@ -60,23 +62,33 @@ pub fn publish(topic: &Topic, publications: &[Publication], options: &Options) -
     Ok(publisher.pushed)
 }
 
+/// The error of a content that is too long is the publisher's, whatever queues there are.
+fn check(content: Content) -> Result<()> {
+    match content {
+        Content::Payload(payload) => content::check_payload(payload),
+        Content::Body(body) => content::check_body(body),
+    }
+}
+
 impl Publisher<'_> {
-    fn collect(&mut self, n: usize, queues: &[i32]) {
+    fn collect(&mut self, n: usize, queues: &[i32]) -> Result<()> {
         if !queues.is_empty() {
-            self.messages[n] = Some(self.with_headers(&self.publications[n]));
+            self.messages[n] = Some(self.with_headers(&self.publications[n])?);
         }
         for &queue in queues {
             let places = self.collected.entry(queue).or_default();
             room_for(places, 1);
             places.push(n);
         }
+        Ok(())
     }
 
     /// The message with the headers `topic` and `routing_key`, which a publisher cannot set otherwise.
-    fn with_headers(&self, publication: &Publication) -> Message {
+    fn with_headers(&self, publication: &Publication) -> Result<Message> {
         let ours = self.own_headers(publication);
         let all = publication.headers.map_or(ours, |headers| headers.with_fields(ours));
-        (publication.content, Some(all))
+        content::check_headers(all)?;
+        Ok((publication.content, Some(all)))
     }
 
     fn own_headers(&self, publication: &Publication) -> Datum {
