@@ -298,6 +298,55 @@ impl Error {
         }
     }
 
+    /// 42704: the topic does not exist; no call but one makes it.
+    pub fn no_such_topic(name: &str) -> Self {
+        Self::new(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT, format!("topic \"{name}\" does not exist"))
+            .hint("pgq_create_topic makes it.")
+    }
+
+    /// 42501: the caller lacks a right on the topic, or the owner of the queue to be subscribed does.
+    pub fn not_allowed_on_topic(name: &str, right: Right) -> Self {
+        let error = Self::new(
+            PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            format!("permission denied for topic \"{name}\""),
+        );
+        match right {
+            Right::Subscribe => error
+                .detail("The owner of the queue lacks the right to subscribe queues.")
+                .hint("The owner of the topic grants it: pgq_grant_topic(topic, role, 'subscribe')."),
+            Right::Publish => error.hint("Its owner grants that: pgq_grant_topic(topic, role, 'publish')."),
+            _ => error.hint("Only members of the role that owns it may do that."),
+        }
+    }
+
+    /// 40001: another transaction has dropped the topic or the queue.
+    pub fn subscription_was_dropped() -> Self {
+        Self::new(
+            PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+            "the topic or the queue was dropped by another transaction",
+        )
+        .hint("Run the transaction again.")
+    }
+
+    /// The same error for a publisher who must not learn which queue it is about.
+    pub fn behind_topic(self, topic: &str) -> Self {
+        let (problem, hint) = match self.code {
+            PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED => {
+                ("a queue of its subscribers is full", "Publish again later, or ask the owner of the topic.")
+            }
+            PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION => (
+                "a queue of its subscribers has a message with this dedup_key already",
+                "on_duplicate => 'ignore' keeps that one, 'replace' puts the new one in its place.",
+            ),
+            PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE => (
+                "a queue of its subscribers was changed by another transaction",
+                "Run the transaction again.",
+            ),
+            _ => ("a queue of its subscribers cannot take it", "Ask the owner of the topic."),
+        };
+        Self::new(self.code, format!("cannot publish to topic \"{topic}\": {problem}")).hint(hint)
+    }
+
     /// 42501: the caller is no member of a role they act for.
     pub fn not_a_member(role: &str) -> Self {
         Self::new(
@@ -351,7 +400,7 @@ impl Error {
     pub fn not_for_hands() -> Self {
         Self::new(
             PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-            "queues, rights and schedules are written by pgqueue's functions and the owner of its tables alone",
+            "queues, topics, rights and schedules are written by pgqueue's functions and the owner of its tables alone",
         )
         .hint("pgq_create_queue, pgq_grant, pgq_schedule and the like write them.")
     }

@@ -14,5 +14,6 @@ extension_sql_file!("../sql/schema/schedule.sql", name = "schedule", requires = 
 extension_sql_file!("../sql/schema/watch.sql", name = "watch", requires = ["schedule"]);
 extension_sql_file!("../sql/schema/capture.sql", name = "capture", requires = ["tables"]);
 extension_sql_file!("../sql/schema/rights.sql", name = "rights", requires = ["watch"]);
-extension_sql_file!("../sql/schema/manage.sql", name = "manage", requires = ["observe", "capture", "rights"]);
+extension_sql_file!("../sql/schema/topic.sql", name = "topic", requires = ["rights"]);
+extension_sql_file!("../sql/schema/manage.sql", name = "manage", requires = ["observe", "capture", "topic"]);
 extension_sql_file!("../sql/schema/closed.sql", name = "closed", requires = ["manage"], finalize);

@@ -22,7 +22,10 @@
 //! - **capture**: pushing the changes that a statement has made in a table.
 //! - **schedule**: a message that the worker pushes again and again.
 //! - **watch**: a schedule with a query; changes of its result are pushed.
-//! - **right**: push, consume, manage or monitor, of a role on a queue. Its owner has all.
+//! - **topic**: a name under which messages are **published**: each goes into the queues that are **subscribed**
+//!   to the topic with a **pattern** that matches the message's **routing key**.
+//! - **right**: push, consume, manage or monitor, of a role on a queue; publish or subscribe, on a topic. Its
+//!   owner has all.
 //! - **hint**: where in a queue to look for a message, kept in shared memory, in the **hint cache**.
 //!   A wrong hint costs time, never a message.
 //! - **reservation**: one call that scans a queue, to lease, remove or show messages.
@@ -58,6 +61,7 @@
 //! worker            * background processes: rounds, errands, watchers, NOTIFY
 //! engine::sweep       steps of a round of housekeeping
 //! engine::schedule  * pushes by the clock, and watches
+//! engine::topic       topics: who is subscribed, and what is published
 //! engine::capture   * pushes of what a statement has changed in a table
 //! engine::push        new messages: unique keys, room in a full queue
 //! engine::reserve     finding the next messages, and leasing or removing them

@@ -234,6 +234,10 @@ const MISTAKES: &[(&str, &str, &str, Option<&str>)] = &[
     ("text_too_long", "SELECT pgq_schedule('s', 'q', repeat('1', 1025), '1')", "54000", Some("every")),
     ("array_too_long", "SELECT pgq_delete_batch(array_fill(1::bigint, ARRAY[1000001]))", "54000", Some("ids")),
     ("no_such_queue", "SELECT pgq_drop_queue('q')", "42704", None),
+    ("no_such_topic", "SELECT pgq_drop_topic('t')", "42704", None),
+    ("no_such_topic", "SELECT pgq_publish('t', '1')", "42704", None),
+    ("not_allowed_on_topic", "SET ROLE nobody; SELECT pgq_publish('news', '1')", "42501", None),
+    ("not_allowed_on_topic", "SET ROLE nobody; SELECT pgq_subscribe('news', 'mine')", "42501", None),
     ("not_allowed", "SET ROLE nobody; SELECT pgq_push('there', '1')", "42501", None),
     ("not_a_member", "SET ROLE nobody; SELECT pgq_reassign_owned('postgres', 'nobody')", "42501", None),
     (
@@ -264,7 +268,8 @@ const MISTAKES: &[(&str, &str, &str, Option<&str>)] = &[
 ];
 
 /// Errors that take more than a statement, or that no caller sees; other tests raise them.
-const ELSEWHERE: [&str; 10] = [
+const ELSEWHERE: [&str; 12] = [
+    "behind_topic",
     "busy",
     "could_not_serialize",
     "extension_is_gone",
@@ -274,6 +279,7 @@ const ELSEWHERE: [&str; 10] = [
     "not_a_trigger",
     "owner_is_gone",
     "queue_was_dropped",
+    "subscription_was_dropped",
     "watch_gives_too_much",
 ];
 
@@ -287,7 +293,8 @@ fn each_error_has_its_sqlstate_and_names_its_argument_where_a_program_can_read_i
              GRANT USAGE ON SCHEMA pgqueue TO writer; CREATE TABLE t (a int); INSERT INTO t VALUES (1);
              SELECT pgq_create_queue('keeps none', '{\"dead_letter\": false}');
              SELECT pgq_create_queue('short', '{\"max_length\": 1}'), pgq_push('short', '1');
-             SELECT pgq_push('there', '1', dedup_key => 'k'), pgq_schedule('tick', 'there', '1 day', '1')",
+             SELECT pgq_push('there', '1', dedup_key => 'k'), pgq_schedule('tick', 'there', '1 day', '1');
+             SELECT pgq_create_topic('news')",
         )
         .unwrap();
     let before: Vec<String> = session.all("SELECT queue || total FROM pgq_stats() ORDER BY 1");

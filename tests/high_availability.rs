@@ -182,7 +182,7 @@ fn a_subscriber_gets_everything_and_can_take_over() {
     );
     assert_eq!(left_out, ["dropped_queue", "slot", "vacuum_run"], "all else is published");
     until("the copy is made", || {
-        here.one("SELECT count(*) = 10 FROM pg_subscription_rel WHERE srsubstate = 'r'")
+        here.one("SELECT count(*) = 12 FROM pg_subscription_rel WHERE srsubstate = 'r'")
     });
     let lease = there.query_one("SELECT id, delivery FROM pgq_reserve('jobs')", &[]).unwrap();
     there

@@ -1,6 +1,6 @@
 """Runs the scenarios and writes report and plots.
 
-usage: python -m bench [throughput flatness features keys limits capture wake frameworks sharding horizon]
+usage: python -m bench [throughput flatness features keys limits capture wake frameworks sharding horizon topics]
 
 Throughput has parts, measured one by one as throughput.cycles, throughput.batches, ….
 """
@@ -10,7 +10,7 @@ import pathlib
 import sys
 import tempfile
 
-from . import capture, features, flatness, frameworks, horizon, keys, limits, report, sharding, throughput, wake
+from . import capture, features, flatness, frameworks, horizon, keys, limits, report, sharding, throughput, topics, wake
 from .measure import QUICK
 from .versions import of_extension
 
@@ -25,6 +25,7 @@ SCENARIOS = {
     "frameworks": frameworks,
     "sharding": sharding,
     "horizon": horizon,
+    "topics": topics,
 }
 
 

@@ -91,6 +91,7 @@ def write(results, place):
         "wake": wake,
         "frameworks": frameworks,
         "sharding": sharding,
+        "topics": topics,
     }
     parts = ["# What pgqueue costs, beside its peers", results["machine"]["text"] + "; " + results["machine"]["settings"] + "."]
     if QUICK:
@@ -394,6 +395,17 @@ def capture(run, place):
             f"## Capture\n\nCPU of the backend for each of {run['rows']:,} rows that a statement changes, with `pgq_capture` for each row, for each "
             "statement, and with a trigger in PL/pgSQL that pushes the same payload; in brackets the ratio to that trigger.",
             table(["", *events], [[name, *(cell(name, event) for event in events)] for name in triggers]),
+        ]
+    )
+
+
+def topics(run, place):
+    rows = [[name, f"{own['cpu']:.1f} µs", ratio(own["ratio"])] for name, own in run.items()]
+    return "\n\n".join(
+        [
+            "## Topics\n\nCPU of the backend for a publish that reaches three queues, by how many queues are subscribed to the topic, against three "
+            "pushes with the same headers; each a transaction.",
+            table(["subscriptions", "CPU", "against three pushes"], rows),
         ]
     )
 

@@ -77,6 +77,19 @@ VALUES
     ('pgq_unschedule(name)',        'ALL',             NULL, NULL), -- see unschedule.sql
     ('pgq_list_schedules()',        'ALL',             NULL, NULL),
 
+    ('pgq_create_topic(topic)',     NULL, NULL, 'a topic has its queues on one partition'),
+    ('pgq_drop_topic(topic)',       NULL, NULL, 'a topic has its queues on one partition'),
+    ('pgq_list_topics()',           NULL, NULL, 'a topic has its queues on one partition'),
+    ('pgq_subscribe(topic)',        NULL, NULL, 'a topic has its queues on one partition'),
+    ('pgq_unsubscribe(topic)',      NULL, NULL, 'a topic has its queues on one partition'),
+    ('pgq_list_subscriptions(topic)', NULL, NULL, 'a topic has its queues on one partition'),
+    ('pgq_publish(topic)',          NULL, NULL, 'a topic has its queues on one partition'),
+    ('pgq_publish_batch(topic)',    NULL, NULL, 'a topic has its queues on one partition'),
+    ('pgq_grant_topic(topic)',      NULL, NULL, 'a topic has its queues on one partition'),
+    ('pgq_revoke_topic(topic)',     NULL, NULL, 'a topic has its queues on one partition'),
+    ('pgq_list_topic_grants(topic)', NULL, NULL, 'a topic has its queues on one partition'),
+    ('pgq_set_topic_owner(topic)',  NULL, NULL, 'a topic has its queues on one partition'),
+
     ('pgq_capture()',               NULL, NULL, 'a trigger''s push has to be part of its transaction'),
     ('pgq_watch(name)',             NULL, NULL, 'a watch queries the tables of its partition'),
     ('pgq_unwatch(name)',           NULL, NULL, 'a watch queries the tables of its partition'),

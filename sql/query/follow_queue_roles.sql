@@ -1,5 +1,5 @@
--- Updates the names of renamed roles in queues ($1) and up to $2 of their grants. Queues of dropped roles have no
--- owner, grants to dropped roles are deleted. Returns the number of grants that were corrected, and of rows that
+-- Updates the names of renamed roles in queues and topics ($1) and up to $2 of their grants. Those of dropped roles
+-- have no owner, grants to dropped roles are deleted. Returns the number of grants that were corrected, and of rows that
 -- were left, because another transaction has locked them. The new name is the newest, as pin_role looks up numbers:
 -- one of the snapshot may be another role's by now.
 WITH wrong_queues AS MATERIALIZED (
@@ -13,6 +13,17 @@ WITH wrong_queues AS MATERIALIZED (
 ), named_queues AS (
     UPDATE pgqueue.queue SET owner = nullif(pg_get_userbyid(owner_id), 'unknown (OID=' || owner_id || ')')
      WHERE id = ANY (ARRAY(SELECT id FROM free_queues))
+), wrong_topics AS MATERIALIZED (
+    SELECT t.id
+      FROM pgqueue.topic t
+      LEFT JOIN pg_roles r ON r.oid = t.owner_id
+     WHERE t.id = ANY ($1) AND t.owner_id IS NOT NULL AND r.rolname IS DISTINCT FROM t.owner
+), free_topics AS MATERIALIZED (
+    SELECT id FROM pgqueue.topic
+     WHERE id = ANY (ARRAY(SELECT id FROM wrong_topics)) FOR NO KEY UPDATE SKIP LOCKED
+), named_topics AS (
+    UPDATE pgqueue.topic SET owner = nullif(pg_get_userbyid(owner_id), 'unknown (OID=' || owner_id || ')')
+     WHERE id = ANY (ARRAY(SELECT id FROM free_topics))
 ), wrong_grants AS MATERIALIZED (
     -- Grants have no key; a ctid identifies each.
     SELECT p.ctid AS place
@@ -35,4 +46,5 @@ WITH wrong_queues AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM free_grants),
        (SELECT count(*) FROM wrong_queues) - (SELECT count(*) FROM free_queues)
+     + (SELECT count(*) FROM wrong_topics) - (SELECT count(*) FROM free_topics)
      + (SELECT count(*) FROM wrong_grants) - (SELECT count(*) FROM free_grants)

@@ -1,4 +1,4 @@
--- Rights: what the owner of a queue has granted on it, and to whom.
+-- Rights: what the owner of a queue or topic has granted on it, and to whom.
 --
 -- Roles are kept by number, which survives a renaming and is not taken over by a later
 -- role of the same name, and by name, for dumps: a dump must load where a role is
@@ -12,10 +12,11 @@ CREATE TABLE pgqueue.privilege (
     role_id   oid,
     privilege text    NOT NULL,
     CONSTRAINT privilege_is_unique UNIQUE (queue, role_id, privilege),
-    CONSTRAINT privilege_is_known CHECK (privilege IN ('push', 'consume', 'manage', 'monitor'))
+    CONSTRAINT privilege_is_known CHECK (privilege IN ('push', 'consume', 'manage', 'monitor', 'publish', 'subscribe'))
 ) USING heap;
 ALTER TABLE pgqueue.privilege REPLICA IDENTITY FULL; -- it has no key, and may be published
 COMMENT ON TABLE pgqueue.privilege IS 'one row a right that was granted';
+COMMENT ON COLUMN pgqueue.privilege.queue IS 'number of a queue, or of a topic (topic.sql)';
 COMMENT ON COLUMN pgqueue.privilege.role IS '"public": everybody; null: the role is gone';
 COMMENT ON COLUMN pgqueue.privilege.role_id IS '0: everybody; null: no role has this name';
 
@@ -104,4 +105,4 @@ COMMENT ON FUNCTION pgq_set_owner(text, text)
 CREATE FUNCTION pgq_reassign_owned(old_owner text, new_owner text)
     RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'pgq_reassign_owned';
 COMMENT ON FUNCTION pgq_reassign_owned(text, text)
-    IS 'gives all queues, schedules and watches of one role to another and returns how many; the caller is a member of both';
+    IS 'gives all queues, topics, schedules and watches of one role to another and returns how many; the caller is a member of both';

@@ -9,9 +9,10 @@ use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::engine::table::name::Name;
 use crate::error::{self, Error, Result};
-use crate::pg::argument::{Argument, bad_span, check_elements};
+use crate::pg::argument::{Argument, JsonbArray, bad_span, check_elements};
 use crate::pg::datum::{Jsonb, beginning, length};
 use crate::pg::json_objects::{self, Field};
+use crate::pg::memory::collected;
 use crate::pg::trigger::Trigger;
 use crate::value::duration::Millis;
 
@@ -98,7 +99,15 @@ impl Call {
         self.argument(n).map(|datum| unsafe { Jsonb::new(datum) })
     }
 
-    /// Reads a queue's name or a key: 1 to 512 bytes.
+    /// Reads a `jsonb[]`, or null.
+    pub fn jsonb_array(&self, n: usize, argument: &str) -> Result<Option<Vec<Option<Jsonb<'_>>>>> {
+        let Some(JsonbArray(elements)) = self.optional(n, argument)? else { return Ok(None) };
+        // SAFETY: elements of a jsonb array, which lie in the memory of the call.
+        let jsonb = |element: Datum| unsafe { Jsonb::new(element) };
+        Ok(Some(collected(elements.into_iter().map(|element| element.map(jsonb)))))
+    }
+
+    /// Reads a name or a key: 1 to 512 bytes.
     pub fn name(&self, n: usize, argument: &str) -> Result<Name> {
         Name::check(self.required(n, argument)?, argument)
     }

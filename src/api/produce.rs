@@ -86,7 +86,7 @@ fn push_checked(
     messages: &[(Content, Option<Datum>)],
 ) -> Result<Vec<(i64, Outcome)>> {
     let name = call.name(0, "queue")?;
-    let options = options(call)?;
+    let options = options(call, 3)?;
     check_writable(function)?;
     check_keys(&options, messages.len())?;
     if messages.is_empty() {
@@ -97,24 +97,25 @@ fn push_checked(
     push(&queue, messages, &options)
 }
 
-fn options(call: &Call) -> Result<Options> {
-    let on_duplicate = on_duplicate(call, 9)?;
+/// Reads the options of a push, which are arguments from `first` on.
+pub fn options(call: &Call, first: usize) -> Result<Options> {
+    let on_duplicate = on_duplicate(call, first + 6)?;
     Ok(Options {
-        priority: priority(call.required(3, "priority")?)?,
-        due: due(call.optional(4, "delay")?, call.optional(5, "deliver_at")?)?,
-        ttl: call.span(6, "ttl")?,
-        lease: call.span(10, "lease")?,
-        max_deliveries: max_deliveries(call, 11)?,
-        group_key: call.optional_name(7, "group_key")?,
-        keys: keys(call)?,
+        priority: priority(call.required(first, "priority")?)?,
+        due: due(call.optional(first + 1, "delay")?, call.optional(first + 2, "deliver_at")?)?,
+        ttl: call.span(first + 3, "ttl")?,
+        lease: call.span(first + 7, "lease")?,
+        max_deliveries: max_deliveries(call, first + 8)?,
+        group_key: call.optional_name(first + 4, "group_key")?,
+        keys: keys(call, first)?,
         on_duplicate,
     })
 }
 
 /// Reads one key for all messages, or one for each message of a batch.
-fn keys(call: &Call) -> Result<Option<Keys>> {
-    let one = call.optional_name(8, "dedup_key")?;
-    let each = call.optional::<TextArray>(12, "dedup_keys")?;
+fn keys(call: &Call, first: usize) -> Result<Option<Keys>> {
+    let one = call.optional_name(first + 5, "dedup_key")?;
+    let each = call.optional::<TextArray>(first + 9, "dedup_keys")?;
     match (one, each) {
         (Some(_), Some(_)) => Err(Error::invalid(
             "dedup_keys",
@@ -135,7 +136,7 @@ fn keys(call: &Call) -> Result<Option<Keys>> {
     }
 }
 
-fn check_keys(options: &Options, messages: usize) -> Result<()> {
+pub fn check_keys(options: &Options, messages: usize) -> Result<()> {
     match &options.keys {
         Some(Keys::Each(keys)) if keys.len() != messages => {
             Err(Error::wrong_length("dedup_keys", messages, keys.len()))

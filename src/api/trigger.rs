@@ -21,6 +21,7 @@ crate::export_to_sql!(
     begin_anew,
     forget_queues,
     pin_role,
+    refuse_others,
     refuse_truncate,
     announce_message,
     announce_removal,
@@ -85,6 +86,11 @@ fn forget_queues(call: &Call) -> Answer {
 /// Trigger on the tables that name roles: gives a written or restored name the role's number in this server.
 fn pin_role(call: &Call) -> Answer {
     roles::pin(call.trigger()?).map(Some)
+}
+
+/// Trigger on the table of subscriptions, which names no roles.
+fn refuse_others(call: &Call) -> Answer {
+    roles::refuse_others(call.trigger()?).map(Some)
 }
 
 /// Trigger on the tables of messages and dead letters.

@@ -13,3 +13,4 @@ pub mod schedule;
 pub mod shared;
 pub mod sweep;
 pub mod table;
+pub mod topic;

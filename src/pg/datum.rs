@@ -64,6 +64,10 @@ impl Jsonb<'_> {
         Self(datum, PhantomData)
     }
 
+    pub fn datum(self) -> Datum {
+        self.0
+    }
+
     /// Returns its text form, in UTF-8.
     pub fn text(self) -> String {
         // SAFETY: a jsonb; its output function gives a C string.
@@ -77,6 +81,22 @@ impl Jsonb<'_> {
                 Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
             }
         }
+    }
+
+    pub fn is_object(self) -> bool {
+        const IS_OBJECT: u32 = 0x2000_0000;
+        // SAFETY: a jsonb begins with its header.
+        unsafe {
+            let jsonb = pg_sys::pg_detoast_datum(self.0.cast_mut_ptr()).cast::<pg_sys::Jsonb>();
+            (*jsonb).root.header & IS_OBJECT != 0
+        }
+    }
+
+    /// Adds the fields of another object, which take precedence.
+    pub fn with_fields(self, fields: Datum) -> Datum {
+        // SAFETY: both are jsonb.
+        unsafe { pgrx::direct_function_call_as_datum(pg_sys::jsonb_concat, &[Some(self.0), Some(fields)]) }
+            .expect("jsonb_concat gives a value")
     }
 
     /// True if it contains another, as the operator `@>`.

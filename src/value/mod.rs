@@ -4,6 +4,8 @@ pub mod backoff;
 pub mod cron;
 pub mod duration;
 pub mod id_range;
+pub mod pattern;
+pub mod pattern_tree;
 pub mod reason;
 pub mod receipt;
 pub mod right;

@@ -1,11 +1,11 @@
-//! Rights of roles on a queue.
+//! Rights of roles on a queue or a topic.
 
 use serde::Deserialize;
 
 /// A right that a call requires.
 ///
 /// The owner has all rights, and is the only role with `Own`. The others are granted one by one. No right
-/// contains another, except that every right includes `Monitor`.
+/// contains another, except that every right includes `Monitor`: that one may see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Right {
@@ -20,11 +20,25 @@ pub enum Right {
     Manage,
     /// Seeing counts and statistics, never the content of messages.
     Monitor,
+    /// Publishing to a topic.
+    #[serde(skip)]
+    Publish,
+    /// Subscribing a queue of one's own to a topic.
+    #[serde(skip)]
+    Subscribe,
 }
 
 impl Right {
-    /// Rights that can be granted.
+    /// Rights on a queue that can be granted.
     pub const GRANTABLE: [&str; 4] = ["push", "consume", "manage", "monitor"];
+
+    /// Rights on a topic that can be granted.
+    pub const OF_TOPICS: [&str; 2] = ["publish", "subscribe"];
+
+    /// Returns the right on a topic with this name.
+    pub fn of_topics(word: &str) -> Option<Self> {
+        Self::OF_TOPICS.contains(&word).then(|| Self::named(word.as_bytes()))?
+    }
 
     pub fn word(self) -> &'static str {
         match self {
@@ -33,12 +47,14 @@ impl Right {
             Self::Consume => "consume",
             Self::Manage => "manage",
             Self::Monitor => "monitor",
+            Self::Publish => "publish",
+            Self::Subscribe => "subscribe",
         }
     }
 
     /// Returns the right with this name, if it can be granted.
     pub fn named(word: &[u8]) -> Option<Self> {
-        [Self::Push, Self::Consume, Self::Manage, Self::Monitor]
+        [Self::Push, Self::Consume, Self::Manage, Self::Monitor, Self::Publish, Self::Subscribe]
             .into_iter()
             .find(|right| right.word().as_bytes() == word)
     }
@@ -60,13 +76,18 @@ mod tests {
             assert_eq!(right.word(), word);
             assert_eq!(Right::named(word.as_bytes()), Some(right));
         }
+        for word in Right::OF_TOPICS {
+            assert_eq!(Right::named(word.as_bytes()).map(Right::word), Some(word));
+            assert!(serde_json::from_value::<Right>(word.into()).is_err(), "it is none on a queue");
+        }
         assert_eq!(Right::named(b"own"), None);
         assert!(serde_json::from_value::<Right>("own".into()).is_err());
     }
 
     #[test]
     fn any_right_lets_one_see_how_many_there_are_and_nothing_else() {
-        let all = [Right::Push, Right::Consume, Right::Manage, Right::Monitor];
+        let all =
+            [Right::Push, Right::Consume, Right::Manage, Right::Monitor, Right::Publish, Right::Subscribe];
         for granted in all {
             for asked in all {
                 let expected = asked == granted || asked == Right::Monitor;

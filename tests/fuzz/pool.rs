@@ -237,6 +237,13 @@ fn words(name: &str) -> Vec<String> {
             "'strict times'",
             "'unknown'",
         ]),
+        "topic" => list(&["'news'", "'quiet'", "'unknown'"]),
+        "routing_key" => {
+            list(&["''", "'a'", "'a.b'", "'a.b.c'", "'a..b'", "'a.*'", "repeat('a.', 127) || 'b'"])
+        }
+        "pattern" => {
+            list(&["NULL", "'#'", "'*'", "'a.*'", "'#.#.b.#'", "'a*'", "'.'", "repeat('#.', 127) || '#'"])
+        }
         "to_queue" => {
             list(&["'parallel'", "'plain'", "'grouped'", "'keyed'", "'full'", "'unknown'", "'paused'"])
         }
@@ -257,7 +264,9 @@ fn words(name: &str) -> Vec<String> {
         "role" | "owner" | "old_owner" | "new_owner" => {
             list(&["'fuzz'", "'postgres'", "'public'", "'pg_monitor'", "'-'", "'Fuzz'", "repeat('r', 64)"])
         }
-        "privilege" => list(&["'push'", "'consume'", "'manage'", "'PUSH'", "'all'"]),
+        "privilege" => {
+            list(&["'push'", "'consume'", "'manage'", "'PUSH'", "'all'", "'publish'", "'subscribe'"])
+        }
         "name" => list(&["'tick'", "'watcher'", "'other'"]),
         "receipt" => list(RECEIPTS),
         "error" => list(&["'no luck'", "repeat('e', 4096)", "repeat('e', 5000)"]),

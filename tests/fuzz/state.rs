@@ -15,6 +15,7 @@ pub fn script(encoding: Encoding) -> String {
 
 const RESET: &str = "
 DELETE FROM pgqueue.schedule;
+DELETE FROM pgqueue.topic;
 SELECT pgq_drop_queue(name) FROM pgqueue.queue;
 SELECT count(*) FROM pgq_vacuum();
 ";
@@ -42,6 +43,8 @@ SELECT pgq_push_bytes('plain', '\x00ff00', ttl => '1 h');
 SELECT pgq_push(q, '1', dedup_key => k) FROM unnest('{keyed,window}'::text[]) q, unnest('{k1,k2,k3}'::text[]) k;
 SELECT pgq_push('full', '1'), pgq_push('full', '2'), pgq_push('full', '3');
 SELECT pgq_push('drops', '1'), pgq_push('drops', '2'), pgq_push('drops', '3', priority => -1);
+SELECT pgq_create_topic(t) FROM unnest('{news,quiet}'::text[]) t;
+SELECT pgq_subscribe('news', q, p) FROM (VALUES ('plain', '#'), ('keyed', 'a.*'), ('full', '*.b.#'), ('drops', '#.b'), ('window', 'a')) v (q, p);
 SELECT pgq_schedule('tick', 'plain', '15 min', '1'), pgq_watch('watcher', 'plain', 'SELECT 1, 2', '1 h');
 -- Dead for each reason, archived, leased, retried, with an ended lease, without a delivery
 -- left, outlived, and leased with a newer one of its key.

@@ -97,7 +97,9 @@ fn functions_that_lie_in_the_schema_before_the_extension_are_never_run() {
          SELECT pgq_push('q', '\"dead\"'); SELECT pgq_bury(id, 'x') FROM pgq_reserve('q', '1 h');
          SELECT pgq_push('q', '\"leased\"', group_key => 'g'); SELECT FROM pgq_reserve('q', '1 h');
          SELECT pgq_push('q', '\"waiting\"', dedup_key => 'k'); SELECT pgq_push('q', '\"waiting\"', dedup_key => 'k', on_duplicate => 'replace');
-         SELECT pgq_schedule('s', 'q', '1 day', '1'); SELECT pgq_watch('w', 'q', 'SELECT 1, 1', '1 s')";
+         SELECT pgq_schedule('s', 'q', '1 day', '1'); SELECT pgq_watch('w', 'q', 'SELECT 1, 1', '1 s');
+         SELECT pgq_create_topic('t'); SELECT pgq_subscribe('t', 'q');
+         CREATE ROLE publisher; SELECT pgq_grant_topic('t', 'publisher', 'publish'), pgq_grant_topic('t', 'publisher', 'subscribe')";
     root.batch_execute(arrange).unwrap();
     for call in CALLS {
         // Ids in the order in which they were pushed.

@@ -1,6 +1,6 @@
 //! Every function that everybody may execute, how it is called, and the rights it needs.
 
-/// A right on the queues `q` and `other`, or none at all.
+/// A right on the queues `q` and `other`, or on the topic `t`, or none at all.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Need {
     Nothing,
@@ -9,6 +9,10 @@ pub enum Need {
     Consume,
     Manage,
     Monitor,
+    Publish,
+    Subscribe,
+    /// Any right on the topic.
+    SeeTopic,
 }
 
 pub struct SqlCall {
@@ -23,7 +27,7 @@ const fn call(function: &'static str, sql: &'static str, needs: &'static [Need])
     SqlCall { function, sql, needs }
 }
 
-use Need::{Consume, Manage, Monitor, Nothing, Own, Push};
+use Need::{Consume, Manage, Monitor, Nothing, Own, Publish, Push, SeeTopic, Subscribe};
 
 pub const CALLS: &[SqlCall] = &[
     call(
@@ -134,6 +138,27 @@ pub const CALLS: &[SqlCall] = &[
     call("pgq_count(text,boolean,text)", "SELECT pgq_count('q') = 1", &[Monitor]),
     call("pgq_stats(text,boolean)", "SELECT count(*) = 1 FROM pgq_stats('q')", &[Monitor]),
     call("pgq_stats(text,boolean)", "SELECT count(*) = 2 FROM pgq_stats()", &[Monitor]),
+    call("pgq_create_topic(text)", "SELECT pgq_create_topic('new')", &[Nothing]),
+    call("pgq_drop_topic(text)", "SELECT pgq_drop_topic('t') = 1", &[Own]),
+    call("pgq_list_topics()", "SELECT count(*) = 1 FROM pgq_list_topics()", &[SeeTopic]),
+    call("pgq_subscribe(text,text,text)", "SELECT pgq_subscribe('t', 'new', 'a.#')", &[Subscribe]),
+    call("pgq_subscribe(text,text,text)", "SELECT pgq_subscribe('t', 'q', 'a.#')", &[Own]),
+    call("pgq_unsubscribe(text,text,text)", "SELECT pgq_unsubscribe('t', 'q') = 1", &[Own]),
+    call("pgq_list_subscriptions(text)", "SELECT count(*) = 1 FROM pgq_list_subscriptions('t')", &[Monitor]),
+    call(
+        "pgq_publish(text,jsonb,text,jsonb,bigint,interval,timestamp with time zone,interval,text,text,text,interval,bigint)",
+        "SELECT pgq_publish('t', '1') IS DISTINCT FROM 0",
+        &[Publish],
+    ),
+    call(
+        "pgq_publish_batch(text,jsonb[],text[],jsonb[],bigint,interval,timestamp with time zone,interval,text,text,text,interval,bigint,text[])",
+        "SELECT pgq_publish_batch('t', '{1}') IS DISTINCT FROM 0",
+        &[Publish],
+    ),
+    call("pgq_grant_topic(text,text,text)", "SELECT pgq_grant_topic('t', 'stranger', 'publish')", &[Own]),
+    call("pgq_revoke_topic(text,text,text)", "SELECT pgq_revoke_topic('t', 'publisher', 'publish')", &[Own]),
+    call("pgq_list_topic_grants(text)", "SELECT count(*) = 2 FROM pgq_list_topic_grants('t')", &[Own]),
+    call("pgq_set_topic_owner(text,text)", "SELECT NOT pgq_set_topic_owner('t', 'owner')", &[Own]),
     call("pgq_list_queues()", "SELECT count(*) = 2 FROM pgq_list_queues()", &[Monitor]),
     call("pgq_list_grants(text)", "SELECT count(*) = 4 FROM pgq_list_grants('q')", &[Monitor]),
     call("pgq_list_grants(text)", "SELECT count(*) = 8 FROM pgq_list_grants()", &[Monitor]),
@@ -153,7 +178,7 @@ pub const CALLS: &[SqlCall] = &[
         "SELECT pgq_reassign_owned(current_user, current_user) >= 0",
         &[Nothing],
     ),
-    call("pgq_reassign_owned(text,text)", "SELECT pgq_reassign_owned('owner', 'owner') = 4", &[Own]),
+    call("pgq_reassign_owned(text,text)", "SELECT pgq_reassign_owned('owner', 'owner') = 5", &[Own]),
     call(
         "pgq_schedule(text,text,text,jsonb,jsonb,bigint,text,interval,text,text,text,interval,bigint)",
         "SELECT pgq_schedule('new', 'q', '1 day', '1') IS NOT NULL",

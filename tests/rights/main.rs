@@ -11,16 +11,29 @@ use calls::{CALLS, Need};
 use postgres::{Client, SimpleQueryMessage};
 use support::{Ask, Server};
 
-/// Everybody the table of calls is tried with, and the rights they have on `q` and `other`.
-const ROLES: [(&str, &[Need]); 9] = [
-    ("root", &[Need::Own, Need::Push, Need::Consume, Need::Manage, Need::Monitor]),
-    ("owner", &[Need::Own, Need::Push, Need::Consume, Need::Manage, Need::Monitor]),
-    ("partner", &[Need::Own, Need::Push, Need::Consume, Need::Manage, Need::Monitor]),
+const ALL: &[Need] = &[
+    Need::Own,
+    Need::Push,
+    Need::Consume,
+    Need::Manage,
+    Need::Monitor,
+    Need::Publish,
+    Need::Subscribe,
+    Need::SeeTopic,
+];
+
+/// Everybody the table of calls is tried with, and the rights they have on `q` and `other`, and on `t`.
+const ROLES: [(&str, &[Need]); 11] = [
+    ("root", ALL),
+    ("owner", ALL),
+    ("partner", ALL),
     ("pusher", &[Need::Push, Need::Monitor]),
     ("consumer", &[Need::Consume, Need::Monitor]),
     ("manager", &[Need::Manage, Need::Monitor]),
     ("watcher", &[Need::Monitor]),
-    ("onlooker", &[Need::Monitor]), // member of pg_monitor
+    ("onlooker", &[Need::Monitor, Need::SeeTopic]), // member of pg_monitor
+    ("publisher", &[Need::Publish, Need::SeeTopic]),
+    ("subscriber", &[Need::Subscribe, Need::SeeTopic]),
     ("stranger", &[]),
 ];
 
@@ -31,6 +44,7 @@ fn server_with_roles() -> Server {
         "CREATE ROLE root SUPERUSER; CREATE ROLE owner; CREATE ROLE partner IN ROLE owner;
          CREATE ROLE consumers; CREATE ROLE consumer IN ROLE consumers;
          CREATE ROLE pusher; CREATE ROLE manager; CREATE ROLE watcher; CREATE ROLE stranger;
+         CREATE ROLE publisher; CREATE ROLE subscriber;
          CREATE ROLE onlooker IN ROLE pg_monitor;
          GRANT CREATE, USAGE ON SCHEMA public TO PUBLIC;
          SET ROLE owner;
@@ -45,6 +59,8 @@ fn server_with_roles() -> Server {
          SELECT pgq_push('q', '\"waiting\"');
          SELECT pgq_schedule('s', 'q', '1 day', '1');
          SELECT pgq_watch('w', 'q', 'SELECT 1, 1', '1 day');
+         SELECT pgq_create_topic('t'), pgq_subscribe('t', 'q');
+         SELECT pgq_grant_topic('t', 'publisher', 'publish'), pgq_grant_topic('t', 'subscriber', 'subscribe');
          RESET ROLE;",
     )
     .unwrap();
@@ -134,6 +150,7 @@ fn functions_without_public_execute_are_a_deliberate_list() {
             "pending_counts",
             "pgq_vacuum",
             "pin_role",
+            "refuse_others",
             "refuse_truncate",
         ]
     );
@@ -271,8 +288,8 @@ fn queues_of_a_role_are_reassigned_before_it_is_dropped() {
     root.batch_execute("SET ROLE broker").unwrap();
     assert_eq!(
         root.one::<i64>("SELECT pgq_reassign_owned('owner', 'heir')"),
-        4,
-        "two queues, a schedule, a watch"
+        5,
+        "two queues, a topic, a schedule, a watch"
     );
     root.batch_execute("RESET ROLE; DROP OWNED BY owner; DROP ROLE owner").unwrap();
     assert!(works(&mut root, "heir", "SELECT pgq_pause('q')"));

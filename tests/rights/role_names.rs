@@ -6,6 +6,7 @@ use support::{Ask, Server, until};
 /// Rows whose role has another name, or is gone.
 const WRONG: &str = "SELECT count(*) = 0 FROM (
     SELECT owner_id, owner FROM pgqueue.queue UNION ALL
+    SELECT owner_id, owner FROM pgqueue.topic UNION ALL
     SELECT owner_id, owner FROM pgqueue.schedule UNION ALL
     SELECT role_id, role FROM pgqueue.privilege) rows (id, name)
       LEFT JOIN pg_roles r ON r.oid = rows.id

@@ -376,23 +376,21 @@ fn queues_rights_and_schedules_are_not_deleted_by_hand() {
     let mut root = server.connect();
     root.batch_execute(
         "CREATE ROLE writer LOGIN IN ROLE pg_write_all_data; GRANT TRUNCATE ON ALL TABLES IN SCHEMA pgqueue TO writer;
-         SELECT pgq_create_queue('q'); SELECT pgq_grant('q', 'alice', 'push'); SELECT pgq_schedule('s', 'q', '1 h', '1')",
+         SELECT pgq_create_queue('q'); SELECT pgq_grant('q', 'alice', 'push'); SELECT pgq_schedule('s', 'q', '1 h', '1');
+         SELECT pgq_create_topic('t'); SELECT pgq_subscribe('t', 'q')",
     )
     .unwrap();
     let mut writer = server.connect_as("writer");
-    for table in ["queue", "privilege", "schedule"] {
-        for statement in ["DELETE FROM", "TRUNCATE"] {
-            assert_eq!(
-                writer.sqlstate(&format!("{statement} pgqueue.{table}")),
-                "42501",
-                "{statement} {table}"
-            );
+    for table in ["queue", "privilege", "schedule", "topic", "subscription"] {
+        for statement in [format!("DELETE FROM pgqueue.{table}"), format!("TRUNCATE pgqueue.{table} CASCADE")]
+        {
+            assert_eq!(writer.sqlstate(&statement), "42501", "{statement}");
         }
         assert_eq!(root.one::<i64>(&format!("SELECT count(*) FROM pgqueue.{table}")), 1);
     }
     // A role with the rights of the tables' owner may.
     root.batch_execute(
-        "DELETE FROM pgqueue.schedule; TRUNCATE pgqueue.privilege; SELECT pgq_drop_queue('q')",
+        "DELETE FROM pgqueue.schedule; TRUNCATE pgqueue.privilege, pgqueue.subscription; SELECT pgq_drop_queue('q')",
     )
     .unwrap();
 }

@@ -155,6 +155,31 @@ MANAGE = {
     "list_grants": call("SELECT * FROM pgq_list_grants('q')"),
 }
 
+SUBSCRIBE = "SELECT pgq_subscribe('news', 'q', 'tmp.#')"
+UNSUBSCRIBE = "SELECT pgq_unsubscribe('news', 'q', 'tmp.#')"
+PUBLISH = "SELECT pgq_publish('news', '1', 'curve')"
+CREATE_TOPIC = "SELECT pgq_create_topic('tmp')"
+DROP_TOPIC = "SELECT pgq_drop_topic('tmp')"
+TOPIC = {
+    "publish": call(PUBLISH),
+    "publish of 10": call("SELECT pgq_publish_batch('news', array_fill('1'::jsonb, ARRAY[10]), array_fill('curve'::text, ARRAY[10]))"),
+    "publish after a change": call(PUBLISH, given=(SUBSCRIBE,), after=(UNSUBSCRIBE,)),
+    "subscribe": call(SUBSCRIBE, after=(UNSUBSCRIBE,)),
+    "unsubscribe": call(UNSUBSCRIBE, given=(SUBSCRIBE,)),
+    "list_subscriptions": call("SELECT * FROM pgq_list_subscriptions('news')"),
+    "list_topics": call("SELECT * FROM pgq_list_topics()"),
+    "create_topic": call(CREATE_TOPIC, after=(DROP_TOPIC,)),
+    "drop_topic": call(DROP_TOPIC, given=(CREATE_TOPIC,)),
+    "grant_topic": call(
+        "SELECT pgq_grant_topic('news', 'curve_a', 'publish')", after=("SELECT pgq_revoke_topic('news', 'curve_a', 'publish')",)
+    ),
+    "revoke_topic": call(
+        "SELECT pgq_revoke_topic('news', 'curve_a', 'publish')", given=("SELECT pgq_grant_topic('news', 'curve_a', 'publish')",)
+    ),
+    "list_topic_grants": call("SELECT * FROM pgq_list_topic_grants('news')"),
+    "set_topic_owner": call("SELECT pgq_set_topic_owner('tmp', 'curve_a')", given=(CREATE_TOPIC,), after=(DROP_TOPIC,)),
+}
+
 UNSCHEDULE = "SELECT pgq_unschedule('tmp')"
 UNWATCH = "SELECT pgq_unwatch('tmp')"
 SCHEDULE = "SELECT pgq_schedule('tmp', 'aside', '1 h', '1')"
@@ -202,6 +227,7 @@ ROUNDS = {
 SET_UP = """
 CREATE EXTENSION pgqueue;
 SELECT pgq_create_queue('q', '{"max_deliveries": 0}'), pgq_create_queue('aside');
+SELECT pgq_create_topic('news'); SELECT pgq_subscribe('news', 'q', 'curve');
 SELECT pgq_create_queue('keeps', '{"dead_retention": "1 ms", "archive": "1 ms", "dedup_window": "1 ms"}');
 SELECT pgq_push('q', '1', dedup_key => 'waits', delay => '2 days');
 CREATE TABLE watched AS SELECT 1 AS id, '1' AS hash;

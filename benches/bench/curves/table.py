@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ..measure import QUICK
 from .calls import (
-    CLOCK, CONSUME, DEAD, DELETE, LOOK, MANAGE, PAUSE, PRODUCE, RESERVE, ROUND, ROUNDS, UNWATCH, WATCH, Call, call,
+    CLOCK, CONSUME, DEAD, DELETE, LOOK, MANAGE, PAUSE, PRODUCE, RESERVE, ROUND, ROUNDS, TOPIC, UNWATCH, WATCH, Call, call,
 )
 from .growth import Bound, flat, linear, only
 
@@ -396,6 +396,17 @@ RIGHTS = {
 PLANS = {name: linear("a round by hand checks the plan of each schedule") for name in ROUNDS}
 
 CLOCKS = {
+    "subscriptions": Dimension(
+        "subscriptions to a topic, each of a queue of its own",
+        (each("pgq_subscribe('news', 's' || i, i || '.#')"),),
+        TOPIC,
+        {
+            "list_subscriptions": linear("it lists them"),
+            "publish after a change": linear("a session reads the subscriptions of a topic again after each change (docs/how-to/fan-out.md)"),
+        },
+        sizes=(100, 1_000, 10_000),
+        quick=(100, 400, 1_600),
+    ),
     "schedules": Dimension(
         "schedules that are not due",
         (each("pgq_schedule('many ' || i, 'aside', '1 day', '1')"),),

@@ -8,7 +8,7 @@
 //! text, or is left out.
 
 mod json;
-mod jsonb;
+pub mod jsonb;
 mod target;
 
 use std::ffi::{CStr, CString, c_char};

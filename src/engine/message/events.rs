@@ -67,16 +67,19 @@ pub fn tell(events: &[Event], reason: Option<&str>, error: Datum) {
         let Ok(Some(queue)) = queue::by_id(queue) else { continue };
         let Ok(Some(target)) = target(&queue) else { continue };
         if way_on(&queue, &target, LONGEST_WAY) == Way::Back {
-            pgrx::warning!("events of queue \"{}\" are lost: they would come back to it", queue.name);
+            warn_of_loss(&queue, "they would come back to it");
         } else if target.is_open_to(queue.owner()) {
             push(&queue, &target, &events, reason, error);
         } else {
-            pgrx::warning!(
-                "events of queue \"{}\" are lost: its owner has no right on queue \"{}\"",
-                queue.name,
-                target.name
-            );
+            warn_of_loss(&queue, &format!("its owner has no right on queue \"{}\"", target.name));
         }
+    }
+}
+
+/// Not to a publisher whose message has driven a dead one out of a queue of others.
+fn warn_of_loss(queue: &Queue, reason: &str) {
+    if queue.allows(Right::Monitor) {
+        pgrx::warning!("events of queue \"{}\" are lost: {reason}", queue.name);
     }
 }
 

@@ -40,7 +40,7 @@ impl OnDuplicate {
 }
 
 /// The options that messages of a push share.
-#[derive(Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Options {
     pub priority: i16,
     pub due: Due,
@@ -59,7 +59,7 @@ pub struct Run<'a> {
 }
 
 /// The unique keys of the messages of one run.
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Keys {
     /// All messages have the same key.
     One(Name),

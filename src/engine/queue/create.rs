@@ -52,6 +52,14 @@ pub fn existing_with_row(name: &Name, right: Right) -> Result<Rc<Queue>> {
     existing(name, right)
 }
 
+/// The queue with this name, which the caller must own, with its row. Makes it if it does not exist.
+pub fn for_owner(name: &Name) -> Result<Rc<Queue>> {
+    if named(name)?.is_none() && guc::auto_create() {
+        create(name, Value::Object(serde_json::Map::new()))?;
+    }
+    existing_with_row(name, Right::Own)
+}
+
 /// Makes a queue that belongs to the caller, with the rights that the caller has set for other roles. False
 /// if the name is taken.
 ///

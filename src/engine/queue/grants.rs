@@ -1,4 +1,5 @@
-//! Rights: granting and revoking them, and giving queues to other roles. `table::access` checks them.
+//! Rights on queues and topics: granting and revoking them, and giving queues to other roles. `table::access`
+//! checks them.
 
 use std::collections::BTreeMap;
 
@@ -37,8 +38,8 @@ pub(super) const EVERYBODY: &[u8] = b"public";
 
 /// A role as a caller names it: exactly as `pg_roles` has it, not folded to lower case.
 pub struct Role {
-    id: Oid,
-    name: Vec<u8>,
+    pub id: Oid,
+    pub name: Vec<u8>,
 }
 
 impl Role {
@@ -58,20 +59,20 @@ impl Role {
     }
 }
 
-/// Grants a right. False if it was granted already.
-pub fn grant(queue: &Queue, role: &Role, right: Right) -> bool {
-    grant_by_name(queue.id, &role.name, right)
+/// Grants a right on a queue, or on a topic. False if it was granted already.
+pub fn grant(number: i32, role: &Role, right: Right) -> bool {
+    grant_by_name(number, &role.name, right)
 }
 
-fn grant_by_name(queue: i32, role: &[u8], right: Right) -> bool {
+fn grant_by_name(number: i32, role: &[u8], right: Right) -> bool {
     let right = text_datum(right.word().as_bytes());
-    GRANT.run(&[Some(queue.into()), Some(text_datum(role)), Some(right)], |_| {}) > 0
+    GRANT.run(&[Some(number.into()), Some(text_datum(role)), Some(right)], |_| {}) > 0
 }
 
 /// Takes a right back. False if it was not granted.
-pub fn revoke(queue: &Queue, role: &Role, right: Right) -> bool {
+pub fn revoke(number: i32, role: &Role, right: Right) -> bool {
     let right = text_datum(right.word().as_bytes());
-    REVOKE.run(&[Some(queue.id.into()), Some(role.id.into()), Some(right)], |_| {}) > 0
+    REVOKE.run(&[Some(number.into()), Some(role.id.into()), Some(right)], |_| {}) > 0
 }
 
 /// Rights that the maker of a queue has set for other roles.
@@ -134,7 +135,7 @@ pub fn reassign_owned(old: &Role, new: &Role) -> Result<i64> {
 }
 
 /// An error unless the caller could become a role: a caller who gives something to a role must.
-fn check_can_be(role: &Role) -> Result<()> {
+pub fn check_can_be(role: &Role) -> Result<()> {
     if role::caller_can_become(role.id) { Ok(()) } else { Err(not_a_member(role)) }
 }
 

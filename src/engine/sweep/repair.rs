@@ -15,6 +15,7 @@ use crate::engine::table::statement::{Statement, run_impatiently};
 static WEAKENED: Statement = Statement::new(include_str!("../../../sql/query/weakened_triggers.sql"), &[]);
 static REPIN_QUEUES: Statement = Statement::new(include_str!("../../../sql/query/repin_queues.sql"), &[]);
 static REPIN_BEGUN: Statement = Statement::new(include_str!("../../../sql/query/repin_begun.sql"), &[]);
+static REPIN_TOPICS: Statement = Statement::new(include_str!("../../../sql/query/repin_topics.sql"), &[]);
 static REPIN_SCHEDULES: Statement =
     Statement::new(include_str!("../../../sql/query/repin_schedules.sql"), &[]);
 static REPIN_PRIVILEGES: Statement =
@@ -56,6 +57,7 @@ pub fn enable_triggers() -> bool {
         match table {
             "queue" => _ = REPIN_QUEUES.run(&[], |_| {}),
             "begun_queue" => _ = REPIN_BEGUN.run(&[], |_| {}),
+            "topic" => _ = REPIN_TOPICS.run(&[], |_| {}),
             "schedule" => _ = REPIN_SCHEDULES.run(&[], |_| {}),
             _ => _ = REPIN_PRIVILEGES.run(&[], |_| {}),
         }

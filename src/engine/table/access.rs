@@ -1,4 +1,4 @@
-//! Access: the rights of roles on a queue.
+//! Access: the rights of roles on a queue, or on a topic, whose number is none of a queue.
 //!
 //! A role has the rights of the roles it is a member of, as everywhere in Postgres. The rights of a role on a
 //! queue are looked up when they are asked for first, and cached until the queue, its grants or any
@@ -57,7 +57,8 @@ thread_local! {
 }
 
 impl Access {
-    /// Reads the columns id, owner_id and has_grants of `pgqueue.queue_access`, which begin at `first`.
+    /// Reads the columns id, owner_id and has_grants of `pgqueue.queue_access` or `topic_access`, which begin at
+    /// `first`.
     pub fn from_row(row: &Row, first: usize) -> Self {
         Self {
             queue: row.i32(first),

@@ -25,4 +25,5 @@ pub mod sequence;
 pub mod short_lock;
 pub mod slot_rows;
 pub mod statement;
+pub mod topic;
 pub mod triggers;
