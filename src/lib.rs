@@ -41,10 +41,10 @@
 //! # States of a message
 //! ```text
 //!                 due                 reserve
-//!   ┌─────────┐ ───────▶ ┌───────┐ ────────────▶ ┌────────┐ ── delete ──▶ gone
+//!   ┌─────────┐ ───────▶ ┌───────┐ ────────────▶ ┌────────┐ ── delete ──▶ gone, or archived
 //!   │ delayed │          │ ready │               │ leased │
 //!   └─────────┘          └───────┘ ◀──────────── └────────┘
-//!        ▲                  ▲   release, expiry     │   │ fail, expiry: no delivery left; bury
+//!        ▲                  ▲   release, timeout    │   │ fail, timeout: no attempt left; bury
 //!        │                  │                       │   ▼
 //!        └──── fail (backoff), release (delay) ─────┘ ┌──────┐
 //!                           └──────── redrive ─────── │ dead │

@@ -106,3 +106,16 @@ fn the_readme_is_short() {
     let lines = file("README.md").lines().count();
     assert!(lines <= 200, "{lines}");
 }
+
+#[test]
+fn the_picture_of_the_states_is_the_same_wherever_it_stands() {
+    let picture = |page: &str| -> Vec<String> {
+        let text = file(page).replace("//! ", "").replace("//!", "");
+        let (_, from) = text.split_once("```text\n                due").expect(page);
+        from.lines().take_while(|line| *line != "```").map(str::to_owned).collect()
+    };
+    let of_readme = picture("README.md");
+    assert!(of_readme.len() > 5);
+    assert_eq!(picture("docs/explanation/life.md"), of_readme);
+    assert_eq!(picture("src/lib.rs"), of_readme);
+}
