@@ -378,6 +378,24 @@ fn pages(session: &mut Client, call: &str) -> i64 {
 }
 
 #[test]
+fn priorities_that_were_used_once_leave_their_hints_to_those_in_use() {
+    let server =
+        Server::bare("shared_preload_libraries = 'pgqueue'\nautovacuum = off\npgqueue.auto_vacuum = off");
+    let mut session = server.connect();
+    session
+        .batch_execute(
+            "CREATE EXTENSION pgqueue;
+             SELECT pgq_push('q', '1', priority => p) FROM generate_series(1, 20) p;
+             SELECT pgq_pop('q') FROM generate_series(1, 20);
+             SELECT count(*) FROM pgq_push_batch('q', array_fill('1'::jsonb, ARRAY[20000]), priority => 30);
+             SELECT count(*) FROM pgq_reserve('q', '1 h', max => 19900)",
+        )
+        .unwrap();
+    let reserve = "SELECT id FROM pgq_reserve('q', '1 h')";
+    until("the priorities are looked up again", || pages(&mut session, reserve) < 30);
+}
+
+#[test]
 fn a_look_passes_what_has_expired_once() {
     let server = Server::start();
     server.set("pgqueue.auto_vacuum = off");

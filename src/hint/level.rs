@@ -404,6 +404,11 @@ impl Level {
         self.stash.count > STASH / 2
     }
 
+    /// Counter of appearances.
+    pub fn appearances(&self) -> u64 {
+        self.appearances
+    }
+
     pub fn knows_some(&self) -> bool {
         self.stash.count > 0
     }

@@ -7,6 +7,9 @@ use crate::value::timestamp::{NEVER, Timestamp};
 /// Maximum number of priorities with a hint. Later priorities are scanned from their beginning.
 pub const LEVELS: usize = 16;
 
+/// How many of a queue's first priorities decide which have a hint, and whether there are more.
+pub const ENOUGH: usize = LEVELS + 1;
+
 /// Interval at which the engine looks for rows that no transaction announced.
 const DOUBT: Timestamp = 5_000_000;
 
@@ -17,6 +20,8 @@ pub struct QueueHint {
     count: usize,
     /// Lowest priority of those without a hint.
     rest: i32,
+    /// Number of appearances at priorities without a hint.
+    in_rest: u64,
     /// Until this time the hint knows all priorities that have messages.
     known_until: Timestamp,
     due: Due,
@@ -27,6 +32,16 @@ pub struct QueueHint {
 
 /// Higher than every priority.
 const NO_REST: i32 = i32::MAX;
+
+/// State of the priorities before a scan looks up which there are.
+#[derive(Clone, Copy, Debug)]
+pub struct Census {
+    /// Each priority with a hint, and the number of its appearances.
+    appearances: [(i16, u64); LEVELS],
+    count: usize,
+    in_rest: u64,
+    times_cleared: u64,
+}
 
 /// The hint of the delayed lane.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +58,7 @@ impl QueueHint {
             levels: std::array::from_fn(|_| Level::new(0, 0)),
             count: 0,
             rest: NO_REST,
+            in_rest: 0,
             known_until: Timestamp::MIN,
             due: Due { first: START, appearances: 0 },
             times_cleared: 0,
@@ -92,16 +108,19 @@ impl QueueHint {
     /// rest.
     pub fn level_or_new(&mut self, priority: i16, now: Timestamp) -> Option<&mut Level> {
         if i32::from(priority) >= self.rest {
+            self.in_rest += 1;
             return None;
         }
         let place = match self.place(priority) {
             Ok(place) => place,
             Err(LEVELS) => {
+                self.in_rest += 1;
                 self.rest = i32::from(priority);
                 return None;
             }
             Err(place) => {
                 if self.count == LEVELS {
+                    self.in_rest += 1;
                     self.count -= 1;
                     self.rest = i32::from(self.levels[self.count].priority);
                 }
@@ -122,20 +141,50 @@ impl QueueHint {
         now < self.known_until && self.known_until <= now + DOUBT
     }
 
-    /// Counter of `clear` calls.
-    pub fn times_cleared(&self) -> u64 {
-        self.times_cleared
+    pub fn census(&self) -> Census {
+        let mut appearances = [(0, 0); LEVELS];
+        for (at, level) in appearances.iter_mut().zip(&self.levels[..self.count]) {
+            *at = (level.priority, level.appearances());
+        }
+        Census { appearances, count: self.count, in_rest: self.in_rest, times_cleared: self.times_cleared }
     }
 
-    /// Notes that a scan has found all priorities. Has no effect if the hint was cleared meanwhile.
-    pub fn has_become_known(&mut self, now: Timestamp, times_cleared: u64) {
-        if self.times_cleared != times_cleared {
+    /// Notes which priorities a scan of the index has found since the census: the first `ENOUGH`, in order. Has
+    /// no effect if the hint was cleared meanwhile.
+    ///
+    /// A priority without an entry in the index has no message. If others are without a hint, its own is
+    /// forgotten, unless something has appeared there since the census.
+    pub fn has_become_known(&mut self, now: Timestamp, census: &Census, found: &[i16]) {
+        if self.times_cleared != census.times_cleared {
             return;
+        }
+        if self.rest != NO_REST {
+            self.forget_levels(|level| {
+                let before = (level.priority, level.appearances());
+                census.appearances[..census.count].contains(&before) && !found.contains(&level.priority)
+            });
+        }
+        if self.in_rest == census.in_rest {
+            self.rest = NO_REST;
+        }
+        for &priority in found {
+            self.level_or_new(priority, now);
         }
         self.known_until = now + DOUBT;
         self.due.first = START;
         self.due.appearances += 1;
         self.levels().iter_mut().for_each(Level::doubt);
+    }
+
+    fn forget_levels(&mut self, is_needless: impl Fn(&Level) -> bool) {
+        let mut kept = 0;
+        for n in 0..self.count {
+            if !is_needless(&self.levels[n]) {
+                self.levels.swap(kept, n);
+                kept += 1;
+            }
+        }
+        self.count = kept;
     }
 
     pub fn due(&self) -> Due {
@@ -196,6 +245,8 @@ impl QueueHint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hint::Direction;
+    use crate::hint::ids::Ids;
 
     #[test]
     fn the_first_priorities_have_hints_and_the_rest_is_named() {
@@ -221,6 +272,51 @@ mod tests {
         assert_eq!(hint.rest(), Some(18));
     }
 
+    fn full() -> QueueHint {
+        let mut hint = QueueHint::new();
+        for priority in (0..16).chain([20, 30]) {
+            hint.level_or_new(priority, 0);
+        }
+        assert_eq!(hint.rest(), Some(20));
+        hint
+    }
+
+    fn known(hint: &QueueHint) -> Vec<i16> {
+        hint.priorities().collect()
+    }
+
+    #[test]
+    fn priorities_without_messages_leave_their_places_to_others() {
+        let mut hint = full();
+        hint.has_become_known(0, &hint.census(), &[7, 20, 30]);
+        assert_eq!((known(&hint), hint.rest()), (vec![7, 20, 30], None));
+        hint.has_become_known(0, &hint.census(), &[7]);
+        assert_eq!(known(&hint), [7, 20, 30], "there is room for all");
+        hint.level_or_new(50, 0);
+        (60..75).for_each(|priority| _ = hint.level_or_new(priority, 0));
+        let seventeen: Vec<i16> = (40..57).collect();
+        hint.has_become_known(0, &hint.census(), &seventeen);
+        assert_eq!((known(&hint), hint.rest()), ((40..56).collect(), Some(56)));
+    }
+
+    #[test]
+    fn a_priority_that_appears_during_a_look_is_not_forgotten() {
+        let mut hint = full();
+        let census = hint.census();
+        let mut ids = Ids::default();
+        ids.add(1);
+        hint.level_or_new(3, 0).unwrap().appeared(&ids, Direction::OldestFirst);
+        hint.level_or_new(-1, 0).unwrap(); // in the place of 15
+        hint.has_become_known(0, &census, &[7]);
+        assert_eq!((known(&hint), hint.rest()), (vec![-1, 3, 7], Some(15)));
+        let census = hint.census();
+        assert!(hint.level_or_new(40, 0).is_none());
+        hint.has_become_known(0, &census, &[7]);
+        assert_eq!((known(&hint), hint.rest()), (vec![7], Some(15)), "40 belongs to the rest");
+        hint.has_become_known(0, &hint.census(), &[7, 40]);
+        assert_eq!((known(&hint), hint.rest()), (vec![7, 40], None));
+    }
+
     #[test]
     fn a_due_time_that_appears_during_a_look_is_not_forgotten() {
         let mut hint = QueueHint::new();
@@ -239,7 +335,7 @@ mod tests {
     fn knowledge_is_doubted_after_a_while_and_when_the_clock_is_set_back() {
         let mut hint = QueueHint::new();
         assert!(!hint.is_known(0));
-        hint.has_become_known(100, 0);
+        hint.has_become_known(100, &hint.census(), &[]);
         assert!(hint.is_known(101));
         assert!(!hint.is_known(100 + DOUBT));
         assert!(!hint.is_known(-1_000_000));

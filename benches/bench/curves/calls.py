@@ -216,6 +216,17 @@ ROUNDS = {
     "round: dropped": call(ROUND, given=(*BIN["given"], DROP)),
     "round: counters": call(ROUND, given=(ROUND, PUSH)),
     "round: prepared": call(ROUND, given=("BEGIN", PUSH, "PREPARE TRANSACTION 'curve'", "COMMIT PREPARED 'curve'")),
+    "round: begun": call(
+        ROUND,
+        given=(
+            "BEGIN",
+            "SELECT pgq_push('begun', '1')",
+            "PREPARE TRANSACTION 'curve'",
+            "SELECT pgq_push('begun', '1')",
+            "COMMIT PREPARED 'curve'",
+        ),
+        after=("SELECT pgq_drop_queue('begun')", ROUND),
+    ),
     "round: roles": call(
         ROUND, given=("CREATE ROLE curve_gone", "SELECT pgq_grant('q', 'curve_gone', 'push')", "DROP ROLE curve_gone")
     ),

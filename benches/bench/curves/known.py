@@ -3,7 +3,7 @@
 from fnmatch import fnmatchcase
 
 SMALL = "queues of up to 200 messages are looked at one by one, by a scan of the table"
-LEVELS = "hints for sixteen priorities; the others are scanned from their beginning"
+LEVELS = "sixteen priorities with messages have hints; the others are scanned from their beginning"
 WHOLE = "`WHERE queue = …` fits no index of the message table"
 SLOTS = "a wait reads all slots"
 CACHES = "a round, and a change of any queue, throw away what sessions know of queues"
@@ -30,7 +30,6 @@ KNOWN = (
     ("ttl over", "reserve after own push", "expired messages are passed one by one"),
     ("ttl over", "reserve, filter", "expired messages are passed one by one"),
     ("priorities", "*", LEVELS),
-    ("priorities once", "*", LEVELS),
     ("priorities, full", "push", "each push lists all priorities"),
     ("batch of groups", "reserve of 100", "a look at its group for each message"),
     ("slots", "wait", SLOTS),

@@ -228,6 +228,7 @@ PRIORITIES = {
             "SELECT count(*) FROM pgq_pop('q', %(n)s)",
             push(IN_FLIGHT),
             lease("1000000"),
+            *(("SELECT pg_sleep(6)", "SELECT count(*) FROM pgq_reserve('q')") * 3),  # reserves look up priorities every five seconds
         ),
         SCANS,
         every=flat(1.5),

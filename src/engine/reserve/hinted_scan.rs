@@ -14,7 +14,7 @@ use crate::engine::table::queue::Queue;
 use crate::engine::table::scan::{Entry, Scan};
 use crate::hint::address::Address;
 use crate::hint::level::{Chunk, Level, Look, Rescanner, Step};
-use crate::hint::queue::LEVELS;
+use crate::hint::queue::{ENOUGH, LEVELS};
 use crate::hint::{Direction, Key, NOWHERE, START};
 use crate::pg::snapshot::Snapshot;
 use crate::value::timestamp::Timestamp;
@@ -56,25 +56,21 @@ impl Priorities {
                     known.all[known.count] = priority;
                     known.count += 1;
                 }
-                (known, hint.is_known(reservation.now), hint.times_cleared())
+                (known, hint.is_known(reservation.now), hint.census())
             })
         };
-        let (known, is_known, times_cleared) = ask()?;
+        let (known, is_known, census) = ask()?;
         if is_known {
             return Some(known);
         }
-        let mut last = None;
-        while let Some(priority) = message_index::next_priority(table, None, queue, last) {
-            last = Some(priority);
-            let has_hint = hint_cache::with_hint(queue, direction, |hint| {
-                hint.level_or_new(priority, reservation.now).is_some()
-            })?;
-            if !has_hint {
-                break;
-            }
+        let mut found = Vec::with_capacity(ENOUGH);
+        while found.len() < ENOUGH
+            && let Some(priority) = message_index::next_priority(table, None, queue, found.last().copied())
+        {
+            found.push(priority);
         }
         hint_cache::with_hint(queue, direction, |hint| {
-            hint.has_become_known(reservation.now, times_cleared)
+            hint.has_become_known(reservation.now, &census, &found)
         })?;
         ask().map(|(known, _, _)| known)
     }
