@@ -8,5 +8,6 @@ SELECT m.id,
                          AND echo.id > m.id AND echo.key_place = -2),
        m.dedup_key
   FROM pgqueue.message_state m
-  LEFT JOIN pgqueue.superseded s ON s.id = m.id
+  -- with a plain join the planner may find all superseded messages
+  LEFT JOIN LATERAL (SELECT s.id FROM pgqueue.superseded s WHERE s.id = m.id LIMIT 1) s ON true
  WHERE m.id = ANY ($1) AND (m.state IN ('ready', 'delayed', 'blocked') OR s.id IS NOT NULL)

@@ -26,7 +26,7 @@ use crate::value::timestamp::Timestamp;
 
 static WAITING: Statement =
     Statement::by_index(include_str!("../../../sql/query/waiting_messages.sql"), &[pg_sys::INT8ARRAYOID]);
-static UPDATE: Statement = Statement::new(
+static UPDATE: Statement = Statement::by_index(
     include_str!("../../../sql/query/update_message.sql"),
     &[
         pg_sys::INT8OID,
@@ -38,8 +38,8 @@ static UPDATE: Statement = Statement::new(
     ],
 );
 static CANCEL: Statement =
-    Statement::new(include_str!("../../../sql/query/cancel_messages.sql"), &[pg_sys::INT8ARRAYOID]);
-static MOVE: Statement = Statement::new(
+    Statement::by_index(include_str!("../../../sql/query/cancel_messages.sql"), &[pg_sys::INT8ARRAYOID]);
+static MOVE: Statement = Statement::by_index(
     include_str!("../../../sql/query/move_messages.sql"),
     &[pg_sys::INT8ARRAYOID, pg_sys::INT4OID],
 );

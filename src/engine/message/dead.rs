@@ -29,11 +29,11 @@ use crate::value::reason::Reason;
 use crate::value::settings::OnTimeout;
 use crate::value::timestamp::Timestamp;
 
-static RETRY: Statement = Statement::new(
+static RETRY: Statement = Statement::by_index(
     include_str!("../../../sql/query/retry_messages.sql"),
     &[pg_sys::INT8ARRAYOID, pg_sys::TIMESTAMPTZARRAYOID, pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID],
 );
-static BURY: Statement = Statement::new(
+static BURY: Statement = Statement::by_index(
     include_str!("../../../sql/query/bury_messages.sql"),
     &[pg_sys::INT8ARRAYOID, pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::BOOLOID],
 );

@@ -10,7 +10,7 @@ use crate::pg::session::now;
 const CLAIM_TYPES: [Oid; 5] =
     [pg_sys::INT4OID, pg_sys::TEXTOID, pg_sys::INT8OID, pg_sys::TIMESTAMPTZOID, pg_sys::TIMESTAMPTZOID];
 
-static CLAIM: Statement = Statement::new(include_str!("../../../sql/query/claim_key.sql"), &CLAIM_TYPES);
+static CLAIM: Statement = Statement::by_index(include_str!("../../../sql/query/claim_key.sql"), &CLAIM_TYPES);
 
 static NAME_CLAIMED: Statement = Statement::new(
     include_str!("../../../sql/query/name_claimed.sql"),

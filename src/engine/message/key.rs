@@ -26,13 +26,13 @@ use crate::pg::transaction::wait_for;
 use crate::stop::{self, Point};
 use crate::value::timestamp::Timestamp;
 
-static DROP_SUPERSEDED: Statement = Statement::new(
+static DROP_SUPERSEDED: Statement = Statement::by_index(
     include_str!("../../../sql/query/drop_superseded.sql"),
     &[pg_sys::INT8ARRAYOID, pg_sys::INT8ARRAYOID],
 );
 
 static DROP_ECHOES: Statement =
-    Statement::new(include_str!("../../../sql/query/drop_echoes.sql"), &[pg_sys::INT8ARRAYOID]);
+    Statement::by_index(include_str!("../../../sql/query/drop_echoes.sql"), &[pg_sys::INT8ARRAYOID]);
 
 /// Does `work` while no other session decides about messages with the key. Groups that it frees are freed after
 /// that: this may wait for a transaction.

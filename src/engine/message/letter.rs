@@ -21,9 +21,9 @@ use crate::value::timestamp::Timestamp;
 static FIND: Statement =
     Statement::by_index(include_str!("../../../sql/query/find_letters.sql"), &[pg_sys::INT8ARRAYOID]);
 static LOCK: Statement =
-    Statement::new(include_str!("../../../sql/query/lock_letters.sql"), &[pg_sys::INT8ARRAYOID]);
+    Statement::by_index(include_str!("../../../sql/query/lock_letters.sql"), &[pg_sys::INT8ARRAYOID]);
 static DELETE: Statement =
-    Statement::new(include_str!("../../../sql/query/delete_letters.sql"), &[pg_sys::INT8ARRAYOID]);
+    Statement::by_index(include_str!("../../../sql/query/delete_letters.sql"), &[pg_sys::INT8ARRAYOID]);
 static REDRIVE: Statement = Statement::new(
     concat!(
         include_str!("../../../sql/query/redrive_letters.sql"),

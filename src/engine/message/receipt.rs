@@ -22,7 +22,7 @@ use crate::pg::snapshot::Snapshot;
 use crate::value::right::Right;
 use crate::value::timestamp::Timestamp;
 
-static LOCK: Statement = Statement::new(
+static LOCK: Statement = Statement::by_index(
     include_str!("../../../sql/query/lock_messages.sql"),
     &[pg_sys::INT8ARRAYOID, pg_sys::INT8ARRAYOID],
 );

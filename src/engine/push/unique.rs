@@ -36,7 +36,7 @@ use crate::pg::transaction::wait_for;
 use crate::stop::{self, Point};
 use crate::value::timestamp::Timestamp;
 
-static REPLACE: Statement = Statement::new(
+static REPLACE: Statement = Statement::by_index(
     include_str!("../../../sql/query/replace_waiting.sql"),
     &[
         pg_sys::INT8OID,

@@ -20,7 +20,7 @@ static ALTER: Statement =
     Statement::new(include_str!("../../../sql/query/alter_queue.sql"), &[pg_sys::INT4OID, pg_sys::JSONBOID]);
 static DROP: Statement =
     Statement::new(include_str!("../../../sql/query/drop_queue.sql"), &[pg_sys::INT4OID]);
-static DROP_MESSAGES: Statement = Statement::new(
+static DROP_MESSAGES: Statement = Statement::by_index(
     include_str!("../../../sql/query/drop_messages.sql"),
     &[pg_sys::INT4OID, pg_sys::INT8ARRAYOID],
 );

@@ -57,8 +57,10 @@ static LAY_OUT: Statement = Statement::new(
         pg_sys::INT4OID,
     ],
 );
-static LOCK_ONE: Statement =
-    Statement::new(include_str!("../../../sql/query/lock_slot.sql"), &[pg_sys::INT4OID, pg_sys::INT4OID]);
+static LOCK_ONE: Statement = Statement::by_index(
+    include_str!("../../../sql/query/lock_slot.sql"),
+    &[pg_sys::INT4OID, pg_sys::INT4OID],
+);
 static TAKE: Statement = Statement::new(
     include_str!("../../../sql/query/take_slot.sql"),
     &[pg_sys::INT4OID, pg_sys::INT4OID, pg_sys::INT8OID, pg_sys::INT4OID, pg_sys::INT8OID],

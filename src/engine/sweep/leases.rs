@@ -29,14 +29,14 @@ static CLOSELY: Statement = Statement::by_index(
 static SWEPT_TO: Statement = Statement::new(include_str!("../../../sql/query/swept_to.sql"), &[]);
 static SWEEP_FROM: Statement =
     Statement::new(include_str!("../../../sql/query/sweep_from.sql"), &[pg_sys::INT8OID]);
-static RETURN_EXPIRED: Statement = Statement::new(
+static RETURN_EXPIRED: Statement = Statement::by_index(
     include_str!("../../../sql/query/sweep_return.sql"),
     &[pg_sys::TIMESTAMPTZOID, pg_sys::INT8ARRAYOID],
 );
 static DELETE_ORPHANS: Statement =
-    Statement::new(include_str!("../../../sql/query/sweep_orphans.sql"), &[pg_sys::INT8ARRAYOID]);
+    Statement::by_index(include_str!("../../../sql/query/sweep_orphans.sql"), &[pg_sys::INT8ARRAYOID]);
 static UNBLOCK: Statement =
-    Statement::new(include_str!("../../../sql/query/sweep_unblock.sql"), &[pg_sys::INT8ARRAYOID]);
+    Statement::by_index(include_str!("../../../sql/query/sweep_unblock.sql"), &[pg_sys::INT8ARRAYOID]);
 
 /// How many pages of messages a round looks at.
 const WINDOW_PAGES: i64 = 50;
