@@ -20,7 +20,6 @@ KNOWN = (
     ("ttl over", "reserve after own push", "expired messages are passed one by one"),
     ("ttl over", "reserve, filter", "expired messages are passed one by one"),
     ("priorities", "*", LEVELS),
-    ("priorities, full", "push", "each push lists all priorities"),
     ("batch of groups", "reserve of 100", "a look at its group for each message"),
     ("slots", "wait", SLOTS),
     ("snapshot, delayed", "reserve *", DELAYED),

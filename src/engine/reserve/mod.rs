@@ -87,19 +87,21 @@ enum DropFrom {
 }
 
 fn drop_from(table: &Table, queue: &Queue, max: usize, from: DropFrom) -> Dropped {
-    let priorities: Vec<_> = all_priorities(table, queue).collect();
     let mut all = Dropped::default();
     // A removal lets the next message of its group come, which may be dropped as well.
     while all.dropped < max {
         all.being_removed = 0;
         let before = all.dropped;
-        for &at in priorities.iter().rev() {
+        let mut next = message_index::previous_priority(table, queue.id, None);
+        while let Some(at) = next {
+            pgrx::check_for_interrupts!();
             let some = drop_of_priority(table, queue, at, max - all.dropped, from);
             all.dropped += some.dropped;
             all.being_removed += some.being_removed;
             if some.dropped > 0 {
                 break;
             }
+            next = message_index::previous_priority(table, queue.id, Some(at));
         }
         if all.dropped == before {
             break;

@@ -66,6 +66,17 @@ pub fn next_priority(
     scan.next_entry().map(|entry| entry.priority)
 }
 
+/// Returns the last priority before `before` that has entries in a queue's ready lane, of living messages or
+/// dead ones.
+pub fn previous_priority(table: &Table, queue: i32, before: Option<i16>) -> Option<i16> {
+    let mut conditions = vec![queue_is(queue)];
+    if let Some(before) = before {
+        conditions.push(Condition::new(2, pg_sys::BTLessStrategyNumber, pg_sys::F_INT2LT, before.into()));
+    }
+    let mut scan = Scan::begin_entries(table, catalog::known().message_ready, None, &conditions, true);
+    scan.next_entry().map(|entry| entry.priority)
+}
+
 /// Returns the first queue after one that has entries in the delayed lane, of living messages or dead ones.
 pub fn next_delayed_queue(table: &Table, after: i32) -> Option<i32> {
     let strategy = pg_sys::BTGreaterStrategyNumber;
