@@ -2,6 +2,7 @@
 
 use crate::hint::START;
 use crate::hint::level::Level;
+use crate::hint::rest::Rest;
 use crate::value::timestamp::{NEVER, Timestamp};
 
 /// Maximum number of priorities with a hint. Later priorities are scanned from their beginning.
@@ -12,6 +13,9 @@ pub const ENOUGH: usize = LEVELS + 1;
 
 /// Interval at which the engine looks for rows that no transaction announced.
 const DOUBT: Timestamp = 5_000_000;
+
+/// Rest between two looks at the delayed lane from its beginning, as a multiple of the time that one takes.
+const LOOK_REST: Timestamp = 50;
 
 #[derive(Clone, Debug)]
 #[repr(C)]
@@ -25,6 +29,8 @@ pub struct QueueHint {
     /// Until this time the hint knows all priorities that have messages.
     known_until: Timestamp,
     due: Due,
+    /// Until then a look for due messages begins no earlier than `due` says.
+    due_is_trusted: Rest,
     times_cleared: u64,
     /// Number of transactions prepared since there was none.
     prepared: u64,
@@ -47,9 +53,23 @@ pub struct Census {
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Due {
-    /// No message is due earlier.
+    /// No message is due earlier; `START` if that is to be looked up.
     pub first: Timestamp,
+    /// Nor before this time. Entries of messages that are gone lie there, while an old snapshot keeps them.
+    low: Timestamp,
     appearances: u64,
+}
+
+impl Due {
+    /// Where a look for due messages begins.
+    pub fn from(self) -> Timestamp {
+        self.first.max(self.low)
+    }
+
+    /// Forgets the first due time, and all if `low` is `START`.
+    fn unknown(self, low: Timestamp) -> Self {
+        Self { first: START, low, appearances: self.appearances + 1 }
+    }
 }
 
 impl QueueHint {
@@ -60,7 +80,8 @@ impl QueueHint {
             rest: NO_REST,
             in_rest: 0,
             known_until: Timestamp::MIN,
-            due: Due { first: START, appearances: 0 },
+            due: Due { first: START, low: START, appearances: 0 },
+            due_is_trusted: Rest::OVER,
             times_cleared: 0,
             prepared: 0,
         }
@@ -78,7 +99,7 @@ impl QueueHint {
         self.count = 0;
         self.rest = NO_REST;
         self.known_until = Timestamp::MIN;
-        self.due = Due { first: START, appearances: self.due.appearances + 1 };
+        self.due = self.due.unknown(START);
     }
 
     pub fn levels(&mut self) -> &mut [Level] {
@@ -171,8 +192,8 @@ impl QueueHint {
             self.level_or_new(priority, now);
         }
         self.known_until = now + DOUBT;
-        self.due.first = START;
-        self.due.appearances += 1;
+        let is_trusted = !self.due_is_trusted.is_over(now);
+        self.due = self.due.unknown(if is_trusted { self.due.low } else { START });
         self.levels().iter_mut().for_each(Level::doubt);
     }
 
@@ -189,27 +210,31 @@ impl QueueHint {
 
     pub fn due(&self) -> Due {
         // A prepared message is invisible, and may be due once it is visible.
-        let first = if self.prepared > 0 { START } else { self.due.first };
-        Due { first, ..self.due }
+        if self.prepared > 0 { Due { first: START, low: START, ..self.due } } else { self.due }
     }
 
     /// Forgets due times up to `now`: those messages are in the ready lane.
     pub fn forget_due(&mut self, now: Timestamp) {
         if self.due.first <= now {
-            self.due = Due { first: START, appearances: self.due.appearances + 1 };
+            self.due = self.due.unknown(self.due.from());
         }
     }
 
     /// Notes a message that waits in the delayed lane until `at`.
     pub fn delayed(&mut self, at: Timestamp) {
         self.due.first = self.due.first.min(at);
+        self.due.low = self.due.low.min(at);
         self.due.appearances += 1;
     }
 
-    /// Notes that a scan of the delayed lane saw no message due before `first`.
-    pub fn saw_due(&mut self, seen: Due, first: Option<Timestamp>) {
-        if self.due.appearances == seen.appearances {
-            self.due.first = first.unwrap_or(NEVER);
+    /// Notes that a scan of the delayed lane, which took `length`, saw no message due before `first`.
+    pub fn saw_due(&mut self, seen: Due, first: Option<Timestamp>, now: Timestamp, length: Timestamp) {
+        if self.due.appearances != seen.appearances {
+            return;
+        }
+        self.due.first = first.unwrap_or(NEVER);
+        if seen.from() == START {
+            self.due_is_trusted = Rest::begin(now, DOUBT.max(length * LOOK_REST));
         }
     }
 
@@ -237,7 +262,7 @@ impl QueueHint {
     /// Notes that no prepared transaction is left.
     pub fn nothing_is_prepared(&mut self) {
         self.prepared = 0;
-        self.due = Due { first: START, appearances: self.due.appearances + 1 };
+        self.due = self.due.unknown(START);
         self.levels().iter_mut().for_each(Level::nothing_is_prepared);
     }
 }
@@ -322,13 +347,32 @@ mod tests {
         let mut hint = QueueHint::new();
         let seen = hint.due();
         hint.delayed(50);
-        hint.saw_due(seen, None);
+        hint.saw_due(seen, None, 0, 1);
         assert_eq!(hint.due().first, START);
         let seen = hint.due();
-        hint.saw_due(seen, Some(50));
+        hint.saw_due(seen, Some(50), 0, 1);
         assert_eq!(hint.due().first, 50);
         hint.delayed(20);
         assert_eq!(hint.next_change(), 20);
+    }
+
+    #[test]
+    fn a_look_for_due_messages_begins_behind_those_that_are_gone() {
+        let mut hint = QueueHint::new();
+        hint.saw_due(hint.due(), Some(50), 0, 1);
+        hint.forget_due(60);
+        assert_eq!((hint.due().first, hint.due().from()), (START, 50));
+        hint.delayed(20);
+        assert_eq!(hint.due().from(), 20);
+        hint.saw_due(hint.due(), Some(70), 60, 1);
+        hint.has_become_known(DOUBT - 1, &hint.census(), &[]);
+        assert_eq!(hint.due().from(), 20, "the beginning was looked at lately");
+        hint.has_become_known(DOUBT, &hint.census(), &[]);
+        assert_eq!(hint.due().from(), START);
+        hint.saw_due(hint.due(), Some(70), DOUBT, DOUBT);
+        hint.forget_due(80);
+        hint.has_become_known(40 * DOUBT, &hint.census(), &[]);
+        assert_eq!(hint.due().from(), 70, "the look took long");
     }
 
     #[test]

@@ -22,7 +22,6 @@ KNOWN = (
     ("priorities", "*", LEVELS),
     ("batch of groups", "reserve of 100", "a look at its group for each message"),
     ("slots", "wait", SLOTS),
-    ("snapshot, delayed", "reserve *", DELAYED),
     ("prepared, delayed", "*", DELAYED),
     ("prepared", "wait", "what a prepared transaction may hold is looked at from the beginning"),
     ("snapshot, one group", "*", "README: one group and an old snapshot; its consumed messages are scanned"),

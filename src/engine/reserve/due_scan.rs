@@ -32,14 +32,15 @@ impl DuePage {
         let knows_all = !pending::has_delayed(queue);
         let hint =
             hint_cache::with_hint(queue, reservation.direction, |hint| hint.due()).filter(|_| knows_all);
-        let from = hint.map_or(START, |due| due.first);
-        if from > reservation.now {
-            page.next = Some(from);
+        let from = hint.map_or(START, Due::from);
+        if let Some(due) = hint.filter(|due| due.first > reservation.now) {
+            page.next = Some(due.first);
             return page;
         }
+        let begun = now();
         let first = page.fill(table, queue, from, reservation);
         if let Some(seen) = hint {
-            page.note(queue, reservation, seen, first);
+            page.note(queue, reservation, seen, first, begun);
         }
         page.places.sort_unstable_by_key(|&place| std::cmp::Reverse(place));
         reservation.begin_walk(); // a ready message may come before a due one in its group
@@ -76,9 +77,19 @@ impl DuePage {
 
     /// Tells the hint the first due time. A snapshot from before the hint was read may not show the messages
     /// that the hint counted. A message that this transaction has taken itself may come back.
-    fn note(&self, queue: i32, reservation: &Reservation, seen: Due, first: Option<Timestamp>) {
+    fn note(
+        &self,
+        queue: i32,
+        reservation: &Reservation,
+        seen: Due,
+        first: Option<Timestamp>,
+        begun: Timestamp,
+    ) {
         if !has_one_snapshot() && !pending::has_undelayed(queue) {
-            hint_cache::with_hint(queue, reservation.direction, |hint| hint.saw_due(seen, first));
+            let now = now();
+            hint_cache::with_hint(queue, reservation.direction, |hint| {
+                hint.saw_due(seen, first, now, now - begun);
+            });
         }
     }
 
