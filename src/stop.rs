@@ -27,6 +27,10 @@ pub enum Point {
     TurnPassedOne,
     /// A push has looked at the messages of its key, and is to write.
     KeyIsLookedAt,
+    /// A scan has found messages that will never be delivered again, which are to be buried.
+    DeadAreFound,
+    /// A scan has found messages that others of their keys have superseded, which are to be removed.
+    SupersededAreFound,
     /// Echoes behind a message that was just leased were seen, and are to be removed.
     EchoesAreSeen,
     /// A push into a full queue looks for dead messages.

@@ -1113,3 +1113,98 @@ fn a_moved_message_lives_as_long_as_the_pushes_that_reused_it() {
     let left: Vec<i64> = first.all("SELECT id FROM pgqueue.message");
     assert_eq!(left, [moved]);
 }
+
+/// A session with a server of its own whose worker does no rounds, and a transaction that has begun to push
+/// 'older' with the key 'k', with further arguments, before 'newer' was pushed with it and leased for an hour.
+fn older_that_commits_later(older: &str, newer: &str) -> (Server, Client, Client, (i64, i64)) {
+    let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.auto_vacuum = off");
+    let (mut session, mut other) = (server.connect(), server.connect());
+    session.batch_execute("CREATE EXTENSION pgqueue; SELECT pgq_create_queue('q')").unwrap();
+    other
+        .batch_execute(&format!("BEGIN; SELECT pgq_push('q', '\"older\"', dedup_key => 'k'{older})"))
+        .unwrap();
+    session.batch_execute(&format!("SELECT pgq_push('q', '\"newer\"', dedup_key => 'k'{newer})")).unwrap();
+    let leased = leased(&mut session, "'1 h'");
+    (server, session, other, leased)
+}
+
+fn leased(session: &mut Client, lease: &str) -> (i64, i64) {
+    let row = session
+        .query_one(&format!("SELECT id, delivery FROM pgq_reserve('q', lease => {lease})"), &[])
+        .unwrap();
+    (row.get(0), row.get(1))
+}
+
+fn reserved(session: &mut Client) -> Vec<String> {
+    session.all("SELECT payload::text FROM pgq_reserve('q', lease => '1 h', max => 9)")
+}
+
+#[test]
+fn two_messages_of_a_key_do_not_supersede_each_other() {
+    let (server, mut session, mut other, newer) = older_that_commits_later("", "");
+    other.batch_execute("COMMIT").unwrap();
+    let older = leased(&mut session, "'1 h'");
+    let release = |session: &mut Client, (id, delivery): (i64, i64)| {
+        assert!(session.one::<bool>(&format!("SELECT pgq_release({id}, delivery => {delivery})")));
+    };
+    release(&mut session, newer);
+    // It drops the newer, as the older was leased later.
+    let mut dropping = server.connect();
+    dropping.batch_execute("BEGIN; SELECT pgq_reserve('q')").unwrap();
+    release(&mut session, older);
+    let mut got = reserved(&mut session);
+    dropping.batch_execute("COMMIT").unwrap();
+    got.append(&mut reserved(&mut session));
+    assert_eq!(got, ["\"older\""]);
+}
+
+#[test]
+fn a_replacement_stays_when_the_window_ignores_the_push_that_would_replace_it() {
+    let server = Server::bare("shared_preload_libraries = 'pgqueue'\npgqueue.auto_vacuum = off");
+    let mut session = server.connect();
+    session
+        .batch_execute(r#"CREATE EXTENSION pgqueue; SELECT pgq_create_queue('q', '{"dedup_window": "1 s"}')"#)
+        .unwrap();
+    let push = |session: &mut Client, payload: &str, on_duplicate: &str| {
+        let call = "SELECT pgq_push('q', to_jsonb($1::text), dedup_key => 'k', on_duplicate => $2)";
+        session.execute(call, &[&payload, &on_duplicate]).unwrap();
+    };
+    let window = || thread::sleep(Duration::from_millis(1200));
+    let open_push = || {
+        let mut other = server.connect();
+        other.batch_execute("BEGIN").unwrap();
+        push(&mut other, "same", "ignore");
+        other
+    };
+    push(&mut session, "old", "ignore");
+    let mut first = open_push();
+    window();
+    push(&mut session, "new", "replace");
+    first.batch_execute("COMMIT").unwrap();
+    let mut second = open_push();
+    window();
+    push(&mut session, "same", "ignore");
+    second.batch_execute("COMMIT").unwrap();
+    let mut third = open_push();
+    push(&mut session, "newer", "replace");
+    third.batch_execute("COMMIT").unwrap();
+    let got = reserved(&mut session);
+    assert!(got.contains(&"\"new\"".to_owned()) || got.contains(&"\"newer\"".to_owned()), "{got:?}");
+}
+
+#[test]
+fn an_update_of_a_message_behind_an_older_one_of_its_key_is_delivered() {
+    let (_server, mut session, mut other, (id, delivery)) = older_that_commits_later(", priority => 5", "");
+    other.batch_execute("COMMIT").unwrap();
+    session
+        .batch_execute(&format!(
+            "SELECT pgq_release({id}, delivery => {delivery}), pgq_update({id}, payload => '\"updated\"')"
+        ))
+        .unwrap();
+    // Both may have been leased at once, one after the other.
+    let mut got: Vec<String> = session.all("SELECT payload::text FROM pgq_reserve('q', lease => '100 ms')");
+    got.append(&mut reserved(&mut session));
+    thread::sleep(Duration::from_millis(200));
+    got.append(&mut reserved(&mut session));
+    assert_eq!(got.last().map(String::as_str), Some("\"updated\""), "{got:?}");
+}

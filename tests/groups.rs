@@ -643,3 +643,72 @@ fn the_next_waits_for_a_settle_of_the_first_whose_last_lease_has_ended() {
     slow.batch_execute("COMMIT").unwrap();
     until("it is the turn of the next", || other.all::<i64>(reserve) == [next]);
 }
+
+/// A message 'newer' of group 'a', which was leased and given back, becomes an echo of 'older', which has its key
+/// and was committed later. Between, `meanwhile` is done: another message of the group is pushed.
+fn becomes_an_echo(
+    server: &Server,
+    of_older: &str,
+    meanwhile: impl FnOnce(&mut Client),
+    how: &str,
+) -> Client {
+    let (mut session, mut other) = (server.connect(), server.connect());
+    other
+        .batch_execute(&format!(
+            "BEGIN; SELECT pgq_push('q', '\"older\"', dedup_key => 'k', priority => 5{of_older})"
+        ))
+        .unwrap();
+    session.batch_execute("SELECT pgq_push('q', '\"newer\"', group_key => 'a', dedup_key => 'k')").unwrap();
+    let leased = session.query_one("SELECT id, delivery FROM pgq_reserve('q', '1 h')", &[]).unwrap();
+    meanwhile(&mut session);
+    other.batch_execute("COMMIT").unwrap();
+    let (id, delivery): (i64, i64) = (leased.get(0), leased.get(1));
+    session.execute("SELECT pgq_release($1, delivery => $2)", &[&id, &delivery]).unwrap();
+    let again = "SELECT pgq_push('q', '\"again\"', group_key => 'a', dedup_key => 'k', on_duplicate => $1)";
+    session.execute(again, &[&how]).unwrap();
+    session
+}
+
+#[test]
+fn a_group_goes_on_when_its_first_becomes_an_echo() {
+    let server = Server::start();
+    server.connect().execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+    for how in ["ignore", "replace"] {
+        let push_behind = |session: &mut Client| {
+            session.batch_execute("SELECT pgq_push('q', '\"behind\"', group_key => 'a')").unwrap();
+            until("it is moved aside", || {
+                session.batch_execute("SELECT pgq_reserve('q', '1 h')").unwrap();
+                session.one("SELECT lane = 'b' FROM pgqueue.message WHERE payload = '\"behind\"'")
+            });
+        };
+        let mut session = becomes_an_echo(&server, ", group_key => 'a'", push_behind, how);
+        let mut got = Vec::new();
+        until("all are delivered", || {
+            got.append(&mut session.all::<String>("SELECT payload::text FROM pgq_pop('q')"));
+            session.one::<i64>("SELECT count(*) FROM pgqueue.message") == 0
+        });
+        assert!(got.contains(&"\"behind\"".to_owned()), "{how}: {got:?}");
+    }
+}
+
+#[test]
+fn a_message_that_has_become_an_echo_has_no_turn_in_its_group() {
+    let server = Server::start();
+    server.connect().execute("SELECT pgq_create_queue('q')", &[]).unwrap();
+    let push_behind = |session: &mut Client| {
+        session.batch_execute("SELECT pgq_push('q', '\"behind\"', group_key => 'a')").unwrap()
+    };
+    for how in ["ignore", "replace"] {
+        let mut session = becomes_an_echo(&server, "", push_behind, how);
+        let mut reserve = || session.all::<String>("SELECT payload::text FROM pgq_reserve('q', '1 h')");
+        assert_eq!(reserve(), ["\"behind\""], "{how}");
+        if how == "ignore" {
+            server
+                .connect()
+                .batch_execute("SELECT pgq_cancel(id) FROM pgqueue.message WHERE payload = '\"older\"'")
+                .unwrap();
+        }
+        assert_eq!([reserve(), reserve()], [[""; 0]; 2], "{how}: one of the group is leased");
+        server.connect().batch_execute("SELECT pgq_purge('q'); DELETE FROM pgqueue.message").unwrap();
+    }
+}

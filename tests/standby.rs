@@ -21,7 +21,7 @@ use Kind::{Reads, Trigger, Writes};
 /// Every function. Those that read show only what time does
 /// not change.
 #[rustfmt::skip]
-const CALLS: [(&str, Kind, &str); 66] = [
+const CALLS: [(&str, Kind, &str); 78] = [
     ("pgq_alter_queue", Writes, "SELECT pgq_alter_queue('q', '{}')"),
     ("pgq_bury", Writes, "SELECT pgq_bury(1, 'no')"),
     ("pgq_bury_batch", Writes, "SELECT pgq_bury_batch(ARRAY[1], 'no')"),
@@ -32,6 +32,7 @@ const CALLS: [(&str, Kind, &str); 66] = [
     ("pgq_capture", Trigger, ""),
     ("pgq_count", Reads, "SELECT pgq_count('q'), pgq_count('q', exact => true), pgq_count('q', group_key => 'g')"),
     ("pgq_create_queue", Writes, "SELECT pgq_create_queue('new')"),
+    ("pgq_create_topic", Writes, "SELECT pgq_create_topic('other')"),
     ("pgq_delete", Writes, "SELECT pgq_delete(1)"),
     ("pgq_delete_batch", Writes, "SELECT pgq_delete_batch(ARRAY[1])"),
     ("pgq_delete_by_receipt", Writes, "SELECT pgq_delete_by_receipt('1-1')"),
@@ -39,6 +40,7 @@ const CALLS: [(&str, Kind, &str); 66] = [
     ("pgq_delete_dead", Writes, "SELECT pgq_delete_dead(1)"),
     ("pgq_delete_dead_batch", Writes, "SELECT pgq_delete_dead_batch(ARRAY[1])"),
     ("pgq_drop_queue", Writes, "SELECT pgq_drop_queue('q')"),
+    ("pgq_drop_topic", Writes, "SELECT pgq_drop_topic('news')"),
     ("pgq_dump_dead", Writes, "SELECT pgq_dump_dead('q')"),
     ("pgq_extend", Writes, "SELECT pgq_extend(1, '1 min')"),
     ("pgq_extend_batch", Writes, "SELECT pgq_extend_batch(ARRAY[1], '1 min')"),
@@ -50,9 +52,13 @@ const CALLS: [(&str, Kind, &str); 66] = [
     ("pgq_fail_by_receipts", Writes, "SELECT pgq_fail_by_receipts(ARRAY['1-1'], 'no')"),
     ("pgq_get", Reads, "SELECT m.* FROM generate_series(1, 10) id, pgq_get(id) m"),
     ("pgq_grant", Writes, "SELECT pgq_grant('q', 'pg_monitor', 'push')"),
+    ("pgq_grant_topic", Writes, "SELECT pgq_grant_topic('news', 'pg_monitor', 'publish')"),
     ("pgq_list_grants", Reads, "SELECT * FROM pgq_list_grants()"),
     ("pgq_list_queues", Reads, "SELECT * FROM pgq_list_queues()"),
     ("pgq_list_schedules", Reads, "SELECT * FROM pgq_list_schedules()"),
+    ("pgq_list_subscriptions", Reads, "SELECT * FROM pgq_list_subscriptions() ORDER BY 1, 2"),
+    ("pgq_list_topic_grants", Reads, "SELECT * FROM pgq_list_topic_grants()"),
+    ("pgq_list_topics", Reads, "SELECT * FROM pgq_list_topics()"),
     ("pgq_list_watches", Reads, "SELECT name, queue, query FROM pgq_list_watches()"),
     ("pgq_move", Writes, "SELECT pgq_move(1, 'q')"),
     ("pgq_move_batch", Writes, "SELECT pgq_move_batch(ARRAY[1], 'q')"),
@@ -61,6 +67,8 @@ const CALLS: [(&str, Kind, &str); 66] = [
     ("pgq_peek", Reads, "SELECT state, m.* FROM unnest(ARRAY['ready', 'delayed', 'leased', 'blocked', 'archived']) state, pgq_peek('q', 10, state) m"),
     ("pgq_peek_dead", Reads, "SELECT * FROM pgq_peek_dead('q', 10)"),
     ("pgq_pop", Writes, "SELECT pgq_pop('q')"),
+    ("pgq_publish", Writes, "SELECT pgq_publish('news', '1')"),
+    ("pgq_publish_batch", Writes, "SELECT pgq_publish_batch('news', ARRAY['1']::jsonb[])"),
     ("pgq_purge", Writes, "SELECT pgq_purge('q')"),
     ("pgq_push", Writes, "SELECT pgq_push('q', '1')"),
     ("pgq_push_batch", Writes, "SELECT pgq_push_batch('q', ARRAY['1']::jsonb[])"),
@@ -79,10 +87,14 @@ const CALLS: [(&str, Kind, &str); 66] = [
     ("pgq_reserve", Writes, "SELECT pgq_reserve('q')"),
     ("pgq_resume", Writes, "SELECT pgq_resume('q')"),
     ("pgq_revoke", Writes, "SELECT pgq_revoke('q', 'pg_monitor', 'consume')"),
+    ("pgq_revoke_topic", Writes, "SELECT pgq_revoke_topic('news', 'pg_monitor', 'publish')"),
     ("pgq_schedule", Writes, "SELECT pgq_schedule('s', 'q', '1 h', '1')"),
     ("pgq_set_owner", Writes, "SELECT pgq_set_owner('q', 'pg_monitor')"),
+    ("pgq_set_topic_owner", Writes, "SELECT pgq_set_topic_owner('news', 'pg_monitor')"),
     ("pgq_stats", Reads, "SELECT queue, ready, delayed, leased, blocked, dead, total FROM pgq_stats() ORDER BY 1"),
+    ("pgq_subscribe", Writes, "SELECT pgq_subscribe('news', 'many')"),
     ("pgq_unschedule", Writes, "SELECT pgq_unschedule('s')"),
+    ("pgq_unsubscribe", Writes, "SELECT pgq_unsubscribe('news', 'q')"),
     ("pgq_unwatch", Writes, "SELECT pgq_unwatch('w')"),
     ("pgq_update", Writes, "SELECT pgq_update(1, '2')"),
     ("pgq_vacuum", Writes, "SELECT pgq_vacuum()"),
@@ -106,6 +118,8 @@ fn fill(primary: &Server) {
              SELECT pgq_schedule('s', 'many', '1 day', '1');
              SELECT pgq_watch('w', 'many', 'SELECT 1, 1', '1 day');
              SELECT pgq_grant('q', 'pg_monitor', 'consume');
+             SELECT pgq_create_topic('news'), pgq_grant_topic('news', 'pg_monitor', 'subscribe');
+             SELECT pgq_subscribe('news', 'q', 'eu.#');
              SELECT pgq_vacuum()",
         )
         .unwrap();

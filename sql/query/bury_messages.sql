@@ -1,10 +1,18 @@
 -- Moves messages to the dead letters, or deletes them if their queue keeps none. An expired message is kept
 -- only if its queue says so. A message without a queue, as in the middle of a restore, stays. A message that
--- another transaction has locked is skipped: a caller that needs it holds its lock. With $4 a message stays
--- if its lease, or time to live, was extended since it was scanned.
+-- another transaction has locked is skipped: a caller that needs it holds its lock. With $4 the caller has
+-- judged it by a scan: it stays if it is not dead, or dead for another reason, as it is now (`Queue::end_of`).
 WITH free AS (
     SELECT id FROM pgqueue.message m
-     WHERE id = ANY ($1) AND EXISTS (SELECT FROM pgqueue.queue q WHERE q.id = m.queue)
+     WHERE id = ANY ($1)
+       AND EXISTS (SELECT FROM pgqueue.queue q,
+                          LATERAL (SELECT coalesce(m.max_deliveries, (q.settings ->> 'max_deliveries')::integer,
+                                                   current_setting('pgqueue.max_deliveries')::integer) AS attempts) most
+                    WHERE q.id = m.queue
+                      AND (NOT $4 OR $2 = 'expired'
+                           OR ($2 = 'timeout') = (m.lease_until > '-infinity')
+                              AND (most.attempts > 0 AND m.deliveries - coalesce(m.given_back, 0) >= most.attempts
+                                   OR m.lease_until > '-infinity' AND q.settings ->> 'on_timeout' = 'dead')))
        AND (lease_until <= clock_timestamp() OR NOT $4)
        AND (expires_at <= clock_timestamp() OR $2 <> 'expired')
        FOR UPDATE SKIP LOCKED

@@ -1,10 +1,6 @@
--- Skips messages that a push has counted on meanwhile, or that were leased again: their key_place has
--- changed.
-WITH free AS (
-    SELECT m.id
-      FROM unnest($1, $2) AS seen (id, place)
-      JOIN pgqueue.message m ON m.id = seen.id AND m.key_place = seen.place
-     WHERE m.lease_until <= clock_timestamp()
-       FOR UPDATE OF m SKIP LOCKED
-)
-DELETE FROM pgqueue.message m USING free WHERE m.id = free.id RETURNING m.queue
+-- Removes a superseded message, unless a push has counted on it meanwhile, or it was leased again: its key_place
+-- has changed.
+DELETE FROM pgqueue.message
+ WHERE id = (SELECT m.id FROM pgqueue.message m
+              WHERE m.id = $1 AND m.key_place = $2 AND m.queue = $3 AND m.lease_until <= clock_timestamp()
+                FOR UPDATE SKIP LOCKED)

@@ -4,6 +4,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::api::call::{Answer, Call};
 use crate::engine::commit::{callbacks, counts, pending};
+use crate::engine::message::siblings::is_place_of_echo;
 use crate::engine::message::{group, removal};
 use crate::engine::queue::{counter, roles, slots};
 use crate::engine::shared::hint_cache;
@@ -169,9 +170,10 @@ impl MessageRow {
         (self.value(Column::InTurn) & 0xff == 0, self.priority(), self.id())
     }
 
-    /// True if its expiry will be noticed by a call or a scan.
+    /// True if its end will be noticed by a call or a scan.
     fn is_met(&self) -> bool {
-        group::is_met(self.lane(), self.values[Column::ExpiresAt as usize].map(|at| at.value() as Timestamp))
+        let expires_at = self.values[Column::ExpiresAt as usize].map(|at| at.value() as Timestamp);
+        group::is_met(self.lane(), expires_at) && !is_place_of_echo(self.value(Column::KeyPlace))
     }
 
     /// Lets the next message of the group have its turn if this one now stands behind it, or may expire

@@ -35,6 +35,7 @@ static UPDATE: Statement = Statement::by_index(
         pg_sys::INT2OID,
         pg_sys::TIMESTAMPTZOID,
         pg_sys::TIMESTAMPTZOID,
+        pg_sys::BOOLOID,
     ],
 );
 static CANCEL: Statement =
@@ -67,11 +68,14 @@ pub fn update(id: i64, change: &Change) -> Result<bool> {
         change.deliver_at.map(Datum::from),
         Some(now().into()),
     ];
-    let write = || UPDATE.run(&args, |_| {}) == 1;
+    let write = |stands_behind: bool| {
+        let args: Vec<_> = args.iter().copied().chain([Some(stands_behind.into())]).collect();
+        UPDATE.run(&args, |_| {}) == 1
+    };
     let has_new_content = change.payload.is_some() || change.headers.is_some();
     Ok(match message.key.filter(|_| has_new_content) {
         Some(key) => key::may_change(&Table::open(catalog::refresh().message), &queue, id, &key, write),
-        None => write(),
+        None => write(false),
     })
 }
 

@@ -24,6 +24,7 @@ use crate::pg::subtransaction::{self, Problem};
 use crate::pg::timeout::{TimeLimit, is_worker};
 use crate::pg::turn::TURN;
 use crate::pg::{role, session};
+use crate::stop::{self, Point};
 use crate::value::duration::Millis;
 use crate::value::reason::Reason;
 use crate::value::settings::OnTimeout;
@@ -208,6 +209,7 @@ pub fn bury_without_waiting(messages: &[(i64, Reason)]) -> Buried {
 /// Buries messages that will never be delivered again, except those that another transaction is just burying.
 /// An expired message is dropped, unless its queue keeps expired ones.
 pub fn bury_exhausted(messages: &[(i64, Reason)]) -> Buried {
+    stop::at(Point::DeadAreFound);
     let mut buried = Buried::default();
     for (reason, error) in [
         (Reason::Timeout, "the last lease ran out"),

@@ -308,7 +308,7 @@ pub fn block(table: &Table, waiting: &[(Group, i64)]) -> Vec<(Group, i64)> {
     let (mut first, mut seen) = (Vec::new(), HashSet::new());
     for (group, id) in waiting {
         pg_sys::check_for_interrupts!();
-        let is_moved = move_to(table, *id, Lane::Ready, Lane::Blocked).is_some();
+        let is_moved = group.move_to(table, *id, Lane::Ready, Lane::Blocked).is_some();
         if is_moved && seen.insert(group) {
             first.push((group.clone(), *id));
         }
@@ -322,19 +322,27 @@ pub fn block(table: &Table, waiting: &[(Group, i64)]) -> Vec<(Group, i64)> {
 pub fn unblock(table: &Table, moved: &[(Group, i64)]) {
     for (group, id) in moved {
         if !group.waits(table, *id)
-            && let Some(priority) = move_to(table, *id, Lane::Blocked, Lane::Ready)
+            && let Some(priority) = group.move_to(table, *id, Lane::Blocked, Lane::Ready)
         {
             pending::ready(group.queue, priority, *id);
         }
     }
 }
 
-/// Moves a message to another lane, and returns its priority if it was moved.
-fn move_to(table: &Table, id: i64, from: Lane, to: Lane) -> Option<i16> {
-    let snapshot = Snapshot::take();
-    let mut messages = ById::open(table, &snapshot);
-    let row = messages.find(id).filter(|row| row.lane() == from && !row.bool(Column::InTurn))?;
-    (set_lane(table, &row, to) == Fate::Done).then(|| row.i16(Column::Priority))
+impl Group {
+    /// Moves a message to another lane, and returns its priority if it was moved. It may be in another queue by
+    /// now, with its id.
+    fn move_to(&self, table: &Table, id: i64, from: Lane, to: Lane) -> Option<i16> {
+        let snapshot = Snapshot::take();
+        let mut messages = ById::open(table, &snapshot);
+        let is_ours = |row: &TableRow| {
+            row.i32(Column::Queue) == self.queue && row.text(Column::GroupKey).as_ref() == Some(&self.key)
+        };
+        let row = messages
+            .find(id)
+            .filter(|row| is_ours(row) && row.lane() == from && !row.bool(Column::InTurn))?;
+        (set_lane(table, &row, to) == Fate::Done).then(|| row.i16(Column::Priority))
+    }
 }
 
 fn set_lane(table: &Table, row: &TableRow, lane: Lane) -> Fate {
@@ -350,17 +358,20 @@ fn set_lane(table: &Table, row: &TableRow, lane: Lane) -> Fate {
 /// Frees a group after a statement has removed messages of it, or moved them back, the first from `place`.
 pub fn removed(queue: i32, key: Vec<u8>, place: GroupPosition) -> Result<()> {
     if queue::by_id(queue)?.is_some_and(|queue| queue.settings.keeps_order()) {
-        free(Group { queue, key }, place);
+        Group { queue, key }.free_soon(place);
     }
     Ok(())
 }
 
-fn free(group: Group, place: GroupPosition) {
-    let is_postponed = POSTPONED.with_borrow_mut(|postponed| {
-        postponed.as_mut().map(|freed| freed.add(group.clone(), place)).is_some()
-    });
-    if !is_postponed {
-        group.free(&Table::open(catalog::refresh().message), place);
+impl Group {
+    /// Gives the next message the turn, at once or when the work is done that is under way.
+    pub fn free_soon(self, place: GroupPosition) {
+        let is_postponed = POSTPONED.with_borrow_mut(|postponed| {
+            postponed.as_mut().map(|freed| freed.add(self.clone(), place)).is_some()
+        });
+        if !is_postponed {
+            self.free(&Table::open(catalog::refresh().message), place);
+        }
     }
 }
 

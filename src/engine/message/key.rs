@@ -1,5 +1,7 @@
 //! Unique keys: how a message stands among its siblings (`siblings`), and what its removal means for them.
 
+use std::rc::Rc;
+
 use pgrx::pg_sys::{self, Datum, TransactionId};
 
 use crate::engine::commit::pending;
@@ -9,13 +11,14 @@ use crate::engine::message::siblings::{
     ECHO, LEASED_BLINDLY, REPLACEMENT, Sibling, Siblings, UNSEEN, Version, is_echo,
 };
 use crate::engine::queue::counter;
+use crate::engine::table::catalog;
 use crate::engine::table::counts::Counts;
 use crate::engine::table::heap::{Fate, Patience, Table};
 use crate::engine::table::message::{Column, Lane};
 use crate::engine::table::message_id;
 use crate::engine::table::message_index::ById;
 use crate::engine::table::name::Name;
-use crate::engine::table::queue::Queue;
+use crate::engine::table::queue::{self, Queue};
 use crate::engine::table::row::TableRow;
 use crate::engine::table::short_lock::{Kind, ShortLock};
 use crate::engine::table::statement::Statement;
@@ -28,7 +31,7 @@ use crate::value::timestamp::Timestamp;
 
 static DROP_SUPERSEDED: Statement = Statement::by_index(
     include_str!("../../../sql/query/drop_superseded.sql"),
-    &[pg_sys::INT8ARRAYOID, pg_sys::INT8ARRAYOID],
+    &[pg_sys::INT8OID, pg_sys::INT8OID, pg_sys::INT4OID],
 );
 
 static DROP_ECHOES: Statement =
@@ -63,7 +66,8 @@ pub fn remove_if(
 ) -> Option<Option<Timestamp>> {
     let snapshot = Snapshot::take();
     let mut messages = ById::open(table, &snapshot);
-    let row = messages.find(id).filter(|row| is_such(row.i64(Column::KeyPlace)))?;
+    let is_there = |row: &TableRow| row.i32(Column::Queue) == queue.id && is_such(row.i64(Column::KeyPlace));
+    let row = messages.find(id).filter(is_there)?;
     pending::touched(queue.id, row.i16(Column::Priority), id);
     if row.lane() == Lane::Delayed {
         pending::undelayed(queue.id);
@@ -102,7 +106,7 @@ pub enum Turn {
     Now,
     /// An older unseen message is delivered first, unless it expires before.
     Later { until: Option<Timestamp> },
-    /// As `Later`, but another transaction is changing the older message.
+    /// Another transaction is changing the message on which that depends.
     Unsure,
     /// It was delivered, and another message stands for its key now.
     Superseded,
@@ -115,7 +119,11 @@ pub fn turn(table: &Table, queue: &Queue, row: &TableRow) -> Turn {
     let Some(key) = row.whole(Column::DedupKey).filter(|_| place != UNSEEN) else { return Turn::Now };
     let siblings = Siblings::look(table, queue, key);
     if place > UNSEEN {
-        return if siblings.have_superseded(id, place) { Turn::Superseded } else { Turn::Now };
+        return match siblings.have_superseded(id, place) {
+            Some(true) => Turn::Superseded,
+            Some(false) => Turn::Now,
+            None => Turn::Unsure,
+        };
     }
     let mut before = siblings.alive().filter(|sibling| {
         let waits = |version: &Version| version.is_unseen() && version.waits();
@@ -209,13 +217,34 @@ pub fn stands_behind(table: &Table, queue: &Queue, row: &TableRow) -> bool {
     is_echo(row) && matches!(turn(table, queue, row), Turn::Later { .. })
 }
 
-/// Removes superseded messages, except those that a push has counted on, or a consumer has leased, since they
-/// were seen at their place.
+/// Removes messages that were seen superseded at their place, if they still are.
+///
+/// Each is judged again under the lock of its key: of two messages that supersede each other in turn, as one is
+/// leased and the other removed, one stays.
 pub fn drop_superseded(messages: &[(i64, i64)]) {
-    let (ids, places): (Vec<i64>, Vec<i64>) = messages.iter().copied().unzip();
-    let mut queues = Vec::new();
-    DROP_SUPERSEDED.run(&[Some(i64_array(&ids)), Some(i64_array(&places))], |row| queues.push(row.i32(0)));
-    counter::add_each(queues, |deleted| Counts { deleted, ..Counts::default() });
+    stop::at(Point::SupersededAreFound);
+    let table = Table::open(catalog::refresh().message);
+    for &(id, place) in messages {
+        pg_sys::check_for_interrupts!();
+        let Some((queue, key)) = queue_and_key(&table, id) else { continue };
+        let drop = || {
+            let siblings = Siblings::look(&table, &queue, key.datum());
+            if siblings.have_still_superseded(id, place) {
+                let args = [Some(id.into()), Some(place.into()), Some(queue.id.into())];
+                let deleted = DROP_SUPERSEDED.run(&args, |_| {}) as i64;
+                counter::add(queue.id, Counts { deleted, ..Counts::default() });
+            }
+        };
+        deciding(queue.id, key.bytes(), drop);
+    }
+}
+
+fn queue_and_key(table: &Table, id: i64) -> Option<(Rc<Queue>, Name)> {
+    let snapshot = Snapshot::take();
+    let mut messages = ById::open(table, &snapshot);
+    let row = messages.find(id)?;
+    let key = row.text(Column::DedupKey).map(Name::known)?;
+    Some((queue::by_id(row.i32(Column::Queue)).ok()??, key))
 }
 
 /// Removes the echoes behind messages that leave their queue undelivered. Returns when each would have
@@ -235,12 +264,19 @@ pub fn take_in_echoes(table: &Table, id: i64) {
     prolong(table, id, drop_echoes(&[id]));
 }
 
-/// Changes the content of a message by `change`. False if a newer message with its key is there, or one that
+/// Changes the content of a message by `change`, which is told whether an older message of the key waits unseen.
+/// False if a newer message with its key is there, or one that
 /// replaces its content.
 ///
 /// Waits for a transaction that is pushing such a message. The caller holds no lock but that of the message's
 /// row.
-pub fn may_change(table: &Table, queue: &Queue, id: i64, key: &Name, change: impl FnOnce() -> bool) -> bool {
+pub fn may_change(
+    table: &Table,
+    queue: &Queue,
+    id: i64,
+    key: &Name,
+    change: impl FnOnce(bool) -> bool,
+) -> bool {
     let stands_for_it = |version: &Version| version.place >= UNSEEN || version.place == REPLACEMENT;
     let mut change = Some(change);
     once_it_is_sure(table, queue, key, |siblings| {
@@ -248,7 +284,7 @@ pub fn may_change(table: &Table, queue: &Queue, id: i64, key: &Name, change: imp
             sibling.id > id && sibling.settled.iter().chain(&sibling.pending).any(stands_for_it)
         });
         match newer {
-            None => Ok(change.take().is_some_and(|change| change())),
+            None => Ok(change.take().is_some_and(|change| change(siblings.has_unseen_before(id)))),
             Some(Sibling { settled, changer: Some(changer), .. })
                 if !settled.as_ref().is_some_and(stands_for_it) =>
             {

@@ -11,7 +11,7 @@ use crate::engine::table::catalog;
 use crate::engine::table::heap::Table;
 use crate::engine::table::message::{Column, is_leased};
 use crate::engine::table::queue::Queue;
-use crate::engine::table::row::{Doing, TableRow};
+use crate::engine::table::row::{Doing, Own, TableRow};
 use crate::engine::table::scan::{Condition, Scan};
 use crate::pg::session::now;
 use crate::pg::snapshot::Snapshot;
@@ -88,6 +88,16 @@ impl Version {
     fn waits_unseen(&self) -> bool {
         self.waits() && self.is_unseen()
     }
+
+    /// Whether this version of the message `own` supersedes another message, which was leased at `place`.
+    fn supersedes(&self, own: i64, other: i64, place: i64) -> bool {
+        own != other
+            && match self.standing {
+                Standing::Outlived => false,
+                Standing::Waits => own > other,
+                _ => place != LEASED_BLINDLY && self.place != LEASED_BLINDLY && self.place > place,
+            }
+    }
 }
 
 /// A message with the key.
@@ -130,6 +140,8 @@ pub struct Siblings {
     all: Vec<Sibling>,
     /// No message of the key with a smaller id is alive.
     pub floor: Option<i64>,
+    /// Those that this transaction has removed, or changed, as they were before.
+    taken: Vec<(i64, Version)>,
 }
 
 impl Siblings {
@@ -151,7 +163,7 @@ impl Siblings {
             Condition::equals(2, pg_sys::F_TEXTEQ, key),
         ];
         let mut rows = Scan::begin_any(table, catalog::known().message_key, &conditions, true);
-        let (mut all, mut floor) = (Vec::<Sibling>::new(), None);
+        let (mut all, mut floor, mut taken) = (Vec::<Sibling>::new(), None, Vec::new());
         while let Some(row) = rows.next() {
             let id = row.i64(Column::Id);
             if floor.is_some_and(|floor| id < floor) {
@@ -160,17 +172,18 @@ impl Siblings {
             match row.doing() {
                 Some(doing) => note(&mut all, id, doing, Version::of(&row, queue, now)),
                 None if row.is_seen_by(&snapshot) => return None,
+                None if row.own() == Own::Change => taken.push((id, Version::of(&row, queue, now))),
                 None => {}
             }
             if row.is_made_for_good() {
                 floor = floor.max(row.optional_i64(Column::KeyFloor));
             }
             if all.len() > ENOUGH {
-                return Some(Self { all, floor });
+                return Some(Self { all, floor, taken });
             }
         }
         let oldest = all.last().map(|sibling| sibling.id);
-        Some(Self { all, floor: oldest })
+        Some(Self { all, floor: oldest, taken })
     }
 
     /// The siblings that are leased or may still be delivered, or may be soon.
@@ -216,17 +229,28 @@ impl Siblings {
 
     /// Whether a message that was leased at `place` is obsolete: a newer one waits, or another was leased
     /// later, by a transaction that saw what was committed by then. An older one that waits makes none
-    /// obsolete, so of two that wait one is left.
-    pub fn have_superseded(&self, id: i64, place: i64) -> bool {
-        self.all
-            .iter()
-            .filter(|sibling| sibling.id != id)
-            .filter_map(|sibling| Some((sibling.id, sibling.settled?)))
-            .any(|(other, version)| match version.standing {
-                Standing::Outlived => false,
-                Standing::Waits => other > id,
-                _ => place != LEASED_BLINDLY && version.place != LEASED_BLINDLY && version.place > place,
-            })
+    /// obsolete, so of two that wait one is left. None: that depends on a transaction that is removing or
+    /// changing the other.
+    pub fn have_superseded(&self, id: i64, place: i64) -> Option<bool> {
+        let mut is_sure = true;
+        for other in &self.all {
+            let supersedes = |version: &Version| version.supersedes(other.id, id, place);
+            if !other.settled.as_ref().is_some_and(supersedes) {
+                continue;
+            }
+            if other.changer.is_none() || other.pending.as_ref().is_some_and(supersedes) {
+                return Some(true);
+            }
+            is_sure = false;
+        }
+        is_sure.then_some(false)
+    }
+
+    /// The same for a message that was found superseded, where the other may be one that this transaction has
+    /// taken since.
+    pub fn have_still_superseded(&self, id: i64, place: i64) -> bool {
+        let was_taken = self.taken.iter().any(|(other, version)| version.supersedes(*other, id, place));
+        was_taken || self.have_superseded(id, place) == Some(true)
     }
 }
 

@@ -17,8 +17,11 @@ use pgrx::pg_sys::{self, TransactionId};
 
 use crate::engine::commit::pending;
 use crate::engine::message::dedup_window::{note_in_window, seen_lately};
+use crate::engine::message::group::{Group, place_of};
 use crate::engine::message::key::{deciding, lives_longer, longer_life, remove_if};
-use crate::engine::message::siblings::{ECHO, NAMED_ECHO, REPLACEMENT, Sibling, Siblings, UNSEEN, Version};
+use crate::engine::message::siblings::{
+    ECHO, NAMED_ECHO, REPLACEMENT, Sibling, Siblings, UNSEEN, Version, is_echo, is_place_of_echo,
+};
 use crate::engine::push::message::{Message, OnDuplicate, Outcome};
 use crate::engine::push::writer::Writer;
 use crate::engine::shared::hint_cache;
@@ -27,7 +30,7 @@ use crate::engine::table::message::{Column, Lane};
 use crate::engine::table::message_index::ById;
 use crate::engine::table::name::Name;
 use crate::engine::table::queue::Queue;
-use crate::engine::table::row::Intent;
+use crate::engine::table::row::{Intent, TableRow};
 use crate::engine::table::statement::Statement;
 use crate::error::{Error, Result};
 use crate::pg::session::{has_one_snapshot, now};
@@ -174,6 +177,9 @@ impl Keyed<'_> {
             (true, _) if siblings.head().is_some() => ECHO,
             (true, _) => NAMED_ECHO,
         };
+        if self.on_duplicate == OnDuplicate::Replace {
+            self.remove_obsolete(writer, siblings);
+        }
         let added = writer.add_keyed(&self.message, self.key, place, siblings.floor);
         match (siblings.head(), self.on_duplicate) {
             (Some(_), OnDuplicate::Replace) => Step::Done(added, Outcome::Replaced),
@@ -245,7 +251,7 @@ impl Keyed<'_> {
     fn touch(&self, table: &Table, id: i64, seen: &Version, place: i64, until: Option<Timestamp>) -> Touch {
         let snapshot = Snapshot::latest();
         let mut messages = ById::open(table, &snapshot);
-        let row = messages.find(id).filter(|row| {
+        let row = messages.find(id).filter(|row| self.is_ours(row)).filter(|row| {
             let found = Version::of(row, self.queue, now());
             found.place == seen.place && found.waits()
         });
@@ -257,9 +263,18 @@ impl Keyed<'_> {
         let (queue, priority) = (row.i32(Column::Queue), row.i16(Column::Priority));
         pending::touched(queue, priority, id);
         let mut changes = vec![(Column::KeyPlace, Some(place.into()))];
+        // An echo has no turn in its group: it is passed over.
+        let loses_turn = is_place_of_echo(place) && row.bool(Column::InTurn);
+        changes.extend(loses_turn.then_some((Column::InTurn, Some(false.into()))));
         changes.extend(longer_life(&row, until)); // only a longer life: an index has the column
         if table.update(&row, &changes, Patience::Skip) != Fate::Done {
             return Touch::Refused;
+        }
+        if is_place_of_echo(place)
+            && !is_echo(&row)
+            && let Some(group) = Group::of(&row, self.queue)
+        {
+            group.free_soon(place_of(&row));
         }
         match row.lane() {
             Lane::Delayed => pending::delayed(queue, row.i64(Column::DueAt)),
@@ -269,12 +284,19 @@ impl Keyed<'_> {
         Touch::Done
     }
 
+    /// Whether a message found by its id is still in the queue, with the key: a redrive takes a message with its
+    /// id to another queue.
+    fn is_ours(&self, row: &TableRow) -> bool {
+        row.i32(Column::Queue) == self.queue.id
+            && row.text(Column::DedupKey).is_some_and(|key| key == self.key.bytes())
+    }
+
     fn ignored(&self, siblings: &Siblings, id: i64) -> Step {
         Step::Done(siblings.head().map_or(id, |head| head.id), Outcome::Ignored)
     }
 
     /// Replaces the content of the newest message in place, if it waits. None if that is not possible at this
-    /// moment: then removes the echoes behind the next message to be delivered, which are obsolete.
+    /// moment.
     fn replace(&self, writer: &Writer, siblings: &Siblings) -> Result<Option<Step>> {
         let Some(newest) = siblings.alive().next() else { return Ok(None) };
         let waiting = newest.free().filter(|version| version.waits());
@@ -286,6 +308,11 @@ impl Keyed<'_> {
                 return Ok(Some(Step::Done(newest.id, Outcome::Replaced)));
             }
         }
+        Ok(None)
+    }
+
+    /// Removes the echoes behind the next message to be delivered: the push that is being added replaces them.
+    fn remove_obsolete(&self, writer: &Writer, siblings: &Siblings) {
         let obsolete = siblings.alive().filter(|sibling| {
             let is_echo = sibling.free().is_some_and(|version| version.place < UNSEEN && version.waits());
             is_echo && siblings.has_unseen_before(sibling.id)
@@ -293,7 +320,6 @@ impl Keyed<'_> {
         for echo in obsolete {
             remove_if(|place| place < UNSEEN, &writer.table, self.queue, echo.id);
         }
-        Ok(None)
     }
 
     /// Replaces the content of a message. False if another transaction is changing it.
@@ -303,6 +329,7 @@ impl Keyed<'_> {
             let mut messages = ById::open(&writer.table, &snapshot);
             messages
                 .find(id)
+                .filter(|row| self.is_ours(row))
                 .is_some_and(|row| writer.table.lock(&row, Intent::Change, Patience::Skip) == Fate::Done)
         };
         if !is_locked {

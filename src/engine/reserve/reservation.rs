@@ -432,7 +432,8 @@ impl<'a> Reservation<'a> {
         let snapshot = Snapshot::take();
         let mut messages = ById::open(self.table, &snapshot);
         let Some(row) = messages.find(replacement) else { return Fate::Gone };
-        if !self.wants(&row) || self.group_of(&row).is_some() || row.is_busy(self.intent()) {
+        let is_there = row.i32(Column::Queue) == self.queue.id;
+        if !is_there || !self.wants(&row) || self.group_of(&row).is_some() || row.is_busy(self.intent()) {
             self.uncovered = true;
             return Fate::Gone;
         }
