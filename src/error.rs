@@ -493,11 +493,13 @@ impl Error {
     }
 
     /// 55000: the extension's SQL is older or newer than the library.
-    pub fn wrong_version(installed: &str, library: &str, is_older: bool) -> Self {
-        let hint = if is_older {
-            "Run ALTER EXTENSION pgqueue UPDATE."
-        } else {
-            "Connect anew, after a restart of the server if it preloads the library, so that the new library is loaded."
+    pub fn wrong_version(installed: &str, library: &str, is_older: bool, is_standby: bool) -> Self {
+        let hint = match (is_older, is_standby) {
+            (true, false) => "Run ALTER EXTENSION pgqueue UPDATE.",
+            (true, true) => "Run ALTER EXTENSION pgqueue UPDATE on the primary server.",
+            (false, _) => {
+                "Connect anew, after a restart of the server if it preloads the library, so that the new library is loaded."
+            }
         };
         Self::new(
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
 
 use postgres::Client;
-use support::{Ask, Ending, Server, until};
+use support::{Ask, Ending, Server, Stop, until};
 
 /// Released versions, each with its install script and what its pg_dump printed of an
 /// extension with messages in every state (`tests/upgrade/messages.sql`).
@@ -185,8 +185,77 @@ fn messages_in_every_state_survive_an_upgrade() {
         assert_eq!(session.sqlstate("SELECT pgq_push('plain', '1')"), "55000");
         session.batch_execute("ALTER EXTENSION pgqueue UPDATE").unwrap();
         assert_eq!(all_rows(&mut session), before, "{version}");
-        check_messages(&mut session);
+        assert_eq!(check_messages(&mut session), 19, "ids go on");
     }
+}
+
+/// What monitors ask on a standby.
+const MONITORS: [&str; 4] = [
+    "SELECT concat_ws(' ', queue, ready, delayed, leased, blocked, dead, total, pushed, delivered, deleted, retried, died)
+       FROM pgq_stats() ORDER BY 1",
+    "SELECT state || pgq_peek('plain', 10, state)::text FROM unnest('{ready,delayed,leased,archived}'::text[]) state ORDER BY 1",
+    "SELECT pgq_peek_dead('plain', 10)::text ORDER BY 1",
+    "SELECT pgq_list_queues()::text ORDER BY 1",
+];
+
+/// The monitors' calls are refused in an open session, with both versions and the way out.
+fn assert_refused(session: &mut Client, installed: &str, hint: &str) {
+    for call in MONITORS {
+        let error = session.batch_execute(call).expect_err(call);
+        let error = error.as_db_error().expect("the connection holds");
+        assert_eq!((error.code().code(), error.hint()), ("55000", Some(hint)), "{call}: {error:?}");
+        assert!(
+            [installed, env!("CARGO_PKG_VERSION")].iter().all(|it| error.message().contains(it)),
+            "{error}"
+        );
+    }
+}
+
+fn assert_same(here: &mut Client, there: &mut Client) {
+    for call in MONITORS {
+        let rows = here.all::<String>(call);
+        assert!(!rows.is_empty(), "{call}");
+        assert_eq!(rows, there.all::<String>(call), "{call}");
+    }
+}
+
+/// Both servers have this library already, and only the primary is told to update.
+#[test]
+fn an_upgrade_reaches_a_standby_which_has_all_messages_when_it_is_promoted() {
+    let [_, (version, _, data)] = RELEASED;
+    let primary = server();
+    primary.connect().batch_execute("CREATE ROLE owner; CREATE ROLE stranger").unwrap();
+    let standby = primary.standby("standby");
+    let mut there = installed(&primary, "upgraded", version, data);
+    let before = all_rows(&mut there);
+    primary.until_replayed_by(&standby);
+    let mut open = standby.connect_to("upgraded");
+    assert_refused(&mut open, version, "Run ALTER EXTENSION pgqueue UPDATE on the primary server.");
+
+    there.batch_execute("ALTER EXTENSION pgqueue UPDATE").unwrap();
+    // `installed` put the messages there uncounted: a round counts them.
+    there.batch_execute("SELECT pgq_vacuum()").unwrap();
+    primary.until_replayed_by(&standby);
+    assert_eq!(all_rows(&mut open), before);
+    assert_same(&mut open, &mut there);
+
+    // As a standby whose library is older than the primary's.
+    let ours = env!("CARGO_PKG_VERSION");
+    there.batch_execute(&format!("ALTER EXTENSION pgqueue UPDATE TO '{FUTURE}'")).unwrap();
+    primary.until_replayed_by(&standby);
+    assert_refused(
+        &mut open,
+        FUTURE,
+        "Connect anew, after a restart of the server if it preloads the library, so that the new library is loaded.",
+    );
+    there.batch_execute(&format!("ALTER EXTENSION pgqueue UPDATE TO '{ours}'")).unwrap();
+    primary.until_replayed_by(&standby);
+    assert_same(&mut open, &mut there);
+
+    primary.stop(Stop::Kill);
+    standby.promote();
+    assert_eq!(all_rows(&mut open), before);
+    assert!(check_messages(&mut open) > 19, "ids go on behind those that may be lost");
 }
 
 #[test]
@@ -248,12 +317,12 @@ fn a_dump_of_an_older_version_loads_into_this_one() {
         let database = format!("restored{n}");
         server.connect().batch_execute(&format!("CREATE DATABASE {database}")).unwrap();
         server.restore_into(&database, data);
-        check_messages(&mut server.connect_to(&database));
+        assert_eq!(check_messages(&mut server.connect_to(&database)), 19, "ids go on");
     }
 }
 
-/// That what `messages.sql` has made behaves as it should.
-fn check_messages(session: &mut Client) {
+/// That what `messages.sql` has made behaves as it should. Returns the id of the next message.
+fn check_messages(session: &mut Client) -> i64 {
     session.batch_execute("SET ROLE stranger").unwrap();
     assert_eq!(session.sqlstate("SELECT pgq_reserve('plain')"), "42501", "the queues have their owner");
     session.batch_execute("SET ROLE owner").unwrap();
@@ -269,8 +338,8 @@ fn check_messages(session: &mut Client) {
         "slots 1 0 1 0 0 2 1 0 0 0",
     ];
     assert_eq!(stats, expected);
-    assert_eq!(session.one::<i64>("SELECT pgq_push('plain', '1', priority => 9)"), 19, "ids go on");
-    assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('plain', max => 10)"), [8, 6, 9, 10, 19]);
+    let new: i64 = session.one("SELECT pgq_push('plain', '1', priority => 9)");
+    assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('plain', max => 10)"), [8, 6, 9, 10, new]);
     assert_eq!(session.one::<i64>("SELECT delivery FROM pgq_get(6)"), 2);
     assert_eq!(session.all::<i64>("SELECT id FROM pgq_reserve('slots')"), [0; 0], "the only slot is taken");
     // Receipts of before.
@@ -300,6 +369,7 @@ fn check_messages(session: &mut Client) {
         ),
         ["yearly", "roles"]
     );
+    new
 }
 
 #[test]

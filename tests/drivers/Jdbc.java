@@ -59,6 +59,9 @@ class Jdbc {
         String batch = "SELECT pgq_delete_batch(?, ?)";
         say("batch", count(run(batch, db.createArrayOf("bigint", ids), db.createArrayOf("bigint", deliveries))) == 2, "createArrayOf(\"bigint\")");
         say("empty batch", count(run(batch, new long[0], new long[0])) == 0, "long[]");
+        String receipt = one("SELECT receipt FROM pgq_reserve(?, max => ?)", "q", 1).getString(1);
+        boolean longer = count(run("SELECT * FROM pgq_extend_by_receipt(?, ?)", receipt, minute)) == 1;
+        say("receipt", longer && one("SELECT pgq_delete_by_receipt(?)", receipt).getBoolean(1), "String");
         Object seconds = one("SELECT oldest_ready_seconds FROM pgq_stats(?)", "q").getObject(1);
         say("seconds", seconds instanceof Double, seconds.getClass().getSimpleName());
     }

@@ -59,6 +59,9 @@ func worker(client string, run runner, state func(error) string, span func(time.
 	say(client, "batch", len(rows(1, "SELECT pgq_delete_batch($1, $2)", array(ids), array(deliveries))) == 2, "")
 	none := array([]int64{})
 	say(client, "empty batch", len(rows(1, "SELECT pgq_delete_batch($1, $2)", none, none)) == 0, "")
+	receipt := rows(1, "SELECT receipt FROM pgq_reserve($1, max => $2)", client, 1)[0][0]
+	longer := len(rows(1, "SELECT id FROM pgq_extend_by_receipt($1, $2)", receipt, span(time.Minute))) == 1
+	say(client, "receipt", longer && rows(1, "SELECT pgq_delete_by_receipt($1)", receipt)[0][0] == true, fmt.Sprintf("%T", receipt))
 	_, ok := rows(1, "SELECT oldest_ready_seconds FROM pgq_stats($1)", client)[0][0].(float64)
 	say(client, "seconds", ok, "float64")
 }

@@ -32,4 +32,7 @@ say("strict", problem and problem:find("was refused", 1, true) ~= nil, "the erro
 local rows = reserve(2)
 say("batch", #run("SELECT pgq_delete_batch('{%s,%s}', '{%s,%s}')", rows[1][1], rows[2][1], rows[1][2], rows[2][2]) == 2, "array literals by hand")
 say("empty batch", #run("SELECT pgq_delete_batch('{}', '{}')") == 0)
+local receipt = run("SELECT receipt FROM pgq_reserve('lua', max => 1)")[1][1]
+local longer = #run("SELECT * FROM pgq_extend_by_receipt('%s', '1 min')", receipt) == 1
+say("receipt", longer and run("SELECT pgq_delete_by_receipt('%s')", receipt)[1][1] == "t", type(receipt))
 say("seconds", tonumber(run("SELECT oldest_ready_seconds FROM pgq_stats('lua')")[1][1]) ~= nil)

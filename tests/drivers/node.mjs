@@ -31,6 +31,9 @@ async function loop(client, run, payload = n => ({ n }), batch = 'SELECT pgq_del
   const gone = await run(batch, [rows.map(row => row.id), rows.map(row => row.delivery)]);
   say(client, 'batch', gone.length === 2, batch.includes('::') ? 'with ::bigint[]' : '');
   say(client, 'empty batch', (await run(batch, [[], []])).length === 0);
+  const receipt = await value('SELECT receipt FROM pgq_reserve($1, max => $2)', queue, 1);
+  const longer = (await run('SELECT id FROM pgq_extend_by_receipt($1, $2)', [receipt, minute])).length === 1;
+  say(client, 'receipt', longer && (await value('SELECT pgq_delete_by_receipt($1)', receipt)) === true, typeof receipt);
   const seconds = await value('SELECT oldest_ready_seconds FROM pgq_stats($1)', queue);
   say(client, 'seconds', typeof seconds === 'number', typeof seconds);
 }

@@ -33,5 +33,8 @@ say_that('strict', ($db->state // '') eq 'P0002', $db->state);
 my $rows = reserve(2);
 say_that('batch', @{ run('SELECT pgq_delete_batch(?, ?)', [map { $_->[0] } @$rows], [map { $_->[1] } @$rows]) } == 2);
 say_that('empty batch', @{ run('SELECT pgq_delete_batch(?, ?)', [], []) } == 0);
+my $receipt = run('SELECT receipt FROM pgq_reserve(?, max => ?)', 'q', 1)->[0][0];
+my $longer = @{ run('SELECT * FROM pgq_extend_by_receipt(?, ?)', $receipt, '1 min') } == 1;
+say_that('receipt', $longer && run('SELECT pgq_delete_by_receipt(?)', $receipt)->[0][0]);
 my $seconds = run('SELECT oldest_ready_seconds FROM pgq_stats(?)', 'q')->[0][0];
 say_that('seconds', $seconds =~ /^[\d.e-]+$/);

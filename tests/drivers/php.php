@@ -35,6 +35,9 @@ function worker(string $client, callable $run, callable $state): void {
     $gone = $run('SELECT pgq_delete_batch(?, ?)', [$array(array_column($rows, 0)), $array(array_column($rows, 1))]);
     say($client, 'batch', count($gone) === 2, 'array literals by hand');
     say($client, 'empty batch', $run('SELECT pgq_delete_batch(?, ?)', ['{}', '{}']) === []);
+    $receipt = $run('SELECT receipt FROM pgq_reserve(?, max => ?)', [$client, 1])[0][0];
+    $longer = count($run('SELECT * FROM pgq_extend_by_receipt(?, ?)', [$receipt, '1 min'])) === 1;
+    say($client, 'receipt', $longer && $is_true($run('SELECT pgq_delete_by_receipt(?)', [$receipt])[0][0]), gettype($receipt));
     $seconds = $run('SELECT oldest_ready_seconds FROM pgq_stats(?)', [$client])[0][0];
     say($client, 'seconds', is_numeric($seconds), gettype($seconds));
 }

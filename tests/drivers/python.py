@@ -48,6 +48,10 @@ def loop(client, run, mark, payload, rollback=lambda: None, empty=None):
     ids, deliveries = [row[0] for row in rows], [row[1] for row in rows]
     say(client, "batch", len(run(sql("SELECT pgq_delete_batch(?, ?)"), ids, deliveries)) == 2)
     say(client, "empty batch", run(sql("SELECT pgq_delete_batch(?, ?)"), [], []) == [])
+    ((receipt,),) = run(sql("SELECT receipt FROM pgq_reserve(?, max => ?)"), queue, 1)
+    longer = len(run(sql("SELECT * FROM pgq_extend_by_receipt(?, ?)"), receipt, timedelta(minutes=1))) == 1
+    deleted = run(sql("SELECT pgq_delete_by_receipt(?)"), receipt)[0][0]
+    say(client, "receipt", longer and deleted is True, type(receipt).__name__)
     seconds = run(sql("SELECT oldest_ready_seconds FROM pgq_stats(?)"), queue)[0][0]
     say(client, "seconds", isinstance(seconds, float), type(seconds).__name__)
 

@@ -29,6 +29,9 @@ def worker(client, state, array, &run)
   say client, 'batch', run.('SELECT pgq_delete_batch($1, $2)', array.(rows.map(&:first)), array.(rows.map(&:last))).size == 2
   # The type maps send an empty array as text[].
   say client, 'empty batch', run.('SELECT pgq_delete_batch($1, $2)', '{}', '{}').empty?
+  receipt = run.('SELECT receipt FROM pgq_reserve($1, max => $2)', client, 1)[0][0]
+  longer = run.('SELECT * FROM pgq_extend_by_receipt($1, $2)', receipt, '1 min').size == 1
+  say client, 'receipt', longer && [true, 't'].include?(run.('SELECT pgq_delete_by_receipt($1)', receipt)[0][0]), receipt.class
   seconds = run.('SELECT oldest_ready_seconds FROM pgq_stats($1)', client)[0][0]
   say client, 'seconds', seconds.to_f >= 0, seconds.class
 end

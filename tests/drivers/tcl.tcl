@@ -25,6 +25,9 @@ proc worker {client run state} {
     set deliveries "{[join [lmap row $rows {lindex $row 1}] ,]}"
     say $client batch [expr {[llength [{*}$run {SELECT pgq_delete_batch($1, $2)} $ids $deliveries]] == 2}] {array literals by hand}
     say $client {empty batch} [expr {[llength [{*}$run {SELECT pgq_delete_batch($1, $2)} {{}} {{}}]] == 0}]
+    set receipt [lindex [{*}$run {SELECT receipt FROM pgq_reserve($1, max => $2)} $client 1] 0 0]
+    set longer [expr {[llength [{*}$run {SELECT * FROM pgq_extend_by_receipt($1, $2)} $receipt {1 min}]] == 1}]
+    say $client receipt [expr {$longer && [lindex [{*}$run {SELECT pgq_delete_by_receipt($1)} $receipt] 0 0]}]
     say $client seconds [string is double -strict [lindex [{*}$run {SELECT oldest_ready_seconds FROM pgq_stats($1)} $client] 0 0]]
 }
 

@@ -13,18 +13,19 @@ use support::{Ask, Server, Stop, until};
 const TRIED: &str = r#"def handle(db, payload):
     import time
     if payload["to"].startswith("slow"):
-        time.sleep(3)
+        time.sleep(SLOW)
     if payload["to"] == "poison":
         raise ValueError("bad \0 \udcff")
 "#;
 
-/// The program of the page, with leases of a second.
-fn program() -> String {
+/// The program of the page, with leases of some seconds, and how long slow work takes.
+fn program(lease: u32, slow: u32) -> String {
     let page = file("docs/tutorial/worker.md");
     let block = blocks(&page).into_iter().find(|block| block.language == "python").expect("the worker");
-    let text = block.text.replace("QUEUE, LEASE = \"welcome\", 30", "QUEUE, LEASE = \"welcome\", 1");
-    let text = text.replace("def handle(db, payload):\n", TRIED);
-    assert!(text.contains("LEASE = \"welcome\", 1 ") && text.contains("poison"));
+    let (page, here) = ("LEASE = \"welcome\", 30 ", format!("LEASE = \"welcome\", {lease} "));
+    let tried = TRIED.replace("SLOW", &slow.to_string());
+    let text = block.text.replace(page, &here).replace("def handle(db, payload):\n", &tried);
+    assert!(text.contains(&here) && text.contains("poison"));
     text
 }
 
@@ -90,7 +91,7 @@ fn one_that_hangs_undoes_its_work(server: &Server, program: &str, workers: &[Pyt
 fn the_worker_of_the_tutorial_survives() {
     let server = Server::start();
     prepare(&server);
-    let program = program();
+    let program = program(1, 3);
     let start = || [(); 2].map(|()| Python::start_silently(&server, &program));
     let mut workers = start();
     let mut session = server.connect();
@@ -140,4 +141,26 @@ fn the_worker_of_the_tutorial_survives() {
         assert!(worker.0.wait().unwrap().success(), "it ends in order");
     }
     until_sent(&mut session, "slow: the last");
+}
+
+/// Cut off while it extends: the lock of a row holds it there.
+#[test]
+fn a_heartbeat_of_the_tutorial_that_loses_its_connection_keeps_the_lease() {
+    let server = Server::start();
+    prepare(&server);
+    let program = program(6, 12);
+    let _workers = [(); 2].map(|()| Python::start_silently(&server, &program));
+    let mut session = server.connect();
+    until_sent(&mut session, "ann@example.org");
+    let before = delivered(&mut session);
+    push(&mut session, "slow: two leases long");
+    until_leased(&mut session);
+    let mut holder = server.connect();
+    holder.batch_execute("BEGIN; SELECT FROM pgqueue.message FOR UPDATE").unwrap();
+    let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE query LIKE 'SELECT pgq_extend(%' AND wait_event_type = 'Lock'";
+    until("its connection is cut", || session.all::<bool>(cut) == [true]);
+    holder.batch_execute("ROLLBACK").unwrap();
+    until_sent(&mut session, "slow: two leases long");
+    assert_eq!(delivered(&mut session) - before, 1, "no other worker got the message");
 }

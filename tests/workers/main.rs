@@ -236,6 +236,11 @@ fn the_worker_with_asyncpg_survives() {
 }
 
 #[test]
+fn the_worker_with_psycopg_survives() {
+    survives("psycopg");
+}
+
+#[test]
 fn the_worker_with_node_postgres_survives() {
     survives("pg");
 }

@@ -45,10 +45,12 @@ use How::{Cargo, Go, Node, Run};
 #[rustfmt::skip]
 pub const WORKERS: &[Worker] = &[
     Worker {
-        name: "asyncpg", page: "python", mark: "worker", lease: "seconds=30", how: Run(&["/usr/bin/python3"], "worker.py"),
-        poison: ("async def handle(db, payload):\n",
-                 "    if payload['to'] == 'poison':\n        raise ValueError('bad \\0 \\udcff')\n"),
-        stored: "bad  ?",
+        name: "asyncpg", page: "python", mark: "worker=asyncpg", lease: "seconds=30", how: Run(&["/usr/bin/python3"], "worker.py"),
+        poison: ("async def handle(db, payload):\n", POISON_OF_PYTHON), stored: "bad  ?",
+    },
+    Worker {
+        name: "psycopg", page: "python", mark: "worker=psycopg", lease: "seconds=30", how: Run(&["/usr/bin/python3"], "worker.py"),
+        poison: ("def handle(db, payload):\n", POISON_OF_PYTHON), stored: "bad  ?",
     },
     Worker {
         name: "pg", page: "node", mark: "worker=pg", lease: "LEASE = 30", how: Node,
@@ -96,6 +98,8 @@ pub const WORKERS: &[Worker] = &[
     },
 ];
 
+const POISON_OF_PYTHON: &str =
+    "    if payload['to'] == 'poison':\n        raise ValueError('bad \\0 \\udcff')\n";
 const POISON_OF_JAVASCRIPT: &str = "  if (payload.to === 'poison') throw new Error('bad \\0 \\ud800');\n";
 const POISON_OF_RUST: &str =
     "    if payload[\"to\"] == \"poison\" {\n        return Err(\"bad \\0 \".into());\n    }\n";

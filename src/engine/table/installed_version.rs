@@ -10,6 +10,7 @@ use std::ptr;
 use pgrx::pg_sys;
 
 use crate::error::Error;
+use crate::pg::session;
 
 /// Version of this library, and of the SQL installed with it.
 const OURS: &str = env!("CARGO_PKG_VERSION");
@@ -20,7 +21,8 @@ pub fn check() {
         return;
     }
     if let Some(installed) = installed().filter(|installed| !is_ours(installed)) {
-        Error::wrong_version(&installed, OURS, numbers(&installed) < numbers(OURS)).raise();
+        let is_older = numbers(&installed) < numbers(OURS);
+        Error::wrong_version(&installed, OURS, is_older, session::is_standby()).raise();
     }
 }
 

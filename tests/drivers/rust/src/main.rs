@@ -65,6 +65,12 @@ fn with_postgres() -> Result<(), postgres::Error> {
     say(client, "batch", db.query(batch, &[&ids, &deliveries])?.len() == 2, "Vec<i64>");
     let none: Vec<i64> = Vec::new();
     say(client, "empty batch", db.query(batch, &[&none, &none])?.is_empty(), "");
+    let receipt: String =
+        db.query_one("SELECT receipt FROM pgq_reserve($1, max => $2)", &[&"rust", &1_i64])?.get(0);
+    let extend = "SELECT * FROM pgq_extend_by_receipt($1, make_interval(secs => $2))";
+    let longer = db.query(extend, &[&receipt, &60_f64])?.len() == 1;
+    let deleted: bool = db.query_one("SELECT pgq_delete_by_receipt($1)", &[&receipt])?.get(0);
+    say(client, "receipt", longer && deleted, "String");
     let seconds: f64 = db.query_one("SELECT oldest_ready_seconds FROM pgq_stats($1)", &[&"rust"])?.get(0);
     say(client, "seconds", seconds >= 0.0, "f64");
     Ok(())
@@ -108,6 +114,12 @@ async fn with_sqlx() -> Result<(), sqlx::Error> {
     };
     say(client, "batch", batch(ids, deliveries).fetch_all(&mut db).await?.len() == 2, "Vec<i64>");
     say(client, "empty batch", batch(vec![], vec![]).fetch_all(&mut db).await?.is_empty(), "");
+    let reserve = sqlx::query_scalar("SELECT receipt FROM pgq_reserve($1, max => $2)");
+    let receipt: String = reserve.bind("sqlx").bind(1_i64).fetch_one(&mut db).await?;
+    let extend = sqlx::query("SELECT * FROM pgq_extend_by_receipt($1, $2)").bind(&receipt);
+    let longer = extend.bind(Duration::from_secs(60)).fetch_all(&mut db).await?.len() == 1;
+    let delete = sqlx::query_scalar::<_, bool>("SELECT pgq_delete_by_receipt($1)").bind(&receipt);
+    say(client, "receipt", longer && delete.fetch_one(&mut db).await?, "String");
     let stats = sqlx::query_scalar::<_, f64>("SELECT oldest_ready_seconds FROM pgq_stats($1)").bind("sqlx");
     say(client, "seconds", stats.fetch_one(&mut db).await? >= 0.0, "f64");
     Ok(())
