@@ -15,8 +15,8 @@ pub enum Point {
     CommitIsToCount,
     /// A recount has read the counts in shared memory, and has not scanned the table.
     RecountKnowsBoard,
-    /// A call has found the lease valid that it is to extend.
-    ExtensionIsJudged,
+    /// A call has found the lease valid that it is to extend, or to end by a release.
+    LeaseIsJudged,
     /// A slot was found free, and is to be written.
     SlotIsJudged,
     /// The worker has moved messages to the blocked lane, and has not committed.

@@ -1208,3 +1208,22 @@ fn an_update_of_a_message_behind_an_older_one_of_its_key_is_delivered() {
     got.append(&mut reserved(&mut session));
     assert_eq!(got.last().map(String::as_str), Some("\"updated\""), "{got:?}");
 }
+
+#[test]
+fn a_replacement_that_is_rolled_back_hides_its_message_from_no_reserve() {
+    let server = Server::start();
+    let (mut pusher, mut consumer) = (server.connect(), server.connect());
+    let id: i64 = pusher.one("SELECT pgq_push('q', '1', dedup_key => 'k')");
+    for end in ["ROLLBACK", "ROLLBACK TO s; COMMIT"] {
+        pusher
+            .batch_execute(
+                "BEGIN; SAVEPOINT s; SELECT pgq_push('q', '2', dedup_key => 'k', on_duplicate => 'replace')",
+            )
+            .unwrap();
+        let beside = consumer.all::<i64>("SELECT id FROM pgq_reserve('q')");
+        assert!(beside.is_empty(), "its row is locked");
+        pusher.batch_execute(end).unwrap();
+        assert_eq!(consumer.all::<i64>("SELECT id FROM pgq_reserve('q')"), [id], "{end}");
+        consumer.execute("SELECT pgq_release($1::bigint)", &[&id]).unwrap();
+    }
+}

@@ -142,7 +142,7 @@ fn an_extension_whose_lease_ends_meanwhile_keeps_its_slot() {
         )
         .unwrap();
     let leased: i64 = session.one("SELECT id FROM pgq_reserve('q', lease => '1 s')");
-    let extension = Stopped::at("ExtensionIsJudged", &server, move |session| {
+    let extension = Stopped::at("LeaseIsJudged", &server, move |session| {
         session
             .query_one("SELECT pgq_extend($1::bigint, '1 h') IS NOT NULL", &[&leased])
             .unwrap()
@@ -152,6 +152,47 @@ fn an_extension_whose_lease_ends_meanwhile_keeps_its_slot() {
     assert!(reserve(&mut session, r#", filter => '{"kind": "b"}'"#).is_empty());
     assert!(extension.go_on(), "it holds its message");
     assert!(reserve(&mut session, ", max => 9").is_empty());
+}
+
+/// The first of a group has its last delivery, which a call of its consumer judges in time and goes on with after
+/// the lease. Its next must not be leased meanwhile, unless the call is refused.
+fn assert_first_is_kept_by(settle: &'static str) {
+    let server = without_rounds();
+    let mut session = server.connect();
+    for statement in [
+        r#"SELECT pgq_create_queue('q', '{"max_deliveries": 1}')"#,
+        "SELECT pgq_push('q', '1', group_key => 'g')",
+        "SELECT pgq_push('q', '2', group_key => 'g', dedup_key => 'k')", // no reserve has put it aside
+    ] {
+        session.batch_execute(statement).unwrap();
+    }
+    let first: i64 = session.one("SELECT id FROM pgq_reserve('q', lease => '1 s')");
+    let settling = Stopped::at("LeaseIsJudged", &server, move |session| {
+        session.query_one(settle, &[&first]).unwrap().get::<_, bool>(0)
+    });
+    thread::sleep(Duration::from_millis(1_200));
+    let mut other = server.connect();
+    other.batch_execute("SET pgqueue.stop = 'EchoesAreSeen'").unwrap();
+    let reserving = thread::spawn(move || reserve(&mut other, ""));
+    let point = Point::of(&server, "EchoesAreSeen");
+    until("the next is leased, or is not", || point.is_reached() || reserving.is_finished());
+    assert!(settling.go_on(), "it was judged in time");
+    if point.is_reached() {
+        point.go_on();
+    }
+    assert_eq!(reserving.join().unwrap(), [0; 0], "the first is still there");
+    let now = reserve(&mut session, ", max => 9");
+    assert!(now.is_empty() || now == [first], "{now:?}");
+}
+
+#[test]
+fn an_extension_whose_last_lease_ends_meanwhile_keeps_its_place_in_the_group() {
+    assert_first_is_kept_by("SELECT pgq_extend($1::bigint, '1 h') IS NOT NULL");
+}
+
+#[test]
+fn a_release_whose_last_lease_ends_meanwhile_keeps_its_place_in_the_group() {
+    assert_first_is_kept_by("SELECT pgq_release($1::bigint)");
 }
 
 #[test]

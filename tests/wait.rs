@@ -580,6 +580,41 @@ fn listeners_hear_of_a_queue_beside_a_crowd_of_others() {
     }
 }
 
+/// The next number whose queue shares a counter of news with that of another queue (`engine::shared::listen_counter`).
+fn number_beside(session: &mut Client, queue: &str) -> i32 {
+    let number: i32 = session.one(&format!("SELECT id FROM pgqueue.queue WHERE name = '{queue}'"));
+    let database: i64 = session.one("SELECT oid::bigint FROM pg_database WHERE datname = current_database()");
+    let counter = |number: i32| {
+        let key = (database as u64) << 32 | number as u64;
+        (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20) % 4096
+    };
+    let last: i64 = session.one("SELECT last_value FROM pgqueue.queue_id");
+    (last as i32 + 1..).find(|&other| counter(other) == counter(number)).unwrap()
+}
+
+/// After a reading of the queues the worker rests, for longer than the reading took.
+#[test]
+fn listeners_hear_of_a_new_queue_whose_news_was_told_to_another_queue_first() {
+    let server = Server::start();
+    let (mut listener, mut producer) = (server.connect(), server.connect());
+    let crowd = r#"SELECT pgq_create_queue('q' || n, '{"notify": true}') FROM generate_series(1, 5000) n"#;
+    producer.execute(crowd, &[]).unwrap();
+    let mut hears_of = |queue: &str, after: &str| {
+        let channel = format!("pgq:{queue}");
+        listener.batch_execute(&format!("LISTEN \"{channel}\"")).unwrap();
+        let begin =
+            format!("SELECT pgq_create_queue('{queue}', '{{\"notify\": true}}'), pgq_push('{queue}', '1')");
+        producer.batch_execute(&format!("{after}; {begin}")).unwrap();
+        until(queue, || told(&mut listener, Duration::from_millis(5)).contains(&channel));
+    };
+    let mut session = server.connect();
+    for n in 0..5 {
+        hears_of(&format!("read{n}"), "SELECT"); // the queues have just been read
+        let beside = number_beside(&mut session, "q1");
+        hears_of(&format!("new{n}"), &format!("SELECT setval('pgqueue.queue_id', {beside}, false)"));
+    }
+}
+
 #[test]
 fn listeners_are_notified_of_transactions_prepared_before_a_restart() {
     let server = Server::bare("shared_preload_libraries = 'pgqueue'\nmax_prepared_transactions = 2");

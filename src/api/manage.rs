@@ -79,7 +79,7 @@ fn pgq_purge(call: &Call) -> Answer {
     }
     let group_key = call.optional_name(2, "group_key")?;
     let queue = queue_for(Right::Manage, call, "pgq_purge")?;
-    Ok(Some(manage::purge(&queue, state.as_deref(), group_key.as_ref()).into()))
+    Ok(Some(manage::purge(&queue, state.as_deref(), group_key.as_ref())?.into()))
 }
 
 fn pgq_pause(call: &Call) -> Answer {
@@ -92,7 +92,7 @@ fn pgq_resume(call: &Call) -> Answer {
 
 fn set_paused(call: &Call, function: &str, paused: bool) -> Answer {
     let queue = queue_for(Right::Manage, call, function)?;
-    Ok(Some(manage::set_paused(&queue, paused).into()))
+    Ok(Some(manage::set_paused(&queue, paused)?.into()))
 }
 
 fn pgq_vacuum(call: &Call) -> Answer {

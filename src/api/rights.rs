@@ -15,13 +15,13 @@ crate::export_to_sql!(pgq_grant, pgq_revoke, pgq_list_grants, pgq_set_owner, pgq
 fn pgq_grant(call: &Call) -> Answer {
     let (role, right) = role_and_right(call)?;
     let queue = own_queue(call, "pgq_grant")?;
-    Ok(Some(grants::grant(queue.id, &role, right).into()))
+    Ok(Some(grants::grant(&queue, &role, right)?.into()))
 }
 
 fn pgq_revoke(call: &Call) -> Answer {
     let (role, right) = role_and_right(call)?;
     let queue = own_queue(call, "pgq_revoke")?;
-    Ok(Some(grants::revoke(queue.id, &role, right).into()))
+    Ok(Some(grants::revoke(&queue, &role, right)?.into()))
 }
 
 fn role_and_right(call: &Call) -> Result<(Role, Right)> {

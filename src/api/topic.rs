@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::api::call::{Answer, Call};
 use crate::api::rights::role;
-use crate::engine::queue::grants::{self, Role};
+use crate::engine::queue::grants::Role;
 use crate::engine::table::queue;
 use crate::engine::table::topic::{self, Topic};
 use crate::engine::topic::{manage, subscribe};
@@ -104,7 +104,7 @@ fn pgq_grant_topic(call: &Call) -> Answer {
 fn pgq_revoke_topic(call: &Call) -> Answer {
     let (role, right) = role_and_right(call)?;
     let topic = own_topic(call, "pgq_revoke_topic")?;
-    Ok(Some(grants::revoke(topic.id, &role, right).into()))
+    Ok(Some(manage::revoke(&topic, &role, right)?.into()))
 }
 
 fn role_and_right(call: &Call) -> Result<(Role, Right)> {

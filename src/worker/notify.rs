@@ -54,6 +54,15 @@ struct Shared {
     tells: Option<u64>,
 }
 
+impl Shared {
+    /// The counter when all of these channels were last notified. To a new channel the news since it was `noted`
+    /// may not have been told.
+    fn told_to(&self, channels: &[CString], noted: Option<u64>) -> Option<u64> {
+        let has_all = channels.iter().all(|channel| self.channels.contains(channel));
+        if has_all { self.told } else { self.told.min(noted) }
+    }
+}
+
 /// A reading of the queues that is under way. It goes on each time for a turn.
 struct Reading {
     /// The changes of queues that were known when it began.
@@ -139,9 +148,8 @@ impl Ear {
         self.rests_until = now() + ((now() - reading.begun) * REST).clamp(0, OFTEN - 1);
         let mut before = std::mem::take(&mut self.by_counter);
         for (counter, channels) in reading.channels {
-            let known = before.remove(&counter).map(|known| known.told);
-            let told = || self.counters[0].get(counter).copied().unwrap_or(Some(0));
-            let told = known.unwrap_or_else(told);
+            let noted = self.counters[0].get(counter).copied().unwrap_or(Some(0));
+            let told = before.remove(&counter).map_or(noted, |known| known.told_to(&channels, noted));
             self.by_counter.insert(counter, Shared { channels, told, tells: None });
         }
         true

@@ -6,6 +6,7 @@ mod calls;
 mod grants;
 mod role_names;
 mod tenants;
+mod waits;
 
 use calls::{CALLS, Need};
 use postgres::{Client, SimpleQueryMessage};

@@ -118,6 +118,7 @@ pub fn relocate(ids: &[i64], to: &Queue) -> Result<Vec<(i64, i64)>> {
         messages.retain(|message| moved.contains_key(&message.locked.id));
         count_removed(&messages);
         counter::add(to.id, Counts { pushed: moved.len() as i64, ..Counts::default() });
+        queue::judged_again(to, Right::Push)?; // messages and keys may have been waited for
     }
     Ok(collected(moved.into_iter()))
 }

@@ -37,6 +37,10 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    fn needs_lease(self) -> bool {
+        matches!(self, Self::Extend(_) | Self::Release(_))
+    }
+
     fn intent(self) -> Intent {
         match self {
             Self::Delete => Intent::Remove,
@@ -138,8 +142,8 @@ impl Settling<'_> {
             }
             return Ok(Attempt::Refused);
         }
-        if matches!(self.verdict, Verdict::Extend(_)) {
-            stop::at(Point::ExtensionIsJudged);
+        if self.verdict.needs_lease() {
+            stop::at(Point::LeaseIsJudged);
         }
         Ok(match apply(self.table, &row, &queue, self.verdict, now) {
             Fate::Done => {
@@ -152,12 +156,19 @@ impl Settling<'_> {
         })
     }
 
-    /// Whether the row must be locked before it is judged: while another transaction is changing it, and
-    /// before an extension in a queue with slots. A lease that ends during its extension must not make its
-    /// slot look free: the lock shows that it may not be.
+    /// Whether the row must be locked before it is judged: while another transaction is changing it, and if a
+    /// lease that ends during the call would make its slot look free, or its group's turn. The lock shows that
+    /// they may not be.
     fn must_lock(&self, row: &TableRow, queue: &Queue) -> bool {
-        let is_extended = matches!(self.verdict, Verdict::Extend(_));
-        (is_extended && queue.settings.max_leased.is_some()) || row.is_busy(self.verdict.intent())
+        let keeps_slot = matches!(self.verdict, Verdict::Extend(_)) && queue.settings.max_leased.is_some();
+        keeps_slot || self.may_lose_turn(row, queue) || row.is_busy(self.verdict.intent())
+    }
+
+    /// Whether the message would be dead if its lease ended, and the next of its group would come. An extension
+    /// keeps it alive, and so does a release, which gives the delivery back.
+    fn may_lose_turn(&self, row: &TableRow, queue: &Queue) -> bool {
+        let has_turn = queue.settings.keeps_order() && row.get(Column::GroupKey).is_some();
+        has_turn && self.verdict.needs_lease() && queue.end_of(row, Timestamp::MAX).is_some()
     }
 }
 
@@ -185,8 +196,7 @@ fn leaves_its_group(row: &TableRow, verdict: Verdict) -> bool {
 fn is_good(row: &TableRow, (_, delivery): Receipt, verdict: Verdict, now: Timestamp) -> bool {
     let is_the_last = |delivery| delivery == i64::from(row.i32(Column::Deliveries)) && !key::is_unseen(row);
     let is_this_delivery = delivery.is_none_or(is_the_last);
-    let needs_lease = !matches!(verdict, Verdict::Delete);
-    is_this_delivery && (!needs_lease || is_leased(row.i64(Column::LeaseUntil), now))
+    is_this_delivery && (!verdict.needs_lease() || is_leased(row.i64(Column::LeaseUntil), now))
 }
 
 /// Changes the row, notes the change for other sessions, and counts it.

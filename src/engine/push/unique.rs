@@ -327,10 +327,11 @@ impl Keyed<'_> {
         let is_locked = {
             let snapshot = Snapshot::latest();
             let mut messages = ById::open(&writer.table, &snapshot);
-            messages
-                .find(id)
-                .filter(|row| self.is_ours(row))
-                .is_some_and(|row| writer.table.lock(&row, Intent::Change, Patience::Skip) == Fate::Done)
+            messages.find(id).filter(|row| self.is_ours(row)).is_some_and(|row| {
+                // A reserve that meanwhile finds it locked passes it.
+                pending::touched(self.queue.id, row.i16(Column::Priority), id);
+                writer.table.lock(&row, Intent::Change, Patience::Skip) == Fate::Done
+            })
         };
         if !is_locked {
             return Ok(false);

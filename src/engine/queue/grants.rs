@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use pgrx::pg_sys::{self, Datum, Oid};
 
 use crate::engine::table::access::{Access, PUBLIC, has_rights_of};
+use crate::engine::table::catalog;
 use crate::engine::table::name::Name;
-use crate::engine::table::queue::Queue;
+use crate::engine::table::queue::{self, Queue};
 use crate::engine::table::statement::Statement;
 use crate::error::{Error, Result};
 use crate::pg::datum::text_datum;
@@ -59,8 +60,20 @@ impl Role {
     }
 }
 
-/// Grants a right on a queue, or on a topic. False if it was granted already.
-pub fn grant(number: i32, role: &Role, right: Right) -> bool {
+/// Grants a right on a queue. False if it was granted already.
+pub fn grant(queue: &Queue, role: &Role, right: Right) -> Result<bool> {
+    let queue = queue::locked(queue, Right::Own)?;
+    Ok(add(queue.id, role, right))
+}
+
+/// Takes a right on a queue back. False if it was not granted.
+pub fn revoke(queue: &Queue, role: &Role, right: Right) -> Result<bool> {
+    let queue = queue::locked(queue, Right::Own)?;
+    Ok(remove(queue.id, role, right))
+}
+
+/// Adds a grant on a queue or topic. False if it is there already.
+pub fn add(number: i32, role: &Role, right: Right) -> bool {
     grant_by_name(number, &role.name, right)
 }
 
@@ -69,8 +82,8 @@ fn grant_by_name(number: i32, role: &[u8], right: Right) -> bool {
     GRANT.run(&[Some(number.into()), Some(text_datum(role)), Some(right)], |_| {}) > 0
 }
 
-/// Takes a right back. False if it was not granted.
-pub fn revoke(number: i32, role: &Role, right: Right) -> bool {
+/// Removes a grant on a queue or topic. False if there is none.
+pub fn remove(number: i32, role: &Role, right: Right) -> bool {
     let right = text_datum(right.word().as_bytes());
     REVOKE.run(&[Some(number.into()), Some(role.id.into()), Some(right)], |_| {}) > 0
 }
@@ -114,6 +127,7 @@ pub fn list(queue: Option<&Name>, mut each: impl FnMut(&[Option<Datum>])) {
 
 /// Gives a queue to a role that the caller is a member of. False if the role owned it already.
 pub fn set_owner(queue: &Queue, owner: &Role) -> Result<bool> {
+    let queue = queue::locked(queue, Right::Own)?;
     check_can_be(owner)?;
     if queue.owner() == owner.id {
         return Ok(false);
@@ -124,14 +138,20 @@ pub fn set_owner(queue: &Queue, owner: &Role) -> Result<bool> {
 
 /// Gives everything a role owns to another role, and returns how much that was.
 pub fn reassign_owned(old: &Role, new: &Role) -> Result<i64> {
-    if !has_rights_of(role::caller(), old.id) {
-        return Err(not_a_member(old));
-    }
-    check_can_be(new)?;
+    check_may_reassign(old, new)?;
     let mut count = 0;
     let args = [Some(old.id.into()), Some(text_datum(&new.name)), Some(new.id.into())];
     REASSIGN.run(&args, |row| count = row.i64(0));
+    catalog::refresh();
+    check_may_reassign(old, new)?; // the statement may have waited
     Ok(count)
+}
+
+fn check_may_reassign(old: &Role, new: &Role) -> Result<()> {
+    if !has_rights_of(role::caller(), old.id) {
+        return Err(not_a_member(old));
+    }
+    check_can_be(new)
 }
 
 /// An error unless the caller could become a role: a caller who gives something to a role must.

@@ -12,6 +12,7 @@ use crate::engine::table::queue::{self, Queue, bad_setting};
 use crate::engine::table::statement::Statement;
 use crate::error::{Error, Result};
 use crate::pg::datum::{jsonb_datum, text_datum};
+use crate::value::right::Right;
 use crate::value::settings::{Settings, merge};
 
 static SETTINGS: Statement =
@@ -45,7 +46,7 @@ static PAUSE: Statement =
 
 /// Merges changes into the settings of a queue, and returns the new settings.
 pub fn alter(queue: &Queue, changes: Value) -> Result<Value> {
-    let before = settings_for_update(queue)?;
+    let before = settings_for_update(queue, Right::Manage)?;
     let merged = merge(before.clone(), changes).map_err(bad_setting)?;
     let before = Settings::read(&before).map_err(bad_setting)?;
     let settings = create::check_settings(&queue.name, &merged)?;
@@ -72,20 +73,21 @@ pub fn alter(queue: &Queue, changes: Value) -> Result<Value> {
 }
 
 /// Reads the settings under a lock: of two changes at once the second is merged into the result of the first.
-/// An error if the other transaction has dropped the queue.
-fn settings_for_update(queue: &Queue) -> Result<Value> {
+/// An error if the other transaction has dropped the queue, or has taken the caller's right on it.
+fn settings_for_update(queue: &Queue, right: Right) -> Result<Value> {
     let mut settings = None;
     SETTINGS.run(&[Some(queue.id.into())], |row| {
         let known = row.jsonb(0).and_then(|known| serde_json::from_str(&known.text()).ok());
         settings = Some(known.unwrap_or(Value::Null));
     });
+    queue::judged_again(queue, right)?;
     settings.ok_or_else(|| Error::no_such_queue(&queue.name.to_string()))
 }
 
 /// Drops a queue with everything in it, and returns how many messages it held, dead ones too.
 pub fn drop(queue: &Queue) -> Result<i64> {
     queue::wait_for_keepers(queue.id);
-    settings_for_update(queue)?;
+    settings_for_update(queue, Right::Own)?;
     pending::removed(queue.id);
     pending::resumed(queue.id); // sleepers may have to sleep on another queue of this name
     callbacks::dropped(queue.id);
@@ -103,7 +105,7 @@ fn all_of<'a>(queue: &Queue, group_key: Option<&'a Name>) -> Messages<'a> {
 }
 
 /// Removes the messages of a queue, of one state or group if given, and returns how many.
-pub fn purge(queue: &Queue, state: Option<&str>, group_key: Option<&Name>) -> i64 {
+pub fn purge(queue: &Queue, state: Option<&str>, group_key: Option<&Name>) -> Result<i64> {
     pending::removed(queue.id);
     let (mut messages, mut kept) = (0, 0);
     let is_of_kept = matches!(state, Some("dead" | "archived"));
@@ -116,15 +118,17 @@ pub fn purge(queue: &Queue, state: Option<&str>, group_key: Option<&Name>) -> i6
         });
     }
     PURGE_REST.run(&args, |row| kept = row.i64(0));
+    queue::judged_again(queue, Right::Manage)?; // it may have waited for messages
     counter::add(queue.id, Counts { deleted: messages, ..Counts::default() });
-    messages + kept
+    Ok(messages + kept)
 }
 
 /// Pauses or resumes deliveries. False if nothing changed.
-pub fn set_paused(queue: &Queue, paused: bool) -> bool {
+pub fn set_paused(queue: &Queue, paused: bool) -> Result<bool> {
+    let queue = queue::locked(queue, Right::Manage)?;
     let changed = PAUSE.run(&[Some(queue.id.into()), Some(paused.into())], |_| {});
     if !paused {
         pending::resumed(queue.id);
     }
-    changed > 0
+    Ok(changed > 0)
 }

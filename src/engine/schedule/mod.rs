@@ -10,6 +10,7 @@ use pgrx::pg_sys::{self, Datum, Oid};
 use crate::engine::push::message::OnDuplicate;
 use crate::engine::schedule::watch::Watch;
 use crate::engine::table::access::has_rights_of;
+use crate::engine::table::catalog;
 use crate::engine::table::name::Name;
 use crate::engine::table::queue;
 use crate::engine::table::statement::{Row, Sees, Statement};
@@ -190,6 +191,7 @@ fn take_out(name: &Name, kind: Kind) -> Result<Option<Times>> {
         let Some((owner, queue)) = found.transpose()? else { return Ok(None) };
         let mut times = None;
         REMOVE.run(&[Some(name.datum()), owner, Some(text_datum(&queue))], |row| {
+            catalog::refresh(); // it may have waited: memberships are as they are now
             times = Some(removed(row, name, kind));
         });
         // It may have been put anew since, by another owner.

@@ -27,6 +27,9 @@ use crate::value::settings::{BadSetting, DeadLetter, NOT_A_BOOLEAN, Settings};
 static FIND: Statement =
     Statement::by_index(include_str!("../../../sql/query/queue.sql"), &[pg_sys::TEXTOID, pg_sys::INT4OID]);
 
+static LOCK: Statement =
+    Statement::new(include_str!("../../../sql/query/lock_queue.sql"), &[pg_sys::INT4OID]);
+
 /// Maximum number of queues in a session's cache.
 const MOST_REMEMBERED: usize = 10_000;
 
@@ -87,6 +90,21 @@ pub fn by_id(id: i32) -> Result<Option<Rc<Queue>>> {
         Some(queue) => Ok(Some(queue)),
         None => read(&[None, Some(id.into())]),
     }
+}
+
+/// Locks a queue's row until the transaction ends, which may wait, and judges the caller's right again then: no
+/// other transaction changes the queue, or its owner, before this one does.
+pub fn locked(queue: &Queue, right: Right) -> Result<Rc<Queue>> {
+    LOCK.run(&[Some(queue.id.into())], |_| {});
+    judged_again(queue, right)
+}
+
+/// Reads a queue as it is now, and judges the caller's right on it again: for a call that may have waited since it
+/// has found the queue. An error if the queue was dropped meanwhile, or the caller has lost the right.
+pub fn judged_again(queue: &Queue, right: Right) -> Result<Rc<Queue>> {
+    let queue = by_id(queue.id)?.ok_or_else(|| Error::no_such_queue(&queue.name.to_string()))?;
+    queue.check(right)?;
+    Ok(queue)
 }
 
 /// Prevents queues from being dropped until the transaction ends, even if it is prepared and another session

@@ -19,6 +19,11 @@ use crate::value::right::Right;
 static FIND: Statement =
     Statement::by_index(include_str!("../../../sql/query/topic.sql"), &[pg_sys::TEXTOID]);
 
+static LOCK: Statement =
+    Statement::new(include_str!("../../../sql/query/lock_topic.sql"), &[pg_sys::INT4OID]);
+static LOCK_TO_DROP: Statement =
+    Statement::new(include_str!("../../../sql/query/lock_topic_to_drop.sql"), &[pg_sys::INT4OID]);
+
 /// Maximum number of topics in a session's cache.
 const MOST_REMEMBERED: usize = 10_000;
 
@@ -51,6 +56,26 @@ pub fn named(name: &Name) -> Result<Rc<Topic>> {
         Some(topic) => Ok(topic),
         None => Err(Error::no_such_topic(&name.to_string())),
     }
+}
+
+/// Locks a topic's row until the transaction ends, which may wait, and judges again whether the caller owns the
+/// topic (`queue::locked`). No grant is left behind by a topic that is just being dropped.
+pub fn locked(topic: &Topic) -> Result<Rc<Topic>> {
+    LOCK.run(&[Some(topic.id.into())], |_| {});
+    judged_again(topic)
+}
+
+/// Like `locked`, for a removal: new subscriptions have to wait.
+pub fn locked_to_drop(topic: &Topic) -> Result<Rc<Topic>> {
+    LOCK_TO_DROP.run(&[Some(topic.id.into())], |_| {});
+    judged_again(topic)
+}
+
+/// Reads a topic as it is now, for a call of its owner that may have waited (`queue::judged_again`).
+fn judged_again(topic: &Topic) -> Result<Rc<Topic>> {
+    let now = existing(&topic.name, Right::Own)?;
+    // Another topic may have the name by now.
+    if now.id == topic.id { Ok(now) } else { Err(Error::no_such_topic(&topic.name.to_string())) }
 }
 
 /// Finds a topic, without a check of rights.

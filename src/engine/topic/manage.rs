@@ -17,8 +17,6 @@ static CREATE: Statement =
     Statement::new(include_str!("../../../sql/query/create_topic.sql"), &[pg_sys::TEXTOID, pg_sys::TEXTOID]);
 static DROP: Statement =
     Statement::new(include_str!("../../../sql/query/drop_topic.sql"), &[pg_sys::INT4OID]);
-static KEEP: Statement =
-    Statement::new(include_str!("../../../sql/query/keep_topic.sql"), &[pg_sys::INT4OID]);
 static LIST: Statement = Statement::new(include_str!("../../../sql/query/list_topics.sql"), &[]);
 static LIST_GRANTS: Statement =
     Statement::new(include_str!("../../../sql/query/list_topic_grants.sql"), &[pg_sys::TEXTOID]);
@@ -44,9 +42,10 @@ pub fn create(name: &Name) -> Result<bool> {
 
 /// Drops a topic, and returns how many subscriptions it had. An error if another transaction has dropped it.
 pub fn drop(topic: &Topic) -> Result<i64> {
-    let mut subscriptions = None;
-    DROP.run(&[Some(topic.id.into())], |row| subscriptions = Some(row.i64(0)));
-    subscriptions.ok_or_else(|| Error::no_such_topic(&topic.name.to_string()))
+    let topic = topic::locked_to_drop(topic)?;
+    let mut subscriptions = 0;
+    DROP.run(&[Some(topic.id.into())], |row| subscriptions = row.i64(0));
+    Ok(subscriptions)
 }
 
 /// Shows the topics on which the caller has a right.
@@ -60,11 +59,14 @@ pub fn list(mut each: impl FnMut(&[Option<Datum>])) {
 
 /// Grants a right. False if it was granted already.
 pub fn grant(topic: &Topic, role: &Role, right: Right) -> Result<bool> {
-    // No grant is left behind by a topic that is just being dropped.
-    if KEEP.run(&[Some(topic.id.into())], |_| {}) == 0 {
-        return Err(Error::no_such_topic(&topic.name.to_string()));
-    }
-    Ok(grants::grant(topic.id, role, right))
+    let topic = topic::locked(topic)?;
+    Ok(grants::add(topic.id, role, right))
+}
+
+/// Takes a right back. False if it was not granted.
+pub fn revoke(topic: &Topic, role: &Role, right: Right) -> Result<bool> {
+    let topic = topic::locked(topic)?;
+    Ok(grants::remove(topic.id, role, right))
 }
 
 /// Shows the grants on one topic or all, as far as the caller owns them.
@@ -78,6 +80,7 @@ pub fn list_grants(topic: Option<&Name>, mut each: impl FnMut(&[Option<Datum>]))
 
 /// Gives a topic to a role that the caller is a member of. False if the role owned it already.
 pub fn set_owner(topic: &Topic, owner: &Role) -> Result<bool> {
+    let topic = topic::locked(topic)?;
     check_can_be(owner)?;
     if topic.owner() == owner.id {
         return Ok(false);

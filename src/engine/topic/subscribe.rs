@@ -74,11 +74,19 @@ fn check_open_to(topic: &Topic, owner: Oid) -> Result<()> {
 /// Removes one pattern of a queue, or all, and returns how many there were. The owner of the topic may do that,
 /// and the owner of the queue.
 pub fn unsubscribe(topic: &Topic, queue: &Queue, pattern: Option<&[u8]>) -> Result<i64> {
-    if !topic.allows(Right::Own) {
-        queue.check(Right::Own)?;
-    }
+    check_may_unsubscribe(topic, queue)?;
     let args = [Some(topic.id.into()), Some(queue.id.into()), pattern.map(text_datum)];
-    Ok(UNSUBSCRIBE.run(&args, |_| {}) as i64)
+    let removed = UNSUBSCRIBE.run(&args, |_| {});
+    if removed > 0 {
+        // That may have waited. If topic or queue are gone, so were its subscriptions, and it has removed none.
+        let queue = queue::by_id(queue.id)?.ok_or_else(Error::subscription_was_dropped)?;
+        check_may_unsubscribe(&*topic::named(&topic.name)?, &queue)?;
+    }
+    Ok(removed as i64)
+}
+
+fn check_may_unsubscribe(topic: &Topic, queue: &Queue) -> Result<()> {
+    if topic.allows(Right::Own) { Ok(()) } else { queue.check(Right::Own) }
 }
 
 /// Shows the subscriptions to one topic or all: name of the topic, name of the queue, pattern, whether it is

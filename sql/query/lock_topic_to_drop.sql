@@ -1,0 +1,1 @@
+SELECT FROM pgqueue.topic WHERE id = $1 FOR UPDATE
