@@ -12,6 +12,8 @@ pub enum Profile {
     Plain,
     Keys,
     Replace,
+    /// Keys whose messages differ in group and priority, and are mostly given back.
+    Turns,
     /// Keys where transactions have one snapshot.
     Snapshots,
     /// Deliveries, leases and times that end while others wait.
@@ -23,10 +25,11 @@ pub enum Profile {
     Move,
 }
 
-pub const PROFILES: [Profile; 9] = [
+pub const PROFILES: [Profile; 10] = [
     Profile::Plain,
     Profile::Keys,
     Profile::Replace,
+    Profile::Turns,
     Profile::Snapshots,
     Profile::Ends,
     Profile::Limits,
@@ -82,7 +85,7 @@ impl Maker {
             _ if rng.u32(0..4) == 0 => 25,
             _ => 0,
         };
-        let grouped = if rng.u32(0..4) == 0 { 50 } else { 0 };
+        let grouped = if profile == Profile::Turns || rng.u32(0..4) == 0 { 50 } else { 0 };
         let mut maker = Self { rng, profile, queues: Vec::new(), keys, short, grouped };
         let has_two = profile == Profile::Move || profile == Profile::Snapshots && maker.is(30);
         let count = if has_two { 2 } else { 1 };
@@ -164,7 +167,7 @@ impl Maker {
 
     fn transaction(&mut self, steps: &mut Vec<Step>) {
         let old = match self.profile {
-            Profile::Keys | Profile::Replace | Profile::Ends | Profile::Move => 0,
+            Profile::Keys | Profile::Replace | Profile::Turns | Profile::Ends | Profile::Move => 0,
             Profile::Snapshots => 20,
             _ => 4,
         };
@@ -271,12 +274,20 @@ impl Maker {
             key,
             mode,
             count: if self.is(8) { 2 } else { 1 },
-            // All of a key are of one group, or none is.
-            has_group: if mode == Mode::Plain { self.is(self.grouped) } else { self.grouped > 0 && key == 0 },
+            has_group: self.has_group(mode, key),
             has_ttl: self.is(self.short / 4),
             is_delayed: self.is(self.short / 4),
-            is_urgent: self.is(5),
+            is_urgent: self.is(if self.profile == Profile::Turns { 40 } else { 5 }),
             max_deliveries: None,
+        }
+    }
+
+    /// All of a key are of one group, or none is, but for `Turns`.
+    fn has_group(&mut self, mode: Mode, key: i64) -> bool {
+        match mode {
+            Mode::Plain => self.is(self.grouped),
+            _ if self.profile == Profile::Turns => self.is(self.grouped),
+            _ => self.grouped > 0 && key == 0,
         }
     }
 
@@ -285,6 +296,7 @@ impl Maker {
         match self.profile {
             Profile::Plain | Profile::Limits => Mode::Plain,
             Profile::Replace => Mode::Replace,
+            Profile::Turns => *self.one_of(&[(8, Mode::Ignore), (3, Mode::Replace), (4, Mode::Plain)]),
             Profile::DropOldest | Profile::DropDead => {
                 *self.one_of(&[(3, Mode::Plain), (3, Mode::Ignore), (1, Mode::Replace)])
             }
@@ -297,8 +309,9 @@ impl Maker {
     }
 
     fn a_settle(&mut self) -> Step {
+        let releases = if self.profile == Profile::Turns { 80 } else { 30 };
         let how = *self.one_of(&[
-            (30, Settle::Release),
+            (releases, Settle::Release),
             (25, Settle::Delete),
             (20, Settle::Fail),
             (3, Settle::Bury),

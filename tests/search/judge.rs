@@ -351,6 +351,7 @@ impl<'a> Judge<'a> {
                     return Some(format!("message {b} of a group came while {a} was out"));
                 }
                 if first.done.event.start > later.done.end
+                    && !self.may_be_echo(first)
                     && self.is_first_for_certain(first, later, &deliveries)
                 {
                     return Some(format!("message {b} of a group came before {a}"));
@@ -358,6 +359,12 @@ impl<'a> Judge<'a> {
             }
         }
         None
+    }
+
+    /// Whether a message may have stood behind another of its key, and was passed over in its group.
+    fn may_be_echo(&self, delivery: &Delivery) -> bool {
+        let (id, subject) = (delivery.message.receipt.0, delivery.message.subject);
+        self.history.messages.iter().any(|(&other, &(of, _))| other != id && of == subject)
     }
 
     /// Whether a message that came after another stood before it already.

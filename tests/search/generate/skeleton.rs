@@ -1,7 +1,7 @@
 //! Beginnings that some faults need, and that seldom come by themselves.
 
 use super::{Maker, Profile};
-use crate::script::{Item, Level, Push, Settle, Step, Which};
+use crate::script::{Mode, Item, Level, Push, Settle, Step, Which};
 
 /// So many statements of each session are left of a scenario that is to be short.
 pub const LEAN: std::ops::RangeInclusive<usize> = 3..=4;
@@ -18,6 +18,7 @@ impl Maker {
             Profile::Ends => self.lease_ends(todo, push),
             Profile::Move => self.moves(todo, push),
             Profile::Keys | Profile::Replace => self.comes_back(todo, push),
+            Profile::Turns => self.commits_late(todo, push),
             Profile::Snapshots => self.old_snapshot(todo, push),
             Profile::Limits if self.rng.bool() => self.lowered(todo, push),
             Profile::Limits => self.first_limit(todo, push),
@@ -57,6 +58,29 @@ impl Maker {
         put_before(&mut todo[1], more);
         todo[todo.len() - 1].insert(0, Step::Push(self.a_push()));
         all_of(0, [Step::Push(push), reserve])
+    }
+
+    /// A message is committed after a newer one of its key was taken, which comes back then.
+    fn commits_late(&mut self, todo: &mut Todo, push: Push) -> Vec<Item> {
+        let reserve = Step::Reserve { queue: 0, is_short: false, max: 1 };
+        let back = Step::Settle(Settle::Release, Which::All);
+        if self.is(60) {
+            put_before(&mut todo[0], [back, Step::Push(Push { key: push.key, ..self.a_push() })]);
+        } else {
+            put_before(&mut todo[0], [reserve, Step::Settle(Settle::Release, Which::First)]);
+        }
+        put_before(&mut todo[1], [Step::Begin(Level::ReadCommitted), reserve, Step::Commit]);
+        let mut items = all_of(1, [Step::Begin(Level::ReadCommitted), Step::Push(push)]);
+        let newer = Push { key: push.key, mode: push.mode, count: 1, ..self.a_push() };
+        items.extend(all_of(0, [Step::Push(newer), reserve]));
+        if self.is(50) {
+            items.extend(all_of(
+                0,
+                [Step::Push(Push { mode: Mode::Plain, has_group: true, ..self.a_push() })],
+            ));
+        }
+        items.extend(all_of(1, [Step::Commit]));
+        items
     }
 
     /// A message is pushed again after a consumer's snapshot, which may see its first push.
