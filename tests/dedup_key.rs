@@ -1227,3 +1227,27 @@ fn a_replacement_that_is_rolled_back_hides_its_message_from_no_reserve() {
         consumer.execute("SELECT pgq_release($1::bigint)", &[&id]).unwrap();
     }
 }
+
+#[test]
+fn a_cancel_leaves_what_is_superseded_and_gone_for_another_reason_too() {
+    let server = Server::start();
+    server.set("pgqueue.auto_vacuum = off");
+    let mut session = server.connect();
+    for (settings, option, is_cancelled) in [
+        ("{}", "", true),
+        ("{}", ", ttl => '400 ms'", false),
+        ("{}", ", max_deliveries => 1", false),
+        (r#"{"max_deliveries": 1}"#, "", false),
+        (r#"{"on_timeout": "dead"}"#, "", false),
+    ] {
+        session.execute(&format!("SELECT pgq_create_queue('q', '{settings}')"), &[]).unwrap();
+        let old: i64 = session.one(&format!("SELECT pgq_push('q', '1', dedup_key => 'k'{option})"));
+        session.execute("SELECT pgq_reserve('q', '300 ms')", &[]).unwrap();
+        let new: i64 = session.one("SELECT pgq_push('q', '2', dedup_key => 'k')");
+        assert_ne!(new, old);
+        session.batch_execute("SELECT pg_sleep(0.5)").unwrap();
+        let cancelled: bool = session.one(&format!("SELECT pgq_cancel({old})"));
+        assert_eq!(cancelled, is_cancelled, "{settings} {option}");
+        session.execute("SELECT pgq_drop_queue('q')", &[]).unwrap();
+    }
+}

@@ -148,12 +148,12 @@ fn the_worker_of_the_tutorial_survives() {
 fn a_heartbeat_of_the_tutorial_that_loses_its_connection_keeps_the_lease() {
     let server = Server::start();
     prepare(&server);
-    let program = program(6, 12);
+    let program = program(9, 14);
     let _workers = [(); 2].map(|()| Python::start_silently(&server, &program));
     let mut session = server.connect();
     until_sent(&mut session, "ann@example.org");
     let before = delivered(&mut session);
-    push(&mut session, "slow: two leases long");
+    push(&mut session, "slow: longer than a lease");
     until_leased(&mut session);
     let mut holder = server.connect();
     holder.batch_execute("BEGIN; SELECT FROM pgqueue.message FOR UPDATE").unwrap();
@@ -161,6 +161,6 @@ fn a_heartbeat_of_the_tutorial_that_loses_its_connection_keeps_the_lease() {
                 WHERE query LIKE 'SELECT pgq_extend(%' AND wait_event_type = 'Lock'";
     until("its connection is cut", || session.all::<bool>(cut) == [true]);
     holder.batch_execute("ROLLBACK").unwrap();
-    until_sent(&mut session, "slow: two leases long");
+    until_sent(&mut session, "slow: longer than a lease");
     assert_eq!(delivered(&mut session) - before, 1, "no other worker got the message");
 }
