@@ -1,9 +1,9 @@
 //! One case: operations are run against the server and the reference, and every answer and
 //! everything in the tables is compared.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use crate::op::{Ask, Delivery, Name, Op, Part, Pick, PushOptions, Setting};
+use crate::op::{Ask, Delivery, Op, Part, Pick, PushOptions, Setting};
 use crate::queues::{Answer, NAMES, Picture, Queues, Shown, hours, settings_json};
 use crate::reference::{
     Change, Hours, Id, OnDuplicate, Outcome, Push, Receipt, Reference, Settings, State, Wish,
@@ -21,33 +21,6 @@ pub struct Case<'a> {
     /// The reference as it was at BEGIN, and at each savepoint since.
     before: Vec<Reference>,
     payloads: i64,
-    /// The receipts that were handed out, by id and delivery.
-    texts: BTreeMap<(Id, i64), String>,
-}
-
-/// Messages as a settle call names them: the receipts as texts, if it is one that takes those.
-struct Named {
-    receipts: Vec<Receipt>,
-    texts: Option<Vec<String>>,
-}
-
-impl Named {
-    /// The call for many messages.
-    fn call(&self, what: &str) -> String {
-        let end = if self.texts.is_some() { "by_receipts" } else { "batch" };
-        format!("pgq_{what}_{end}({}", self.arguments())
-    }
-
-    fn arguments(&self) -> String {
-        if let Some(texts) = &self.texts {
-            let texts: Vec<String> = texts.iter().map(|text| format!("'{text}'")).collect();
-            return format!("receipts => ARRAY[{}]::text[]", texts.join(", "));
-        }
-        let ids: Vec<Id> = self.receipts.iter().map(|(id, _)| *id).collect();
-        let given: Option<Vec<i32>> = self.receipts.iter().map(|(_, delivery)| *delivery).collect();
-        let given = given.map_or(String::new(), |given| format!(", deliveries => ARRAY{given:?}::int[]"));
-        format!("ARRAY{ids:?}::bigint[]{given}")
-    }
 }
 
 fn defaults() -> Settings {
@@ -79,13 +52,7 @@ pub fn run(queues: &mut Queues, settings: &[Vec<Setting>], ops: &[Op]) -> Result
         })
         .collect();
     queues.reset(&settings);
-    let mut case = Case {
-        queues,
-        model: Reference::new(settings),
-        before: Vec::new(),
-        payloads: 0,
-        texts: BTreeMap::new(),
-    };
+    let mut case = Case { queues, model: Reference::new(settings), before: Vec::new(), payloads: 0 };
     for op in ops {
         case.step(op).map_err(|difference| format!("{op:?}: {difference}"))?;
     }
@@ -109,13 +76,13 @@ impl Case<'_> {
             Op::PushBatch(options, count) => self.push(options, *count),
             Op::Reserve(ask, lease) => self.reserve(ask, *lease),
             Op::Pop(ask) => self.pop(ask),
-            Op::Next(ask, done, name) => self.next(ask, done, *name),
+            Op::Next(ask, done, delivery) => self.next(ask, done, *delivery),
             Op::Peek(queue, max) => self.peek(*queue, *max),
-            Op::Delete(picks, name) => self.delete(picks, *name),
-            Op::Extend(picks, name, lease) => self.extend(picks, *name, *lease),
-            Op::Release(picks, name, delay, strict) => self.release(picks, *name, *delay, *strict),
-            Op::Fail(picks, name, delay) => self.fail(picks, *name, *delay),
-            Op::Bury(picks, name) => self.bury(picks, *name),
+            Op::Delete(picks, delivery) => self.delete(picks, *delivery),
+            Op::Extend(picks, delivery, lease) => self.extend(picks, *delivery, *lease),
+            Op::Release(picks, delivery, delay, strict) => self.release(picks, *delivery, *delay, *strict),
+            Op::Fail(picks, delivery, delay) => self.fail(picks, *delivery, *delay),
+            Op::Bury(picks, delivery) => self.bury(picks, *delivery),
             Op::Update { pick, payload, kind, priority, deliver_in } => {
                 let payload = payload.then(|| self.next_payload());
                 let change = Change { payload, kind: *kind, priority: *priority, deliver_in: *deliver_in };
@@ -180,32 +147,14 @@ impl Case<'_> {
         picks.iter().map(|pick| self.pick(*pick)).collect()
     }
 
-    /// What was never leased has no receipt, and is left out of those that are named by it.
-    fn named(&self, picks: &[Pick], name: Name) -> Named {
-        let ids = self.picks(picks);
-        let of = |id: Id, delivery: Delivery| {
-            let last = self.model.messages.get(&id).map_or(1, |message| message.deliveries);
-            match delivery {
-                Delivery::Last => last,
-                Delivery::Earlier => last - 1,
-            }
+    fn receipts(&self, picks: &[Pick], delivery: Delivery) -> Vec<Receipt> {
+        let last = |id: Id| self.model.messages.get(&id).map_or(1, |message| message.deliveries);
+        let of = |id: Id| match delivery {
+            Delivery::None => None,
+            Delivery::Last => Some(last(id)),
+            Delivery::Earlier => Some(last(id) - 1),
         };
-        let known = |id: Id, delivery: Delivery| {
-            let number = of(id, delivery);
-            let text = self.texts.get(&(id, i64::from(number)))?;
-            Some(((id, Some(number)), text.clone()))
-        };
-        let (receipts, texts) = match name {
-            Name::Id => (ids.into_iter().map(|id| (id, None)).collect(), None),
-            Name::IdAndDelivery(which) => {
-                (ids.into_iter().map(|id| (id, Some(of(id, which)))).collect(), None)
-            }
-            Name::Receipt(which) => {
-                let (receipts, texts) = ids.into_iter().filter_map(|id| known(id, which)).unzip();
-                (receipts, Some(texts))
-            }
-        };
-        Named { receipts, texts }
+        self.picks(picks).into_iter().map(|id| (id, of(id))).collect()
     }
 
     fn push(&mut self, options: &PushOptions, count: usize) -> Result<(), Difference> {
@@ -267,8 +216,6 @@ impl Case<'_> {
             {
                 return Err(format!("{row:?} is not {message:?}"));
             }
-            let text = row[4].clone().ok_or_else(|| format!("{row:?} has no receipt"))?;
-            self.texts.insert((id, number(row, 1)), text);
         }
         Ok(())
     }
@@ -292,10 +239,7 @@ impl Case<'_> {
         self.judge(ask, false, &rows)?;
         for row in &rows {
             let (id, message) = (number(row, 0), &self.model.messages[&number(row, 0)]);
-            if number(row, 1) != i64::from(message.deliveries + 1)
-                || number(row, 3) != message.payload
-                || row[4].is_some()
-            {
+            if number(row, 1) != i64::from(message.deliveries + 1) || number(row, 3) != message.payload {
                 return Err(format!("{row:?} is not {message:?}"));
             }
             self.model.pop(id);
@@ -303,16 +247,16 @@ impl Case<'_> {
         Ok(())
     }
 
-    fn next(&mut self, ask: &Ask, done: &[Pick], name: Name) -> Result<(), Difference> {
-        let named = self.named(done, name);
+    fn next(&mut self, ask: &Ask, done: &[Pick], delivery: Delivery) -> Result<(), Difference> {
+        let receipts = self.receipts(done, delivery);
         let sql = format!(
             "SELECT {HANDED_OUT} FROM pgq_next('{}', {}{})",
             NAMES[ask.queue],
-            named.arguments(),
+            receipts_sql(&receipts, "deliveries"),
             wish_sql(ask)
         );
         let rows = self.rows(&sql)?;
-        self.model.delete(&named.receipts);
+        self.model.delete(&receipts);
         self.take_leases(ask, None, &rows)
     }
 
@@ -322,51 +266,61 @@ impl Case<'_> {
         self.model.offer(&wish, false).judge(&ids)
     }
 
-    fn delete(&mut self, picks: &[Pick], name: Name) -> Result<(), Difference> {
-        let named = self.named(picks, name);
-        let ids = self.ids(&format!("SELECT {})", named.call("delete")))?;
-        same(self.model.delete(&named.receipts), ids)
+    fn delete(&mut self, picks: &[Pick], delivery: Delivery) -> Result<(), Difference> {
+        let receipts = self.receipts(picks, delivery);
+        let ids = self.ids(&format!("SELECT pgq_delete_batch({})", receipts_sql(&receipts, "deliveries")))?;
+        same(self.model.delete(&receipts), ids)
     }
 
-    fn extend(&mut self, picks: &[Pick], name: Name, lease: Hours) -> Result<(), Difference> {
-        let named = self.named(picks, name);
+    fn extend(&mut self, picks: &[Pick], delivery: Delivery, lease: Hours) -> Result<(), Difference> {
+        let receipts = self.receipts(picks, delivery);
+        let arguments = receipts_sql(&receipts, "deliveries");
         let ids =
-            self.ids(&format!("SELECT id FROM {}, lease => {})", named.call("extend"), hours(lease)))?;
-        same(self.model.extend(&named.receipts, lease), ids)
+            self.ids(&format!("SELECT id FROM pgq_extend_batch({arguments}, lease => {})", hours(lease)))?;
+        same(self.model.extend(&receipts, lease), ids)
     }
 
-    fn release(&mut self, picks: &[Pick], name: Name, delay: Hours, strict: bool) -> Result<(), Difference> {
-        let named = self.named(picks, name);
+    fn release(
+        &mut self,
+        picks: &[Pick],
+        delivery: Delivery,
+        delay: Hours,
+        strict: bool,
+    ) -> Result<(), Difference> {
+        let receipts = self.receipts(picks, delivery);
+        let arguments = receipts_sql(&receipts, "deliveries");
         let answer = self.call(&format!(
-            "SELECT {}, delay => {}, strict => {strict})",
-            named.call("release"),
+            "SELECT pgq_release_batch({arguments}, delay => {}, strict => {strict})",
             hours(delay)
         ));
-        match (self.model.release(&named.receipts, delay, strict), answer) {
+        match (self.model.release(&receipts, delay, strict), answer) {
             (Err(expected), Err(state)) if expected == state => Ok(()),
             (Ok(expected), Ok(rows)) => same(expected, rows.iter().map(|row| number(row, 0)).collect()),
             (expected, answer) => Err(format!("expected {expected:?}, got {answer:?}")),
         }
     }
 
-    fn fail(&mut self, picks: &[Pick], name: Name, delay: Option<Hours>) -> Result<(), Difference> {
-        let named = self.named(picks, name);
+    fn fail(&mut self, picks: &[Pick], delivery: Delivery, delay: Option<Hours>) -> Result<(), Difference> {
+        let receipts = self.receipts(picks, delivery);
         let delay_sql = delay.map_or(String::new(), |delay| format!(", delay => {}", hours(delay)));
         let rows = self.rows(&format!(
-            "SELECT id, outcome, round(extract(epoch FROM retry_at - clock_timestamp()) / 3600) FROM {}, error => 'no luck'{delay_sql})",
-            named.call("fail")
+            "SELECT id, outcome, round(extract(epoch FROM retry_at - clock_timestamp()) / 3600) FROM pgq_fail_batch({}, error => 'no luck'{delay_sql})",
+            receipts_sql(&receipts, "deliveries")
         ))?;
         let outcome = |row: &Vec<Option<String>>| {
             let retry_in = (row[1].as_deref() == Some("retry")).then(|| number(row, 2));
             (number(row, 0), retry_in)
         };
-        same(self.model.fail(&named.receipts, delay), rows.iter().map(outcome).collect())
+        same(self.model.fail(&receipts, delay), rows.iter().map(outcome).collect())
     }
 
-    fn bury(&mut self, picks: &[Pick], name: Name) -> Result<(), Difference> {
-        let named = self.named(picks, name);
-        let ids = self.ids(&format!("SELECT {}, error => 'no hope')", named.call("bury")))?;
-        same(self.model.bury(&named.receipts), ids)
+    fn bury(&mut self, picks: &[Pick], delivery: Delivery) -> Result<(), Difference> {
+        let receipts = self.receipts(picks, delivery);
+        let ids = self.ids(&format!(
+            "SELECT pgq_bury_batch({}, error => 'no hope')",
+            receipts_sql(&receipts, "deliveries")
+        ))?;
+        same(self.model.bury(&receipts), ids)
     }
 
     fn update(&mut self, pick: Pick, change: &Change) -> Result<(), Difference> {
@@ -675,7 +629,8 @@ impl Case<'_> {
 const STATES: [State; 5] = [State::Ready, State::Delayed, State::Leased, State::Blocked, State::Gone];
 
 /// What is read of what is handed out.
-const HANDED_OUT: &str = "id, delivery, round(extract(epoch FROM leased_until - clock_timestamp()) / 3600) AS hours, payload, receipt";
+const HANDED_OUT: &str =
+    "id, delivery, round(extract(epoch FROM leased_until - clock_timestamp()) / 3600) AS hours, payload";
 
 fn number(row: &[Option<String>], column: usize) -> i64 {
     let value = row[column].as_deref().unwrap_or_else(|| panic!("column {column} of {row:?}"));
@@ -757,4 +712,11 @@ fn push_sql(pushes: &[Push]) -> String {
         format!(", headers => array_fill('{}'::jsonb, ARRAY[{}])", headers_of(kind), pushes.len())
     });
     format!("SELECT pgq_push_batch('{name}', ARRAY[{}]::jsonb[]{headers}{options})", payloads.join(", "))
+}
+
+fn receipts_sql(receipts: &[Receipt], deliveries: &str) -> String {
+    let ids: Vec<Id> = receipts.iter().map(|(id, _)| *id).collect();
+    let given: Option<Vec<i32>> = receipts.iter().map(|(_, delivery)| *delivery).collect();
+    let given = given.map_or(String::new(), |given| format!(", {deliveries} => ARRAY{given:?}::int[]"));
+    format!("ARRAY{ids:?}::bigint[]{given}")
 }

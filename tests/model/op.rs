@@ -13,16 +13,10 @@ pub const QUEUES: usize = 3;
 /// One of the messages there are, or have been.
 pub type Pick = u8;
 
-/// How a settle call names each message: by id, by id and delivery, or by the receipt of that delivery.
-#[derive(Clone, Copy, Debug)]
-pub enum Name {
-    Id,
-    IdAndDelivery(Delivery),
-    Receipt(Delivery),
-}
-
+/// Which delivery a settle call gives with each id.
 #[derive(Clone, Copy, Debug)]
 pub enum Delivery {
+    None,
     Last,
     Earlier,
 }
@@ -63,13 +57,13 @@ pub enum Op {
     PushBatch(PushOptions, usize),
     Reserve(Ask, Option<Hours>),
     Pop(Ask),
-    Next(Ask, Vec<Pick>, Name),
+    Next(Ask, Vec<Pick>, Delivery),
     Peek(usize, usize),
-    Delete(Vec<Pick>, Name),
-    Extend(Vec<Pick>, Name, Hours),
-    Release(Vec<Pick>, Name, Hours, bool),
-    Fail(Vec<Pick>, Name, Option<Hours>),
-    Bury(Vec<Pick>, Name),
+    Delete(Vec<Pick>, Delivery),
+    Extend(Vec<Pick>, Delivery, Hours),
+    Release(Vec<Pick>, Delivery, Hours, bool),
+    Fail(Vec<Pick>, Delivery, Option<Hours>),
+    Bury(Vec<Pick>, Delivery),
     Update {
         pick: Pick,
         payload: bool,
@@ -147,13 +141,8 @@ fn picks() -> impl Strategy<Value = Vec<Pick>> {
     vec(any::<Pick>(), 1..4)
 }
 
-fn name() -> impl Strategy<Value = Name> {
-    let delivery = prop_oneof![4 => Just(Delivery::Last), 1 => Just(Delivery::Earlier)];
-    (delivery, 0..7).prop_map(|(delivery, name)| match name {
-        0 | 1 => Name::Id,
-        2..=4 => Name::IdAndDelivery(delivery),
-        _ => Name::Receipt(delivery),
-    })
+fn delivery() -> impl Strategy<Value = Delivery> {
+    prop_oneof![2 => Just(Delivery::None), 4 => Just(Delivery::Last), 1 => Just(Delivery::Earlier)]
 }
 
 fn group() -> impl Strategy<Value = Option<u8>> {
@@ -240,19 +229,19 @@ fn handing_out() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (ask(), weighted(0.5, 1..5i64)).prop_map(|(ask, lease)| Op::Reserve(ask, lease)),
         2 => ask().prop_map(Op::Pop),
-        2 => (ask(), picks(), name()).prop_map(|(ask, done, name)| Op::Next(ask, done, name)),
+        2 => (ask(), picks(), delivery()).prop_map(|(ask, done, delivery)| Op::Next(ask, done, delivery)),
         2 => (queue(), 1..5usize).prop_map(|(queue, max)| Op::Peek(queue, max)),
     ]
 }
 
 fn settling() -> impl Strategy<Value = Op> {
     prop_oneof![
-        3 => (picks(), name()).prop_map(|(picks, name)| Op::Delete(picks, name)),
-        1 => (picks(), name(), 1..5i64).prop_map(|(picks, name, lease)| Op::Extend(picks, name, lease)),
-        2 => (picks(), name(), prop_oneof![Just(0), 1..4i64], weighted(0.8, Just(())))
-            .prop_map(|(picks, name, delay, lax)| Op::Release(picks, name, delay, lax.is_none())),
-        3 => (picks(), name(), of(0..3i64)).prop_map(|(picks, name, delay)| Op::Fail(picks, name, delay)),
-        1 => (picks(), name()).prop_map(|(picks, name)| Op::Bury(picks, name)),
+        3 => (picks(), delivery()).prop_map(|(picks, delivery)| Op::Delete(picks, delivery)),
+        1 => (picks(), delivery(), 1..5i64).prop_map(|(picks, delivery, lease)| Op::Extend(picks, delivery, lease)),
+        2 => (picks(), delivery(), prop_oneof![Just(0), 1..4i64], weighted(0.8, Just(())))
+            .prop_map(|(picks, delivery, delay, lax)| Op::Release(picks, delivery, delay, lax.is_none())),
+        3 => (picks(), delivery(), of(0..3i64)).prop_map(|(picks, delivery, delay)| Op::Fail(picks, delivery, delay)),
+        1 => (picks(), delivery()).prop_map(|(picks, delivery)| Op::Bury(picks, delivery)),
     ]
 }
 

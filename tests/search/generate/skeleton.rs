@@ -1,7 +1,7 @@
 //! Beginnings that some faults need, and that seldom come by themselves.
 
 use super::{Maker, Profile};
-use crate::script::{Mode, Item, Level, Push, Settle, Step, Which};
+use crate::script::{Item, Level, Mode, Push, Settle, Step, Which};
 
 /// So many statements of each session are left of a scenario that is to be short.
 pub const LEAN: std::ops::RangeInclusive<usize> = 3..=4;
