@@ -336,7 +336,7 @@ fn a_replacing_content_is_delivered_at_least_once() {
 const OBJECT: &str = "CREATE TABLE object (version int); INSERT INTO object VALUES (1);
     CREATE TABLE worked_on (version int)";
 
-/// What a transaction does that changes the object and says so.
+/// The statements of a transaction that changes the object and says so.
 fn change_and_push(on_duplicate: &str) -> String {
     format!(
         "BEGIN; UPDATE object SET version = version + 1;

@@ -321,7 +321,7 @@ fn each_role_may_do_with_a_topic_what_it_was_granted() {
     }
     // A superuser may all, but subscribes no queue of a role that may not.
     assert_eq!(session.sqlstate("SELECT pgq_subscribe('news', 'others')"), "42501");
-    // What is seen.
+    // The subscriptions that are seen.
     let seen = "SELECT topic || ' ' || queue || ' ' || pattern FROM pgq_list_subscriptions()";
     for (role, topics, subscriptions) in [
         ("boss", 1, &["news own #", "news read a.#"][..]),

@@ -189,7 +189,7 @@ fn messages_in_every_state_survive_an_upgrade() {
     }
 }
 
-/// What monitors ask on a standby.
+/// The questions of monitors on a standby.
 const MONITORS: [&str; 4] = [
     "SELECT concat_ws(' ', queue, ready, delayed, leased, blocked, dead, total, pushed, delivered, deleted, retried, died)
        FROM pgq_stats() ORDER BY 1",

@@ -2,6 +2,7 @@
 
 use crate::api::call::{Answer, Call};
 use crate::api::produce::{check_keys, options};
+use crate::api::topic::checked_words;
 use crate::engine::push::message::Content;
 use crate::engine::table::topic;
 use crate::engine::topic::publish::{Publication, publish};
@@ -10,7 +11,7 @@ use crate::pg::argument::{JsonbArray, TextArray, whole};
 use crate::pg::datum::Jsonb;
 use crate::pg::memory::{collected, room_for};
 use crate::pg::session::check_writable;
-use crate::value::pattern::{BadWord, LONGEST, check_key};
+use crate::value::pattern::check_key;
 use crate::value::right::Right;
 use crate::worker::start;
 
@@ -88,15 +89,6 @@ fn routing_keys(call: &Call, messages: usize) -> Result<Vec<Vec<u8>>> {
 }
 
 fn routing_key(key: Vec<u8>, argument: &str) -> Result<Vec<u8>> {
-    if key.len() > LONGEST {
-        return Err(Error::text_too_long(argument, key.len(), LONGEST));
-    }
-    check_key(&key).map_err(|bad| {
-        let problem = match bad {
-            BadWord::Empty => "must have no empty word",
-            BadWord::Wildcard => "must have no * or #",
-        };
-        Error::invalid(argument, problem, "Write words between dots: 'order.eu.paid'; an empty key has none.")
-    })?;
-    Ok(key)
+    const HINT: &str = "Write words between dots: 'order.eu.paid'; an empty key has none.";
+    checked_words(key, argument, check_key, "must have no * or #", HINT)
 }

@@ -13,23 +13,31 @@ use crate::value::right::Right;
 crate::export_to_sql!(pgq_grant, pgq_revoke, pgq_list_grants, pgq_set_owner, pgq_reassign_owned);
 
 fn pgq_grant(call: &Call) -> Answer {
-    let (role, right) = role_and_right(call)?;
+    let (role, right) = role_and_right(call, of_queues, &Right::GRANTABLE)?;
     let queue = own_queue(call, "pgq_grant")?;
     Ok(Some(grants::grant(&queue, &role, right)?.into()))
 }
 
 fn pgq_revoke(call: &Call) -> Answer {
-    let (role, right) = role_and_right(call)?;
+    let (role, right) = role_and_right(call, of_queues, &Right::GRANTABLE)?;
     let queue = own_queue(call, "pgq_revoke")?;
     Ok(Some(grants::revoke(&queue, &role, right)?.into()))
 }
 
-fn role_and_right(call: &Call) -> Result<(Role, Right)> {
+/// Reads the arguments of a grant; `read` knows the rights, which are these `words`.
+pub fn role_and_right(
+    call: &Call,
+    read: impl FnOnce(&str) -> Option<Right>,
+    words: &[&str],
+) -> Result<(Role, Right)> {
     let role = Role::or_public(&call.name(1, "role")?, "role")?;
     let word: String = call.required(2, "privilege")?;
-    let right = serde_json::from_value(word.as_str().into())
-        .map_err(|_| Error::unknown_word("privilege", &word, &Right::GRANTABLE))?;
+    let right = read(&word).ok_or_else(|| Error::unknown_word("privilege", &word, words))?;
     Ok((role, right))
+}
+
+fn of_queues(word: &str) -> Option<Right> {
+    serde_json::from_value(word.into()).ok()
 }
 
 fn own_queue(call: &Call, function: &str) -> Result<Rc<Queue>> {

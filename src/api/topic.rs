@@ -5,8 +5,7 @@
 use std::rc::Rc;
 
 use crate::api::call::{Answer, Call};
-use crate::api::rights::role;
-use crate::engine::queue::grants::Role;
+use crate::api::rights::{role, role_and_right};
 use crate::engine::table::queue;
 use crate::engine::table::topic::{self, Topic};
 use crate::engine::topic::{manage, subscribe};
@@ -70,21 +69,30 @@ fn pgq_unsubscribe(call: &Call) -> Answer {
 }
 
 fn pattern(pattern: Vec<u8>) -> Result<Vec<u8>> {
-    if pattern.len() > LONGEST {
-        return Err(Error::text_too_long("pattern", pattern.len(), LONGEST));
+    const HINT: &str = "Write words between dots: 'order.*.paid'; * is one word, # any number.";
+    let wildcard = "must have its wildcards as words of their own";
+    checked_words(pattern, "pattern", check_pattern, wildcard, HINT)
+}
+
+/// A routing key or pattern, if it is not too long and its words pass the check.
+pub fn checked_words(
+    text: Vec<u8>,
+    argument: &str,
+    check: impl FnOnce(&[u8]) -> std::result::Result<(), BadWord>,
+    wildcard: &str,
+    hint: &str,
+) -> Result<Vec<u8>> {
+    if text.len() > LONGEST {
+        return Err(Error::text_too_long(argument, text.len(), LONGEST));
     }
-    check_pattern(&pattern).map_err(|bad| {
+    check(&text).map_err(|bad| {
         let problem = match bad {
             BadWord::Empty => "must have no empty word",
-            BadWord::Wildcard => "must have its wildcards as words of their own",
+            BadWord::Wildcard => wildcard,
         };
-        Error::invalid(
-            "pattern",
-            problem,
-            "Write words between dots: 'order.*.paid'; * is one word, # any number.",
-        )
+        Error::invalid(argument, problem, hint)
     })?;
-    Ok(pattern)
+    Ok(text)
 }
 
 fn pgq_list_subscriptions(call: &Call) -> Answer {
@@ -96,23 +104,15 @@ fn pgq_list_subscriptions(call: &Call) -> Answer {
 }
 
 fn pgq_grant_topic(call: &Call) -> Answer {
-    let (role, right) = role_and_right(call)?;
+    let (role, right) = role_and_right(call, Right::of_topics, &Right::OF_TOPICS)?;
     let topic = own_topic(call, "pgq_grant_topic")?;
     Ok(Some(manage::grant(&topic, &role, right)?.into()))
 }
 
 fn pgq_revoke_topic(call: &Call) -> Answer {
-    let (role, right) = role_and_right(call)?;
+    let (role, right) = role_and_right(call, Right::of_topics, &Right::OF_TOPICS)?;
     let topic = own_topic(call, "pgq_revoke_topic")?;
     Ok(Some(manage::revoke(&topic, &role, right)?.into()))
-}
-
-fn role_and_right(call: &Call) -> Result<(Role, Right)> {
-    let role = Role::or_public(&call.name(1, "role")?, "role")?;
-    let word: String = call.required(2, "privilege")?;
-    let right =
-        Right::of_topics(&word).ok_or_else(|| Error::unknown_word("privilege", &word, &Right::OF_TOPICS))?;
-    Ok((role, right))
 }
 
 fn pgq_list_topic_grants(call: &Call) -> Answer {

@@ -18,7 +18,7 @@ pub enum Part<'a> {
     Any,
 }
 
-/// What is wrong with a routing key or a pattern.
+/// The mistake in a routing key or a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadWord {
     /// Two dots follow each other, or one is at an end.

@@ -24,7 +24,7 @@ const HOLDS_MESSAGES: &str = "SELECT FROM pgqueue.message FOR UPDATE";
 const REVOKES_TEAM: &str =
     "SELECT FROM pgqueue.queue FOR UPDATE; SELECT FROM pgqueue.schedule FOR UPDATE; REVOKE team FROM alice";
 
-/// What a transaction does that is committed while alice waits for it, and her call.
+/// Statements of a transaction that commits while alice waits for it, and her call.
 const WAITS: &[(&str, &str)] = &[
     (GIVES_QUEUE_AWAY, "SELECT pgq_drop_queue('q')"),
     (GIVES_QUEUE_AWAY, r#"SELECT pgq_alter_queue('q', '{"lease": "1 min"}')"#),

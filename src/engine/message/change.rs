@@ -60,16 +60,17 @@ pub fn update(id: i64, change: &Change) -> Result<bool> {
     // An update needs the right to push: other roles will consume what it writes.
     let Some(queue) = queue::by_id(message.locked.queue)? else { return Ok(false) };
     queue.check(Right::Push)?;
-    let args = [
-        Some(id.into()),
-        change.payload,
-        change.headers,
-        change.priority.map(Datum::from),
-        change.deliver_at.map(Datum::from),
-        Some(now().into()),
-    ];
+    let at = now();
     let write = |stands_behind: bool| {
-        let args: Vec<_> = args.iter().copied().chain([Some(stands_behind.into())]).collect();
+        let args = [
+            Some(id.into()),
+            change.payload,
+            change.headers,
+            change.priority.map(Datum::from),
+            change.deliver_at.map(Datum::from),
+            Some(at.into()),
+            Some(stands_behind.into()),
+        ];
         UPDATE.run(&args, |_| {}) == 1
     };
     let has_new_content = change.payload.is_some() || change.headers.is_some();

@@ -299,16 +299,12 @@ impl Keyed<'_> {
     /// moment.
     fn replace(&self, writer: &Writer, siblings: &Siblings) -> Result<Option<Step>> {
         let Some(newest) = siblings.alive().next() else { return Ok(None) };
-        let waiting = newest.free().filter(|version| version.waits());
-        if let Some(version) = waiting {
-            let is_next = !siblings.has_unseen_before(newest.id);
-            let must_spare = version.is_unseen() && is_next && hint_cache::is_waited_for_key(self.queue.id);
-            let place = if is_next { UNSEEN } else { REPLACEMENT };
-            if !must_spare && self.replace_in_place(writer, newest.id, place)? {
-                return Ok(Some(Step::Done(newest.id, Outcome::Replaced)));
-            }
-        }
-        Ok(None)
+        let Some(version) = newest.free().filter(|version| version.waits()) else { return Ok(None) };
+        let is_next = !siblings.has_unseen_before(newest.id);
+        let must_spare = version.is_unseen() && is_next && hint_cache::is_waited_for_key(self.queue.id);
+        let place = if is_next { UNSEEN } else { REPLACEMENT };
+        let is_replaced = !must_spare && self.replace_in_place(writer, newest.id, place)?;
+        Ok(is_replaced.then_some(Step::Done(newest.id, Outcome::Replaced)))
     }
 
     /// Removes the echoes behind the next message to be delivered: the push that is being added replaces them.
